@@ -1,0 +1,1 @@
+//! Conformance kit for Stepmark stores: cases, mutants, fault store.

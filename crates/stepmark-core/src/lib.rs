@@ -1,0 +1,1 @@
+//! Contracts and data of Stepmark: ids, stored records, the store seam, the memory store.

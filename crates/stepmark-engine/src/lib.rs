@@ -1,0 +1,1 @@
+//! The Stepmark engine: graph to program to super-steps, over the store seam.

@@ -1,0 +1,1 @@
+//! SQLite store of Stepmark: one file, one writer thread, group commit.

@@ -1,0 +1,1 @@
+//! Durable state graphs for AI agents: git for agent state, with crash recovery.
