@@ -208,8 +208,8 @@ pub struct Commit {
     pub blobs: Vec<BlobUse>,
     /// Pending rows that a fork copies.
     pub pending: Vec<PendingRow>,
-    /// The run record.
-    pub run: Option<RunWrite>,
+    /// Run records: the one that begins or moves on, and one that an input gives up.
+    pub runs: Vec<RunWrite>,
 }
 
 impl Commit {
@@ -227,7 +227,7 @@ impl Commit {
             values: Vec::new(),
             blobs: Vec::new(),
             pending: Vec::new(),
-            run: None,
+            runs: Vec::new(),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Inner {
         if let Some(name) = commit.name {
             thread.refs.insert(name, commit.branch.id);
         }
-        if let Some(run) = commit.run {
+        for run in commit.runs {
             write_run(thread, run);
         }
         let space = match thread.spaces.get_mut(&commit.namespace) {
@@ -146,11 +146,15 @@ fn check_thread_rows(thread: &Thread, commit: &Commit) -> Result<()> {
     if let Some(name) = commit.name.as_ref().filter(|name| thread.refs.contains_key(*name)) {
         return Err(Error::exists(Subject::Branch, name, "choose another name"));
     }
-    match &commit.run {
-        Some(RunWrite::Begin(run)) if thread.runs.contains_key(&run.id) => {
+    commit.runs.iter().try_for_each(|run| check_run(thread, run))
+}
+
+fn check_run(thread: &Thread, run: &RunWrite) -> Result<()> {
+    match run {
+        RunWrite::Begin(run) if thread.runs.contains_key(&run.id) => {
             Err(Error::exists(Subject::Run, &run.id, "its id was used before"))
         }
-        Some(RunWrite::Update(run)) if !thread.runs.contains_key(&run.id) => {
+        RunWrite::Update(run) if !thread.runs.contains_key(&run.id) => {
             Err(Error::missing(Subject::Run, &run.id, ""))
         }
         _ => Ok(()),
