@@ -1,1 +1,23 @@
 //! The Stepmark engine: graph to program to super-steps, over the store seam.
+//!
+//! Internal: use the `stepmark` crate.
+
+mod change;
+mod deps;
+mod encode;
+mod handle;
+mod node;
+mod node_error;
+mod reducer;
+mod slot;
+mod state;
+
+pub use change::{Change, Changes};
+pub use deps::Deps;
+pub use encode::{Body, DecodeError, EncodeError, Entries};
+pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
+pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
+pub use node_error::{NodeError, NodeResult};
+pub use reducer::{Append, AppendSlot, AppendWrite, Last, Reducer, Replace, TextSlot};
+pub use slot::{PushSlot, SetSlot, Slot};
+pub use state::{ChannelSpec, Keep, Shape, State, StateUpdate, Update};
