@@ -97,7 +97,9 @@ impl Place {
                 Ok(Kind::Ours(u32::try_from(version).unwrap_or(u32::MAX)))
             }
             (application, _, _) => {
-                let reason = format!("this SQLite file belongs to another application (id {application:#x}); choose another path");
+                let reason = format!(
+                    "this SQLite file belongs to another application (id {application:#x}); choose another path"
+                );
                 Err(Error::unsupported(Subject::Store, self.path.display(), reason))
             }
         }

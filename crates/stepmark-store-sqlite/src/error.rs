@@ -20,8 +20,12 @@ fn verdict(code: Option<ErrorCode>) -> (ErrorKind, &'static str) {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
             (Unavailable, "another process holds the file; repeat the call")
         }
-        Some(ErrorCode::DiskFull) => (Unavailable, "the disk or the page limit is full; make room, then repeat the call"),
-        Some(ErrorCode::SystemIoFailure) => (Unavailable, "reading or writing failed; check the disk, then repeat the call"),
+        Some(ErrorCode::DiskFull) => {
+            (Unavailable, "the disk or the page limit is full; make room, then repeat the call")
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            (Unavailable, "reading or writing failed; check the disk, then repeat the call")
+        }
         Some(ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted | ErrorCode::OperationAborted) => {
             (Unavailable, "the call was given up; repeat it")
         }
@@ -35,7 +39,9 @@ fn verdict(code: Option<ErrorCode>) -> (ErrorKind, &'static str) {
         }
         Some(ErrorCode::ConstraintViolation) => (Invalid, "a key of this call is taken by another record"),
         Some(ErrorCode::TooBig) => (Invalid, "a single value is larger than SQLite allows"),
-        Some(_) | None => (Corrupt, "a row does not have the shape that this schema gives it; restore it from a backup"),
+        Some(_) | None => {
+            (Corrupt, "a row does not have the shape that this schema gives it; restore it from a backup")
+        }
     }
 }
 

@@ -52,7 +52,8 @@ fn not_migrated(place: &Place) -> Error {
 fn refuse_newer(place: &Place, kind: Kind) -> Result<()> {
     match kind {
         Kind::Ours(version) if version > SCHEMA_VERSION => {
-            let reason = format!("its schema is version {version}, this program knows {SCHEMA_VERSION}; update stepmark");
+            let reason =
+                format!("its schema is version {version}, this program knows {SCHEMA_VERSION}; update stepmark");
             Err(Error::unsupported(Subject::Store, place.path.display(), reason))
         }
         Kind::Ours(_) | Kind::Empty => Ok(()),

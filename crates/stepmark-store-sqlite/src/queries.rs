@@ -143,8 +143,7 @@ FROM run INDEXED BY run_arrival WHERE thread = ?1 ORDER BY arrival DESC LIMIT 1"
 
 // ---- blob ----
 
-pub(crate) const BLOB_TOUCH: &str =
-    "UPDATE blob SET touched_at = MAX(touched_at, ?3) WHERE scope = ?1 AND hash = ?2";
+pub(crate) const BLOB_TOUCH: &str = "UPDATE blob SET touched_at = MAX(touched_at, ?3) WHERE scope = ?1 AND hash = ?2";
 pub(crate) const BLOB_PUT: &str =
     "INSERT INTO blob (scope, hash, length, touched_at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const BLOB_PUT_CHUNK: &str = "INSERT INTO blob_chunk (blob, part, body) VALUES (?1, ?2, ?3)";

@@ -199,8 +199,7 @@ impl Nodes<'_> {
     fn node(&mut self, place: ValueRef) -> Result<ValueNode> {
         let address = place.address;
         let found = if place.packed { self.packed_node(address)? } else { self.row_node(address)? };
-        let mut node =
-            found.ok_or_else(|| Error::corrupt(Subject::Value, address, "a row names it but it is gone"))?;
+        let mut node = found.ok_or_else(|| Error::corrupt(Subject::Value, address, "a row names it but it is gone"))?;
         if let Some((hash, _)) = node.head.blob {
             let bytes = blob(self.session, self.scope, hash)?;
             let gone = || Error::corrupt(Subject::Blob, hash, "a value names it but it is gone");

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Home, Pen, grown, write};
+use stepmark_core::checkpoint::{CheckpointRow, Source};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::store::{CheckpointStore, HistoryQuery, Line, Outcome};
 
@@ -69,8 +70,10 @@ async fn stale_writers_learn_why() {
     let repeated = pen.step(b"mine");
     write(&store, repeated.clone()).await;
     assert_eq!(store.commit(repeated.clone()).await.expect("accepted"), Outcome::Repeated);
-    let lost = stale.step(b"theirs");
-    let error = store.commit(lost.clone()).await.expect_err("another hash under one id");
+    let mut lost = stale.step(b"theirs");
+    lost.checkpoint =
+        lost.checkpoint.map(|row| CheckpointRow { source: Source::Update, ..row }.sealed(lost.thread, ""));
+    let error = store.commit(lost).await.expect_err("another hash under one id");
     assert!(error.is(ErrorKind::Corrupt, Subject::Checkpoint), "{error}");
     let claim = pen.claim(5);
     write(&store, claim.clone()).await;
@@ -114,13 +117,16 @@ async fn history_crosses_forks() {
     loop {
         let query = HistoryQuery { thread: pen.thread.uid, namespace: String::new(), line, limit: 2 };
         let page = store.history(query).await.expect("a page");
-        heights.extend(page.entries.iter().map(|entry| (entry.checkpoint.branch == side.branch.id, entry.checkpoint.height)));
+        heights.extend(
+            page.entries.iter().map(|entry| (entry.checkpoint.branch == side.branch.id, entry.checkpoint.height)),
+        );
         let Some(next) = page.next else { break };
         line = next;
     }
     let expected = [(true, 6), (true, 5), (false, 4), (false, 3), (false, 2), (false, 1), (false, 0)];
     assert_eq!(heights, expected);
-    let all = HistoryQuery { thread: pen.thread.uid, namespace: String::new(), line: Line::All { before: None }, limit: 99 };
+    let all =
+        HistoryQuery { thread: pen.thread.uid, namespace: String::new(), line: Line::All { before: None }, limit: 99 };
     assert_eq!(store.history(all).await.expect("a page").entries.len(), 9);
 }
 

@@ -15,53 +15,59 @@ use stepmark_core::value::{
 use stepmark_store_sqlite::Sqlite;
 
 /// A directory that goes away with the test, and a path in it.
-pub struct Home {
+pub(crate) struct Home {
     directory: tempfile::TempDir,
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a directory") }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("store.db")
     }
 
-    pub fn open(&self) -> Sqlite {
+    pub(crate) fn open(&self) -> Sqlite {
         Sqlite::open(self.path()).expect("the file opens")
     }
 }
 
 /// A writer of one branch, as the engine would be.
 #[derive(Clone, Debug)]
-pub struct Pen {
-    pub thread: ThreadRow,
-    pub branch: BranchRow,
-    pub run: RunId,
+pub(crate) struct Pen {
+    pub(crate) thread: ThreadRow,
+    pub(crate) branch: BranchRow,
+    pub(crate) run: RunId,
     serial: u64,
 }
 
 impl Pen {
-    pub fn new(name: &str) -> Self {
-        let mut uid = [7; 16];
+    pub(crate) fn new(name: &str) -> Self {
+        let mut uid = [7u8; 16];
         for (index, byte) in name.bytes().enumerate() {
             uid[index % 16] = uid[index % 16].wrapping_mul(31).wrapping_add(byte);
         }
         let head = BranchId::new(0xfedc_ba98_0000_0001).expect("not zero");
         let thread =
             ThreadRow { uid: ThreadUid(uid), scope: String::new(), name: name.to_owned(), head, created_at: 1_000_000 };
-        let branch =
-            BranchRow { id: head, fork: None, tip: None, epoch: 1, claim: ClaimToken([1; 16]), effects: EffectsMode::Ledger };
+        let branch = BranchRow {
+            id: head,
+            fork: None,
+            tip: None,
+            epoch: 1,
+            claim: ClaimToken([1; 16]),
+            effects: EffectsMode::Ledger,
+        };
         Self { thread, branch, run: RunId::parse("run-1").expect("an id"), serial: 0 }
     }
 
-    pub fn address(&self) -> ThreadAddress {
+    pub(crate) fn address(&self) -> ThreadAddress {
         ThreadAddress::Uid(self.thread.uid)
     }
 
     /// The commit that makes the thread, with its input at height 0.
-    pub fn first(&mut self) -> Commit {
+    pub(crate) fn first(&mut self) -> Commit {
         let tip = self.branch.tip.take();
         assert!(tip.is_none(), "the thread was made before");
         let mut commit = self.step(b"input");
@@ -73,7 +79,7 @@ impl Pen {
     }
 
     /// A super-step whose one value is `body`, packed.
-    pub fn step(&mut self, body: &[u8]) -> Commit {
+    pub(crate) fn step(&mut self, body: &[u8]) -> Commit {
         let height = self.branch.tip.as_ref().map_or(0, |tip| tip.height + 1);
         let address = ValueAddress { branch: self.branch.id, height, ordinal: 0 };
         let packed = encode_packed(&[NumberedValue { ordinal: 0, node: full(body) }]);
@@ -81,7 +87,7 @@ impl Pen {
     }
 
     /// A super-step whose one value is a row of its own.
-    pub fn step_with_row(&mut self, node: ValueNode) -> Commit {
+    pub(crate) fn step_with_row(&mut self, node: ValueNode) -> Commit {
         let height = self.branch.tip.as_ref().map_or(0, |tip| tip.height + 1);
         let address = ValueAddress { branch: self.branch.id, height, ordinal: 0 };
         let mut commit = self.commit_with(ValueRef { address, packed: false }, Vec::new());
@@ -123,7 +129,7 @@ impl Pen {
     }
 
     /// A claim of the branch by another writer.
-    pub fn claim(&mut self, token: u8) -> Commit {
+    pub(crate) fn claim(&mut self, token: u8) -> Commit {
         let expect = Expect::At { tip: self.branch.tip.clone(), epoch: self.branch.epoch };
         self.branch.epoch += 1;
         self.branch.claim = ClaimToken([token; 16]);
@@ -131,7 +137,7 @@ impl Pen {
     }
 
     /// A fork of the tip, and its own pen.
-    pub fn fork(&self, id: u64, name: Option<&str>) -> (Self, Commit) {
+    pub(crate) fn fork(&self, id: u64, name: Option<&str>) -> (Self, Commit) {
         let mut pen = self.clone();
         let tip = self.branch.tip.clone().expect("a tip");
         let fork = ForkPoint { branch: self.branch.id, height: tip.height };
@@ -148,7 +154,7 @@ impl Pen {
     }
 
     /// A flush of one finished task.
-    pub fn flush(&self, ordinal: u64, body: &[u8]) -> Append {
+    pub(crate) fn flush(&self, ordinal: u64, body: &[u8]) -> Append {
         let tip = self.branch.tip.clone().expect("a tip");
         let height = tip.height + 1;
         let address = ValueAddress { branch: self.branch.id, height, ordinal: ordinal as u32 };
@@ -174,7 +180,7 @@ impl Pen {
         }
     }
 
-    pub fn run_row(&self, status: RunStatus) -> RunRow {
+    pub(crate) fn run_row(&self, status: RunStatus) -> RunRow {
         RunRow {
             id: self.run.clone(),
             branch: self.branch.id,
@@ -188,7 +194,7 @@ impl Pen {
     }
 
     /// Everything of the branch's tip.
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         Load {
             place: Place::Branch(self.branch.id),
             channels: Channels::All,
@@ -201,18 +207,18 @@ impl Pen {
 }
 
 /// A node that holds a whole value.
-pub fn full(body: &[u8]) -> ValueNode {
+pub(crate) fn full(body: &[u8]) -> ValueNode {
     let head = ValueHead { structure: Structure::Full, blob: None, state_version: 1, closed: false, list: None };
     ValueNode { head, body: body.to_vec() }
 }
 
 /// Commits and expects it to be applied.
-pub async fn write(store: &Sqlite, commit: Commit) {
+pub(crate) async fn write(store: &Sqlite, commit: Commit) {
     assert_eq!(store.commit(commit).await.expect("the commit is accepted"), Outcome::Applied);
 }
 
 /// A thread with `steps` super-steps.
-pub async fn grown(store: &Sqlite, name: &str, steps: u64) -> Pen {
+pub(crate) async fn grown(store: &Sqlite, name: &str, steps: u64) -> Pen {
     let mut pen = Pen::new(name);
     let first = pen.first();
     write(store, first).await;
@@ -224,7 +230,7 @@ pub async fn grown(store: &Sqlite, name: &str, steps: u64) -> Pen {
 }
 
 /// The file's log.
-pub fn wal_of(path: &Path) -> PathBuf {
+pub(crate) fn wal_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
