@@ -148,7 +148,7 @@ pub(crate) const BLOB_PUT: &str =
     "INSERT INTO blob (scope, hash, length, touched_at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const BLOB_PUT_CHUNK: &str = "INSERT INTO blob_chunk (blob, part, body) VALUES (?1, ?2, ?3)";
 pub(crate) const BLOB_GET: &str = "SELECT number, length, body FROM blob WHERE scope = ?1 AND hash = ?2";
-pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT body FROM blob_chunk WHERE blob = ?1 ORDER BY part";
+pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT part, body FROM blob_chunk WHERE blob = ?1 ORDER BY part";
 
 // ---- delete_thread ----
 

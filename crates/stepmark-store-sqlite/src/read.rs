@@ -245,15 +245,23 @@ pub(crate) fn blob(session: &Session<'_>, scope: &str, hash: BlobHash) -> Result
     let Some((number, length, body)) = head else { return Ok(None) };
     let bytes = match body {
         Some(bytes) => bytes,
-        None => {
-            let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Blob, hash).get::<Vec<u8>>(0);
-            session.all(queries::BLOB_GET_CHUNKS, [number], read)?.concat()
-        }
+        None => chunks(session, number, hash)?,
     };
     if bytes.len() as u64 != length || BlobHash::of(&bytes) != hash {
         return Err(Error::corrupt(Subject::Blob, hash, "its bytes do not have its hash"));
     }
     Ok(Some(bytes))
+}
+
+fn chunks(session: &Session<'_>, number: i64, hash: BlobHash) -> Result<Vec<u8>> {
+    let mut parts = 0u64..;
+    let chunks = session.all(queries::BLOB_GET_CHUNKS, [number], |row| {
+        let cells = Cells::new(row, Subject::Blob, hash);
+        let (part, body) = (cells.number(0)?, cells.get::<Vec<u8>>(1)?);
+        let in_order = parts.next() == Some(part);
+        if in_order { Ok(body) } else { Err(Error::corrupt(Subject::Blob, hash, "one of its chunks is gone")) }
+    })?;
+    Ok(chunks.concat())
 }
 
 /// Whether a blob is there.
