@@ -222,3 +222,12 @@ pub fn write_map_header(out: &mut Vec<u8>, count: u64) {
         }
     }
 }
+
+/// How many bytes [`write_array_header`] writes for `count` elements.
+pub const fn array_header_bytes(count: u64) -> usize {
+    match count {
+        0..=15 => 1,
+        16..=0xffff => 3,
+        _ => 5,
+    }
+}
