@@ -2,6 +2,9 @@
 //!
 //! Internal: use the `stepmark` crate.
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod change;
 mod deps;
 mod encode;
