@@ -21,6 +21,9 @@ pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeResult};
-pub use reducer::{Append, AppendSlot, AppendWrite, Last, Reducer, Replace, TextSlot};
+pub use reducer::{
+    Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId,
+    Last, Merge, MergeSlot, MergeWrite, Number, Reducer, Replace, TextSlot,
+};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Shape, State, StateUpdate, Update};

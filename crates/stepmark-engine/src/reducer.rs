@@ -32,10 +32,16 @@ use crate::{
     state::Shape,
 };
 
+mod add;
 mod append;
+mod by_id;
+mod merge;
 mod replace;
 
+pub use add::{Add, AddSlot, AddWrite, Number};
 pub use append::{Append, AppendSlot, AppendWrite, TextSlot};
+pub use by_id::{ById, ByIdSlot, ByIdWrite, HasId};
+pub use merge::{Merge, MergeSlot, MergeWrite};
 pub use replace::{Last, Replace};
 
 /// How writes combine with a value of type `T`.

@@ -3,15 +3,17 @@
 #[doc(hidden)]
 pub use stepmark_engine::__private;
 pub use stepmark_engine::{
-    Append, Cx, Dep, END, Goto, In, Last, NodeError, NodeRef, NodeResult, Replace, Route, Snap,
-    State, Update, to,
+    Cx, Dep, END, Goto, In, NodeError, NodeRef, NodeResult, Route, Snap, State, Update, to,
 };
 pub use stepmark_macros::{State, node};
 
-/// How writes combine with values, and how to write a reducer of your own.
+pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
+
+/// How writes combine with values, and what a reducer of your own needs.
 pub mod reducer {
     pub use stepmark_engine::{
-        Append, AppendSlot, AppendWrite, Change, Last, PushSlot, Reducer, Replace, SetSlot, Slot,
-        TextSlot,
+        Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, Change,
+        HasId, Last, Merge, MergeSlot, MergeWrite, Number, PushSlot, Reducer, Replace, SetSlot,
+        Slot, TextSlot,
     };
 }
