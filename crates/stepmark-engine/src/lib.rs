@@ -5,6 +5,10 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+// Macros generate paths into `stepmark`; in this crate's own tests that is this crate.
+#[cfg(test)]
+extern crate self as stepmark;
+
 mod change;
 mod deps;
 mod encode;
