@@ -5,7 +5,7 @@ use std::{
     future::Future,
 };
 
-use serde::de::DeserializeOwned;
+pub use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{change::Change, state::Shape};
 pub use crate::{
@@ -59,6 +59,11 @@ pub fn no_channel_to_decode<T>(channel: usize) -> Result<T, DecodeError> {
 /// An error: the update does not write the channel.
 pub fn no_write<T>() -> Result<T, EncodeError> {
     Err(EncodeError::new("the update does not write it"))
+}
+
+/// The state as it begins.
+pub fn default_state<S: State>() -> S {
+    S::default()
 }
 
 /// A value to show: as itself if it has `Debug`, else as dots. Method lookup finds the first one that applies.

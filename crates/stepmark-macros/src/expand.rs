@@ -1,7 +1,6 @@
 //! What does `#[derive(State)]` write?
 //!
-//! The update, the field enum, and the two traits. Each use of a reducer is spelled `<R as Reducer<T>>::…` with the
-//! span of the user's tokens, so that rustc reports a reducer that does not fit once, at the field.
+//! The update, the field enum, and the two traits.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -12,7 +11,9 @@ use crate::parse::{Field, Keep, StateInput};
 /// All items of one state.
 pub(crate) fn state(state: &StateInput) -> TokenStream {
     let channels: Vec<Channel> = state.fields.iter().enumerate().map(Channel::new).collect();
+    let fits = channels.iter().map(|channel| &channel.fits);
     let names = Names {
+        fits: &quote!(where #(#fits)*),
         state: &state.name,
         update: &format_ident!("{}Update", state.name.unraw(), span = state.name.span()),
         field: &format_ident!("{}Field", state.name.unraw(), span = state.name.span()),
@@ -32,6 +33,8 @@ struct Names<'a> {
     state: &'a Ident,
     update: &'a Ident,
     field: &'a Ident,
+    /// The conditions of all fields.
+    fits: &'a TokenStream,
 }
 
 /// A field with the tokens that are made of it.
@@ -44,19 +47,35 @@ struct Channel<'a> {
     value_type: String,
     /// `<R as Reducer<T>>`
     reducer: TokenStream,
+    /// What must hold of the field's type and reducer. Every item repeats it as its own condition, so that rustc
+    /// reports a failure at the field alone and takes it as given inside the items.
+    fits: TokenStream,
     keep: TokenStream,
 }
 
 impl<'a> Channel<'a> {
     fn new((index, field): (usize, &'a Field)) -> Self {
         let ty = &field.value_type;
-        let reducer = match &field.reducer {
-            Some(reducer) => {
-                quote_spanned!(reducer.span()=> <#reducer as ::stepmark::__private::Reducer<#ty>>)
-            }
-            None => quote_spanned!(ty.span()=>
-                <::stepmark::__private::Replace as ::stepmark::__private::Reducer<#ty>>),
+        let (reducer, span) = match &field.reducer {
+            Some(reducer) => (quote!(#reducer), reducer.span()),
+            None => (
+                quote_spanned!(ty.span()=> ::stepmark::__private::Replace),
+                ty.span(),
+            ),
         };
+        let fits = quote_spanned!(span=> #reducer: ::stepmark::__private::Reducer<#ty>,);
+        // `Replace` takes every value, so it is the value that does not do.
+        let fits = field.reducer.as_ref().map(|_| fits);
+        let fits = quote_spanned! {ty.span()=>
+            #ty: ::core::clone::Clone
+                + ::stepmark::__private::Serialize
+                + ::stepmark::__private::DeserializeOwned
+                + ::core::marker::Send
+                + ::core::marker::Sync
+                + 'static,
+            #fits
+        };
+        let reducer = quote_spanned!(span=> <#reducer as ::stepmark::__private::Reducer<#ty>>);
         let keep = match field.keep {
             Keep::Stored => quote!(Stored),
             Keep::Ephemeral => quote!(Ephemeral),
@@ -71,13 +90,14 @@ impl<'a> Channel<'a> {
             text,
             value_type: normalised(ty),
             reducer,
+            fits,
             keep,
         }
     }
 }
 
 fn update_struct(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
-    let Names { update, .. } = names;
+    let Names { update, fits, .. } = names;
     let visibility = &state.visibility;
     let doc = format!("Writes to a [`{}`].", state.name);
     let fields = channels.iter().map(
@@ -91,11 +111,32 @@ fn update_struct(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]
             quote!(#[doc = #doc] pub #name: #reducer::Slot,)
         },
     );
+    let clones = channels
+        .iter()
+        .map(|Channel { name, .. }| quote!(#name: ::core::clone::Clone::clone(&self.#name),));
+    let defaults = channels
+        .iter()
+        .map(|Channel { name, .. }| quote!(#name: ::core::default::Default::default(),));
     quote! {
         #[doc = #doc]
-        #[derive(::core::clone::Clone, ::core::default::Default)]
-        #[allow(private_interfaces, unreachable_pub)]
-        #visibility struct #update { #(#fields)* }
+        #[allow(private_bounds, private_interfaces, trivial_bounds, unreachable_pub)]
+        #visibility struct #update #fits { #(#fields)* }
+
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::core::clone::Clone for #update #fits {
+            fn clone(&self) -> Self {
+                Self { #(#clones)* }
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::core::default::Default for #update #fits {
+            fn default() -> Self {
+                Self { #(#defaults)* }
+            }
+        }
     }
 }
 
@@ -122,6 +163,7 @@ fn field_enum(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
         #visibility enum #field { #(#variants)* }
 
         #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
         #[allow(dead_code, unreachable_pub)]
         impl #field {
             /// Every field, in declaration order.
@@ -144,6 +186,7 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
     let Names {
         state: name,
         update,
+        fits,
         ..
     } = names;
     let text = name.unraw().to_string();
@@ -160,14 +203,14 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
     let methods = channel_methods(channels);
     quote! {
         #[automatically_derived]
-        impl ::stepmark::__private::State for #name {
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::State for #name #fits {
             type Update = #update;
             const NAME: &'static str = #text;
             const VERSION: u32 = #version;
 
             fn channels() -> &'static [::stepmark::__private::ChannelSpec] {
-                const CHANNELS: &[::stepmark::__private::ChannelSpec] = &[#(#specs),*];
-                CHANNELS
+                const { &[#(#specs),*] }
             }
 
             #[allow(unused_variables)]
@@ -268,14 +311,19 @@ fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
 
         #[allow(unused_mut, unused_variables)]
         fn reset(&mut self, channel: usize) {
-            let mut fresh = <Self as ::core::default::Default>::default();
+            let mut fresh = ::stepmark::__private::default_state::<Self>();
             match channel { #resets _ => {} }
         }
     }
 }
 
 fn update_impl(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
-    let Names { state, update, .. } = names;
+    let Names {
+        state,
+        update,
+        fits,
+        ..
+    } = names;
     let visits = channels.iter().map(|Channel { index, name, reducer, .. }| {
         quote! {
             if let ::core::option::Option::Some(write) = ::stepmark::__private::Slot::pending(&self.#name) {
@@ -297,7 +345,8 @@ fn update_impl(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
     });
     quote! {
         #[automatically_derived]
-        impl ::stepmark::__private::StateUpdate for #update {
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::StateUpdate for #update #fits {
             #[allow(unused_variables)]
             fn writes(&self, visit: &mut dyn ::core::ops::FnMut(usize, bool)) {
                 #(#visits)*
@@ -322,7 +371,7 @@ fn update_impl(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
 
 /// `Debug` shows the fields that are written; a value without `Debug` is shown as `..`.
 fn update_debug(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
-    let Names { update, .. } = names;
+    let Names { update, fits, .. } = names;
     let text = update.to_string();
     let fields = channels.iter().map(|Channel { name, text, .. }| {
         quote! {
@@ -333,7 +382,8 @@ fn update_debug(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
     });
     quote! {
         #[automatically_derived]
-        impl ::core::fmt::Debug for #update {
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::core::fmt::Debug for #update #fits {
             #[allow(unused_mut)]
             fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 #[allow(unused_imports)]
@@ -347,13 +397,19 @@ fn update_debug(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
 }
 
 fn node_outputs(names: &Names<'_>) -> TokenStream {
-    let Names { state, update, .. } = names;
+    let Names {
+        state,
+        update,
+        fits,
+        ..
+    } = names;
     let output = quote! {
         ::core::result::Result<::stepmark::__private::NodeOutput<#state>, ::stepmark::__private::NodeError>
     };
     quote! {
         #[automatically_derived]
-        impl ::stepmark::__private::IntoNodeOutput<#state> for #update {
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::IntoNodeOutput<#state> for #update #fits {
             fn into_output(self) -> #output {
                 ::core::result::Result::Ok(::stepmark::__private::NodeOutput {
                     update: self,
@@ -363,7 +419,8 @@ fn node_outputs(names: &Names<'_>) -> TokenStream {
         }
 
         #[automatically_derived]
-        impl ::stepmark::__private::IntoNodeOutput<#state> for (#update, ::stepmark::__private::Goto) {
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::IntoNodeOutput<#state> for (#update, ::stepmark::__private::Goto) #fits {
             fn into_output(self) -> #output {
                 ::core::result::Result::Ok(::stepmark::__private::NodeOutput { update: self.0, goto: self.1.0 })
             }

@@ -10,7 +10,7 @@ use syn::{
     spanned::Spanned,
 };
 
-/// As many arguments as a node can have, with or without the payload.
+/// As many arguments as a node can have, besides the payload.
 const ARGUMENTS_MAX: usize = 8;
 
 /// The function and its checks, or the function and what is wrong with it.
@@ -37,6 +37,11 @@ fn checks(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
         }
         _ => (None, types.as_slice()),
     };
+    if let Some(extra) = extractors.get(ARGUMENTS_MAX) {
+        let message =
+            format!("a node has at most {ARGUMENTS_MAX} arguments, and a payload after them");
+        return Err(Error::new_spanned(extra, message));
+    }
     let extractors = extractors
         .iter()
         .map(|ty| check_extractor(ty, &state))
@@ -73,10 +78,6 @@ fn check_form(function: &ItemFn) -> Result<()> {
             &signature.generics,
             "a node that `#[node]` checks cannot be generic",
         ));
-    }
-    if signature.inputs.len() > ARGUMENTS_MAX + 1 {
-        let message = format!("a node has at most {ARGUMENTS_MAX} arguments and a payload");
-        return Err(Error::new_spanned(&signature.inputs, message));
     }
     Ok(())
 }

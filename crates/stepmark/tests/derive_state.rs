@@ -57,7 +57,7 @@ fn written() -> Update<Report> {
     update.docs.extend([(2, "b".to_owned())]);
     update.log.push_str("line");
     update.log.push('\n');
-    update.seen.extend([3, 1, 2]);
+    update.seen.extend([1, 2, 3]);
     update.queue.push(9);
     update.r#type.set(Some(true));
     update.largest.extend([4, 7]);
@@ -284,4 +284,39 @@ fn an_empty_state_is_a_state() {
     assert!(Nothing::channels().is_empty());
     assert!(NothingField::ALL.is_empty());
     Nothing::default().apply(NothingUpdate::default(), &mut Changes::new(0));
+}
+
+/// Generated code is as strict as its user.
+mod strict {
+    #![deny(warnings, clippy::pedantic)]
+    #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]
+
+    use serde::{Deserialize, Serialize};
+    use stepmark::{Snap, State, Update, node};
+
+    #[derive(Clone, Default, Debug, Serialize, Deserialize)]
+    struct Hidden;
+
+    /// Public, with a field of a private type.
+    #[derive(State, Clone, Default, Debug)]
+    pub struct Shown {
+        hidden: Hidden,
+        /// A name that Rust keeps for itself.
+        pub self_: Option<Box<[u8]>>,
+    }
+
+    #[node]
+    async fn check(state: Snap<Shown>) -> Update<Shown> {
+        std::future::ready(()).await;
+        let mut update = state.update();
+        update.hidden.set(state.hidden.clone());
+        update.self_.set(state.self_.clone());
+        update
+    }
+
+    #[test]
+    fn a_node_is_still_the_function_that_was_written() {
+        let _: fn(Snap<Shown>) -> _ = check;
+        assert_eq!(ShownField::_Self.name(), "self_");
+    }
 }

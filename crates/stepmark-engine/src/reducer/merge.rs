@@ -83,59 +83,96 @@ impl<K, V> MergeSlot<K, V> {
 
 slot_of!([K: Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static] MergeSlot<K, V>, MergeWrite<K, V>);
 
-/// The reducer of one kind of map, which has the methods of the standard maps.
-macro_rules! merge_map {
-    ($map:ty, [$($hasher:ident)?], $($key:tt)*) => {
-        impl<K, V, $($hasher)?> Reducer<$map> for Merge
-        where
-            K: $($key)* + Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
-            V: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
-            $($hasher: BuildHasher + Default,)?
-        {
-            type Write = MergeWrite<K, V>;
-            type Slot = MergeSlot<K, V>;
-            const NAME: &'static str = "merge";
-            const SHAPE: Shape = Shape::Map;
+impl<K, V> Reducer<BTreeMap<K, V>> for Merge
+where
+    K: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    type Write = MergeWrite<K, V>;
+    type Slot = MergeSlot<K, V>;
+    const NAME: &'static str = "merge";
+    const SHAPE: Shape = Shape::Map;
 
-            fn apply(value: &mut $map, write: Self::Write) -> Change {
-                let change = write.change();
-                if write.overwrite {
-                    value.clear();
-                }
-                for (key, edit) in write.entries {
-                    match edit {
-                        Edit::Set(new) => value.insert(key, new),
-                        Edit::Remove => value.remove(&key),
-                    };
-                }
-                change
-            }
-
-            fn is_exclusive(write: &Self::Write) -> bool {
-                write.overwrite
-            }
-
-            fn encode_full(value: &$map, out: &mut Body) -> Result<(), EncodeError> {
-                write_sorted(value, out)
-            }
-
-            fn encode_entries(
-                value: &$map,
-                keys: &BTreeSet<Vec<u8>>,
-                out: &mut Entries,
-            ) -> Result<(), EncodeError> {
-                add_entries(|key| value.get(key), keys, out)
-            }
-
-            fn encode_write(write: &Self::Write) -> Result<Vec<u8>, EncodeError> {
-                write.encode_sorted()
-            }
+    fn apply(value: &mut BTreeMap<K, V>, write: Self::Write) -> Change {
+        let change = write.change();
+        if write.overwrite {
+            value.clear();
         }
-    };
+        for (key, edit) in write.entries {
+            match edit {
+                Edit::Set(new) => value.insert(key, new),
+                Edit::Remove => value.remove(&key),
+            };
+        }
+        change
+    }
+
+    fn is_exclusive(write: &Self::Write) -> bool {
+        write.overwrite
+    }
+
+    fn encode_full(value: &BTreeMap<K, V>, out: &mut Body) -> Result<(), EncodeError> {
+        write_sorted(value, out)
+    }
+
+    fn encode_entries(
+        value: &BTreeMap<K, V>,
+        keys: &BTreeSet<Vec<u8>>,
+        out: &mut Entries,
+    ) -> Result<(), EncodeError> {
+        add_entries(|key| value.get(key), keys, out)
+    }
+
+    fn encode_write(write: &Self::Write) -> Result<Vec<u8>, EncodeError> {
+        write.encode_sorted()
+    }
 }
 
-merge_map!(BTreeMap<K, V>, [], Ord);
-merge_map!(HashMap<K, V, H>, [H], Eq + Hash);
+impl<K, V, H> Reducer<HashMap<K, V, H>> for Merge
+where
+    K: Eq + Hash + Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    H: BuildHasher + Default,
+{
+    type Write = MergeWrite<K, V>;
+    type Slot = MergeSlot<K, V>;
+    const NAME: &'static str = "merge";
+    const SHAPE: Shape = Shape::Map;
+
+    fn apply(value: &mut HashMap<K, V, H>, write: Self::Write) -> Change {
+        let change = write.change();
+        if write.overwrite {
+            value.clear();
+        }
+        for (key, edit) in write.entries {
+            match edit {
+                Edit::Set(new) => value.insert(key, new),
+                Edit::Remove => value.remove(&key),
+            };
+        }
+        change
+    }
+
+    fn is_exclusive(write: &Self::Write) -> bool {
+        write.overwrite
+    }
+
+    fn encode_full(value: &HashMap<K, V, H>, out: &mut Body) -> Result<(), EncodeError> {
+        write_sorted(value, out)
+    }
+
+    fn encode_entries(
+        value: &HashMap<K, V, H>,
+        keys: &BTreeSet<Vec<u8>>,
+        out: &mut Entries,
+    ) -> Result<(), EncodeError> {
+        add_entries(|key| value.get(key), keys, out)
+    }
+
+    fn encode_write(write: &Self::Write) -> Result<Vec<u8>, EncodeError> {
+        write.encode_sorted()
+    }
+}
 
 impl<K: Serialize, V: Serialize> MergeWrite<K, V> {
     /// The keys that are written. A key that has no encoding makes it the whole map, whose encoding then says why.
