@@ -350,3 +350,6 @@ impl<T: fmt::Debug> fmt::Debug for Dep<T> {
         fmt::Debug::fmt(&self.0, formatter)
     }
 }
+
+#[cfg(test)]
+mod tests;

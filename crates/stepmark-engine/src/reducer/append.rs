@@ -202,6 +202,14 @@ where
     fn encode_full(value: &HashSet<T, H>, out: &mut Body) -> Result<(), EncodeError> {
         write_sorted(value, out)
     }
+
+    fn encode_write(write: &Self::Write) -> Result<Vec<u8>, EncodeError> {
+        // Items often come from another `HashSet`, whose order is another one in each process.
+        encode::to_bytes(&match write {
+            AppendWrite::Extend(items) => AppendWrite::Extend(sorted(items)?),
+            AppendWrite::Overwrite(items) => AppendWrite::Overwrite(sorted(items)?),
+        })
+    }
 }
 
 impl<C> AppendWrite<C> {
@@ -238,4 +246,12 @@ fn write_sorted<'a, T: Serialize + 'a>(
         .collect::<Result<Vec<_>, _>>()?;
     elements.sort_unstable();
     encode::write_array(&elements, &mut out.bytes)
+}
+
+/// The items in order of their encodings.
+fn sorted<T: Serialize>(items: &[T]) -> Result<Vec<&T>, EncodeError> {
+    let keyed = items.iter().map(|item| Ok((encode::to_bytes(item)?, item)));
+    let mut keyed = keyed.collect::<Result<Vec<_>, EncodeError>>()?;
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(keyed.into_iter().map(|(_, item)| item).collect())
 }
