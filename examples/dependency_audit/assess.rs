@@ -128,7 +128,7 @@ mod tests {
         let text = "[licences]\nallowed = ['MIT']\ndenied = ['GPL-3.0-only']\n\
                     [limits]\nunsafe_count_max = 2\nnative_lines_max = 10\nprebuilt_files_max = 0\n\
                     [[banned]]\nname = 'bad'\nreason = 'it lies'\n";
-        let policy = Policy::parse("test", text).expect("a policy");
+        let policy = samples::policy(text);
         let finding = judge(&samples::id("sample"), inspected, &policy);
         assert_eq!(
             (finding.verdict, finding.reasons),
@@ -222,12 +222,11 @@ mod tests {
 
     #[test]
     fn a_banned_package_is_denied_even_if_it_is_not_there() {
-        let policy = Policy::parse(
-            "test",
+        let policy = samples::policy(
             "[licences]\nallowed = []\n[[banned]]\nname = 'bad'\nreason = 'it lies'",
         );
         let packages = [samples::package("bad"), samples::package("good")];
-        let findings = assess(&packages, &[], &policy.expect("a policy"));
+        let findings = assess(&packages, &[], &policy);
         assert_eq!(findings[0].reasons, ["banned: it lies"]);
         assert_eq!(findings[1].reasons, ["not inspected"]);
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::inspect::{self, Inspection};
 use crate::meter::Meter;
 use crate::package::Package;
-use crate::policy::Policy;
+use crate::policy::PolicyText;
 use crate::report::Report;
 
 /// What an audit has learnt so far. Everything it started from is in it, so that it can go on in any process.
@@ -20,8 +20,7 @@ use crate::report::Report;
 pub struct Audit {
     /// Absolute path of the manifest at the root of the workspace.
     pub manifest: PathBuf,
-    /// How messages call the policy, and its text.
-    pub policy: (String, String),
+    pub policy: PolicyText,
     pub packages: Vec<Package>,
     pub inspections: Vec<Inspection>,
     pub findings: Vec<Finding>,
@@ -62,11 +61,10 @@ async fn inspect(package: Package, meter: Arc<Meter>) -> Result<Inspection> {
 }
 
 fn assess(audit: &Audit) -> Result<Vec<Finding>> {
-    let (file, text) = &audit.policy;
     Ok(assess::assess(
         &audit.packages,
         &audit.inspections,
-        &Policy::parse(file, text)?,
+        &audit.policy.parse()?,
     ))
 }
 

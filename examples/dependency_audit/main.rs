@@ -39,7 +39,7 @@ use args::Args;
 use error::Result;
 use graph::{Audit, Process};
 use meter::Meter;
-use policy::Policy;
+use policy::PolicyText;
 use report::Report;
 
 #[tokio::main]
@@ -56,16 +56,19 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<()> {
-    let (file, text) = policy_text(&args)?;
-    Policy::parse(&file, &text)?;
+    let policy = args
+        .policy
+        .as_deref()
+        .map_or_else(|| Ok(PolicyText::built_in()), PolicyText::read)?;
+    policy.parse()?;
     if args.print_policy {
-        print!("{text}");
+        print!("{}", policy.text);
         return Ok(());
     }
     let manifest = discover::workspace_manifest(&args.manifest_path)?;
     let thread = args
         .thread
-        .map_or_else(|| thread::default_name(&manifest, &text), Ok)?;
+        .map_or_else(|| thread::default_name(&manifest, &policy.text), Ok)?;
     println!("thread {thread}");
 
     let meter = Arc::new(Meter::new(args.crash_after));
@@ -76,7 +79,7 @@ async fn run(args: Args) -> Result<()> {
     };
     let start = Audit {
         manifest,
-        policy: (file, text),
+        policy,
         ..Audit::default()
     };
     let audit = graph::run(start, &process).await?;
@@ -90,18 +93,4 @@ async fn run(args: Args) -> Result<()> {
     println!("{}", Report::of(&audit).summary());
     println!("report in {}", args.out.display());
     Ok(())
-}
-
-fn policy_text(args: &Args) -> Result<(String, String)> {
-    let Some(path) = &args.policy else {
-        let (name, text) = policy::DEFAULT;
-        return Ok((name.to_owned(), text.to_owned()));
-    };
-    let bytes = error::read(path)?;
-    let file = path.display().to_string();
-    let not_text = |error: std::string::FromUtf8Error| error::Error::PolicySyntax {
-        file: file.clone(),
-        reason: error.to_string(),
-    };
-    Ok((file.clone(), String::from_utf8(bytes).map_err(not_text)?))
 }

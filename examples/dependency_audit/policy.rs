@@ -1,15 +1,83 @@
 //! What is allowed: licences, limits and banned packages, read from TOML and checked before any use.
 
+use std::path::Path;
+
 use cargo_metadata::semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use spdx::expression::{ExprNode, Operator};
 use spdx::{Expression, LicenseReq, Licensee, ParseMode};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, read};
 use crate::package::PackageId;
 
-/// The policy used where no other is given, and the name it has in messages.
-pub const DEFAULT: (&str, &str) = ("the built-in policy", include_str!("policy.toml"));
+/// A policy as it was given, so that an audit goes on with the one it began with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyText {
+    /// How messages call it.
+    pub file: String,
+    pub text: String,
+}
+
+impl PolicyText {
+    /// The policy compiled in.
+    pub fn built_in() -> Self {
+        let (file, text) = ("the built-in policy", include_str!("policy.toml"));
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = path.display().to_string();
+        match String::from_utf8(read(path)?) {
+            Ok(text) => Ok(Self { file, text }),
+            Err(error) => Err(Error::PolicySyntax {
+                file,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Reads every value of the policy, and refuses what it does not understand.
+    pub fn parse(&self) -> Result<Policy> {
+        let file: PolicyFile = toml::from_str(&self.text).map_err(|error| Error::PolicySyntax {
+            file: self.file.clone(),
+            reason: error.to_string(),
+        })?;
+        let Licences { allowed, denied } = file.licences;
+        if let Some(at) = denied.iter().position(|licence| allowed.contains(licence)) {
+            return Err(self.refuse(
+                format!("licences.denied[{at}]"),
+                "is allowed as well".to_owned(),
+            ));
+        }
+        Ok(Policy {
+            allowed: self.licensees("allowed", &allowed)?,
+            denied: self.licensees("denied", &denied)?,
+            banned: file.banned,
+            limits: file.limits,
+        })
+    }
+
+    fn licensees(&self, key: &str, names: &[String]) -> Result<Vec<Licensee>> {
+        let parse = |(at, name): (usize, &String)| {
+            Licensee::parse_mode(name, ParseMode::LAX).map_err(|error| {
+                let reason = format!("is no SPDX licence: `{name}`: {}", error.reason);
+                self.refuse(format!("licences.{key}[{at}]"), reason)
+            })
+        };
+        names.iter().enumerate().map(parse).collect()
+    }
+
+    fn refuse(&self, key: String, reason: String) -> Error {
+        Error::PolicyValue {
+            file: self.file.clone(),
+            key,
+            reason,
+        }
+    }
+}
 
 /// What the audit says of a package. `and` takes the larger of two verdicts, `or` the smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,53 +145,6 @@ struct Licences {
 }
 
 impl Policy {
-    /// Reads a policy; `file` is how messages call it.
-    pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let syntax = |error: toml::de::Error| Error::PolicySyntax {
-            file: file.to_owned(),
-            reason: error.to_string(),
-        };
-        let read: PolicyFile = toml::from_str(text).map_err(syntax)?;
-        let value = |key: String, reason: String| Error::PolicyValue {
-            file: file.to_owned(),
-            key,
-            reason,
-        };
-        let twice = read
-            .licences
-            .denied
-            .iter()
-            .position(|licence| read.licences.allowed.contains(licence));
-        if let Some(at) = twice {
-            return Err(value(
-                format!("licences.denied[{at}]"),
-                "is allowed as well".to_owned(),
-            ));
-        }
-        let licensees = |key: &str, names: &[String]| {
-            let parse = |(at, name): (usize, &String)| {
-                let unknown = |error: spdx::ParseError| {
-                    value(
-                        format!("licences.{key}[{at}]"),
-                        format!("is no SPDX licence: `{name}`: {}", error.reason),
-                    )
-                };
-                Licensee::parse_mode(name, ParseMode::LAX).map_err(unknown)
-            };
-            names
-                .iter()
-                .enumerate()
-                .map(parse)
-                .collect::<Result<Vec<_>>>()
-        };
-        Ok(Self {
-            allowed: licensees("allowed", &read.licences.allowed)?,
-            denied: licensees("denied", &read.licences.denied)?,
-            banned: read.banned,
-            limits: read.limits,
-        })
-    }
-
     /// Why a package is banned, if it is.
     pub fn ban(&self, package: &PackageId) -> Option<&str> {
         let matches =
@@ -213,7 +234,7 @@ mod tests {
     use super::*;
 
     fn policy() -> Policy {
-        Policy::parse(DEFAULT.0, DEFAULT.1).expect("the built-in policy")
+        PolicyText::built_in().parse().expect("the built-in policy")
     }
 
     fn check(expression: &str, expected: Verdict) {
@@ -222,9 +243,11 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        Policy::parse("my.toml", text)
-            .expect_err("a bad policy")
-            .to_string()
+        let policy = PolicyText {
+            file: "my.toml".to_owned(),
+            text: text.to_owned(),
+        };
+        policy.parse().expect_err("a bad policy").to_string()
     }
 
     #[test]

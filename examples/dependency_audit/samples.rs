@@ -3,6 +3,7 @@
 use cargo_metadata::semver::Version;
 
 use crate::package::{Package, PackageId};
+use crate::policy::{Policy, PolicyText};
 
 pub fn id(name: &str) -> PackageId {
     PackageId {
@@ -24,4 +25,13 @@ pub fn package(name: &str) -> Package {
         build_script: None,
         roots: Vec::new(),
     }
+}
+
+/// A policy that has to be well-formed.
+pub fn policy(text: &str) -> Policy {
+    let policy = PolicyText {
+        file: "test".to_owned(),
+        text: text.to_owned(),
+    };
+    policy.parse().expect("a policy")
 }
