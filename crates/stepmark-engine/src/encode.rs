@@ -1,6 +1,6 @@
 //! How does a value become bytes, and back?
 //!
-//! MessagePack with named struct fields, so that stored values can be read without the user's types. Decoding is
+//! `MessagePack` with named struct fields, so that stored values can be read without the user's types. Decoding is
 //! strict: it takes one whole value and nothing after it.
 //!
 //! Limits of the format: `Some(None)` reads back as `None`; `Vec<u8>` is an array of numbers unless the field is marked
@@ -30,7 +30,7 @@ pub struct Entries {
 
 /// A value could not be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot encode {}: {message}", subject(.channel))]
+#[error("cannot encode {}: {message}", subject(*.channel))]
 pub struct EncodeError {
     channel: Option<&'static str>,
     message: String,
@@ -62,7 +62,7 @@ impl EncodeError {
 
 /// Bytes could not be decoded into the type that reads them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot decode {}: {message}", subject(.channel))]
+#[error("cannot decode {}: {message}", subject(*.channel))]
 pub struct DecodeError {
     channel: Option<&'static str>,
     message: String,
@@ -92,7 +92,7 @@ impl DecodeError {
     }
 }
 
-fn subject(channel: &Option<&'static str>) -> String {
+fn subject(channel: Option<&'static str>) -> String {
     match channel {
         Some(name) => format!("channel `{name}`"),
         None => "the value".to_owned(),
@@ -155,7 +155,9 @@ pub(crate) fn write_list<T: Serialize>(list: &[T], out: &mut Body) -> Result<(),
 /// Appends an array of parts that are encoded already.
 pub(crate) fn write_array(parts: &[Vec<u8>], bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     write_array_header(parts.len(), bytes)?;
-    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
     Ok(())
 }
 

@@ -91,7 +91,7 @@ where
     new
 }
 
-fn full<R: Reducer<T>, T: Serialize>(value: &T) -> Body {
+fn full<R: Reducer<T>, T: Serialize + DeserializeOwned>(value: &T) -> Body {
     let mut body = Body::default();
     R::encode_full(value, &mut body).expect("encode the value");
     body
@@ -285,7 +285,9 @@ proptest! {
                 Remove(id) => model.retain(|item| item.id != id),
                 Overwrite(items) => {
                     model.clear();
-                    items.into_iter().for_each(|item| upsert(model, item));
+                    for item in items {
+                        upsert(model, item);
+                    }
                 }
             },
         };
@@ -305,13 +307,11 @@ proptest! {
     #[test]
     fn add_sums_numbers(tasks in vec(vec(any::<(bool, u32)>(), 0..4), 0..4)) {
         let verbs = Verbs {
-            slot: |slot: &mut <Add as Reducer<u32>>::Slot, (overwrite, number)| match overwrite {
-                false => slot.add(number),
-                true => slot.overwrite(number),
+            slot: |slot: &mut <Add as Reducer<u32>>::Slot, (overwrite, number)| {
+                if overwrite { slot.overwrite(number) } else { slot.add(number) }
             },
-            model: |model: &mut u32, (overwrite, number)| *model = match overwrite {
-                false => model.saturating_add(number),
-                true => number,
+            model: |model: &mut u32, (overwrite, number)| {
+                *model = if overwrite { number } else { model.saturating_add(number) };
             },
         };
         check::<Add, _, _>(&verbs, &tasks);
@@ -355,8 +355,8 @@ fn add_takes_every_number_and_stops_at_the_ends() {
     assert_eq!(sum_of([i128::MIN, 1]), i128::MIN + 1);
     assert_eq!(sum_of([usize::MAX, 1]), usize::MAX);
     assert_eq!(sum_of([isize::MIN, -1]), isize::MIN);
-    assert_eq!(sum_of([0.5f32, 0.25]), 0.75);
-    assert_eq!(sum_of([1e308f64, 1e308]), f64::INFINITY);
+    assert!((sum_of([0.5f32, 0.25]) - 0.75).abs() < f32::EPSILON);
+    assert!(sum_of([1e308f64, 1e308]).is_infinite());
 }
 
 /// A long list takes the path through an index; both paths must agree on what changed.

@@ -4,7 +4,7 @@
 //! each at the tokens it is about, and one that the future can be sent to another thread.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Error, FnArg, GenericArgument, ItemFn, PathArguments, Result, ReturnType, Type, parse2,
     spanned::Spanned,
@@ -14,7 +14,7 @@ use syn::{
 const ARGUMENTS_MAX: usize = 8;
 
 /// The function and its checks, or the function and what is wrong with it.
-pub(crate) fn node(arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn node(arguments: TokenStream, item: &TokenStream) -> TokenStream {
     let checks = checks(arguments, item.clone()).unwrap_or_else(Error::into_compile_error);
     quote!(#item #checks)
 }
@@ -27,9 +27,10 @@ fn checks(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
         ReturnType::Default => parse2(quote!(()))?,
         ReturnType::Type(_, output) => Type::clone(output),
     };
-    let state = match arguments.is_empty() {
-        true => state_of(&types, &output, &function)?,
-        false => parse2(arguments)?,
+    let state = if arguments.is_empty() {
+        state_of(&types, &output, &function)?
+    } else {
+        parse2(arguments)?
     };
     let (payload, extractors) = match types.split_last() {
         Some((last, extractors)) if generic_of(last, "In").is_some() => {
@@ -165,5 +166,4 @@ fn check_send(function: &ItemFn, types: &[Type]) -> TokenStream {
             #check
         }
     }
-    .to_token_stream()
 }

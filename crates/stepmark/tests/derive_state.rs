@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use stepmark::{Append, Goto, Last, State, Update};
 use stepmark_engine::{
-    Body, Change, Changes, IntoNodeOutput, Keep, PushSlot, Reducer, Shape, StateUpdate,
+    Body, Change, Changes, Entries, IntoNodeOutput, Keep, PushSlot, Reducer, Shape, StateUpdate,
 };
 
 /// Has no `Debug` and no `PartialEq`, like many types of other crates.
@@ -238,7 +238,7 @@ fn errors_name_the_channel() {
         "cannot encode channel `docs`: elements 0..1 were asked of a list of 0"
     );
     let error = state
-        .encode_entries(1, &BTreeSet::new(), &mut Default::default())
+        .encode_entries(1, &BTreeSet::new(), &mut Entries::default())
         .expect_err("not a map");
     assert_eq!(error.channel(), Some("docs"));
     let error = Update::<Report>::default().encode(0).expect_err("no write");
