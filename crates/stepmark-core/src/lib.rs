@@ -1,1 +1,25 @@
-//! Contracts and data of Stepmark: ids, stored records, the store seam, the memory store.
+//! Contracts and data of Stepmark: ids, stored records, the store seam and the memory store.
+//!
+//! This crate knows no engine, no database and no network. Store authors build on it; application code
+//! uses the `stepmark` crate, which re-exports what it needs. Read in this order:
+//!
+//! - [`id`]: newtypes for every address;
+//! - [`value`], [`checkpoint`], [`pending`], [`rows`]: the stored records, byte for byte as `docs/format.md` draws them;
+//! - [`store`]: the seam, eight methods of [`store::CheckpointStore`];
+//! - [`memory`]: the reference store.
+
+pub mod id;
+pub mod wire;
+
+pub mod checkpoint;
+pub mod materialise;
+pub mod pending;
+pub mod rows;
+pub mod value;
+
+pub mod error;
+pub mod load;
+pub mod memory;
+pub mod store;
+
+pub mod clock;

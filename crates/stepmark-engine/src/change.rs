@@ -111,6 +111,16 @@ impl Changes {
         });
     }
 
+    /// How many channels the state has.
+    pub fn len(&self) -> usize {
+        self.by_channel.len()
+    }
+
+    /// Whether the state has no channels.
+    pub fn is_empty(&self) -> bool {
+        self.by_channel.is_empty()
+    }
+
     /// How `channel` changed; `None` if it did not.
     pub fn get(&self, channel: usize) -> Option<&Change> {
         self.by_channel.get(channel)?.as_ref()

@@ -9,15 +9,49 @@ pub mod __private;
 #[cfg(test)]
 extern crate self as stepmark;
 
-mod change;
-mod deps;
-mod encode;
-mod handle;
-mod node;
-mod node_error;
+// The typed layer: what users write.
+mod state;
 mod reducer;
 mod slot;
-mod state;
+mod change;
+mod encode;
+mod node;
+mod node_error;
+mod handle;
+mod deps;
+
+// From a drawing to a program.
+mod graph;
+mod compile;
+mod schema;
+
+// What callers hold.
+mod app;
+mod thread;
+mod request;
+mod history;
+mod outcome;
+mod error;
+
+// The flow of a run, top to bottom.
+mod run;
+mod load;
+mod step;
+mod execute;
+mod flush;
+mod apply;
+mod plan;
+mod commit;
+mod position;
+mod values;
+
+pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use error::{Error, ErrorKind, Failure, Result};
+pub use graph::Graph;
+pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
+pub use outcome::{Ending, Outcome, Stats};
+pub use request::{MAIN_BRANCH, OnPending, Request};
+pub use thread::{At, Thread};
 
 pub use change::{Change, Changes};
 pub use deps::Deps;

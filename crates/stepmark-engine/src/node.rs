@@ -161,6 +161,11 @@ impl<S: State> Cx<S> {
 }
 
 impl<S: State> Snap<S> {
+    /// A snapshot of an erased state; `None` if it is not an `S`.
+    pub(crate) fn of(state: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        state.downcast().ok().map(Self)
+    }
+
     /// An update that writes nothing yet.
     pub fn update(&self) -> S::Update {
         S::Update::default()

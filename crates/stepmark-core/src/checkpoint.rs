@@ -1,0 +1,513 @@
+//! What does a checkpoint record hold?
+//!
+//! A row has a key, a few plain columns and two parts, each under its own hash: the manifest (what the checkpoint is)
+//! and the packed values. A checkpoint *exists* when its manifest is present. The manifest again has two parts: a plain
+//! head that tools and stores may read, and a sealed part (payloads, small writes, author, metadata) that encryption
+//! covers.
+
+use std::sync::Arc;
+
+use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
+use crate::value::ValueRef;
+use crate::wire::{Reader, WireError, Writer};
+
+/// Version of the manifest's layout.
+pub const MANIFEST_VERSION: u8 = 1;
+
+/// What made a checkpoint. Numbers are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Run input.
+    Input,
+    /// A super-step.
+    Step,
+    /// A manual update, or a discard.
+    Update,
+    /// The root of a thread that was forked from another.
+    Fork,
+}
+
+impl Source {
+    /// The stored number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Input => 1,
+            Self::Step => 2,
+            Self::Update => 3,
+            Self::Fork => 4,
+        }
+    }
+
+    /// Reads the stored number.
+    pub fn from_number(number: u8) -> Result<Self, WireError> {
+        [Self::Input, Self::Step, Self::Update, Self::Fork]
+            .into_iter()
+            .find(|source| source.number() == number)
+            .ok_or(WireError::Unknown { what: "checkpoint source", number: u64::from(number) })
+    }
+
+    /// The word that history shows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Step => "step",
+            Self::Update => "update",
+            Self::Fork => "fork",
+        }
+    }
+}
+
+/// Microseconds since the Unix epoch. Shown to people; never used for order.
+pub type Timestamp = i64;
+
+/// A channel's value at a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelEntry {
+    /// The channel's name.
+    pub name: Arc<str>,
+    /// Its newest value node.
+    pub value: ValueRef,
+    /// An opaque version, for writers that keep their own (Python).
+    pub version: Option<Vec<u8>>,
+}
+
+/// How often a node was activated on this lineage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// The node's name.
+    pub name: Arc<str>,
+    /// How many checkpoints of this lineage applied its results, wrote in its name, or abandoned its tasks.
+    pub activations: u64,
+}
+
+/// A join edge that has seen some of its sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinEntry {
+    /// The node that waits: index into [`Manifest::nodes`].
+    pub target: u32,
+    /// All its sources, ascending indices into [`Manifest::nodes`], and whether each was seen.
+    pub sources: Vec<(u32, bool)>,
+}
+
+/// A version that a node has seen, for writers that plan by versions (Python).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenEntry {
+    /// Index into [`Manifest::nodes`].
+    pub node: u32,
+    /// The trigger's name.
+    pub trigger: Arc<str>,
+    /// The opaque version.
+    pub version: Vec<u8>,
+}
+
+/// What a task wrote to one channel, as history shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteMark {
+    /// Only that it wrote.
+    Opaque,
+    /// The whole value after the step.
+    Whole,
+    /// These elements of the list after the step.
+    Items {
+        /// Index of the first.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The write itself, if at most 256 bytes.
+    Small(Vec<u8>),
+}
+
+/// A task whose results this checkpoint applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEntry {
+    /// Index into [`Manifest::nodes`].
+    pub node: u32,
+    /// 0 for an edge or goto, then one per send.
+    pub trigger: u32,
+    /// How often it was attempted, this success included.
+    pub attempts: u32,
+    /// When its last attempt began.
+    pub started_at: Timestamp,
+    /// How long that attempt took, in microseconds.
+    pub duration_us: u64,
+    /// Whether the result came from the node's cache.
+    pub cache_hit: bool,
+    /// Per written channel (index into [`Manifest::channels`]) what it wrote.
+    pub writes: Vec<(u32, WriteMark)>,
+}
+
+/// What a planned task is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The state alone.
+    None,
+    /// MessagePack, in the sealed part.
+    Inline(Arc<[u8]>),
+    /// A value of this checkpoint.
+    Value(ValueRef),
+}
+
+/// A task that runs next; its activation number is its node's activations + 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextTask {
+    /// Index into [`Manifest::nodes`].
+    pub node: u32,
+    /// 0 for an edge or goto, then one per send.
+    pub trigger: u32,
+    /// What it is given.
+    pub payload: Payload,
+}
+
+/// What a checkpoint is: everything but its key and its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The checkpoint before it, unless it is a root.
+    pub parent: Option<CheckpointId>,
+    /// The run that wrote it.
+    pub run: RunId,
+    /// Version of the state type.
+    pub state_version: u32,
+    /// How many super-steps it covers (more than 1 only under `Exit`).
+    pub steps_covered: u32,
+    /// Values by channel; a channel that was never written is absent.
+    pub channels: Vec<ChannelEntry>,
+    /// Nodes that are named below or were ever activated on this lineage.
+    pub nodes: Vec<NodeEntry>,
+    /// Join edges that wait.
+    pub joins: Vec<JoinEntry>,
+    /// Versions seen.
+    pub seen: Vec<SeenEntry>,
+    /// Tasks applied, in plan order.
+    pub tasks: Vec<TaskEntry>,
+    /// Tasks planned, in plan order; empty = the run ended.
+    pub next: Vec<NextTask>,
+    /// Who made it, free text.
+    pub author: Option<String>,
+    /// The user's metadata, MessagePack.
+    pub metadata: Option<Vec<u8>>,
+}
+
+impl Manifest {
+    /// An empty manifest of a run.
+    pub fn new(run: RunId, state_version: u32) -> Self {
+        Self {
+            parent: None,
+            run,
+            state_version,
+            steps_covered: 1,
+            channels: Vec::new(),
+            nodes: Vec::new(),
+            joins: Vec::new(),
+            seen: Vec::new(),
+            tasks: Vec::new(),
+            next: Vec::new(),
+            author: None,
+            metadata: None,
+        }
+    }
+
+    /// The value of `channel`, if it was ever written.
+    pub fn channel(&self, channel: &str) -> Option<ValueRef> {
+        self.channels.iter().find(|entry| &*entry.name == channel).map(|entry| entry.value)
+    }
+
+    /// The stored form. `created_at` is the column: task times are written relative to it.
+    pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
+        let mut sealed = Writer::new();
+        let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
+        head.u8(MANIFEST_VERSION).u8(u8::from(self.parent.is_some()));
+        if let Some(parent) = &self.parent {
+            parent.write(&mut head);
+        }
+        self.run.write(&mut head);
+        head.varint(u64::from(self.state_version)).varint(u64::from(self.steps_covered));
+        self.write_channels(&mut head);
+        self.write_nodes(&mut head);
+        self.write_tasks(&mut head, &mut sealed, created_at);
+        self.write_next(&mut head, &mut sealed);
+        write_option(&mut sealed, self.author.as_deref().map(str::as_bytes));
+        write_option(&mut sealed, self.metadata.as_deref());
+        let mut manifest = Writer::with_capacity(head.as_slice().len() + sealed.as_slice().len() + 4);
+        manifest.bytes(head.as_slice()).raw(sealed.as_slice());
+        manifest.into_vec()
+    }
+
+    fn write_channels(&self, head: &mut Writer) {
+        let mut branches: Vec<BranchId> = Vec::new();
+        for entry in &self.channels {
+            if !branches.contains(&entry.value.address.branch) {
+                branches.push(entry.value.address.branch);
+            }
+        }
+        head.varint(branches.len() as u64);
+        for branch in &branches {
+            head.u64(branch.get());
+        }
+        head.varint(self.channels.len() as u64);
+        for entry in &self.channels {
+            let branch = branches.iter().position(|branch| *branch == entry.value.address.branch);
+            head.str(&entry.name).varint((branch.unwrap_or_default() as u64) << 1 | u64::from(entry.version.is_some()));
+            head.varint(entry.value.address.height).varint(entry.value.place());
+            if let Some(version) = &entry.version {
+                head.bytes(version);
+            }
+        }
+    }
+
+    fn write_nodes(&self, head: &mut Writer) {
+        head.varint(self.nodes.len() as u64);
+        for node in &self.nodes {
+            head.str(&node.name).varint(node.activations);
+        }
+        head.varint(self.joins.len() as u64);
+        for join in &self.joins {
+            head.varint(u64::from(join.target)).varint(join.sources.len() as u64);
+            for (source, seen) in &join.sources {
+                head.varint(u64::from(*source) << 1 | u64::from(*seen));
+            }
+        }
+        head.varint(self.seen.len() as u64);
+        for seen in &self.seen {
+            head.varint(u64::from(seen.node)).str(&seen.trigger).bytes(&seen.version);
+        }
+    }
+
+    fn write_tasks(&self, head: &mut Writer, sealed: &mut Writer, created_at: Timestamp) {
+        head.varint(self.tasks.len() as u64);
+        for task in &self.tasks {
+            head.varint(u64::from(task.node)).varint(u64::from(task.trigger)).varint(u64::from(task.attempts));
+            head.zigzag(created_at - task.started_at).varint(task.duration_us).u8(u8::from(task.cache_hit));
+            head.varint(task.writes.len() as u64);
+            for (channel, mark) in &task.writes {
+                head.varint(u64::from(*channel));
+                match mark {
+                    WriteMark::Opaque => head.u8(0),
+                    WriteMark::Whole => head.u8(1),
+                    WriteMark::Items { first, count } => head.u8(2).varint(*first).varint(*count),
+                    WriteMark::Small(write) => {
+                        sealed.bytes(write);
+                        head.u8(3)
+                    }
+                };
+            }
+        }
+    }
+
+    fn write_next(&self, head: &mut Writer, sealed: &mut Writer) {
+        head.varint(self.next.len() as u64);
+        for task in &self.next {
+            head.varint(u64::from(task.node)).varint(u64::from(task.trigger));
+            match &task.payload {
+                Payload::None => {
+                    head.u8(0);
+                }
+                Payload::Inline(payload) => {
+                    head.u8(1);
+                    sealed.bytes(payload);
+                }
+                Payload::Value(value) => {
+                    head.u8(2);
+                    value.write(head);
+                }
+            }
+        }
+    }
+
+    /// Reads the stored form back.
+    pub fn decode(manifest: &[u8], created_at: Timestamp) -> Result<Self, WireError> {
+        let mut sealed = Reader::new(manifest);
+        let head = &mut Reader::new(sealed.bytes()?);
+        let version = head.u8()?;
+        if version != MANIFEST_VERSION {
+            return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
+        }
+        let parent = if head.u8()? == 0 { None } else { Some(CheckpointId::read(head)?) };
+        let mut read = Self::new(RunId::read(head)?, head.varint32()?);
+        read.parent = parent;
+        read.steps_covered = head.varint32()?;
+        read.channels = read_channels(head)?;
+        read.read_nodes(head)?;
+        read.read_tasks(head, &mut sealed, created_at)?;
+        read.read_next(head, &mut sealed)?;
+        head.finish()?;
+        let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
+        read.author = author.transpose().map_err(|_| WireError::Malformed("author"))?;
+        read.metadata = read_option(&mut sealed)?.map(<[u8]>::to_vec);
+        sealed.finish()?;
+        Ok(read)
+    }
+
+    fn read_nodes(&mut self, head: &mut Reader<'_>) -> Result<(), WireError> {
+        for _ in 0..head.count()? {
+            self.nodes.push(NodeEntry { name: head.str()?.into(), activations: head.varint()? });
+        }
+        for _ in 0..head.count()? {
+            let mut join = JoinEntry { target: self.node_index(head)?, sources: Vec::new() };
+            for _ in 0..head.count()? {
+                let source = head.varint32()?;
+                join.sources.push((source >> 1, source & 1 == 1));
+            }
+            if join.sources.iter().any(|(source, _)| *source as usize >= self.nodes.len()) {
+                return Err(WireError::Malformed("node index"));
+            }
+            self.joins.push(join);
+        }
+        for _ in 0..head.count()? {
+            let node = self.node_index(head)?;
+            self.seen.push(SeenEntry { node, trigger: head.str()?.into(), version: head.bytes()?.to_vec() });
+        }
+        Ok(())
+    }
+
+    fn node_index(&self, head: &mut Reader<'_>) -> Result<u32, WireError> {
+        let index = head.varint32()?;
+        if (index as usize) < self.nodes.len() { Ok(index) } else { Err(WireError::Malformed("node index")) }
+    }
+
+    fn read_tasks(&mut self, head: &mut Reader<'_>, sealed: &mut Reader<'_>, at: Timestamp) -> Result<(), WireError> {
+        for _ in 0..head.count()? {
+            let mut task = TaskEntry {
+                node: self.node_index(head)?,
+                trigger: head.varint32()?,
+                attempts: head.varint32()?,
+                started_at: at.wrapping_sub(head.zigzag()?),
+                duration_us: head.varint()?,
+                cache_hit: head.u8()? != 0,
+                writes: Vec::new(),
+            };
+            for _ in 0..head.count()? {
+                task.writes.push((head.varint32()?, read_mark(head, sealed)?));
+            }
+            if task.writes.iter().any(|(channel, _)| *channel as usize >= self.channels.len()) {
+                return Err(WireError::Malformed("channel index"));
+            }
+            self.tasks.push(task);
+        }
+        Ok(())
+    }
+
+    fn read_next(&mut self, head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<(), WireError> {
+        for _ in 0..head.count()? {
+            let (node, trigger) = (self.node_index(head)?, head.varint32()?);
+            let payload = match head.u8()? {
+                0 => Payload::None,
+                1 => Payload::Inline(sealed.bytes()?.into()),
+                2 => Payload::Value(ValueRef::read(head)?),
+                number => return Err(WireError::Unknown { what: "payload place", number: u64::from(number) }),
+            };
+            self.next.push(NextTask { node, trigger, payload });
+        }
+        Ok(())
+    }
+
+    /// Every value that this checkpoint names: channels, then payloads.
+    pub fn values(&self) -> impl Iterator<Item = ValueRef> + '_ {
+        let payloads = self.next.iter().filter_map(|task| match task.payload {
+            Payload::Value(value) => Some(value),
+            Payload::None | Payload::Inline(_) => None,
+        });
+        self.channels.iter().map(|entry| entry.value).chain(payloads)
+    }
+}
+
+fn read_channels(head: &mut Reader<'_>) -> Result<Vec<ChannelEntry>, WireError> {
+    let mut branches = Vec::new();
+    for _ in 0..head.count()? {
+        branches.push(BranchId::new(head.u64()?).ok_or(WireError::Malformed("branch id"))?);
+    }
+    let mut channels = Vec::new();
+    for _ in 0..head.count()? {
+        let name = head.str()?.into();
+        let mark = head.varint()?;
+        let branch = *branches.get((mark >> 1) as usize).ok_or(WireError::Malformed("branch index"))?;
+        let value = ValueRef::from_place(branch, head.varint()?, head.varint()?)?;
+        let version = if mark & 1 == 1 { Some(head.bytes()?.to_vec()) } else { None };
+        channels.push(ChannelEntry { name, value, version });
+    }
+    Ok(channels)
+}
+
+fn read_mark(head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<WriteMark, WireError> {
+    Ok(match head.u8()? {
+        0 => WriteMark::Opaque,
+        1 => WriteMark::Whole,
+        2 => WriteMark::Items { first: head.varint()?, count: head.varint()? },
+        3 => WriteMark::Small(sealed.bytes()?.to_vec()),
+        number => return Err(WireError::Unknown { what: "write mark", number: u64::from(number) }),
+    })
+}
+
+fn write_option(writer: &mut Writer, bytes: Option<&[u8]>) {
+    match bytes {
+        None => writer.u8(0),
+        Some(bytes) => writer.u8(1).bytes(bytes),
+    };
+}
+
+fn read_option<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, WireError> {
+    match reader.u8()? {
+        0 => Ok(None),
+        1 => reader.bytes().map(Some),
+        _ => Err(WireError::Malformed("option")),
+    }
+}
+
+/// A checkpoint row, as every store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// The segment it lies on.
+    pub branch: BranchId,
+    /// Its step: its parent's + 1, 0 for a root.
+    pub height: u64,
+    /// Its opaque id.
+    pub id: CheckpointId,
+    /// What made it.
+    pub source: Source,
+    /// The engine's clock, clamped to not precede the parent's.
+    pub created_at: Timestamp,
+    /// [`Manifest::encode`].
+    pub manifest: Vec<u8>,
+    /// Hash over key, columns and manifest.
+    pub manifest_hash: RecordHash,
+    /// [`crate::value::encode_packed`].
+    pub packed: Vec<u8>,
+    /// Hash over key and packed values.
+    pub packed_hash: RecordHash,
+}
+
+impl CheckpointRow {
+    /// Computes both hashes; done once, by the writer.
+    #[must_use]
+    pub fn sealed(mut self, thread: ThreadUid, namespace: &str) -> Self {
+        (self.manifest_hash, self.packed_hash) =
+            (self.hash_manifest(thread, namespace), self.hash_packed(thread, namespace));
+        self
+    }
+
+    /// Hash over key, columns and manifest.
+    pub fn hash_manifest(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
+        let mut writer = self.hash_key(b'C', thread, namespace, self.manifest.len());
+        self.id.write(&mut writer);
+        writer.u8(self.source.number()).u64(self.created_at as u64).bytes(&self.manifest);
+        RecordHash(hash16(writer.as_slice()))
+    }
+
+    /// Hash over key and packed values.
+    pub fn hash_packed(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
+        let mut writer = self.hash_key(b'P', thread, namespace, self.packed.len());
+        writer.bytes(&self.packed);
+        RecordHash(hash16(writer.as_slice()))
+    }
+
+    fn hash_key(&self, kind: u8, thread: ThreadUid, namespace: &str, bytes: usize) -> Writer {
+        let mut writer = Writer::with_capacity(bytes + 96);
+        writer.u8(kind).raw(&thread.0).str(namespace).u64(self.branch.get()).varint(self.height);
+        writer
+    }
+
+    /// The manifest, decoded.
+    pub fn read_manifest(&self) -> Result<Manifest, WireError> {
+        Manifest::decode(&self.manifest, self.created_at)
+    }
+}

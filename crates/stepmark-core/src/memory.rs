@@ -1,0 +1,130 @@
+//! The reference store: everything in maps under one lock.
+//!
+//! Values still go through their stored encoding, so tests catch what disk would. Nothing survives the process. Docs,
+//! doctests and engine tests use it; every other store must answer like it.
+
+mod read;
+mod thread;
+mod write;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result, Subject};
+use crate::id::{BlobHash, ThreadUid};
+use crate::store::{
+    Append, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
+    Loaded, Outcome, ThreadPage, ThreadQuery,
+};
+use thread::Thread;
+
+/// A store in memory. Clones share one content.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    // A std mutex: every call does its work at once and never awaits while holding it.
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    threads: HashMap<ThreadUid, Thread>,
+    /// Uids by (scope, name).
+    names: HashMap<(String, String), ThreadUid>,
+    deleted: HashSet<ThreadUid>,
+    blobs: HashMap<(String, BlobHash), Vec<u8>>,
+    /// Checkpoints written so far, over all threads.
+    arrivals: u64,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { clock: Arc::new(SystemClock), inner: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for MemoryStore {
+    async fn commit(&self, commit: Commit) -> Result<Outcome> {
+        self.lock().commit(commit)
+    }
+
+    async fn append(&self, append: Append) -> Result<()> {
+        self.lock().append(append)
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded> {
+        self.lock().load(&load)
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
+        self.lock().history(&query)
+    }
+
+    async fn threads(&self, query: ThreadQuery) -> Result<ThreadPage> {
+        Ok(self.lock().list(&query))
+    }
+
+    async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
+        self.lock().blob(call)
+    }
+
+    async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
+        self.lock().delete(thread)
+    }
+
+    async fn info(&self) -> Result<Info> {
+        Ok(Info { backend: "memory", format_version: FORMAT_VERSION, time: self.clock.now() })
+    }
+}
+
+impl Inner {
+    fn blob(&mut self, call: BlobCall) -> Result<BlobReply> {
+        Ok(match call {
+            BlobCall::Put { scope, bytes } => {
+                let hash = BlobHash::of(&bytes);
+                self.blobs.insert((scope, hash), bytes);
+                BlobReply::Kept(hash)
+            }
+            BlobCall::Has { scope, hash } => BlobReply::Present(self.blobs.contains_key(&(scope, hash))),
+            BlobCall::Get { scope, hash } => {
+                let bytes = self.blobs.get(&(scope, hash)).cloned();
+                BlobReply::Bytes(bytes.ok_or_else(|| Error::missing(Subject::Blob, hash, ""))?)
+            }
+        })
+    }
+
+    fn delete(&mut self, uid: ThreadUid) -> Result<()> {
+        match self.threads.remove(&uid) {
+            Some(thread) => {
+                self.names.remove(&(thread.row.scope, thread.row.name));
+                self.deleted.insert(uid);
+                Ok(())
+            }
+            None if self.deleted.contains(&uid) => Ok(()),
+            None => Err(Error::missing(Subject::Thread, uid, "")),
+        }
+    }
+
+    fn missing_thread(&self, uid: ThreadUid) -> Error {
+        if self.deleted.contains(&uid) {
+            Error::deleted(Subject::Thread, uid, "")
+        } else {
+            Error::missing(Subject::Thread, uid, "")
+        }
+    }
+}

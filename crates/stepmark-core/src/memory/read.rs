@@ -1,0 +1,193 @@
+//! How does the memory store read?
+
+use super::Inner;
+use super::thread::{Space, Thread};
+use crate::checkpoint::CheckpointRow;
+use crate::error::{Error, Result, Subject};
+use crate::id::{BranchId, ThreadUid};
+use crate::load::{check_checkpoint, damaged, manifest_of, walk_chain, wanted_values};
+use crate::pending::PendingRow;
+use crate::rows::BranchRow;
+use crate::store::{
+    Channels, HistoryEntry, HistoryPage, HistoryQuery, Line, Load, Loaded, Place, ThreadAddress, ThreadEntry,
+    ThreadPage, ThreadQuery,
+};
+use crate::value::{ValueAddress, ValueNode, ValueRef, find_packed};
+
+impl Inner {
+    fn find(&self, address: &ThreadAddress) -> Result<&Thread> {
+        let uid = match address {
+            ThreadAddress::Uid(uid) => *uid,
+            ThreadAddress::Name { scope, name } => *self
+                .names
+                .get(&(scope.clone(), name.clone()))
+                .ok_or_else(|| Error::missing(Subject::Thread, name, ""))?,
+        };
+        self.threads.get(&uid).ok_or_else(|| self.missing_thread(uid))
+    }
+
+    pub(super) fn load(&self, load: &Load) -> Result<Loaded> {
+        let thread = self.find(&load.thread)?;
+        let empty = Space::default();
+        let space = thread.spaces.get(&load.namespace).unwrap_or(&empty);
+        let (branch, checkpoint) = place(thread, space, &load.place)?;
+        let mut loaded = Loaded {
+            thread: thread.row.clone(),
+            branch: thread.named(branch),
+            checkpoint: checkpoint.cloned(),
+            chains: Vec::new(),
+            pending: Vec::new(),
+            next_ordinal: 0,
+            branches: Vec::new(),
+            run: load.run.as_ref().and_then(|id| thread.runs.get(id)).cloned(),
+        };
+        if load.branches {
+            loaded.branches = space.branches.iter().map(|row| thread.named(row)).collect();
+        }
+        if load.pending
+            && let Some(row) = checkpoint
+        {
+            loaded.pending = pending_of(space, row, branch.id);
+        }
+        loaded.next_ordinal = next_ordinal(space, branch.id, checkpoint.map_or(0, |row| row.height + 1));
+        self.load_values(thread, space, load, &mut loaded)?;
+        Ok(loaded)
+    }
+
+    fn load_values(&self, thread: &Thread, space: &Space, load: &Load, loaded: &mut Loaded) -> Result<()> {
+        let manifest = match &loaded.checkpoint {
+            Some(row) => {
+                check_checkpoint(row, thread.row.uid, &load.namespace, true)?;
+                Some(manifest_of(row)?)
+            }
+            None => None,
+        };
+        for newest in wanted_values(&load.channels, manifest.as_ref(), &loaded.pending) {
+            loaded.chains.push(walk_chain(newest, |place| self.node(&thread.row.scope, space, place))?);
+        }
+        if load.channels == Channels::None
+            && let Some(row) = &mut loaded.checkpoint
+        {
+            row.packed.clear();
+        }
+        Ok(())
+    }
+
+    fn node(&self, scope: &str, space: &Space, place: ValueRef) -> Result<ValueNode> {
+        let ValueAddress { branch, height, ordinal } = place.address;
+        let mut node = if place.packed {
+            let row = space.checkpoints.get(&(branch, height)).map(|(_, row)| row);
+            let packed = row.map(|row| find_packed(&row.packed, ordinal)).transpose();
+            packed.map_err(|error| damaged(Subject::Value, place.address, error))?.flatten()
+        } else {
+            space.values.get(&place.address).cloned()
+        }
+        .ok_or_else(|| Error::corrupt(Subject::Value, place.address, "a row names it but it is gone"))?;
+        if let Some((hash, _)) = node.head.blob {
+            let bytes = self.blobs.get(&(scope.to_owned(), hash)).cloned();
+            node.body = bytes.ok_or_else(|| Error::corrupt(Subject::Blob, hash, "a value names it but it is gone"))?;
+        }
+        Ok(node)
+    }
+
+    pub(super) fn history(&self, query: &HistoryQuery) -> Result<HistoryPage> {
+        let thread = self.find(&ThreadAddress::Uid(query.thread))?;
+        let empty = Space::default();
+        let space = thread.spaces.get(&query.namespace).unwrap_or(&empty);
+        let limit = query.limit as usize;
+        let (rows, next) = match query.line {
+            Line::All { before } => arrivals_page(space, before, limit),
+            Line::Lineage { branch, below } => lineage_page(space, branch, below, limit)?,
+        };
+        let entry = |(arrival, row)| entry(query.thread, &query.namespace, arrival, row);
+        Ok(HistoryPage { entries: rows.into_iter().map(entry).collect::<Result<_>>()?, next })
+    }
+
+    pub(super) fn list(&self, query: &ThreadQuery) -> ThreadPage {
+        let mut found: Vec<&Thread> = self.threads.values().filter(|thread| thread.row.scope == query.scope).collect();
+        found.retain(|thread| query.after.as_ref().is_none_or(|after| thread.row.name > *after));
+        found.sort_by(|a, b| a.row.name.cmp(&b.row.name));
+        let more = found.len() > query.limit as usize;
+        found.truncate(query.limit as usize);
+        let next = found.last().filter(|_| more).map(|thread| thread.row.name.clone());
+        ThreadPage { threads: found.into_iter().map(thread_entry).collect(), next }
+    }
+}
+
+fn thread_entry(thread: &Thread) -> ThreadEntry {
+    let head = thread.spaces.get("").and_then(|space| space.branch(thread.row.head));
+    let status = thread.last_run.as_ref().and_then(|id| thread.runs.get(id)).map(|run| run.status);
+    ThreadEntry { thread: thread.row.clone(), tip: head.and_then(|row| row.tip.clone()), status }
+}
+
+fn entry(thread: ThreadUid, namespace: &str, arrival: u64, row: CheckpointRow) -> Result<HistoryEntry> {
+    check_checkpoint(&row, thread, namespace, true)?;
+    let checkpoint = CheckpointRow { packed: Vec::new(), ..row };
+    Ok(HistoryEntry { checkpoint, arrival })
+}
+
+type Found<'a> = (&'a BranchRow, Option<&'a CheckpointRow>);
+
+fn place<'a>(thread: &Thread, space: &'a Space, place: &Place) -> Result<Found<'a>> {
+    let branch = match place {
+        Place::Head => thread.row.head,
+        Place::Branch(branch) => *branch,
+        Place::Named(name) => *thread.refs.get(name).ok_or_else(|| Error::missing(Subject::Branch, name, ""))?,
+        Place::Checkpoint(id) => {
+            let row = space.checkpoint(id).ok_or_else(|| Error::missing(Subject::Checkpoint, id, ""))?;
+            let head = space.branch(thread.row.head).filter(|head| head.tip.as_ref().is_some_and(|tip| tip.id == *id));
+            return Ok((head.map_or_else(|| space.known_branch(row.branch), Ok)?, Some(row)));
+        }
+    };
+    let branch = space.known_branch(branch)?;
+    match &branch.tip {
+        None => Ok((branch, None)),
+        Some(tip) => {
+            let gone = || Error::corrupt(Subject::Checkpoint, &tip.id, "a branch names it but it is gone");
+            Ok((branch, Some(space.checkpoint(&tip.id).ok_or_else(gone)?)))
+        }
+    }
+}
+
+fn pending_of(space: &Space, checkpoint: &CheckpointRow, branch: BranchId) -> Vec<PendingRow> {
+    let rows = space.pending.values();
+    rows.filter(|row| row.base == checkpoint.id && row.lane == branch.lane()).cloned().collect()
+}
+
+fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
+    let from = ValueAddress { branch, height, ordinal: 0 };
+    let to = ValueAddress { branch, height, ordinal: u32::MAX };
+    space.values.range(from..=to).next_back().map_or(0, |(address, _)| address.ordinal + 1)
+}
+
+type Rows = Vec<(u64, CheckpointRow)>;
+
+fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Option<Line>) {
+    let below = space.arrivals.range(..before.unwrap_or(u64::MAX)).rev();
+    let rows: Rows = below.take(limit + 1).filter_map(|(_, key)| space.checkpoints.get(key)).cloned().collect();
+    page(rows, limit, |arrival, _| Line::All { before: Some(arrival) })
+}
+
+fn lineage_page(space: &Space, branch: BranchId, below: Option<u64>, limit: usize) -> Result<(Rows, Option<Line>)> {
+    let mut rows = Rows::new();
+    let mut segment = space.known_branch(branch)?;
+    let tip = segment.tip.as_ref().map_or(0, |tip| tip.height + 1);
+    let mut height = below.map_or(tip, |below| below.min(tip));
+    while height > 0 && rows.len() <= limit {
+        height -= 1;
+        while let Some(fork) = segment.fork.filter(|fork| height <= fork.height) {
+            segment = space.known_branch(fork.branch)?;
+        }
+        let place = || format!("{} at height {height}", segment.id);
+        let row = space.checkpoints.get(&(segment.id, height));
+        rows.push(row.cloned().ok_or_else(|| Error::corrupt(Subject::Checkpoint, place(), "its lineage skips it"))?);
+    }
+    Ok(page(rows, limit, |_, height| Line::Lineage { branch, below: Some(height) }))
+}
+
+fn page(mut rows: Rows, limit: usize, cursor: impl Fn(u64, u64) -> Line) -> (Rows, Option<Line>) {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|(arrival, row)| cursor(*arrival, row.height));
+    (rows, next)
+}

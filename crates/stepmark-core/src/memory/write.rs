@@ -1,0 +1,236 @@
+//! How does the memory store write? First every check, then every change: a refused call leaves nothing.
+
+use super::Inner;
+use super::thread::{Space, Thread, pending_key};
+use crate::error::{Error, Result, Subject};
+use crate::id::ThreadUid;
+use crate::pending::PendingRow;
+use crate::rows::{BranchRow, Tip};
+use crate::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite};
+use crate::value::{ValueNode, ValueRow};
+
+impl Inner {
+    pub(super) fn commit(&mut self, commit: Commit) -> Result<Outcome> {
+        if let Err(refusal) = self.check_commit(&commit) {
+            return self.outcome_of(&commit, refusal);
+        }
+        self.write_commit(commit);
+        Ok(Outcome::Applied)
+    }
+
+    /// A refused commit may be a repeated one: what it wrote decides, never the tip.
+    fn outcome_of(&self, commit: &Commit, refusal: Error) -> Result<Outcome> {
+        let space = self.threads.get(&commit.thread).and_then(|thread| thread.spaces.get(&commit.namespace));
+        let Some(space) = space else { return Err(refusal) };
+        if let Some(checkpoint) = &commit.checkpoint {
+            return match space.checkpoint(&checkpoint.id) {
+                Some(stored) if stored.manifest_hash == checkpoint.manifest_hash => Ok(Outcome::Repeated),
+                Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
+                None => Err(refusal),
+            };
+        }
+        match space.branch(commit.branch.id) {
+            Some(stored) if stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+            _ => Err(refusal),
+        }
+    }
+
+    fn check_commit(&self, commit: &Commit) -> Result<()> {
+        let empty = Space::default();
+        let space = match self.check_thread(commit)? {
+            Some(thread) => {
+                check_thread_rows(thread, commit)?;
+                thread.spaces.get(&commit.namespace).unwrap_or(&empty)
+            }
+            None => &empty,
+        };
+        match &commit.expect {
+            Expect::New => check_new_branch(space, &commit.branch)?,
+            Expect::At { tip, epoch } => check_fence(space.known_branch(commit.branch.id)?, tip.as_ref(), *epoch)?,
+        }
+        if let Some(checkpoint) = &commit.checkpoint
+            && space.ids.contains_key(&checkpoint.id)
+        {
+            return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
+        }
+        check_rows(space, commit.thread, &commit.namespace, &commit.pending, &commit.values)?;
+        self.check_blobs(self.scope_of(commit), &commit.blobs)
+    }
+
+    fn check_thread(&self, commit: &Commit) -> Result<Option<&Thread>> {
+        if self.deleted.contains(&commit.thread) {
+            return Err(Error::deleted(Subject::Thread, commit.thread, ""));
+        }
+        let Some(new) = &commit.new_thread else {
+            return self.threads.get(&commit.thread).map(Some).ok_or_else(|| self.missing_thread(commit.thread));
+        };
+        if self.names.contains_key(&(new.scope.clone(), new.name.clone())) || self.threads.contains_key(&new.uid) {
+            return Err(Error::exists(Subject::Thread, &new.name, "go on with the existing thread"));
+        }
+        Ok(None)
+    }
+
+    fn scope_of<'a>(&'a self, commit: &'a Commit) -> &'a str {
+        match &commit.new_thread {
+            Some(new) => &new.scope,
+            None => self.threads.get(&commit.thread).map_or("", |thread| &thread.row.scope),
+        }
+    }
+
+    fn check_blobs(&self, scope: &str, blobs: &[BlobUse]) -> Result<()> {
+        match blobs.iter().find(|used| !self.blobs.contains_key(&(scope.to_owned(), used.hash))) {
+            Some(used) => Err(Error::missing(Subject::Blob, used.hash, "put it again, then repeat the call")),
+            None => Ok(()),
+        }
+    }
+
+    fn write_commit(&mut self, commit: Commit) {
+        if let Some(row) = commit.new_thread {
+            self.names.insert((row.scope.clone(), row.name.clone()), row.uid);
+            self.threads.insert(row.uid, Thread::new(row));
+        }
+        let Some(thread) = self.threads.get_mut(&commit.thread) else { return };
+        if let Some(name) = commit.name {
+            thread.refs.insert(name, commit.branch.id);
+        }
+        for run in commit.runs {
+            write_run(thread, run);
+        }
+        let space = match thread.spaces.get_mut(&commit.namespace) {
+            Some(space) => space,
+            None => thread.spaces.entry(commit.namespace).or_default(),
+        };
+        if let Some(row) = commit.checkpoint {
+            self.arrivals += 1;
+            let key = (row.branch, row.height);
+            space.ids.insert(row.id.clone(), key);
+            space.arrivals.insert(self.arrivals, key);
+            space.checkpoints.insert(key, (self.arrivals, row));
+        }
+        match space.branch_mut(commit.branch.id) {
+            Some(row) => *row = commit.branch,
+            None => space.branches.push(commit.branch),
+        }
+        write_rows(space, commit.pending, commit.values);
+    }
+
+    pub(super) fn append(&mut self, append: Append) -> Result<()> {
+        let refused = self.missing_thread(append.thread);
+        let thread = self.threads.get(&append.thread).ok_or(refused)?;
+        let empty = Space::default();
+        let space = thread.spaces.get(&append.namespace).unwrap_or(&empty);
+        let branch = space.known_branch(append.branch)?;
+        if let Err(refusal) = check_fence(branch, append.tip.as_ref(), append.epoch) {
+            let repeated = !append.pending.is_empty() && append.pending.iter().all(|row| holds(space, row));
+            return if repeated { Ok(()) } else { Err(refusal) };
+        }
+        check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
+        self.check_blobs(&thread.row.scope, &append.blobs)?;
+        if let Some(run) = append.run.as_ref().filter(|run| !thread.runs.contains_key(&run.id)) {
+            return Err(Error::missing(Subject::Run, &run.id, ""));
+        }
+        let Some(thread) = self.threads.get_mut(&append.thread) else { return Ok(()) };
+        if let Some(run) = append.run {
+            write_run(thread, RunWrite::Update(run));
+        }
+        let space = thread.spaces.entry(append.namespace).or_default();
+        write_rows(space, append.pending, append.values);
+        Ok(())
+    }
+}
+
+fn check_thread_rows(thread: &Thread, commit: &Commit) -> Result<()> {
+    if commit.expect_head.is_some_and(|head| head != thread.row.head) {
+        return Err(Error::conflict(Subject::Thread, &thread.row.name, "its head is another branch now"));
+    }
+    if let Some(name) = commit.name.as_ref().filter(|name| thread.refs.contains_key(*name)) {
+        return Err(Error::exists(Subject::Branch, name, "choose another name"));
+    }
+    commit.runs.iter().try_for_each(|run| check_run(thread, run))
+}
+
+fn check_run(thread: &Thread, run: &RunWrite) -> Result<()> {
+    match run {
+        RunWrite::Begin(run) if thread.runs.contains_key(&run.id) => {
+            Err(Error::exists(Subject::Run, &run.id, "its id was used before"))
+        }
+        RunWrite::Update(run) if !thread.runs.contains_key(&run.id) => {
+            Err(Error::missing(Subject::Run, &run.id, ""))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_new_branch(space: &Space, row: &BranchRow) -> Result<()> {
+    if space.branch(row.id).is_some() {
+        return Err(Error::exists(Subject::Branch, row.id, ""));
+    }
+    match row.fork {
+        Some(fork) if !space.checkpoints.contains_key(&(fork.branch, fork.height)) => {
+            let place = format!("{} at height {}", fork.branch, fork.height);
+            Err(Error::missing(Subject::Checkpoint, place, "the fork point was pruned or never existed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> {
+    if stored.epoch != epoch {
+        let reason = format!("its epoch is {}, not {epoch}", stored.epoch);
+        return Err(Error::fenced(Subject::Branch, stored.id, reason));
+    }
+    if stored.tip.as_ref() != tip {
+        return Err(Error::conflict(Subject::Branch, stored.id, "its tip moved"));
+    }
+    Ok(())
+}
+
+fn holds(space: &Space, row: &PendingRow) -> bool {
+    space.pending.get(&pending_key(row)) == Some(row)
+}
+
+fn check_rows(
+    space: &Space,
+    thread: ThreadUid,
+    namespace: &str,
+    pending: &[PendingRow],
+    values: &[ValueRow],
+) -> Result<()> {
+    for row in pending {
+        if space.pending.get(&pending_key(row)).is_some_and(|stored| stored != row) {
+            let place = format!("{} lane {:016x} number {}", row.base, row.lane.0, row.ordinal);
+            return Err(Error::corrupt(Subject::Pending, place, "it exists with another hash"));
+        }
+    }
+    for row in values {
+        let differs = |node: &ValueNode| {
+            let stored = ValueRow { address: row.address, node: node.clone() };
+            stored.hash(thread, namespace) != row.hash(thread, namespace)
+        };
+        if space.values.get(&row.address).is_some_and(differs) {
+            return Err(Error::corrupt(Subject::Value, row.address, "it exists with another hash"));
+        }
+    }
+    Ok(())
+}
+
+fn write_rows(space: &mut Space, pending: Vec<PendingRow>, values: Vec<ValueRow>) {
+    for row in pending {
+        space.pending.entry(pending_key(&row)).or_insert(row);
+    }
+    for row in values {
+        space.values.entry(row.address).or_insert(row.node);
+    }
+}
+
+fn write_run(thread: &mut Thread, run: RunWrite) {
+    match run {
+        RunWrite::Begin(row) => {
+            thread.last_run = Some(row.id.clone());
+            thread.runs.insert(row.id.clone(), row);
+        }
+        RunWrite::Update(row) => {
+            thread.runs.insert(row.id.clone(), row);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What is kept of a super-step before its checkpoint is committed?
+//!
+//! Pending rows hang on a *base* checkpoint and belong to a lane (a branch, or 0). They are never part of state: a
+//! checkpoint that names or repeats what they hold makes them dead. Results of finished tasks are the only kind that
+//! this version writes; the numbers of the others are reserved by the schema.
+
+use std::sync::Arc;
+
+use crate::checkpoint::Timestamp;
+use crate::id::{CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
+use crate::value::ValueRef;
+use crate::wire::{Reader, WireError, Writer};
+
+/// What a pending row holds. Numbers are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PendingKind {
+    /// A flush: results of finished tasks; ordinal = flush number.
+    Results,
+    /// A memo of a durable step.
+    Memo,
+    /// An open question.
+    Interrupt,
+    /// A given answer.
+    Answer,
+    /// The newest child checkpoint of a sub-graph.
+    Child,
+}
+
+impl PendingKind {
+    const ALL: [Self; 5] = [Self::Results, Self::Memo, Self::Interrupt, Self::Answer, Self::Child];
+
+    /// The stored number.
+    pub const fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// Reads the stored number.
+    pub fn from_number(number: u8) -> Result<Self, WireError> {
+        let unknown = WireError::Unknown { what: "pending kind", number: u64::from(number) };
+        Self::ALL.into_iter().find(|kind| kind.number() == number).ok_or(unknown)
+    }
+}
+
+/// The task column of rows that belong to no single task.
+pub const NO_TASK: TaskHash = TaskHash([0; 16]);
+
+/// A pending row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingRow {
+    /// The checkpoint whose next tasks it belongs to.
+    pub base: CheckpointId,
+    /// Whose it is.
+    pub lane: Lane,
+    /// What it holds.
+    pub kind: PendingKind,
+    /// The task, or [`NO_TASK`] for a flush.
+    pub task: TaskHash,
+    /// Number within (base, lane, kind, task).
+    pub ordinal: u64,
+    /// Addresses of the values that the body names; plain.
+    pub values: Vec<ValueRef>,
+    /// The record, sealed.
+    pub body: Vec<u8>,
+}
+
+impl PendingRow {
+    /// The stored head: the addresses.
+    pub fn encode_head(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(1 + 14 * self.values.len());
+        writer.varint(self.values.len() as u64);
+        for value in &self.values {
+            value.write(&mut writer);
+        }
+        writer.into_vec()
+    }
+
+    /// Reads the stored head.
+    pub fn decode_head(head: &[u8]) -> Result<Vec<ValueRef>, WireError> {
+        let mut reader = Reader::new(head);
+        let values = (0..reader.count()?).map(|_| ValueRef::read(&mut reader)).collect::<Result<_, _>>()?;
+        reader.finish()?;
+        Ok(values)
+    }
+
+    /// The hash over key, head and body.
+    pub fn hash(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
+        let mut writer = Writer::with_capacity(self.body.len() + 160);
+        writer.u8(b'F').raw(&thread.0).str(namespace);
+        self.base.write(&mut writer);
+        writer.u64(self.lane.0).u8(self.kind.number()).raw(&self.task.0).varint(self.ordinal);
+        writer.bytes(&self.encode_head()).bytes(&self.body);
+        RecordHash(hash16(writer.as_slice()))
+    }
+
+    /// The same record in another lane: what a fork at a tip copies.
+    #[must_use]
+    pub fn in_lane(&self, lane: Lane) -> Self {
+        Self { lane, ..self.clone() }
+    }
+}
+
+/// Where a task's write to a channel lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteBody {
+    /// In the flush row.
+    Inline(Vec<u8>),
+    /// In a value row at the height that the commit will have.
+    Value(ValueRef),
+}
+
+/// Where a node sent control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GotoEntry {
+    /// To the end.
+    End,
+    /// To a node.
+    Node(Arc<str>),
+    /// To a node, with a payload.
+    Send(Arc<str>, Arc<[u8]>),
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskEnd {
+    /// It wrote these channels and went there.
+    Done {
+        /// Per written channel the write.
+        writes: Vec<(Arc<str>, WriteBody)>,
+        /// Where its node sent control.
+        goto: Vec<GotoEntry>,
+    },
+    /// It failed with this error (MessagePack); a resume runs it again.
+    Failed(Vec<u8>),
+}
+
+/// One task's record in a flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// Which task.
+    pub task: TaskHash,
+    /// Version of the state type that encoded the writes.
+    pub state_version: u32,
+    /// How often it was attempted, this end included.
+    pub attempts: u32,
+    /// When its last attempt began.
+    pub started_at: Timestamp,
+    /// How long that attempt took, in microseconds.
+    pub duration_us: u64,
+    /// How it ended.
+    pub end: TaskEnd,
+}
+
+const FLUSH_VERSION: u8 = 1;
+
+/// Writes the body of a flush row.
+pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(64 * records.len());
+    writer.u8(FLUSH_VERSION).varint(records.len() as u64);
+    for record in records {
+        writer.raw(&record.task.0).varint(u64::from(record.state_version)).varint(u64::from(record.attempts));
+        writer.u64(record.started_at as u64).varint(record.duration_us);
+        match &record.end {
+            TaskEnd::Failed(error) => {
+                writer.u8(0).bytes(error);
+            }
+            TaskEnd::Done { writes, goto } => {
+                writer.u8(1);
+                write_channels(&mut writer, writes);
+                write_goto(&mut writer, goto);
+            }
+        }
+    }
+    writer.into_vec()
+}
+
+fn write_channels(writer: &mut Writer, channels: &[(Arc<str>, WriteBody)]) {
+    writer.varint(channels.len() as u64);
+    for (channel, body) in channels {
+        writer.str(channel);
+        match body {
+            WriteBody::Inline(bytes) => {
+                writer.u8(0).bytes(bytes);
+            }
+            WriteBody::Value(value) => {
+                writer.u8(1);
+                value.write(writer);
+            }
+        }
+    }
+}
+
+fn write_goto(writer: &mut Writer, goto: &[GotoEntry]) {
+    writer.varint(goto.len() as u64);
+    for entry in goto {
+        match entry {
+            GotoEntry::End => writer.u8(0),
+            GotoEntry::Node(node) => writer.u8(1).str(node),
+            GotoEntry::Send(node, payload) => writer.u8(2).str(node).bytes(payload),
+        };
+    }
+}
+
+/// Reads the body of a flush row.
+pub fn decode_flush(body: &[u8]) -> Result<Vec<TaskRecord>, WireError> {
+    let reader = &mut Reader::new(body);
+    let version = reader.u8()?;
+    if version != FLUSH_VERSION {
+        return Err(WireError::Unknown { what: "flush version", number: u64::from(version) });
+    }
+    let records = (0..reader.count()?).map(|_| read_record(reader)).collect::<Result<_, _>>()?;
+    reader.finish()?;
+    Ok(records)
+}
+
+fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
+    Ok(TaskRecord {
+        task: TaskHash(reader.array()?),
+        state_version: reader.varint32()?,
+        attempts: reader.varint32()?,
+        started_at: reader.u64()? as Timestamp,
+        duration_us: reader.varint()?,
+        end: match reader.u8()? {
+            0 => TaskEnd::Failed(reader.bytes()?.to_vec()),
+            1 => TaskEnd::Done { writes: read_writes(reader)?, goto: read_goto(reader)? },
+            number => return Err(WireError::Unknown { what: "task end", number: u64::from(number) }),
+        },
+    })
+}
+
+fn read_writes(reader: &mut Reader<'_>) -> Result<Vec<(Arc<str>, WriteBody)>, WireError> {
+    let mut writes = Vec::new();
+    for _ in 0..reader.count()? {
+        let channel = reader.str()?.into();
+        let body = match reader.u8()? {
+            0 => WriteBody::Inline(reader.bytes()?.to_vec()),
+            1 => WriteBody::Value(ValueRef::read(reader)?),
+            number => return Err(WireError::Unknown { what: "write place", number: u64::from(number) }),
+        };
+        writes.push((channel, body));
+    }
+    Ok(writes)
+}
+
+fn read_goto(reader: &mut Reader<'_>) -> Result<Vec<GotoEntry>, WireError> {
+    let mut goto = Vec::new();
+    for _ in 0..reader.count()? {
+        goto.push(match reader.u8()? {
+            0 => GotoEntry::End,
+            1 => GotoEntry::Node(reader.str()?.into()),
+            2 => GotoEntry::Send(reader.str()?.into(), reader.bytes()?.into()),
+            number => return Err(WireError::Unknown { what: "goto", number: u64::from(number) }),
+        });
+    }
+    Ok(goto)
+}

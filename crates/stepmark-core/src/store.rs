@@ -1,0 +1,528 @@
+//! The seam: what does the engine ask of a store, and what does the store promise?
+//!
+//! Eight methods in their fullest form, arguments in structs, no default bodies. A store keeps and returns; it invents
+//! no id, interprets no value and knows no reducer. Its own clock serves leases, expiry and retention only.
+//!
+//! Every call is atomic: after an error, or a crash at any moment, either all of it is visible or nothing. Every call
+//! may be repeated with the same arguments; the answer then says what happened (see [`Outcome`]). Every promise below
+//! names the conformance case (crate `stepmark-conformance`) that proves it.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::checkpoint::{CheckpointRow, Timestamp};
+use crate::error::Result;
+use crate::id::{BlobHash, BranchId, CheckpointId, RunId, ThreadUid};
+use crate::pending::PendingRow;
+use crate::rows::{BranchRow, RunRow, RunStatus, ThreadRow, Tip};
+use crate::value::{ValueAddress, ValueNode, ValueRow};
+
+/// Version of the stored format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A durable, fenced home for threads.
+#[async_trait]
+pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
+    /// Writes one atomic unit on one branch: any of a new thread, a new branch, a claim, a checkpoint with its values,
+    /// pending rows, refs, the head and a run record.
+    ///
+    /// # Atomicity
+    /// All or nothing, also across a crash (`commit_is_all_or_nothing`). A submitted commit completes even if its
+    /// future is dropped (`dropped_commit_completes`).
+    ///
+    /// # Idempotence
+    /// The outcome is decided by what the call wrote, never by the tip: if its checkpoint exists with an equal hash, or
+    /// (without a checkpoint) the branch holds its claim, the call succeeds with [`Outcome::Repeated`], also when other
+    /// commits followed (`outcome_is_found_after_successors`, `claim_is_idempotent`).
+    ///
+    /// # Ordering
+    /// Commits of one thread take effect in submission order; a group answers per member and a stale member fails alone
+    /// (`stale_member_fails_alone`).
+    ///
+    /// # Errors
+    /// `Fenced` (branch): the epoch is not the expected one (`stale_epoch_is_fenced`). `Conflict` (branch): the tip is
+    /// not the expected one (`stale_tip_is_refused`); `Conflict` (thread): the head is not (`moved_head_is_refused`).
+    /// `Exists` (thread, branch, run): a name or id is taken (`second_creator_is_refused`, `taken_branch_is_refused`,
+    /// `taken_run_is_refused`). `Missing`: an unknown thread, branch, run or fork point, or a blob without bytes
+    /// (`missing_blob_is_refused`). `Deleted` (thread): its uid was deleted (`deleted_thread_stays_deleted`).
+    /// `Corrupt` (checkpoint): its id exists with another hash (`same_id_with_other_bytes_is_corrupt`).
+    async fn commit(&self, commit: Commit) -> Result<Outcome>;
+
+    /// Adds pending rows (with their values) or rewrites a run record beside a running super-step.
+    ///
+    /// # Atomicity
+    /// All rows or none (`append_is_all_or_nothing`).
+    ///
+    /// # Idempotence
+    /// A row whose key exists with equal hash is accepted and kept as it is (`repeated_append_is_accepted`).
+    ///
+    /// # Ordering
+    /// An append is checked against the branch in the same atomic unit in which it is written, so nothing of a fenced
+    /// writer lands after the claim that fenced it (`fenced_append_is_refused`).
+    ///
+    /// # Errors
+    /// `Fenced`, `Conflict`, `Deleted` and `Missing` as for [`commit`](Self::commit). `Corrupt` (pending row, value): its
+    /// key exists with another hash; the stored row is kept (`flush_row_is_never_overwritten`).
+    async fn append(&self, append: Append) -> Result<()>;
+
+    /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment.
+    ///
+    /// # Atomicity
+    /// Everything returned belongs to one committed state (`load_is_a_snapshot`).
+    ///
+    /// # Idempotence
+    /// Writes nothing.
+    ///
+    /// # Ordering
+    /// Sees every commit that was acknowledged before the call (`acknowledged_commit_is_loaded`).
+    ///
+    /// # Errors
+    /// `Missing` (thread, branch, checkpoint) names what is unknown (`unknown_names_are_errors`). `Corrupt`: a hash does
+    /// not match, or a row that another row names is gone; names the record (`flipped_byte_is_named`).
+    async fn load(&self, load: Load) -> Result<Loaded>;
+
+    /// One page of checkpoints, newest first: along a branch's lineage, or all branches by arrival.
+    ///
+    /// # Atomicity
+    /// One page is one moment; nothing is held between pages (`paging_sees_every_checkpoint_once`).
+    ///
+    /// # Idempotence
+    /// Writes nothing.
+    ///
+    /// # Ordering
+    /// A lineage page walks heights down without a gap, across segments (`history_crosses_segments`). Order never uses a
+    /// clock (`history_ignores_clocks`).
+    ///
+    /// # Errors
+    /// `Missing` (thread, branch); `Corrupt` as for [`load`](Self::load).
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage>;
+
+    /// One page of a scope's threads, ordered by name.
+    ///
+    /// # Atomicity
+    /// One page is one moment.
+    ///
+    /// # Idempotence
+    /// Writes nothing.
+    ///
+    /// # Ordering
+    /// By name; a thread that exists during the whole walk is listed exactly once (`threads_are_listed_once`).
+    ///
+    /// # Errors
+    /// `Corrupt` as for [`load`](Self::load).
+    async fn threads(&self, query: ThreadQuery) -> Result<ThreadPage>;
+
+    /// Puts, reads or looks for content-addressed bytes of a scope.
+    ///
+    /// # Atomicity
+    /// A blob is there whole or not at all (`blob_reads_back`).
+    ///
+    /// # Idempotence
+    /// Putting equal bytes again refreshes the time of last use (`put_blob_twice_is_one_blob`).
+    ///
+    /// # Ordering
+    /// Blobs are put before the commit that names them; the commit refuses one that is gone.
+    ///
+    /// # Errors
+    /// `Missing` (blob) on `Get`; `Corrupt` (blob) if its bytes do not have its hash.
+    async fn blob(&self, call: BlobCall) -> Result<BlobReply>;
+
+    /// Deletes a thread with all its rows; its uid stays as a tombstone.
+    ///
+    /// # Atomicity
+    /// All rows go together (`delete_leaves_no_rows`).
+    ///
+    /// # Idempotence
+    /// Deleting a deleted uid succeeds.
+    ///
+    /// # Ordering
+    /// Later writes to the uid are `Deleted`; its name is free for a new thread (`deleted_name_is_free`).
+    ///
+    /// # Errors
+    /// `Missing` (thread): this uid never existed here.
+    async fn delete_thread(&self, thread: ThreadUid) -> Result<()>;
+
+    /// Format version and store time.
+    ///
+    /// # Atomicity
+    /// Reads one moment.
+    ///
+    /// # Idempotence
+    /// Writes nothing.
+    ///
+    /// # Ordering
+    /// The store's time never goes back within one handle.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be reached.
+    async fn info(&self) -> Result<Info>;
+}
+
+/// Whether a call changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This call wrote it.
+    Applied,
+    /// An earlier call with the same arguments had written it.
+    Repeated,
+}
+
+/// What the branch must be for a write to take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// There is no such branch yet; the write makes it.
+    New,
+    /// It has this tip and this epoch.
+    At {
+        /// The expected tip.
+        tip: Option<Tip>,
+        /// The expected epoch.
+        epoch: u64,
+    },
+}
+
+/// One atomic unit on one branch of one thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// The thread.
+    pub thread: ThreadUid,
+    /// The namespace; empty for the root graph.
+    pub namespace: String,
+    /// Creates the thread; its head is the branch.
+    pub new_thread: Option<ThreadRow>,
+    /// Refuses the write if the thread's head is another branch.
+    pub expect_head: Option<BranchId>,
+    /// What the branch must be.
+    pub expect: Expect,
+    /// What the branch becomes. With a checkpoint its tip is that checkpoint. A claim has the expected epoch + 1 and a
+    /// new token; a new branch is born with epoch 1, claimed.
+    pub branch: BranchRow,
+    /// Gives the branch a name that no branch of the thread has.
+    pub name: Option<String>,
+    /// The new tip.
+    pub checkpoint: Option<CheckpointRow>,
+    /// Value rows of the checkpoint.
+    pub values: Vec<ValueRow>,
+    /// Blobs that its values name; each must have been put before.
+    pub blobs: Vec<BlobUse>,
+    /// Pending rows that a fork copies.
+    pub pending: Vec<PendingRow>,
+    /// Run records: the one that begins or moves on, and one that an input gives up.
+    pub runs: Vec<RunWrite>,
+}
+
+impl Commit {
+    /// A unit that moves `branch` and nothing else.
+    pub fn new(thread: ThreadUid, expect: Expect, branch: BranchRow) -> Self {
+        Self {
+            thread,
+            namespace: String::new(),
+            new_thread: None,
+            expect_head: None,
+            expect,
+            branch,
+            name: None,
+            checkpoint: None,
+            values: Vec::new(),
+            blobs: Vec::new(),
+            pending: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+}
+
+/// A blob that a value names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobUse {
+    /// The value.
+    pub value: ValueAddress,
+    /// Its blob.
+    pub hash: BlobHash,
+}
+
+/// What happens to a run record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunWrite {
+    /// A new run; refused with `Exists` if the id is taken.
+    Begin(RunRow),
+    /// The same run, further on; refused with `Missing` if the id is unknown.
+    Update(RunRow),
+}
+
+impl RunWrite {
+    /// The record.
+    pub fn row(&self) -> &RunRow {
+        match self {
+            Self::Begin(row) | Self::Update(row) => row,
+        }
+    }
+}
+
+/// Rows beside a running super-step, fenced on its branch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Append {
+    /// The thread.
+    pub thread: ThreadUid,
+    /// The namespace.
+    pub namespace: String,
+    /// The branch.
+    pub branch: BranchId,
+    /// Its expected tip.
+    pub tip: Option<Tip>,
+    /// Its expected epoch.
+    pub epoch: u64,
+    /// Pending rows.
+    pub pending: Vec<PendingRow>,
+    /// Value rows that they name, at the height that the next commit will have.
+    pub values: Vec<ValueRow>,
+    /// Blobs that those values name.
+    pub blobs: Vec<BlobUse>,
+    /// The run record, further on.
+    pub run: Option<RunRow>,
+}
+
+/// Which thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThreadAddress {
+    /// By its identity.
+    Uid(ThreadUid),
+    /// By its name in a scope.
+    Name {
+        /// The scope; empty by default.
+        scope: String,
+        /// The name.
+        name: String,
+    },
+}
+
+impl fmt::Display for ThreadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(uid) => uid.fmt(f),
+            Self::Name { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+/// Which place of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The tip of the head.
+    Head,
+    /// The tip of this branch.
+    Branch(BranchId),
+    /// The tip of the branch with this name.
+    Named(String),
+    /// This checkpoint. Its branch is the head if it is the head's tip, else the branch whose segment holds it.
+    Checkpoint(CheckpointId),
+}
+
+/// Which channels to return with their chains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// None: rows only.
+    None,
+    /// All that the manifest names, and payloads of next tasks that are values.
+    All,
+    /// These, where the manifest names them.
+    Named(Vec<String>),
+}
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The thread.
+    pub thread: ThreadAddress,
+    /// The namespace; empty for the root graph.
+    pub namespace: String,
+    /// The place.
+    pub place: Place,
+    /// The channels.
+    pub channels: Channels,
+    /// Whether to return the pending rows of (checkpoint, lane of the branch) and the values that they name.
+    pub pending: bool,
+    /// Whether to return all branches of the thread.
+    pub branches: bool,
+    /// A run record to look up.
+    pub run: Option<RunId>,
+}
+
+impl Load {
+    /// The rows of the head of a thread, without values.
+    pub fn head(thread: ThreadAddress) -> Self {
+        Self {
+            thread,
+            namespace: String::new(),
+            place: Place::Head,
+            channels: Channels::None,
+            pending: false,
+            branches: false,
+            run: None,
+        }
+    }
+}
+
+/// A branch with its name, if it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedBranch {
+    /// The branch.
+    pub row: BranchRow,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// A value with everything it follows from, newest node first, bodies present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Addresses and nodes; the last is `Full`.
+    pub nodes: Vec<(ValueAddress, ValueNode)>,
+}
+
+/// A thread at a place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The thread.
+    pub thread: ThreadRow,
+    /// The branch of the place.
+    pub branch: NamedBranch,
+    /// The checkpoint; absent before the first input. Its packed part is present only if a channel was asked for.
+    pub checkpoint: Option<CheckpointRow>,
+    /// The chains asked for, keyed by the newest node's address.
+    pub chains: Vec<Chain>,
+    /// The pending rows asked for, in key order.
+    pub pending: Vec<PendingRow>,
+    /// The next free ordinal at the height after the checkpoint, over value rows that are already there.
+    pub next_ordinal: u32,
+    /// All branches, if asked for, in order of creation.
+    pub branches: Vec<NamedBranch>,
+    /// The run record, if asked for and present.
+    pub run: Option<RunRow>,
+}
+
+/// Which checkpoints, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// The thread.
+    pub thread: ThreadUid,
+    /// The namespace; empty for the root graph.
+    pub namespace: String,
+    /// The line to walk.
+    pub line: Line,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A line through a thread's tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A branch and its ancestors.
+    Lineage {
+        /// The branch.
+        branch: BranchId,
+        /// Only heights below this one.
+        below: Option<u64>,
+    },
+    /// All branches, by arrival.
+    All {
+        /// Only arrivals before this one.
+        before: Option<u64>,
+    },
+}
+
+/// A checkpoint without its packed values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryEntry {
+    /// The row; `packed` is empty.
+    pub checkpoint: CheckpointRow,
+    /// When it arrived, relative to others of this store.
+    pub arrival: u64,
+}
+
+/// One page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryPage {
+    /// Newest first.
+    pub entries: Vec<HistoryEntry>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<Line>,
+}
+
+/// Which threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadQuery {
+    /// The scope; empty by default.
+    pub scope: String,
+    /// Only names after this one.
+    pub after: Option<String>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A thread in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadEntry {
+    /// The thread.
+    pub thread: ThreadRow,
+    /// The tip of its head.
+    pub tip: Option<Tip>,
+    /// The status of the run that last began on the thread.
+    pub status: Option<RunStatus>,
+}
+
+/// One page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThreadPage {
+    /// By name.
+    pub threads: Vec<ThreadEntry>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<String>,
+}
+
+/// What to do with a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobCall {
+    /// Keep these bytes.
+    Put {
+        /// The scope.
+        scope: String,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Return them.
+    Get {
+        /// The scope.
+        scope: String,
+        /// Which.
+        hash: BlobHash,
+    },
+    /// Say whether they are there.
+    Has {
+        /// The scope.
+        scope: String,
+        /// Which.
+        hash: BlobHash,
+    },
+}
+
+/// The answer to a [`BlobCall`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobReply {
+    /// Kept, under this hash.
+    Kept(BlobHash),
+    /// The bytes.
+    Bytes(Vec<u8>),
+    /// Whether they are there.
+    Present(bool),
+}
+
+/// What a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The backend: `memory`, `sqlite`.
+    pub backend: &'static str,
+    /// Version of its stored format.
+    pub format_version: u32,
+    /// The store's own time.
+    pub time: Timestamp,
+}
