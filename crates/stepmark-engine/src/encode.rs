@@ -39,19 +39,13 @@ pub struct EncodeError {
 impl EncodeError {
     /// An error that names no channel yet.
     pub fn new(message: impl Display) -> Self {
-        Self {
-            channel: None,
-            message: message.to_string(),
-        }
+        Self { channel: None, message: message.to_string() }
     }
 
     /// The same error, naming the channel.
     #[must_use]
     pub fn in_channel(self, channel: &'static str) -> Self {
-        Self {
-            channel: Some(channel),
-            ..self
-        }
+        Self { channel: Some(channel), ..self }
     }
 
     /// The channel whose value it was, if it was a channel's.
@@ -71,19 +65,13 @@ pub struct DecodeError {
 impl DecodeError {
     /// An error that names no channel yet.
     pub fn new(message: impl Display) -> Self {
-        Self {
-            channel: None,
-            message: message.to_string(),
-        }
+        Self { channel: None, message: message.to_string() }
     }
 
     /// The same error, naming the channel.
     #[must_use]
     pub fn in_channel(self, channel: &'static str) -> Self {
-        Self {
-            channel: Some(channel),
-            ..self
-        }
+        Self { channel: Some(channel), ..self }
     }
 
     /// The channel whose value it was, if it was a channel's.
@@ -119,26 +107,16 @@ pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeE
 }
 
 /// Appends the encoded form of `value` to `bytes`.
-pub(crate) fn write_value<T: Serialize + ?Sized>(
-    value: &T,
-    bytes: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
+pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut serializer = rmp_serde::Serializer::new(bytes).with_struct_map();
     value.serialize(&mut serializer).map_err(EncodeError::new)
 }
 
 /// Appends the elements of `list` that lie in `range`, and notes where each ends.
-pub(crate) fn write_items<T: Serialize>(
-    list: &[T],
-    range: Range<usize>,
-    out: &mut Body,
-) -> Result<(), EncodeError> {
-    let items = list.get(range.clone()).ok_or_else(|| {
-        EncodeError::new(format_args!(
-            "elements {range:?} were asked of a list of {}",
-            list.len()
-        ))
-    })?;
+pub(crate) fn write_items<T: Serialize>(list: &[T], range: Range<usize>, out: &mut Body) -> Result<(), EncodeError> {
+    let items = list
+        .get(range.clone())
+        .ok_or_else(|| EncodeError::new(format_args!("elements {range:?} were asked of a list of {}", list.len())))?;
     for item in items {
         write_value(item, &mut out.bytes)?;
         out.ends.push(offset(out.bytes.len())?);
@@ -162,10 +140,7 @@ pub(crate) fn write_array(parts: &[Vec<u8>], bytes: &mut Vec<u8>) -> Result<(), 
 }
 
 /// Appends a map of entries that are encoded already.
-pub(crate) fn write_map(
-    entries: &[(Vec<u8>, Vec<u8>)],
-    bytes: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
+pub(crate) fn write_map(entries: &[(Vec<u8>, Vec<u8>)], bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     rmp::encode::write_map_len(bytes, offset(entries.len())?).map_err(EncodeError::new)?;
     for (key, value) in entries {
         bytes.extend_from_slice(key);
@@ -181,6 +156,5 @@ fn write_array_header(len: usize, bytes: &mut Vec<u8>) -> Result<(), EncodeError
 
 /// Lengths and offsets are stored in 32 bits.
 fn offset(len: usize) -> Result<u32, EncodeError> {
-    u32::try_from(len)
-        .map_err(|_| EncodeError::new(format_args!("{len} is more than a value of 4 GiB can hold")))
+    u32::try_from(len).map_err(|_| EncodeError::new(format_args!("{len} is more than a value of 4 GiB can hold")))
 }
