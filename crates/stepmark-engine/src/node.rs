@@ -24,10 +24,7 @@ use crate::{
 )]
 pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
     /// Runs the node once.
-    fn call(
-        &self,
-        cx: Cx<S>,
-    ) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
+    fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
 }
 
 /// A node argument.
@@ -109,21 +106,14 @@ pub(crate) struct RawOutput {
 }
 
 /// A node without its types.
-pub(crate) type NodeFn =
-    Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<RawOutput, NodeError>> + Send + Sync>;
+pub(crate) type NodeFn = Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<RawOutput, NodeError>> + Send + Sync>;
 
 pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
     Arc::new(move |task| {
-        let output = node.call(Cx {
-            task,
-            state: PhantomData,
-        });
+        let output = node.call(Cx { task, state: PhantomData });
         Box::pin(async move {
             let NodeOutput { update, goto } = output.await?;
-            Ok(RawOutput {
-                update: Box::new(update),
-                goto,
-            })
+            Ok(RawOutput { update: Box::new(update), goto })
         })
     })
 }
@@ -146,16 +136,10 @@ impl<S: State> Cx<S> {
 
     fn payload<P: DeserializeOwned>(&self) -> Result<P, NodeError> {
         let bytes = self.task.payload.as_deref().ok_or_else(|| {
-            NodeError::new(format_args!(
-                "node `{}` takes a payload and was started without one",
-                self.node()
-            ))
+            NodeError::new(format_args!("node `{}` takes a payload and was started without one", self.node()))
         })?;
         encode::from_bytes(bytes).map_err(|error| {
-            NodeError::new(format_args!(
-                "the payload of node `{}` is not what it takes: {error}",
-                self.node()
-            ))
+            NodeError::new(format_args!("the payload of node `{}` is not what it takes: {error}", self.node()))
         })
     }
 }
@@ -188,11 +172,7 @@ impl<S: State> FromCx<S> for Cx<S> {
 impl<S: State> FromCx<S> for Snap<S> {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
         let state = cx.task.state.clone().downcast().map_err(|_| {
-            NodeError::new(format_args!(
-                "node `{}` was run on a state that is not a `{}`",
-                cx.node(),
-                S::NAME
-            ))
+            NodeError::new(format_args!("node `{}` was run on a state that is not a `{}`", cx.node(), S::NAME))
         })?;
         Ok(Self(state))
     }
@@ -202,10 +182,7 @@ impl<S: State, T: Send + Sync + 'static> FromCx<S> for Dep<T> {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
         cx.task.deps.get().map(Self).ok_or_else(|| {
             let wanted = std::any::type_name::<T>();
-            NodeError::new(format_args!(
-                "node `{}` needs a `{wanted}`, and none was provided",
-                cx.node()
-            ))
+            NodeError::new(format_args!("node `{}` needs a `{wanted}`, and none was provided", cx.node()))
         })
     }
 }
@@ -218,10 +195,7 @@ impl<S: State> IntoNodeOutput<S> for () {
 
 impl<S: State> IntoNodeOutput<S> for Goto {
     fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
-        Ok(NodeOutput {
-            update: S::Update::default(),
-            goto: self.0,
-        })
+        Ok(NodeOutput { update: S::Update::default(), goto: self.0 })
     }
 }
 
@@ -238,8 +212,7 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
-        self.map_err(|error| NodeError::from_boxed(error.into()))?
-            .into_output()
+        self.map_err(|error| NodeError::from_boxed(error.into()))?.into_output()
     }
 }
 
@@ -298,10 +271,7 @@ node_function!(A1, A2, A3, A4, A5, A6, A7, A8);
 
 impl<S> Clone for Cx<S> {
     fn clone(&self) -> Self {
-        Self {
-            task: self.task.clone(),
-            state: PhantomData,
-        }
+        Self { task: self.task.clone(), state: PhantomData }
     }
 }
 

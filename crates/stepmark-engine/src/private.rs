@@ -44,16 +44,12 @@ pub fn decode_error_in<S: State>(error: DecodeError, channel: usize) -> DecodeEr
 
 /// An error: the state has no channel of this number.
 pub fn no_channel_to_encode<T>(channel: usize) -> Result<T, EncodeError> {
-    Err(EncodeError::new(format_args!(
-        "the state has no channel {channel}"
-    )))
+    Err(EncodeError::new(format_args!("the state has no channel {channel}")))
 }
 
 /// An error: the state has no channel of this number.
 pub fn no_channel_to_decode<T>(channel: usize) -> Result<T, DecodeError> {
-    Err(DecodeError::new(format_args!(
-        "the state has no channel {channel}"
-    )))
+    Err(DecodeError::new(format_args!("the state has no channel {channel}")))
 }
 
 /// An error: the update does not write the channel.

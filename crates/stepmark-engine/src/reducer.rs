@@ -82,17 +82,11 @@ pub trait Reducer<T: Serialize + DeserializeOwned> {
     /// Appends some elements to `out`, without a header. [`Shape::List`] only.
     fn encode_items(value: &T, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError> {
         let _ = (value, range, out);
-        Err(EncodeError::new(
-            "the value is not stored element by element",
-        ))
+        Err(EncodeError::new("the value is not stored element by element"))
     }
 
     /// Adds the entries with these encoded keys to `out`. [`Shape::Map`] only.
-    fn encode_entries(
-        value: &T,
-        keys: &BTreeSet<Vec<u8>>,
-        out: &mut Entries,
-    ) -> Result<(), EncodeError> {
+    fn encode_entries(value: &T, keys: &BTreeSet<Vec<u8>>, out: &mut Entries) -> Result<(), EncodeError> {
         let _ = (value, keys, out);
         Err(EncodeError::new("the value is not stored entry by entry"))
     }

@@ -15,11 +15,7 @@ fn edit(list: &mut Vec<u32>, (at, remove, insert): &RandomEdit, next: &mut u32) 
     let first = *next;
     *next += u32::try_from(*insert).expect("a short insert");
     list.splice(at..at + remove, first..*next);
-    Change::Edit {
-        at,
-        remove,
-        insert: *insert,
-    }
+    Change::Edit { at, remove, insert: *insert }
 }
 
 proptest! {
@@ -73,10 +69,7 @@ fn anything_after_a_whole_change_is_whole() {
 
 #[test]
 fn appending_twice_is_appending() {
-    assert_eq!(
-        Change::append(5, 2).then(Change::append(7, 3)),
-        Change::append(5, 5)
-    );
+    assert_eq!(Change::append(5, 2).then(Change::append(7, 3)), Change::append(5, 5));
 }
 
 #[test]

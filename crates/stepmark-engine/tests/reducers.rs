@@ -8,9 +8,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stepmark_engine::{
-    Add, Append, Body, ById, Change, Entries, HasId, Last, Merge, Reducer, Replace, Shape, Slot,
-};
+use stepmark_engine::{Add, Append, Body, ById, Change, Entries, HasId, Last, Merge, Reducer, Replace, Shape, Slot};
 
 /// What one task does to a slot, and the same done to a plain value.
 struct Verbs<T, S, O> {
@@ -47,10 +45,7 @@ where
 {
     let encoded_write = R::encode_write(&write).expect("encode a write");
     let same_write = R::decode_write(&encoded_write).expect("decode a write");
-    assert_eq!(
-        R::encode_write(&same_write).expect("encode it again"),
-        encoded_write
-    );
+    assert_eq!(R::encode_write(&same_write).expect("encode it again"), encoded_write);
 
     let mut new = old.clone();
     let change = R::apply(&mut new, write);
@@ -77,10 +72,7 @@ where
             R::encode_entries(&new, &keys, &mut changed).expect("encode entries");
             assert!(changed.set.is_sorted() && changed.removed.is_sorted());
             let mut entries = self::entries(&old_bytes);
-            changed
-                .removed
-                .iter()
-                .for_each(|key| _ = entries.remove(key));
+            changed.removed.iter().for_each(|key| _ = entries.remove(key));
             entries.extend(changed.set);
             assert_eq!(entries, self::entries(&new_bytes));
         }
@@ -91,7 +83,7 @@ where
     new
 }
 
-fn full<R: Reducer<T>, T: Serialize>(value: &T) -> Body {
+fn full<R: Reducer<T>, T: Serialize + DeserializeOwned>(value: &T) -> Body {
     let mut body = Body::default();
     R::encode_full(value, &mut body).expect("encode the value");
     body
@@ -100,10 +92,7 @@ fn full<R: Reducer<T>, T: Serialize>(value: &T) -> Body {
 /// The elements of a whole list, which begins with a header.
 fn elements(list: &Body) -> Vec<Vec<u8>> {
     let mut cursor = Cursor::new(&list.bytes);
-    let len = rmpv::decode::read_value(&mut cursor)
-        .expect("a value")
-        .as_array()
-        .map_or(0, Vec::len);
+    let len = rmpv::decode::read_value(&mut cursor).expect("a value").as_array().map_or(0, Vec::len);
     assert_eq!(list.ends.len(), len);
     split(list, if len < 16 { 1 } else { 3 })
 }
@@ -159,9 +148,7 @@ enum Operation<T> {
 }
 use Operation::{Many, One, Overwrite, Remove};
 
-fn tasks<T: Clone + Debug + 'static>(
-    item: BoxedStrategy<T>,
-) -> impl Strategy<Value = Vec<Vec<Operation<T>>>> {
+fn tasks<T: Clone + Debug + 'static>(item: BoxedStrategy<T>) -> impl Strategy<Value = Vec<Vec<Operation<T>>>> {
     let operation = prop_oneof![
         4 => item.clone().prop_map(One),
         2 => vec(item.clone(), 0..20).prop_map(Many),
@@ -172,18 +159,11 @@ fn tasks<T: Clone + Debug + 'static>(
 }
 
 fn item() -> BoxedStrategy<Item> {
-    (0u8..10, any::<Option<u8>>())
-        .prop_map(|(id, text)| Item {
-            id,
-            text: text.map(|text| text.to_string()),
-        })
-        .boxed()
+    (0u8..10, any::<Option<u8>>()).prop_map(|(id, text)| Item { id, text: text.map(|text| text.to_string()) }).boxed()
 }
 
 fn entry() -> BoxedStrategy<(u8, Option<String>)> {
-    (0u8..10, any::<Option<u8>>())
-        .prop_map(|(key, text)| (key, text.map(|text| text.to_string())))
-        .boxed()
+    (0u8..10, any::<Option<u8>>()).prop_map(|(key, text)| (key, text.map(|text| text.to_string()))).boxed()
 }
 
 /// The verbs of `Append` on a collection that can be extended. It cannot remove.
@@ -285,7 +265,9 @@ proptest! {
                 Remove(id) => model.retain(|item| item.id != id),
                 Overwrite(items) => {
                     model.clear();
-                    items.into_iter().for_each(|item| upsert(model, item));
+                    for item in items {
+                        upsert(model, item);
+                    }
                 }
             },
         };
@@ -305,13 +287,11 @@ proptest! {
     #[test]
     fn add_sums_numbers(tasks in vec(vec(any::<(bool, u32)>(), 0..4), 0..4)) {
         let verbs = Verbs {
-            slot: |slot: &mut <Add as Reducer<u32>>::Slot, (overwrite, number)| match overwrite {
-                false => slot.add(number),
-                true => slot.overwrite(number),
+            slot: |slot: &mut <Add as Reducer<u32>>::Slot, (overwrite, number)| {
+                if overwrite { slot.overwrite(number) } else { slot.add(number) }
             },
-            model: |model: &mut u32, (overwrite, number)| *model = match overwrite {
-                false => model.saturating_add(number),
-                true => number,
+            model: |model: &mut u32, (overwrite, number)| {
+                *model = if overwrite { number } else { model.saturating_add(number) };
             },
         };
         check::<Add, _, _>(&verbs, &tasks);
@@ -355,8 +335,8 @@ fn add_takes_every_number_and_stops_at_the_ends() {
     assert_eq!(sum_of([i128::MIN, 1]), i128::MIN + 1);
     assert_eq!(sum_of([usize::MAX, 1]), usize::MAX);
     assert_eq!(sum_of([isize::MIN, -1]), isize::MIN);
-    assert_eq!(sum_of([0.5f32, 0.25]), 0.75);
-    assert_eq!(sum_of([1e308f64, 1e308]), f64::INFINITY);
+    assert!((sum_of([0.5f32, 0.25]) - 0.75).abs() < f32::EPSILON);
+    assert!(sum_of([1e308f64, 1e308]).is_infinite());
 }
 
 /// A long list takes the path through an index; both paths must agree on what changed.
@@ -369,41 +349,10 @@ fn by_id_says_the_smallest_edit() {
         slot.extend(ids.iter().copied().map(item));
         <ById as Reducer<Vec<Item>>>::apply(&mut list.clone(), slot.take().expect("a write"))
     };
-    assert_eq!(
-        upserts(&[40]),
-        Change::Edit {
-            at: 40,
-            remove: 1,
-            insert: 1
-        }
-    );
+    assert_eq!(upserts(&[40]), Change::Edit { at: 40, remove: 1, insert: 1 });
     assert_eq!(upserts(&[100]), Change::append(100, 1));
-    assert_eq!(
-        upserts(&[40, 42]),
-        Change::Edit {
-            at: 40,
-            remove: 3,
-            insert: 3
-        }
-    );
-    assert_eq!(
-        upserts(&(40..70).collect::<Vec<_>>()),
-        Change::Edit {
-            at: 40,
-            remove: 30,
-            insert: 30
-        }
-    );
-    assert_eq!(
-        upserts(&(100..150).collect::<Vec<_>>()),
-        Change::append(100, 50)
-    );
-    assert_eq!(
-        upserts(&(90..110).collect::<Vec<_>>()),
-        Change::Edit {
-            at: 90,
-            remove: 10,
-            insert: 20
-        }
-    );
+    assert_eq!(upserts(&[40, 42]), Change::Edit { at: 40, remove: 3, insert: 3 });
+    assert_eq!(upserts(&(40..70).collect::<Vec<_>>()), Change::Edit { at: 40, remove: 30, insert: 30 });
+    assert_eq!(upserts(&(100..150).collect::<Vec<_>>()), Change::append(100, 50));
+    assert_eq!(upserts(&(90..110).collect::<Vec<_>>()), Change::Edit { at: 90, remove: 10, insert: 20 });
 }

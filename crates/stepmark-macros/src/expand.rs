@@ -58,10 +58,7 @@ impl<'a> Channel<'a> {
         let ty = &field.value_type;
         let (reducer, span) = match &field.reducer {
             Some(reducer) => (quote!(#reducer), reducer.span()),
-            None => (
-                quote_spanned!(ty.span()=> ::stepmark::__private::Replace),
-                ty.span(),
-            ),
+            None => (quote_spanned!(ty.span()=> ::stepmark::__private::Replace), ty.span()),
         };
         let fits = quote_spanned!(span=> #reducer: ::stepmark::__private::Reducer<#ty>,);
         // `Replace` takes every value, so it is the value that does not do.
@@ -83,16 +80,7 @@ impl<'a> Channel<'a> {
         };
         let text = field.name.unraw().to_string();
         let variant = Ident::new(&variant_name(&text), field.name.span());
-        Self {
-            index,
-            name: &field.name,
-            variant,
-            text,
-            value_type: normalised(ty),
-            reducer,
-            fits,
-            keep,
-        }
+        Self { index, name: &field.name, variant, text, value_type: normalised(ty), reducer, fits, keep }
     }
 }
 
@@ -100,23 +88,12 @@ fn update_struct(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]
     let Names { update, fits, .. } = names;
     let visibility = &state.visibility;
     let doc = format!("Writes to a [`{}`].", state.name);
-    let fields = channels.iter().map(
-        |Channel {
-             name,
-             text,
-             reducer,
-             ..
-         }| {
-            let doc = format!("Writes to `{text}`.");
-            quote!(#[doc = #doc] pub #name: #reducer::Slot,)
-        },
-    );
-    let clones = channels
-        .iter()
-        .map(|Channel { name, .. }| quote!(#name: ::core::clone::Clone::clone(&self.#name),));
-    let defaults = channels
-        .iter()
-        .map(|Channel { name, .. }| quote!(#name: ::core::default::Default::default(),));
+    let fields = channels.iter().map(|Channel { name, text, reducer, .. }| {
+        let doc = format!("Writes to `{text}`.");
+        quote!(#[doc = #doc] pub #name: #reducer::Slot,)
+    });
+    let clones = channels.iter().map(|Channel { name, .. }| quote!(#name: ::core::clone::Clone::clone(&self.#name),));
+    let defaults = channels.iter().map(|Channel { name, .. }| quote!(#name: ::core::default::Default::default(),));
     quote! {
         #[doc = #doc]
         #[allow(private_bounds, private_interfaces, trivial_bounds, unreachable_pub)]
@@ -149,12 +126,8 @@ fn field_enum(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
         quote!(#[doc = #doc] #variant,)
     });
     let all = channels.iter().map(|Channel { variant, .. }| variant);
-    let names_of = channels
-        .iter()
-        .map(|Channel { variant, text, .. }| quote!(Self::#variant => #text,));
-    let indices = channels
-        .iter()
-        .map(|Channel { variant, index, .. }| quote!(Self::#variant => #index,));
+    let names_of = channels.iter().map(|Channel { variant, text, .. }| quote!(Self::#variant => #text,));
+    let indices = channels.iter().map(|Channel { variant, index, .. }| quote!(Self::#variant => #index,));
     quote! {
         #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq,
@@ -183,12 +156,7 @@ fn field_enum(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
 }
 
 fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
-    let Names {
-        state: name,
-        update,
-        fits,
-        ..
-    } = names;
+    let Names { state: name, update, fits, .. } = names;
     let text = name.unraw().to_string();
     let version = state.version;
     let specs = channels.iter().map(channel_spec);
@@ -224,13 +192,7 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
 }
 
 fn channel_spec(channel: &Channel<'_>) -> TokenStream {
-    let Channel {
-        text,
-        value_type,
-        reducer,
-        keep,
-        ..
-    } = channel;
+    let Channel { text, value_type, reducer, keep, .. } = channel;
     quote! {
         ::stepmark::__private::ChannelSpec {
             name: #text,
@@ -245,31 +207,13 @@ fn channel_spec(channel: &Channel<'_>) -> TokenStream {
 
 /// The methods of `State` that take a channel number.
 fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
-    let full = arms(
-        channels,
-        |name, reducer| quote!(#reducer::encode_full(&self.#name, out)),
-    );
-    let items = arms(
-        channels,
-        |name, reducer| quote!(#reducer::encode_items(&self.#name, range, out)),
-    );
-    let entries = arms(
-        channels,
-        |name, reducer| quote!(#reducer::encode_entries(&self.#name, keys, out)),
-    );
-    let lens = arms(
-        channels,
-        |name, reducer| quote!(#reducer::list_len(&self.#name)),
-    );
-    let decodes = arms(
-        channels,
-        |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)),
-    );
+    let full = arms(channels, |name, reducer| quote!(#reducer::encode_full(&self.#name, out)));
+    let items = arms(channels, |name, reducer| quote!(#reducer::encode_items(&self.#name, range, out)));
+    let entries = arms(channels, |name, reducer| quote!(#reducer::encode_entries(&self.#name, keys, out)));
+    let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
+    let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
     // Swapping leaves the default whole, so that a state with a destructor works too.
-    let resets = arms(
-        channels,
-        |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)),
-    );
+    let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
     quote! {
         fn encode_full(&self, channel: usize, out: &mut ::stepmark::__private::Body)
             -> ::core::result::Result<(), ::stepmark::__private::EncodeError>
@@ -318,12 +262,7 @@ fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
 }
 
 fn update_impl(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
-    let Names {
-        state,
-        update,
-        fits,
-        ..
-    } = names;
+    let Names { state, update, fits, .. } = names;
     let visits = channels.iter().map(|Channel { index, name, reducer, .. }| {
         quote! {
             if let ::core::option::Option::Some(write) = ::stepmark::__private::Slot::pending(&self.#name) {
@@ -397,12 +336,7 @@ fn update_debug(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
 }
 
 fn node_outputs(names: &Names<'_>) -> TokenStream {
-    let Names {
-        state,
-        update,
-        fits,
-        ..
-    } = names;
+    let Names { state, update, fits, .. } = names;
     let output = quote! {
         ::core::result::Result<::stepmark::__private::NodeOutput<#state>, ::stepmark::__private::NodeError>
     };
@@ -429,23 +363,13 @@ fn node_outputs(names: &Names<'_>) -> TokenStream {
 }
 
 /// One match arm per channel.
-fn arms(
-    channels: &[Channel<'_>],
-    arm: impl Fn(&Ident, &TokenStream) -> TokenStream,
-) -> TokenStream {
+fn arms(channels: &[Channel<'_>], arm: impl Fn(&Ident, &TokenStream) -> TokenStream) -> TokenStream {
     channels
         .iter()
-        .map(
-            |Channel {
-                 index,
-                 name,
-                 reducer,
-                 ..
-             }| {
-                let body = arm(name, reducer);
-                quote!(#index => #body,)
-            },
-        )
+        .map(|Channel { index, name, reducer, .. }| {
+            let body = arm(name, reducer);
+            quote!(#index => #body,)
+        })
         .collect()
 }
 

@@ -35,5 +35,5 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 /// one sentence. The state is read from a `Snap<S>`, `Cx<S>` or `Update<S>` in the signature, or named: `#[node(S)]`.
 #[proc_macro_attribute]
 pub fn node(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    node::node(arguments.into(), item.into()).into()
+    node::node(arguments.into(), &item.into()).into()
 }

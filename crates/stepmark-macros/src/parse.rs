@@ -4,8 +4,8 @@
 
 use quote::ToTokens;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Fields, Ident, LitInt, Meta, Path, Result, Token, Type,
-    Visibility, ext::IdentExt, meta::ParseNestedMeta, punctuated::Punctuated, spanned::Spanned,
+    Attribute, Data, DeriveInput, Error, Fields, Ident, LitInt, Meta, Path, Result, Token, Type, Visibility,
+    ext::IdentExt, meta::ParseNestedMeta, punctuated::Punctuated, spanned::Spanned,
 };
 
 /// A state as its user wrote it.
@@ -37,24 +37,13 @@ pub(crate) enum Keep {
 pub(crate) fn state(input: &DeriveInput) -> Result<StateInput> {
     let mut errors = Errors::default();
     if !input.generics.params.is_empty() {
-        errors.add(Error::new_spanned(
-            &input.generics,
-            "a state cannot be generic: what is stored has one type",
-        ));
+        errors.add(Error::new_spanned(&input.generics, "a state cannot be generic: what is stored has one type"));
     }
     let version = errors.unwrap_or(state_version(&input.attrs), 1);
     let fields = errors.unwrap_or(named_fields(input), Vec::new());
-    let fields = fields
-        .iter()
-        .filter_map(|field| errors.ok(field_of(field)))
-        .collect();
+    let fields = fields.iter().filter_map(|field| errors.ok(field_of(field))).collect();
     errors.finish()?;
-    Ok(StateInput {
-        name: input.ident.clone(),
-        visibility: input.vis.clone(),
-        version,
-        fields,
-    })
+    Ok(StateInput { name: input.ident.clone(), visibility: input.vis.clone(), version, fields })
 }
 
 fn named_fields(input: &DeriveInput) -> Result<Vec<syn::Field>> {
@@ -67,9 +56,7 @@ fn named_fields(input: &DeriveInput) -> Result<Vec<syn::Field>> {
         Data::Enum(_) => "an enum",
         Data::Union(_) => "a union",
     };
-    let message = format!(
-        "a state is a struct with named fields, not {kind}: values are stored by field name"
-    );
+    let message = format!("a state is a struct with named fields, not {kind}: values are stored by field name");
     Err(Error::new_spanned(&input.ident, message))
 }
 
@@ -77,10 +64,7 @@ fn state_version(attributes: &[Attribute]) -> Result<u32> {
     let mut version = None;
     for attribute in attributes {
         if attribute.path().is_ident("reduce") {
-            return Err(Error::new_spanned(
-                attribute,
-                "`#[reduce(...)]` belongs on a field of the state",
-            ));
+            return Err(Error::new_spanned(attribute, "`#[reduce(...)]` belongs on a field of the state"));
         }
         each_option(attribute, |option| {
             if !option.path.is_ident("version") {
@@ -100,41 +84,24 @@ fn state_version(attributes: &[Attribute]) -> Result<u32> {
 }
 
 fn field_of(field: &syn::Field) -> Result<Field> {
-    let name = field
-        .ident
-        .clone()
-        .ok_or_else(|| Error::new(field.span(), "a field of a state needs a name"))?;
+    let name = field.ident.clone().ok_or_else(|| Error::new(field.span(), "a field of a state needs a name"))?;
     let mut errors = Errors::default();
     let reducer = errors.unwrap_or(field_reducer(&field.attrs), None);
     let keep = errors.unwrap_or(field_keep(&field.attrs), Keep::Stored);
     errors.finish()?;
-    Ok(Field {
-        name,
-        value_type: field.ty.clone(),
-        reducer,
-        keep,
-    })
+    Ok(Field { name, value_type: field.ty.clone(), reducer, keep })
 }
 
 fn field_reducer(attributes: &[Attribute]) -> Result<Option<Type>> {
     let mut reducer = None;
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("reduce"))
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("reduce")) {
         let Meta::List(list) = &attribute.meta else {
-            return Err(Error::new_spanned(
-                attribute,
-                "name a reducer: `#[reduce(Append)]`",
-            ));
+            return Err(Error::new_spanned(attribute, "name a reducer: `#[reduce(Append)]`"));
         };
         let named = list.parse_args_with(Punctuated::<Type, Token![,]>::parse_terminated)?;
         let mut named = named.into_iter();
         let Some(first) = named.next() else {
-            return Err(Error::new_spanned(
-                attribute,
-                "name a reducer: `#[reduce(Append)]`",
-            ));
+            return Err(Error::new_spanned(attribute, "name a reducer: `#[reduce(Append)]`"));
         };
         if let Some(second) = named.next() {
             return Err(Error::new_spanned(second, "a field has one reducer"));
@@ -155,16 +122,10 @@ fn field_keep(attributes: &[Attribute]) -> Result<Keep> {
             } else if option.path.is_ident("untracked") {
                 Keep::Untracked
             } else {
-                return Err(unknown(
-                    &option.path,
-                    "on a field there are `ephemeral` and `untracked`",
-                ));
+                return Err(unknown(&option.path, "on a field there are `ephemeral` and `untracked`"));
             };
             if std::mem::replace(&mut keep, named) != Keep::Stored {
-                return Err(Error::new_spanned(
-                    &option.path,
-                    "a field is `ephemeral` or `untracked`, once",
-                ));
+                return Err(Error::new_spanned(&option.path, "a field is `ephemeral` or `untracked`, once"));
             }
             Ok(())
         })?;
@@ -173,10 +134,7 @@ fn field_keep(attributes: &[Attribute]) -> Result<Keep> {
 }
 
 /// Calls `read` for each option in `#[state(...)]`; other attributes are not ours.
-fn each_option(
-    attribute: &Attribute,
-    mut read: impl FnMut(&ParseNestedMeta) -> Result<()>,
-) -> Result<()> {
+fn each_option(attribute: &Attribute, mut read: impl FnMut(&ParseNestedMeta) -> Result<()>) -> Result<()> {
     if attribute.path().is_ident("state") {
         attribute.parse_nested_meta(|option| read(&option))?;
     }
@@ -184,10 +142,7 @@ fn each_option(
 }
 
 fn unknown(path: &Path, known: &str) -> Error {
-    let name = path.get_ident().map_or_else(
-        || path.to_token_stream().to_string(),
-        |ident| ident.unraw().to_string(),
-    );
+    let name = path.get_ident().map_or_else(|| path.to_token_stream().to_string(), |ident| ident.unraw().to_string());
     Error::new_spanned(path, format!("unknown option `{name}`: {known}"))
 }
 

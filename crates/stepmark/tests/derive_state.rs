@@ -4,9 +4,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use stepmark::{Append, Goto, Last, State, Update};
-use stepmark_engine::{
-    Body, Change, Changes, IntoNodeOutput, Keep, PushSlot, Reducer, Shape, StateUpdate,
-};
+use stepmark_engine::{Body, Change, Changes, Entries, IntoNodeOutput, Keep, PushSlot, Reducer, Shape, StateUpdate};
 
 /// Has no `Debug` and no `PartialEq`, like many types of other crates.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -78,47 +76,26 @@ fn channels_follow_the_declaration() {
     assert_eq!((Report::NAME, Report::VERSION), ("Report", 3));
     let specs = Report::channels();
     let names: Vec<_> = specs.iter().map(|spec| spec.name).collect();
-    assert_eq!(
-        names,
-        [
-            "topic", "docs", "log", "seen", "queue", "type", "largest", "opaque", "note", "cache"
-        ]
-    );
+    assert_eq!(names, ["topic", "docs", "log", "seen", "queue", "type", "largest", "opaque", "note", "cache"]);
     assert_eq!(specs[1].value_type, "Vec<(u32,String)>");
-    assert_eq!(
-        (specs[0].reducer, specs[0].shape, specs[0].names_flushed),
-        ("replace", Shape::Whole, true)
-    );
-    assert_eq!(
-        (specs[1].reducer, specs[1].shape, specs[1].names_flushed),
-        ("append", Shape::List, false)
-    );
+    assert_eq!((specs[0].reducer, specs[0].shape, specs[0].names_flushed), ("replace", Shape::Whole, true));
+    assert_eq!((specs[1].reducer, specs[1].shape, specs[1].names_flushed), ("append", Shape::List, false));
     assert_eq!((specs[6].reducer, specs[6].shape), ("max", Shape::Whole));
-    assert_eq!(
-        (specs[7].keep, specs[8].keep, specs[9].keep),
-        (Keep::Stored, Keep::Ephemeral, Keep::Untracked)
-    );
+    assert_eq!((specs[7].keep, specs[8].keep, specs[9].keep), (Keep::Stored, Keep::Ephemeral, Keep::Untracked));
 }
 
 #[test]
 fn fields_know_name_and_number() {
     assert_eq!(ReportField::ALL.len(), Report::channels().len());
     for (index, field) in ReportField::ALL.iter().enumerate() {
-        assert_eq!(
-            (field.index(), field.name()),
-            (index, Report::channels()[index].name)
-        );
+        assert_eq!((field.index(), field.name()), (index, Report::channels()[index].name));
     }
     assert_eq!(ReportField::Type.name(), "type");
 }
 
 #[test]
 fn applying_reaches_every_field_and_records_its_change() {
-    let mut state = Report {
-        docs: vec![(0, "zero".to_owned())],
-        largest: 5,
-        ..Report::default()
-    };
+    let mut state = Report { docs: vec![(0, "zero".to_owned())], largest: 5, ..Report::default() };
     let mut changes = Changes::new(Report::channels().len());
     state.apply(written(), &mut changes);
 
@@ -127,19 +104,9 @@ fn applying_reaches_every_field_and_records_its_change() {
     assert_eq!(state.log, "line\n");
     assert_eq!(state.seen, HashSet::from([1, 2, 3]));
     assert_eq!(state.queue, [9]);
-    assert_eq!(
-        (state.r#type, state.largest, state.opaque.inner),
-        (Some(true), 7, 5)
-    );
+    assert_eq!((state.r#type, state.largest, state.opaque.inner), (Some(true), 7, 5));
     assert_eq!(changes.iter().count(), Report::channels().len());
-    assert_eq!(
-        changes.get(1),
-        Some(&Change::Edit {
-            at: 1,
-            remove: 0,
-            insert: 2
-        })
-    );
+    assert_eq!(changes.get(1), Some(&Change::Edit { at: 1, remove: 0, insert: 2 }));
 
     changes.clear();
     state.apply(Update::<Report>::default(), &mut changes);
@@ -148,10 +115,7 @@ fn applying_reaches_every_field_and_records_its_change() {
 
 #[test]
 fn only_replacing_is_exclusive() {
-    let exclusive: Vec<_> = channels_written(&written())
-        .into_iter()
-        .filter(|(_, exclusive)| *exclusive)
-        .collect();
+    let exclusive: Vec<_> = channels_written(&written()).into_iter().filter(|(_, exclusive)| *exclusive).collect();
     assert_eq!(exclusive, [(0, true), (7, true), (8, true), (9, true)]);
 
     let mut update = Update::<Report>::default();
@@ -173,10 +137,7 @@ fn every_channel_reads_back_what_was_written() {
         assert_eq!(body, again, "channel {channel}");
         copy.reset(channel);
     }
-    assert_eq!(
-        (copy.topic.as_str(), copy.docs.len(), copy.largest),
-        ("", 0, 0)
-    );
+    assert_eq!((copy.topic.as_str(), copy.docs.len(), copy.largest), ("", 0, 0));
 }
 
 #[test]
@@ -189,9 +150,7 @@ fn every_write_reads_back_and_flushed_writes_are_values() {
         let write = update.encode(channel).expect("encode");
         copy.decode(channel, &write).expect("decode");
         let mut value = Body::default();
-        state
-            .encode_full(channel, &mut value)
-            .expect("encode value");
+        state.encode_full(channel, &mut value).expect("encode value");
         if Report::channels()[channel].names_flushed {
             assert_eq!(write, value.bytes);
         }
@@ -201,56 +160,25 @@ fn every_write_reads_back_and_flushed_writes_are_values() {
 
 #[test]
 fn errors_name_the_channel() {
-    let mut state = Report {
-        topic: "kept".to_owned(),
-        ..Report::default()
-    };
+    let mut state = Report { topic: "kept".to_owned(), ..Report::default() };
     let error = state.decode(0, &[0xc0]).expect_err("nil is not a string");
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot decode channel `topic`: "),
-        "{error}"
-    );
-    let error = state
-        .decode(0, &[0xa1, b'x', 0xa0])
-        .expect_err("two values");
-    assert_eq!(
-        error.to_string(),
-        "cannot decode channel `topic`: bytes follow the value"
-    );
+    assert!(error.to_string().starts_with("cannot decode channel `topic`: "), "{error}");
+    let error = state.decode(0, &[0xa1, b'x', 0xa0]).expect_err("two values");
+    assert_eq!(error.to_string(), "cannot decode channel `topic`: bytes follow the value");
     let error = state.decode(0, &[]).expect_err("no value");
     assert_eq!(error.channel(), Some("topic"));
     assert_eq!(state.topic, "kept");
 
-    let error = state
-        .encode_items(0, 0..0, &mut Body::default())
-        .expect_err("not a list");
-    assert_eq!(
-        error.to_string(),
-        "cannot encode channel `topic`: the value is not stored element by element"
-    );
-    let error = state
-        .encode_items(1, 0..1, &mut Body::default())
-        .expect_err("out of range");
-    assert_eq!(
-        error.to_string(),
-        "cannot encode channel `docs`: elements 0..1 were asked of a list of 0"
-    );
-    let error = state
-        .encode_entries(1, &BTreeSet::new(), &mut Default::default())
-        .expect_err("not a map");
+    let error = state.encode_items(0, 0..0, &mut Body::default()).expect_err("not a list");
+    assert_eq!(error.to_string(), "cannot encode channel `topic`: the value is not stored element by element");
+    let error = state.encode_items(1, 0..1, &mut Body::default()).expect_err("out of range");
+    assert_eq!(error.to_string(), "cannot encode channel `docs`: elements 0..1 were asked of a list of 0");
+    let error = state.encode_entries(1, &BTreeSet::new(), &mut Entries::default()).expect_err("not a map");
     assert_eq!(error.channel(), Some("docs"));
     let error = Update::<Report>::default().encode(0).expect_err("no write");
-    assert_eq!(
-        error.to_string(),
-        "cannot encode channel `topic`: the update does not write it"
-    );
+    assert_eq!(error.to_string(), "cannot encode channel `topic`: the update does not write it");
     let error = state.decode(99, &[]).expect_err("no such channel");
-    assert_eq!(
-        error.to_string(),
-        "cannot decode the value: the state has no channel 99"
-    );
+    assert_eq!(error.to_string(), "cannot decode the value: the state has no channel 99");
 }
 
 #[test]
@@ -259,19 +187,14 @@ fn debug_shows_the_writes_and_dots_for_what_has_no_debug() {
     assert_eq!(format!("{update:?}"), "ReportUpdate");
     update.topic.set("rust".to_owned());
     update.opaque.set(Opaque { inner: 1 });
-    assert_eq!(
-        format!("{update:?}"),
-        r#"ReportUpdate { topic: "rust", opaque: .. }"#
-    );
+    assert_eq!(format!("{update:?}"), r#"ReportUpdate { topic: "rust", opaque: .. }"#);
 }
 
 #[test]
 fn updates_are_node_outputs() {
     let output = written().into_output().expect("an output");
     assert_eq!(channels_written(&output.update).len(), 10);
-    let output = (written(), Goto::to(stepmark::END))
-        .into_output()
-        .expect("an output");
+    let output = (written(), Goto::to(stepmark::END)).into_output().expect("an output");
     assert_eq!(output.goto.len(), 1);
 }
 

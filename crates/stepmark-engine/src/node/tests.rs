@@ -36,32 +36,20 @@ fn task<S: State>(state: S) -> TaskContext {
         state: Arc::new(state),
         payload: None,
         deps: Arc::new(deps),
-        info: Arc::new(TaskInfo {
-            node: "search".into(),
-            attempt: 2,
-            thread: Some("t1".into()),
-        }),
+        info: Arc::new(TaskInfo { node: "search".into(), attempt: 2, thread: Some("t1".into()) }),
     }
 }
 
 fn run<M, I>(node: impl Node<Report, M, I>, task: TaskContext) -> Result<RawOutput, NodeError> {
-    erase(node)(task)
-        .now_or_never()
-        .expect("a node that never waits")
+    erase(node)(task).now_or_never().expect("a node that never waits")
 }
 
 fn failure<M, I>(node: impl Node<Report, M, I>, task: TaskContext) -> String {
-    run(node, task)
-        .map(|_| ())
-        .expect_err("a failure")
-        .to_string()
+    run(node, task).map(|_| ()).expect_err("a failure").to_string()
 }
 
 fn topic_of(output: RawOutput) -> Option<String> {
-    let update = output
-        .update
-        .downcast::<Update<Report>>()
-        .expect("an update of the state");
+    let update = output.update.downcast::<Update<Report>>().expect("an update of the state");
     let write = update.encode(0).ok()?;
     Some(encode::from_bytes(&write).expect("a text"))
 }
@@ -74,18 +62,8 @@ fn arguments_are_what_the_task_was_given() {
         update.topic.set(format!("{} {about:?}", state.topic));
         update
     }
-    let output = run(
-        node,
-        task(Report {
-            topic: "rust".to_owned(),
-            tokens: 0,
-        }),
-    )
-    .expect("an output");
-    assert_eq!(
-        topic_of(output).as_deref(),
-        Some(r#"rust ("search", 2, Some("t1"), "model")"#)
-    );
+    let output = run(node, task(Report { topic: "rust".to_owned(), tokens: 0 })).expect("an output");
+    assert_eq!(topic_of(output).as_deref(), Some(r#"rust ("search", 2, Some("t1"), "model")"#));
 }
 
 #[test]
@@ -97,48 +75,25 @@ fn payloads_arrive_as_they_were_sent() {
     }
     let docs = vec![
         Doc::Empty,
-        Doc::Text {
-            body: "b".to_owned(),
-            pages: None,
-        },
-        Doc::Text {
-            body: String::new(),
-            pages: Some(3),
-        },
+        Doc::Text { body: "b".to_owned(), pages: None },
+        Doc::Text { body: String::new(), pages: Some(3) },
         Doc::Tagged(vec![(i64::MIN, 0.5)], [1, 255]),
         Doc::Raw(u128::MAX),
     ];
     let route = NodeRef::<Report, Vec<Doc>>::new(GraphId::fresh(), 0).send(docs.clone());
-    let Destination::Send { payload, .. } = route.to else {
-        panic!("{route:?}")
-    };
-    let sent = TaskContext {
-        payload: Some(payload.expect("an encoding")),
-        ..task(Report::default())
-    };
-    assert_eq!(
-        topic_of(run(node, sent).expect("an output")),
-        Some(format!("{docs:?}"))
-    );
+    let Destination::Send { payload, .. } = route.to else { panic!("{route:?}") };
+    let sent = TaskContext { payload: Some(payload.expect("an encoding")), ..task(Report::default()) };
+    assert_eq!(topic_of(run(node, sent).expect("an output")), Some(format!("{docs:?}")));
 }
 
 #[test]
 fn a_payload_that_is_missing_or_another_type_is_named() {
     async fn node(In(_number): In<u8>) {}
     let none = task(Report::default());
-    assert_eq!(
-        failure(node, none.clone()),
-        "node `search` takes a payload and was started without one"
-    );
-    let text = TaskContext {
-        payload: Some(Arc::from(*b"\xa1x")),
-        ..none
-    };
+    assert_eq!(failure(node, none.clone()), "node `search` takes a payload and was started without one");
+    let text = TaskContext { payload: Some(Arc::from(*b"\xa1x")), ..none };
     let message = failure(node, text);
-    assert!(
-        message.starts_with("the payload of node `search` is not what it takes: cannot decode"),
-        "{message}"
-    );
+    assert!(message.starts_with("the payload of node `search` is not what it takes: cannot decode"), "{message}");
 }
 
 #[test]
@@ -150,24 +105,14 @@ fn a_payload_without_an_encoding_is_kept_as_its_reason() {
         }
     }
     let route = NodeRef::<Report, Unwritable>::new(GraphId::fresh(), 0).send(Unwritable);
-    let Destination::Send { payload, .. } = route.to else {
-        panic!("{route:?}")
-    };
-    assert!(
-        payload
-            .expect_err("a reason")
-            .to_string()
-            .contains("no bytes for this")
-    );
+    let Destination::Send { payload, .. } = route.to else { panic!("{route:?}") };
+    assert!(payload.expect_err("a reason").to_string().contains("no bytes for this"));
 }
 
 #[test]
 fn a_resource_that_was_not_provided_is_named() {
     async fn node(_number: Dep<u64>) {}
-    assert_eq!(
-        failure(node, task(Report::default())),
-        "node `search` needs a `u64`, and none was provided"
-    );
+    assert_eq!(failure(node, task(Report::default())), "node `search` needs a `u64`, and none was provided");
 }
 
 #[test]
@@ -175,10 +120,7 @@ fn a_state_of_another_type_is_refused() {
     #[derive(State, Clone, Default)]
     struct Other {}
     async fn node(_state: Snap<Report>) {}
-    assert_eq!(
-        failure(node, task(Other {})),
-        "node `search` was run on a state that is not a `Report`"
-    );
+    assert_eq!(failure(node, task(Other {})), "node `search` was run on a state that is not a `Report`");
 }
 
 #[test]
@@ -195,21 +137,9 @@ fn outputs_may_be_nothing_an_update_routes_or_both() {
         update
     };
     assert_eq!(ways(run(async || {}, report())), (0, None));
-    assert_eq!(
-        ways(run(move || async move { Goto::to([node, node]) }, report())),
-        (2, None)
-    );
-    assert_eq!(
-        ways(run(move || async move { update() }, report())),
-        (0, Some("set".to_owned()))
-    );
-    assert_eq!(
-        ways(run(
-            move || async move { (update(), Goto::to(END)) },
-            report()
-        )),
-        (1, Some("set".to_owned()))
-    );
+    assert_eq!(ways(run(move || async move { Goto::to([node, node]) }, report())), (2, None));
+    assert_eq!(ways(run(move || async move { update() }, report())), (0, Some("set".to_owned())));
+    assert_eq!(ways(run(move || async move { (update(), Goto::to(END)) }, report())), (1, Some("set".to_owned())));
     let fine = async || NodeResult::Ok(Goto::to(Some(END)));
     assert_eq!(ways(run(fine, report())), (1, None));
 }
@@ -245,13 +175,8 @@ fn errors_of_every_kind_become_text_that_is_storable() {
     assert_eq!(failure(boxed, task(Report::default())), chain);
     assert_eq!(failure(plain, task(Report::default())), "just text");
 
-    let error = run(boxed, task(Report::default()))
-        .map(|_| ())
-        .expect_err("a failure");
+    let error = run(boxed, task(Report::default())).map(|_| ()).expect_err("a failure");
     let stored = encode::to_bytes(&error).expect("an encoding");
     assert_eq!(encode::from_bytes::<NodeError>(&stored), Ok(error.clone()));
-    assert_eq!(
-        (error.message(), error.sources().len()),
-        ("no page number", 1)
-    );
+    assert_eq!((error.message(), error.sources().len()), ("no page number", 1));
 }

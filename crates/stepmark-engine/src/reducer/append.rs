@@ -112,11 +112,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
         encode::write_list(value, out)
     }
 
-    fn encode_items(
-        value: &Vec<T>,
-        range: Range<usize>,
-        out: &mut Body,
-    ) -> Result<(), EncodeError> {
+    fn encode_items(value: &Vec<T>, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError> {
         encode::write_items(value, range, out)
     }
 
@@ -143,9 +139,7 @@ impl Reducer<String> for Append {
     }
 }
 
-impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<VecDeque<T>>
-    for Append
-{
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<VecDeque<T>> for Append {
     type Write = AppendWrite<Vec<T>>;
     type Slot = AppendSlot<T>;
     const NAME: &'static str = "append";
@@ -160,9 +154,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
     }
 }
 
-impl<T: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<BTreeSet<T>>
-    for Append
-{
+impl<T: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<BTreeSet<T>> for Append {
     type Write = AppendWrite<Vec<T>>;
     type Slot = AppendSlot<T>;
     const NAME: &'static str = "append";
@@ -240,10 +232,7 @@ fn write_sorted<'a, T: Serialize + 'a>(
     set: impl IntoIterator<Item = &'a T>,
     out: &mut Body,
 ) -> Result<(), EncodeError> {
-    let mut elements = set
-        .into_iter()
-        .map(encode::to_bytes)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut elements = set.into_iter().map(encode::to_bytes).collect::<Result<Vec<_>, _>>()?;
     elements.sort_unstable();
     encode::write_array(&elements, &mut out.bytes)
 }

@@ -69,29 +69,18 @@ impl<T: HasId> ByIdSlot<T> {
     /// Drops what the field holds and what this slot held, then upserts `items`. Two tasks that overwrite in one step are
     /// a conflict.
     pub fn overwrite(&mut self, items: impl IntoIterator<Item = T>) {
-        self.0 = Some(ByIdWrite {
-            overwrite: true,
-            edits: Vec::new(),
-        });
+        self.0 = Some(ByIdWrite { overwrite: true, edits: Vec::new() });
         self.extend(items);
     }
 
     fn edits(&mut self) -> &mut Vec<Edit<T, T::Id>> {
-        &mut self
-            .0
-            .get_or_insert_with(|| ByIdWrite {
-                overwrite: false,
-                edits: Vec::new(),
-            })
-            .edits
+        &mut self.0.get_or_insert_with(|| ByIdWrite { overwrite: false, edits: Vec::new() }).edits
     }
 }
 
 slot_of!([T: HasId + Clone + Send + Sync + 'static] ByIdSlot<T>, ByIdWrite<T, T::Id>);
 
-impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Vec<T>>
-    for ById
-{
+impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Vec<T>> for ById {
     type Write = ByIdWrite<T, T::Id>;
     type Slot = ByIdSlot<T>;
     const NAME: &'static str = "by_id";
@@ -105,11 +94,7 @@ impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Re
             0..INDEXED_EDITS_MIN => apply_few(value, write.edits),
             _ => apply_many(value, write.edits),
         };
-        if write.overwrite {
-            Change::Whole
-        } else {
-            change
-        }
+        if write.overwrite { Change::Whole } else { change }
     }
 
     fn is_exclusive(write: &Self::Write) -> bool {
@@ -120,11 +105,7 @@ impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Re
         encode::write_list(value, out)
     }
 
-    fn encode_items(
-        value: &Vec<T>,
-        range: Range<usize>,
-        out: &mut Body,
-    ) -> Result<(), EncodeError> {
+    fn encode_items(value: &Vec<T>, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError> {
         encode::write_items(value, range, out)
     }
 
@@ -135,11 +116,7 @@ impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Re
 
 /// Looks for each id in the list, from its end: recent elements are edited most.
 fn apply_few<T: HasId>(list: &mut Vec<T>, edits: Vec<Edit<T, T::Id>>) -> Change {
-    edits
-        .into_iter()
-        .fold(Change::append(list.len(), 0), |change, edit| {
-            change.then(apply_one(list, edit))
-        })
+    edits.into_iter().fold(Change::append(list.len(), 0), |change, edit| change.then(apply_one(list, edit)))
 }
 
 fn apply_one<T: HasId>(list: &mut Vec<T>, edit: Edit<T, T::Id>) -> Change {
@@ -151,11 +128,7 @@ fn apply_one<T: HasId>(list: &mut Vec<T>, edit: Edit<T, T::Id>) -> Change {
     match (edit, position) {
         (Edit::Upsert(item), Some(at)) => {
             list[at] = item;
-            Change::Edit {
-                at,
-                remove: 1,
-                insert: 1,
-            }
+            Change::Edit { at, remove: 1, insert: 1 }
         }
         (Edit::Upsert(item), None) => {
             list.push(item);
@@ -163,11 +136,7 @@ fn apply_one<T: HasId>(list: &mut Vec<T>, edit: Edit<T, T::Id>) -> Change {
         }
         (Edit::Remove(_), Some(at)) => {
             list.remove(at);
-            Change::Edit {
-                at,
-                remove: 1,
-                insert: 0,
-            }
+            Change::Edit { at, remove: 1, insert: 0 }
         }
         (Edit::Remove(_), None) => Change::append(list.len(), 0),
     }
@@ -176,11 +145,8 @@ fn apply_one<T: HasId>(list: &mut Vec<T>, edit: Edit<T, T::Id>) -> Change {
 /// The same through an index. A removed element leaves a hole until the end, so that positions stay.
 fn apply_many<T: HasId>(list: &mut Vec<T>, edits: Vec<Edit<T, T::Id>>) -> Change {
     let old_len = list.len();
-    let mut positions: HashMap<T::Id, usize> = list
-        .iter()
-        .enumerate()
-        .map(|(at, item)| (item.id().clone(), at))
-        .collect();
+    let mut positions: HashMap<T::Id, usize> =
+        list.iter().enumerate().map(|(at, item)| (item.id().clone(), at)).collect();
     let mut places: Vec<Option<T>> = std::mem::take(list).into_iter().map(Some).collect();
     let mut touched = old_len..0;
     for edit in edits {
@@ -214,9 +180,5 @@ fn edit_between(touched: Range<usize>, old_len: usize, new_len: usize) -> Change
     }
     let kept_after = old_len.saturating_sub(touched.end);
     let at = touched.start.min(old_len);
-    Change::Edit {
-        at,
-        remove: old_len - kept_after - at,
-        insert: new_len - kept_after - at,
-    }
+    Change::Edit { at, remove: old_len - kept_after - at, insert: new_len - kept_after - at }
 }

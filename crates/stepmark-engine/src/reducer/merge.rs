@@ -55,29 +55,18 @@ impl<K, V> MergeSlot<K, V> {
 
     /// Sets entries. No entries, no write.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = (K, V)>) {
-        entries
-            .into_iter()
-            .for_each(|(key, value)| self.insert(key, value));
+        entries.into_iter().for_each(|(key, value)| self.insert(key, value));
     }
 
     /// Drops what the field holds and what this slot held; the field becomes `entries`. Two tasks that overwrite in one
     /// step are a conflict.
     pub fn overwrite(&mut self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.0 = Some(MergeWrite {
-            overwrite: true,
-            entries: Vec::new(),
-        });
+        self.0 = Some(MergeWrite { overwrite: true, entries: Vec::new() });
         self.extend(entries);
     }
 
     fn entries(&mut self) -> &mut Vec<(K, Edit<V>)> {
-        &mut self
-            .0
-            .get_or_insert_with(|| MergeWrite {
-                overwrite: false,
-                entries: Vec::new(),
-            })
-            .entries
+        &mut self.0.get_or_insert_with(|| MergeWrite { overwrite: false, entries: Vec::new() }).entries
     }
 }
 
@@ -115,11 +104,7 @@ where
         write_sorted(value, out)
     }
 
-    fn encode_entries(
-        value: &BTreeMap<K, V>,
-        keys: &BTreeSet<Vec<u8>>,
-        out: &mut Entries,
-    ) -> Result<(), EncodeError> {
+    fn encode_entries(value: &BTreeMap<K, V>, keys: &BTreeSet<Vec<u8>>, out: &mut Entries) -> Result<(), EncodeError> {
         add_entries(|key| value.get(key), keys, out)
     }
 
@@ -181,8 +166,7 @@ impl<K: Serialize, V: Serialize> MergeWrite<K, V> {
             return Change::Whole;
         }
         let keys = self.entries.iter().map(|(key, _)| encode::to_bytes(key));
-        keys.collect::<Result<_, _>>()
-            .map_or(Change::Whole, Change::Keys)
+        keys.collect::<Result<_, _>>().map_or(Change::Whole, Change::Keys)
     }
 
     /// Entries in order of their encoded keys, so that the iteration order of a `HashMap` does not show.
@@ -194,10 +178,7 @@ impl<K: Serialize, V: Serialize> MergeWrite<K, V> {
         // Stable: of several edits of one key the last still wins.
         keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
         let entries: Vec<_> = keyed.into_iter().map(|(_, entry)| entry).collect();
-        encode::to_bytes(&SortedWrite {
-            overwrite: self.overwrite,
-            entries,
-        })
+        encode::to_bytes(&SortedWrite { overwrite: self.overwrite, entries })
     }
 }
 
@@ -208,17 +189,12 @@ struct SortedWrite<'a, K, V> {
     entries: Vec<&'a (K, Edit<V>)>,
 }
 
-fn write_sorted<'a, K, V>(
-    map: impl IntoIterator<Item = (&'a K, &'a V)>,
-    out: &mut Body,
-) -> Result<(), EncodeError>
+fn write_sorted<'a, K, V>(map: impl IntoIterator<Item = (&'a K, &'a V)>, out: &mut Body) -> Result<(), EncodeError>
 where
     K: Serialize + 'a,
     V: Serialize + 'a,
 {
-    let entries = map
-        .into_iter()
-        .map(|(key, value)| Ok((encode::to_bytes(key)?, encode::to_bytes(value)?)));
+    let entries = map.into_iter().map(|(key, value)| Ok((encode::to_bytes(key)?, encode::to_bytes(value)?)));
     let mut entries = entries.collect::<Result<Vec<_>, EncodeError>>()?;
     entries.sort_unstable();
     encode::write_map(&entries, &mut out.bytes)
