@@ -453,6 +453,30 @@ fn read_option<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, WireErro
     }
 }
 
+/// Where packed values lie; they are read without the rest of their row when a chain leads through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PackedPlace {
+    /// The segment.
+    pub branch: BranchId,
+    /// The height.
+    pub height: u64,
+}
+
+impl PackedPlace {
+    /// Hash over key and packed values.
+    pub fn hash_packed(self, thread: ThreadUid, namespace: &str, packed: &[u8]) -> RecordHash {
+        let mut writer = self.key(b'P', thread, namespace, packed.len());
+        writer.bytes(packed);
+        RecordHash(hash16(writer.as_slice()))
+    }
+
+    fn key(self, kind: u8, thread: ThreadUid, namespace: &str, bytes: usize) -> Writer {
+        let mut writer = Writer::with_capacity(bytes + 96);
+        writer.u8(kind).raw(&thread.0).str(namespace).u64(self.branch.get()).varint(self.height);
+        writer
+    }
+}
+
 /// A checkpoint row, as every store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointRow {
@@ -487,7 +511,7 @@ impl CheckpointRow {
 
     /// Hash over key, columns and manifest.
     pub fn hash_manifest(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
-        let mut writer = self.hash_key(b'C', thread, namespace, self.manifest.len());
+        let mut writer = self.place().key(b'C', thread, namespace, self.manifest.len());
         self.id.write(&mut writer);
         writer.u8(self.source.number()).u64(self.created_at as u64).bytes(&self.manifest);
         RecordHash(hash16(writer.as_slice()))
@@ -495,15 +519,11 @@ impl CheckpointRow {
 
     /// Hash over key and packed values.
     pub fn hash_packed(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
-        let mut writer = self.hash_key(b'P', thread, namespace, self.packed.len());
-        writer.bytes(&self.packed);
-        RecordHash(hash16(writer.as_slice()))
+        self.place().hash_packed(thread, namespace, &self.packed)
     }
 
-    fn hash_key(&self, kind: u8, thread: ThreadUid, namespace: &str, bytes: usize) -> Writer {
-        let mut writer = Writer::with_capacity(bytes + 96);
-        writer.u8(kind).raw(&thread.0).str(namespace).u64(self.branch.get()).varint(self.height);
-        writer
+    fn place(&self) -> PackedPlace {
+        PackedPlace { branch: self.branch, height: self.height }
     }
 
     /// The manifest, decoded.
