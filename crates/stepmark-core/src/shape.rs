@@ -1,8 +1,8 @@
-//! Is a write well-formed, before any row is looked at?
+//! Is a write well-formed?
 //!
 //! A store interprets no value, but a unit whose parts contradict each other would leave a branch whose tip is not
 //! there, rows of another lane, or a call whose outcome can never be told. Every store refuses such a call as `Invalid`
-//! with [`check_commit`] and [`check_append`]; both are pure and look at keys only.
+//! with [`check_commit`] and [`check_append`], after all its other checks; both are pure and look at keys only.
 
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};

@@ -12,7 +12,6 @@ use crate::value::{ValueNode, ValueRow};
 
 impl Inner {
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Outcome> {
-        shape::check_commit(&commit)?;
         if let Err(refusal) = self.check_commit(&commit) {
             return self.outcome_of(&commit, refusal);
         }
@@ -37,7 +36,7 @@ impl Inner {
             };
         }
         match space.branch(commit.branch.id) {
-            Some(stored) if stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+            Some(stored) if claims(commit) && stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
             // Somebody claimed the branch after this call made it: its id is random, so the branch is this call's.
             Some(stored) if commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork => {
                 Ok(Outcome::Repeated)
@@ -70,7 +69,8 @@ impl Inner {
             return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
         }
         check_rows(space, commit.thread, &commit.namespace, &commit.pending, &commit.values)?;
-        self.check_blobs(self.scope_of(commit), &commit.blobs)
+        self.check_blobs(self.scope_of(commit), &commit.blobs)?;
+        shape::check_commit(commit)
     }
 
     fn check_thread(&self, commit: &Commit) -> Result<Option<&Thread>> {
@@ -131,7 +131,6 @@ impl Inner {
     }
 
     pub(super) fn append(&mut self, append: Append) -> Result<()> {
-        shape::check_append(&append)?;
         let refused = self.missing_thread(append.thread);
         let thread = self.threads.get(&append.thread).ok_or(refused)?;
         let empty = Space::default();
@@ -142,6 +141,7 @@ impl Inner {
         }
         check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
         self.check_blobs(&thread.row.scope, &append.blobs)?;
+        shape::check_append(&append)?;
         if let Some(run) = append.run.as_ref().filter(|run| !thread.runs.contains_key(&run.id)) {
             return Err(Error::missing(Subject::Run, &run.id, ""));
         }
@@ -202,12 +202,19 @@ fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
     Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
 }
 
+/// Whether the commit raises the epoch of its branch, or makes it.
+fn claims(commit: &Commit) -> bool {
+    match &commit.expect {
+        Expect::New => true,
+        Expect::At { epoch, .. } => commit.branch.epoch != *epoch,
+    }
+}
+
 /// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
 /// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
 fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
-    let claims = matches!(&commit.expect, Expect::At { epoch, .. } if commit.branch.epoch != *epoch);
     let mut addresses = commit.values.iter().map(|row| row.address).chain(commit.blobs.iter().map(|used| used.value));
-    if claims && addresses.any(|address| space.values.contains_key(&address)) {
+    if claims(commit) && addresses.any(|address| space.values.contains_key(&address)) {
         return Err(Error::conflict(Subject::Branch, commit.branch.id, "results were flushed meanwhile"));
     }
     Ok(())
