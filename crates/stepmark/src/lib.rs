@@ -50,8 +50,8 @@ pub use stepmark_macros::{State, node};
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{App, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
-// SQLITE cfg
-// SQLITE pub use stepmark_store_sqlite::Sqlite;
+#[cfg(feature = "sqlite")]
+pub use stepmark_store_sqlite::Sqlite;
 
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 
