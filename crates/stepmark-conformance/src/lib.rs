@@ -1,1 +1,26 @@
-//! Conformance kit for Stepmark stores: cases, mutants, fault store.
+//! Loosely versioned conformance kit for Stepmark stores: what must every backend do, and how is that proved?
+//!
+//! A backend implements [`StoreEnv`] and calls [`suite!`], which makes one test of every case, and
+//! [`model::check_model`], which compares random sequences of calls with a small model. [`FaultStore`],
+//! [`CountingStore`] and [`WitnessStore`] wrap any store for tests of recovery. [`mutants`] are broken stores that the
+//! kit is known to catch.
+//!
+//! ```
+//! mod memory {
+//!     stepmark_conformance::suite!(stepmark_conformance::MemoryEnv::new(), skip = [
+//!         flipped_byte_is_named => "memory has no bytes to flip",
+//!     ]);
+//! }
+//! ```
+#![allow(clippy::missing_panics_doc, reason = "a case answers by panicking")]
+
+mod env;
+mod run;
+
+pub mod cases;
+pub mod make;
+
+pub mod call;
+
+pub use env::{MemoryEnv, Record, StoreEnv};
+pub use run::{Case, check_skips, find_case, run_case, try_case};

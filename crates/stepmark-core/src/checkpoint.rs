@@ -277,7 +277,7 @@ impl Manifest {
         head.varint(self.tasks.len() as u64);
         for task in &self.tasks {
             head.varint(u64::from(task.node)).varint(u64::from(task.trigger)).varint(u64::from(task.attempts));
-            head.zigzag(created_at - task.started_at).varint(task.duration_us).u8(u8::from(task.cache_hit));
+            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(u8::from(task.cache_hit));
             head.varint(task.writes.len() as u64);
             for (channel, mark) in &task.writes {
                 head.varint(u64::from(*channel));
@@ -504,6 +504,12 @@ impl CheckpointRow {
         let mut writer = Writer::with_capacity(bytes + 96);
         writer.u8(kind).raw(&thread.0).str(namespace).u64(self.branch.get()).varint(self.height);
         writer
+    }
+
+    /// Whether a writer that gave both rows one id gave them the same bytes. The manifest names values by address, so
+    /// its hash alone does not say so.
+    pub fn has_hashes_of(&self, other: &Self) -> bool {
+        (self.manifest_hash, self.packed_hash) == (other.manifest_hash, other.packed_hash)
     }
 
     /// The manifest, decoded.

@@ -83,7 +83,7 @@ impl Elements {
                     return Err(ChainError::Misfit("list"));
                 }
                 self.bytes.extend_from_slice(&node.body);
-                self.count = keep + items;
+                self.count = keep.checked_add(items).ok_or(ChainError::Misfit("list"))?;
                 self.ends = None;
             }
             Structure::Splice { at, remove, items, .. } => {
@@ -91,7 +91,8 @@ impl Elements {
                 let past = past.ok_or(ChainError::Misfit("splice"))?;
                 let (start, end) = (self.boundary(at)?, self.boundary(past)?);
                 self.bytes.splice(start..end, node.body.iter().copied());
-                self.count = self.count - remove + items;
+                let kept = self.count - remove;
+                self.count = kept.checked_add(items).ok_or(ChainError::Misfit("splice"))?;
                 self.ends = None;
             }
             Structure::Full | Structure::Map { .. } => return Err(ChainError::Misfit("node of a list")),

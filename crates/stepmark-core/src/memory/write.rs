@@ -24,13 +24,13 @@ impl Inner {
         let Some(space) = space else { return Err(refusal) };
         if let Some(checkpoint) = &commit.checkpoint {
             return match space.checkpoint(&checkpoint.id) {
-                Some(stored) if stored.manifest_hash == checkpoint.manifest_hash => Ok(Outcome::Repeated),
+                Some(stored) if stored.has_hashes_of(checkpoint) => Ok(Outcome::Repeated),
                 Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
                 None => Err(refusal),
             };
         }
         match space.branch(commit.branch.id) {
-            Some(stored) if stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+            Some(stored) if commit.claims() && stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
             _ => Err(refusal),
         }
     }
