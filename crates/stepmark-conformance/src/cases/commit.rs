@@ -4,8 +4,8 @@ use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::BlobHash;
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{ForkPoint, RunStatus, ThreadRow};
-use stepmark_core::store::{BlobCall, BlobReply, Commit, Expect, Load, Outcome, RunWrite, ThreadAddress};
-use stepmark_core::value::{ValueAddress, ValueNode, ValueRow};
+use stepmark_core::store::{BlobCall, BlobReply, Commit, Load, Outcome, RunWrite, ThreadAddress};
+use stepmark_core::value::ValueRow;
 
 use super::{assert_names, assert_refused};
 use crate::StoreEnv;
