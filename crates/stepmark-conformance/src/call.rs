@@ -85,10 +85,7 @@ impl CallKind {
 
     /// Whether it changes rows of a thread.
     pub const fn writes(self) -> bool {
-        matches!(
-            self,
-            Self::Commit | Self::Claim | Self::Fork | Self::Flush | Self::RunRecord | Self::DeleteThread
-        )
+        matches!(self, Self::Commit | Self::Claim | Self::Fork | Self::Flush | Self::RunRecord | Self::DeleteThread)
     }
 }
 

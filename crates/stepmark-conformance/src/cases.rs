@@ -1,17 +1,17 @@
 //! Which promises does the kit prove? One list; [`suite!`](crate::suite) and [`CASES`] are made from it.
 
-pub mod commit;
 pub mod append;
-pub mod load;
-pub mod history;
-pub mod threads;
 pub mod blob;
-pub mod delete;
-pub mod idempotence;
+pub mod commit;
 pub mod concurrency;
+pub mod delete;
 pub mod durability;
-pub mod size;
+pub mod history;
+pub mod idempotence;
 pub mod isolation;
+pub mod load;
+pub mod size;
+pub mod threads;
 
 use std::fmt::Display;
 

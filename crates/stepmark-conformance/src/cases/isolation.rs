@@ -3,7 +3,9 @@
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::BlobHash;
 use stepmark_core::rows::{BranchRow, ThreadRow};
-use stepmark_core::store::{BlobCall, BlobReply, Channels, Expect, Line as Walk, Load, Place, ThreadAddress, ThreadQuery};
+use stepmark_core::store::{
+    BlobCall, BlobReply, Channels, Expect, Line as Walk, Load, Place, ThreadAddress, ThreadQuery,
+};
 
 use super::assert_refused;
 use crate::StoreEnv;

@@ -39,7 +39,7 @@ pub async fn load_is_a_snapshot(env: &dyn StoreEnv) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::join!(writes, reads);
+    futures_util::future::join(writes, reads).await;
 }
 
 fn assert_of_one_moment(loaded: &Loaded) {

@@ -13,7 +13,8 @@ use crate::make::{Line, appended, bytes_of, full, value_of};
 pub async fn values_of_any_size_read_back(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let mut line = Line::born(&store, "t").await;
-    for size in [0, 1, 4096, PACKED_BYTES_MAX, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, 1 << 20, (1 << 20) + 1, 5 << 20] {
+    for size in [0, 1, 4096, PACKED_BYTES_MAX, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, 1 << 20, (1 << 20) + 1, 5 << 20]
+    {
         let text = "s".repeat(size);
         let draft = if size <= PACKED_BYTES_MAX { line.next().packed("text", full(&text)) } else { line.next() };
         let draft = draft.stored("row", full(&text));
