@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -193,12 +194,12 @@ impl BranchInfo {
 }
 
 /// A checkpoint of a thread: [`CheckpointInfo`] with the verbs of that moment.
-pub struct Checkpoint<'a, S> {
-    thread: &'a Thread<S>,
+pub struct Checkpoint<S> {
+    thread: Arc<Thread<S>>,
     info: CheckpointInfo,
 }
 
-impl<S: State> Checkpoint<'_, S> {
+impl<S: State> Checkpoint<S> {
     /// What it is.
     pub fn info(&self) -> &CheckpointInfo {
         &self.info
@@ -220,7 +221,7 @@ impl<S: State> Checkpoint<'_, S> {
     }
 }
 
-impl<S> std::ops::Deref for Checkpoint<'_, S> {
+impl<S> std::ops::Deref for Checkpoint<S> {
     type Target = CheckpointInfo;
 
     fn deref(&self) -> &CheckpointInfo {
@@ -228,7 +229,7 @@ impl<S> std::ops::Deref for Checkpoint<'_, S> {
     }
 }
 
-impl<S> fmt::Debug for Checkpoint<'_, S> {
+impl<S> fmt::Debug for Checkpoint<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.info.fmt(f)
     }
@@ -269,7 +270,8 @@ impl<'a, S: State> History<'a, S> {
         self
     }
 
-    async fn read(self) -> Result<Vec<Checkpoint<'a, S>>> {
+    async fn read(self) -> Result<Vec<Checkpoint<S>>> {
+        let thread = Arc::new(self.thread.same_place());
         let loaded = self.thread.load(Channels::None).await?;
         let store = store_of(&self.thread.host)?;
         let mut line = Some(if self.all_branches {
@@ -288,7 +290,7 @@ impl<'a, S: State> History<'a, S> {
             let page = store.history(query).await?;
             for entry in page.entries {
                 let info = CheckpointInfo::new(&entry.checkpoint, manifest_of(&entry.checkpoint)?);
-                found.push(Checkpoint { thread: self.thread, info });
+                found.push(Checkpoint { thread: Arc::clone(&thread), info });
             }
             line = page.next;
         }
@@ -297,7 +299,7 @@ impl<'a, S: State> History<'a, S> {
 }
 
 impl<'a, S: State> IntoFuture for History<'a, S> {
-    type Output = Result<Vec<Checkpoint<'a, S>>>;
+    type Output = Result<Vec<Checkpoint<S>>>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

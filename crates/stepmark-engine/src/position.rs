@@ -153,7 +153,6 @@ impl Line {
 
     /// Forgets a channel's value: it reads as the state's default.
     pub(crate) fn clear_value(&mut self, channel: usize) {
-        self.tracks[channel] = Track::default();
         let Some(place) = self.channel_places[channel].take() else { return };
         self.manifest.channels.remove(place as usize);
         for other in self.channel_places.iter_mut().flatten() {

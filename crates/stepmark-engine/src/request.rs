@@ -357,7 +357,7 @@ impl<'a, S: State> Request<'a, S> {
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
         commit_decided(&host, "", commit, Vec::new()).await?;
-        let branch = self.thread.branch("").on(BranchPlace::Id(loaded.branch.row.id));
+        let branch = self.thread.same_place().on(BranchPlace::Id(loaded.branch.row.id));
         let mut resident = branch.resident.lock().await;
         self.drive(run, &mut resident).await
     }

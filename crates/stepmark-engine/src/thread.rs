@@ -57,8 +57,13 @@ impl<S: State> Thread<S> {
     /// The same thread at the branch with this name, or with this id in hexadecimal digits.
     #[must_use]
     pub fn branch(&self, branch: impl Into<String>) -> Self {
-        Self { scope: self.scope.clone(), ..Self::new(self.host.clone(), self.name.clone()) }
-            .on(BranchPlace::Named(branch.into()))
+        self.same_place().on(BranchPlace::Named(branch.into()))
+    }
+
+    /// Another handle to the same branch, without the state that this one keeps.
+    pub(crate) fn same_place(&self) -> Self {
+        let (scope, at) = (self.scope.clone(), self.at.clone());
+        Self { scope, at, ..Self::new(self.host.clone(), self.name.clone()) }
     }
 
     pub(crate) fn on(mut self, at: BranchPlace) -> Self {
