@@ -223,7 +223,9 @@ impl<'a, S: State> Request<'a, S> {
     async fn on_loaded_line(&self) -> Result<(Run, Draft)> {
         let program = &self.thread.host.program;
         let loaded = match self.thread.load(Channels::All).await {
-            Err(error) if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) => {
+            Err(error)
+                if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
+            {
                 return Ok(self.on_new_thread());
             }
             loaded => loaded?,

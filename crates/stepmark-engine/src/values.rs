@@ -38,18 +38,24 @@ pub(crate) struct Track {
     edit_bytes: usize,
 }
 
-/// A node to write, and the track once it lies at an address.
+/// A node to write, and the track that it makes once it has its place.
 pub(crate) struct NewNode {
     pub(crate) node: ValueNode,
-    track: Track,
+    pub(crate) track: NewTrack,
 }
 
-impl NewNode {
+/// The track of a node that has no place yet.
+pub(crate) struct NewTrack {
+    track: Track,
+    closed: bool,
+}
+
+impl NewTrack {
     /// The track after the node was given its place.
-    pub(crate) fn track_at(self, place: ValueRef) -> Track {
+    pub(crate) fn at(self, place: ValueRef) -> Track {
         let mut track = self.track;
         track.newest = Some(place);
-        if self.node.head.closed {
+        if self.closed {
             track.closed = Some((place, track.length));
             (track.tail_nodes, track.tail_bytes) = (0, 0);
         }
@@ -94,7 +100,8 @@ impl ChannelValue<'_> {
     fn full(&self) -> Result<NewNode, EncodeError> {
         let mut body = Body::default();
         self.schema.encode_full(self.state, self.channel, &mut body)?;
-        let mut track = Track { state_version: self.schema.version(), full_bytes: body.bytes.len(), ..Track::default() };
+        let mut track =
+            Track { state_version: self.schema.version(), full_bytes: body.bytes.len(), ..Track::default() };
         if self.shape() == Shape::List {
             track.length = body.ends.len() as u64;
             let header = stepmark_core::materialise::array_header_bytes(track.length);
@@ -174,7 +181,7 @@ impl ChannelValue<'_> {
         let mark = ListMark { length: track.length, chain: track.hash };
         let list = (self.shape() == Shape::List).then_some(mark);
         let head = ValueHead { structure, blob: None, state_version: self.schema.version(), closed, list };
-        NewNode { node: ValueNode { head, body }, track }
+        NewNode { node: ValueNode { head, body }, track: NewTrack { track, closed } }
     }
 }
 
