@@ -120,10 +120,8 @@ fn render(rows: &[Row]) -> String {
     let stem = checkpoints.map(|row| row.stem.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for row in rows {
-        let line = format!(
-            "{:stem$}  {:source$}  {:nodes$}  {:id$}  {}",
-            row.stem, row.source, row.nodes, row.id, row.time
-        );
+        let line =
+            format!("{:stem$}  {:source$}  {:nodes$}  {:id$}  {}", row.stem, row.source, row.nodes, row.id, row.time);
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -132,41 +130,74 @@ fn render(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
-    use stepmark::{Graph, MemoryStore, NodeError, NodeResult, Snap, to};
+    use stepmark::{Add, Graph, In, MemoryStore, NodeError, NodeResult, Snap, to};
 
     use super::*;
 
-    #[derive(State, Clone, Default, Serialize, Deserialize)]
+    #[derive(State, Clone, Debug, Default, Serialize, Deserialize)]
     struct Sample {
-        is_mended: bool,
+        #[reduce(Add)]
+        inputs: u32,
     }
 
     async fn split() {}
 
-    async fn look(sample: Snap<Sample>) -> NodeResult<()> {
-        if sample.is_mended { Ok(()) } else { Err(NodeError::new("broken")) }
+    async fn look(_: In<u32>) {}
+
+    async fn close(sample: Snap<Sample>) -> NodeResult<()> {
+        if sample.inputs == 1 { Err(NodeError::new("it does not close")) } else { Ok(()) }
     }
 
     fn thread() -> Thread<Sample> {
         let mut graph = Graph::<Sample>::new("sample");
-        let (split, look) = (graph.node("split", split), graph.node("look", look));
+        let split = graph.node("split", split);
+        let look = graph.node("look", look);
+        let close = graph.node("close", close);
         graph.start(split);
-        graph.branch(split, to![look], move |_| [look; 3]);
+        graph.branch(split, to![look, close], move |_| vec![look.send(1), look.send(2), close.into()]);
         graph.build().expect("a graph").with(MemoryStore::new()).thread("t")
     }
 
-    /// The tree without ids and times, which differ from run to run.
+    /// Compares without ids and times, which differ from run to run.
     async fn check(thread: &Thread<Sample>, expected: &[&str]) {
         let tree = tree(thread).await.expect("a tree");
-        let steady = tree.lines().map(|line| line.split("  ").take_while(|it| it.len() != ID_DIGITS));
-        let lines: Vec<String> = steady.map(|line| line.collect::<Vec<_>>().join("  ").trim_end().to_owned()).collect();
+        let dated = |line: &str| line.ends_with('Z');
+        let steady = |line: &str| {
+            let kept = line.chars().count()
+                - if dated(line) { "  ".len() + ID_DIGITS + "  2026-07-31T09:14:02Z".len() } else { 0 };
+            line.chars().take(kept).collect::<String>().trim_end().to_owned()
+        };
+        let lines: Vec<String> = tree.lines().map(steady).collect();
         assert_eq!(lines, expected, "{tree}");
     }
 
     #[tokio::test]
     async fn a_tree_shows_what_ran_and_what_is_next() {
         let thread = thread();
-        thread.input(|_| ()).run().await.expect_err("broken");
-        check(&thread, &["main (head)", "├─ 0  input", "├─ 1  step   split", "└─ 2  next   look"]).await;
+        thread.input(|sample| sample.inputs.add(1)).run().await.expect_err("it does not close");
+        let expected = ["main (head)", "├─ 0  input", "├─ 1  step   split", "└─ 2  next   close, look ×2"];
+        check(&thread, &expected).await;
+    }
+
+    #[tokio::test]
+    async fn a_branch_stands_below_the_checkpoint_that_it_leaves() {
+        let thread = thread();
+        thread.input(|sample| sample.inputs.add(2)).run().await.expect("runs");
+        let first = thread.history().await.expect("a history")[1].id.clone();
+        let fork = thread.at(first).fork("what-if").await.expect("forks");
+        fork.resume().run().await.expect("runs");
+        fork.input(|_| ()).run().await.expect("runs");
+        let expected = [
+            "main (head)",
+            "├─ 0     input",
+            "├─ 1     step   split",
+            "│  what-if",
+            "│  ├─ 2  step   close, look ×2",
+            "│  ├─ 3  input",
+            "│  ├─ 4  step   split",
+            "│  └─ 5  step   close, look ×2",
+            "└─ 2     step   close, look ×2",
+        ];
+        check(&thread, &expected).await;
     }
 }

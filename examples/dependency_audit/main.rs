@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use stepmark::{App, ErrorKind, Snap, Sqlite};
+use stepmark::{App, ErrorKind, Outcome, Sqlite};
 
 use args::Args;
 use error::{Error, Result};
@@ -86,9 +86,9 @@ async fn run(args: Args) -> Result<()> {
     let name = if args.fresh { thread::fresh_name(&app, name).await? } else { name };
     println!("thread {name}");
     let start = Audit { manifest, policy, ..Audit::default() };
-    let audit = finish(&app, name, start, &args).await;
+    let outcome = finish(&app, name, start, &args).await;
     meter.clear();
-    print_result(&audit?, &meter, &args);
+    print_result(outcome?.state(), &meter, &args);
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn open(args: &Args, meter: &Arc<Meter>) -> Result<App<Audit>> {
 }
 
 /// Brings the audit of a thread to its end from wherever it stands: not begun, interrupted, or finished.
-async fn finish(app: &App<Audit>, name: String, start: Audit, args: &Args) -> Result<Snap<Audit>> {
+async fn finish(app: &App<Audit>, name: String, start: Audit, args: &Args) -> Result<Outcome<Audit>> {
     let thread = app.thread(&name);
     let request = match thread.state().await {
         Ok(snapshot) => {
@@ -125,7 +125,7 @@ async fn finish(app: &App<Audit>, name: String, start: Audit, args: &Args) -> Re
         // It was finished before, so no node has written the report now.
         Report::of(outcome.state()).write(&args.out)?;
     }
-    Ok(outcome.into_state())
+    Ok(outcome)
 }
 
 fn print_result(audit: &Audit, meter: &Meter, args: &Args) {
