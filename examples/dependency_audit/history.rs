@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use stepmark::run::{BranchInfo, CheckpointInfo};
+use stepmark::run::{BranchInfo, Checkpoint, CheckpointInfo};
 use stepmark::{State, Thread};
 
 /// Digits of a checkpoint's id that are shown: its last ones, which are random.
@@ -23,7 +23,7 @@ const ID_DIGITS: usize = 8;
 pub async fn tree<S: State>(thread: &Thread<S>) -> stepmark::Result<String> {
     let branches = thread.branches().await?;
     let checkpoints = thread.history().all_branches().await?;
-    let mut checkpoints: Vec<&CheckpointInfo> = checkpoints.iter().map(|checkpoint| checkpoint.info()).collect();
+    let mut checkpoints: Vec<&CheckpointInfo> = checkpoints.iter().map(Checkpoint::info).collect();
     checkpoints.sort_by_key(|checkpoint| checkpoint.step);
     let mut tree = Tree { branches: &branches, checkpoints, rows: Vec::new() };
     for root in branches.iter().filter(|branch| branch.fork.is_none()) {
