@@ -43,6 +43,7 @@ pub fn draw() -> stepmark::Result<App<Audit>> {
     graph.start(discover);
     graph.branch(discover, to![inspect, assess], move |audit| -> Vec<Route> {
         if audit.packages.is_empty() {
+            // Nobody would lead there, and a report is due all the same.
             return vec![assess.into()];
         }
         audit.packages.iter().map(|package| inspect.send(package.clone())).collect()
