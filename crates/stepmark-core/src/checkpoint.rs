@@ -522,6 +522,12 @@ impl CheckpointRow {
         PackedPlace { branch: self.branch, height: self.height }
     }
 
+    /// Whether a writer that gave both rows one id gave them the same bytes. The manifest names values by address, so
+    /// its hash alone does not say so.
+    pub fn has_hashes_of(&self, other: &Self) -> bool {
+        (self.manifest_hash, self.packed_hash) == (other.manifest_hash, other.packed_hash)
+    }
+
     /// The manifest, decoded.
     pub fn read_manifest(&self) -> Result<Manifest, WireError> {
         Manifest::decode(&self.manifest, self.created_at)

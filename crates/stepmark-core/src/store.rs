@@ -233,6 +233,14 @@ impl Commit {
             runs: Vec::new(),
         }
     }
+
+    /// Whether the unit raises its branch's epoch, or makes the branch: then the stored claim tells its outcome.
+    pub fn claims(&self) -> bool {
+        match self.expect {
+            Expect::New => true,
+            Expect::At { epoch, .. } => self.branch.epoch != epoch,
+        }
+    }
 }
 
 /// A blob that a value names.

@@ -54,6 +54,8 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
         }
     }
     if single && let Err(fault) = route_after(run, &program) {
+        // The step is not taken after all: its task keeps its activation number.
+        run.position.activations[run.position.next[0].node as usize] -= 1;
         return Err((fault, Vec::new()));
     }
     Ok(entries)

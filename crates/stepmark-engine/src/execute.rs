@@ -142,10 +142,11 @@ impl Step {
             }
             return Ok(());
         };
+        // The wait of finished results first: tasks that keep finishing must not put their flush off.
         tokio::select! {
             biased;
-            Some(joined) = self.running.join_next() => self.finish(run, joined),
             () = linger => self.flush(run).await?,
+            Some(joined) = self.running.join_next() => self.finish(run, joined),
         }
         Ok(())
     }

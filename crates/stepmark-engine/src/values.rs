@@ -17,6 +17,8 @@ use crate::state::Shape;
 pub(crate) const TAIL_BYTES_MAX: usize = 32 * 1024;
 /// An open tail holds fewer nodes than this.
 pub(crate) const TAIL_NODES_MAX: u32 = 64;
+/// What an edit counts at least, so that many small ones do not make a long chain of a large value.
+const EDIT_BYTES_MIN: usize = 64;
 /// An edit this close to the end of a list rewrites the end instead of splicing.
 const CUT_ELEMENTS_MAX: usize = 64;
 
@@ -125,7 +127,7 @@ impl ChannelValue<'_> {
         }
         let cut = (track.length as usize).saturating_sub(at) <= CUT_ELEMENTS_MAX;
         let body = if cut { self.items(from, length)? } else { self.items(from, from + insert as u64)? };
-        let edit_bytes = track.edit_bytes + body.bytes.len() + 1;
+        let edit_bytes = track.edit_bytes + body.bytes.len().max(EDIT_BYTES_MIN);
         if edit_bytes > track.full_bytes {
             return self.full();
         }
@@ -168,7 +170,7 @@ impl ChannelValue<'_> {
         for key in &entries.removed {
             body.bytes(key);
         }
-        let edit_bytes = track.edit_bytes + body.as_slice().len() + 1;
+        let edit_bytes = track.edit_bytes + body.as_slice().len().max(EDIT_BYTES_MIN);
         if edit_bytes > track.full_bytes {
             return self.full();
         }
@@ -222,7 +224,7 @@ impl Track {
             Structure::List { keep, .. } if keep >= below => self.full_bytes += node.body.len(),
             Structure::Full => self.full_bytes += node.body.len(),
             Structure::List { .. } | Structure::Splice { .. } | Structure::Map { .. } => {
-                self.edit_bytes += node.body.len() + 1;
+                self.edit_bytes += node.body.len().max(EDIT_BYTES_MIN);
             }
         }
     }

@@ -63,6 +63,11 @@ pub mod reducer {
     };
 }
 
+/// What nodes and branches are made of, for code that is generic over them.
+pub mod graph {
+    pub use stepmark_engine::{End, FromCx, IntoNodeOutput, IntoRoutes, Node, NodeOutput, TargetId};
+}
+
 /// What a run did and what is known of the past.
 pub mod run {
     pub use stepmark_core::checkpoint::{Source, Timestamp};

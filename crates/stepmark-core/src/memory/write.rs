@@ -25,18 +25,13 @@ impl Inner {
         let Some(space) = space else { return Err(refusal) };
         if let Some(checkpoint) = &commit.checkpoint {
             return match space.checkpoint(&checkpoint.id) {
-                Some(stored)
-                    if (stored.manifest_hash, stored.packed_hash)
-                        == (checkpoint.manifest_hash, checkpoint.packed_hash) =>
-                {
-                    Ok(Outcome::Repeated)
-                }
+                Some(stored) if stored.has_hashes_of(checkpoint) => Ok(Outcome::Repeated),
                 Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
                 None => Err(refusal),
             };
         }
         match space.branch(commit.branch.id) {
-            Some(stored) if claims(commit) && stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+            Some(stored) if commit.claims() && stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
             // Somebody claimed the branch after this call made it: its id is random, so the branch is this call's.
             Some(stored) if commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork => {
                 Ok(Outcome::Repeated)
@@ -202,19 +197,11 @@ fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
     Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
 }
 
-/// Whether the commit raises the epoch of its branch, or makes it.
-fn claims(commit: &Commit) -> bool {
-    match &commit.expect {
-        Expect::New => true,
-        Expect::At { epoch, .. } => commit.branch.epoch != *epoch,
-    }
-}
-
 /// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
 /// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
 fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
     let mut addresses = commit.values.iter().map(|row| row.address).chain(commit.blobs.iter().map(|used| used.value));
-    if claims(commit) && addresses.any(|address| space.values.contains_key(&address)) {
+    if commit.claims() && addresses.any(|address| space.values.contains_key(&address)) {
         return Err(Error::conflict(Subject::Branch, commit.branch.id, "results were flushed meanwhile"));
     }
     Ok(())
