@@ -42,7 +42,7 @@ pub struct Args {
     pub crash_after: Option<NonZeroUsize>,
 
     /// Print the checkpoint tree of the thread, and stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fresh")]
     pub history: bool,
 
     /// How many packages are inspected at the same time

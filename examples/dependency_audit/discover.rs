@@ -21,7 +21,9 @@ pub fn workspace_manifest(manifest: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|source| Error::Read { path, source })
 }
 
-/// Returns every package that the workspace builds with on this host and that is not a member of it, in order.
+/// Returns every package that Cargo resolves for the workspace on this host and that is not a member of it, in order.
+///
+/// Cargo counts in optional packages that only a feature of another one could switch on; they are in the lock file too.
 ///
 /// Cargo fetches what is not on disk where it can.
 pub fn discover(workspace_manifest: &Path) -> Result<Vec<Package>> {

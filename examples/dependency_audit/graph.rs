@@ -1,14 +1,14 @@
 //! The audit as a graph: `discover` → one `inspect` per package → `assess` → `report`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use stepmark::{App, Append, Dep, Graph, In, NodeResult, Route, Snap, State, Update, to};
+use tokio::task::block_in_place;
 
 use crate::assess::{self, Finding};
 use crate::discover;
-use crate::error::{Error, Result};
 use crate::inspect::{self, Inspection};
 use crate::meter::Meter;
 use crate::package::Package;
@@ -16,58 +16,67 @@ use crate::policy::PolicyText;
 use crate::report::Report;
 
 /// What an audit has learnt so far. Everything it started from is in it, so that it can go on in any process.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(State, Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Audit {
     /// Absolute path of the manifest at the root of the workspace.
     pub manifest: PathBuf,
     pub policy: PolicyText,
+    /// In order, each package once.
     pub packages: Vec<Package>,
+    #[reduce(Append)]
     pub inspections: Vec<Inspection>,
     pub findings: Vec<Finding>,
 }
 
-/// What the nodes need of this process.
+/// Where this process puts the report.
 #[derive(Debug, Clone)]
-pub struct Process {
-    pub meter: Arc<Meter>,
-    pub out: PathBuf,
-    pub concurrency: usize,
+pub struct ReportDirectory(pub PathBuf);
+
+/// Draws the graph. Its nodes ask for an `Arc<Meter>` and a [`ReportDirectory`].
+pub fn draw() -> stepmark::Result<App<Audit>> {
+    let mut graph = Graph::<Audit>::new("dependency_audit");
+    let discover = graph.node("discover", discover);
+    let inspect = graph.node("inspect", inspect);
+    let assess = graph.node("assess", assess);
+    let report = graph.node("report", report);
+
+    graph.start(discover);
+    graph.branch(discover, to![inspect, assess], move |audit| -> Vec<Route> {
+        if audit.packages.is_empty() {
+            // Nobody would lead there, and a report is due all the same.
+            return vec![assess.into()];
+        }
+        audit.packages.iter().map(|package| inspect.send(package.clone())).collect()
+    });
+    graph.edge(inspect, assess);
+    graph.edge(assess, report);
+    graph.build()
 }
 
-/// Runs an audit from its first node to its last.
-pub async fn run(mut audit: Audit, process: &Process) -> Result<Audit> {
-    audit.packages = discover(&audit.manifest).await?;
-    process.meter.expect(audit.packages.len(), 0);
-    let inspect = |package| inspect(package, Arc::clone(&process.meter));
-    let inspections = stream::iter(audit.packages.clone()).map(inspect).buffered(process.concurrency);
-    audit.inspections = inspections.try_collect().await?;
-    audit.findings = assess(&audit)?;
-    report(&audit, &process.out)?;
-    Ok(audit)
+async fn discover(audit: Snap<Audit>) -> NodeResult<Update<Audit>> {
+    let packages = block_in_place(|| discover::discover(&audit.manifest))?;
+    let mut update = audit.update();
+    update.packages.set(packages);
+    Ok(update)
 }
 
-async fn discover(manifest: &Path) -> Result<Vec<Package>> {
-    let manifest = manifest.to_owned();
-    blocking("the workspace", move || discover::discover(&manifest)).await?
+/// Runs once per package, several at a time.
+async fn inspect(audit: Snap<Audit>, meter: Dep<Arc<Meter>>, In(package): In<Package>) -> Update<Audit> {
+    let inspection = block_in_place(|| inspect::inspect(&package));
+    meter.count(&package.id, &audit.packages);
+    let mut update = audit.update();
+    update.inspections.push(inspection);
+    update
 }
 
-async fn inspect(package: Package, meter: Arc<Meter>) -> Result<Inspection> {
-    let name = package.id.to_string();
-    let inspection = blocking(&name, move || inspect::inspect(&package)).await?;
-    meter.count(&name);
-    Ok(inspection)
+async fn assess(audit: Snap<Audit>) -> NodeResult<Update<Audit>> {
+    let policy = audit.policy.parse()?;
+    let mut update = audit.update();
+    update.findings.set(assess::assess(&audit.packages, &audit.inspections, &policy));
+    Ok(update)
 }
 
-fn assess(audit: &Audit) -> Result<Vec<Finding>> {
-    Ok(assess::assess(&audit.packages, &audit.inspections, &audit.policy.parse()?))
-}
-
-fn report(audit: &Audit, out: &Path) -> Result<()> {
-    Report::of(audit).write(out)
-}
-
-/// Reading files would hold up every other task of this thread.
-async fn blocking<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let panicked = |source| Error::Panicked { package: name.to_owned(), source };
-    tokio::task::spawn_blocking(work).await.map_err(panicked)
+/// Writing the same report again does no harm, so a crash between the files and the checkpoint does none either.
+async fn report(audit: Snap<Audit>, directory: Dep<ReportDirectory>) -> NodeResult<()> {
+    Ok(block_in_place(|| Report::of(&audit).write(&directory.0))?)
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::package::{Package, PackageId};
+
 /// Counts the packages that this process, and no earlier one, has inspected.
 #[derive(Debug)]
 pub struct Meter {
@@ -17,23 +19,21 @@ impl Meter {
     /// A meter that kills the process at the given count, if one is given.
     pub fn new(crash_after: Option<NonZeroUsize>) -> Self {
         // Drawn on standard error, and only if that is a terminal.
-        Self { inspected: AtomicUsize::new(0), crash_after, bar: ProgressBar::no_length() }
-    }
-
-    /// Says how many packages there are, and how many of them an earlier process has inspected.
-    pub fn expect(&self, packages: usize, reused: usize) {
+        let bar = ProgressBar::no_length();
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
-            self.bar.set_style(style);
+            bar.set_style(style);
         }
-        self.bar.set_length(packages as u64);
-        self.bar.set_position(reused as u64);
+        Self { inspected: AtomicUsize::new(0), crash_after, bar }
     }
 
-    /// Counts one inspection. Does not return if it is the one to crash after.
-    pub fn count(&self, package: &str) {
+    /// Counts the inspection of one of `packages`. Does not return if it is the one to crash after.
+    pub fn count(&self, package: &PackageId, packages: &[Package]) {
         let inspected = self.inspected.fetch_add(1, Ordering::Relaxed) + 1;
-        self.bar.set_message(package.to_owned());
-        self.bar.inc(1);
+        // Packages are begun in their order, so the place of one says how far the audit is, earlier processes included.
+        let place = packages.partition_point(|it| it.id <= *package) as u64;
+        self.bar.set_length(packages.len() as u64);
+        self.bar.set_position(self.bar.position().max(place));
+        self.bar.set_message(package.to_string());
         if self.crash_after.is_some_and(|limit| inspected >= limit.get()) {
             kill_this_process();
         }
@@ -43,7 +43,8 @@ impl Meter {
         self.inspected.load(Ordering::Relaxed)
     }
 
-    pub fn finish(&self) {
+    /// Takes the bar from the terminal.
+    pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }
@@ -65,13 +66,14 @@ fn kill_this_process() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples;
 
     #[test]
     fn every_inspection_is_counted() {
         let meter = Meter::new(None);
-        meter.expect(3, 1);
-        meter.count("ant 1.0.0");
-        meter.count("bee 1.0.0");
-        assert_eq!(meter.inspected(), 2);
+        let packages = ["ant", "bee", "cow"].map(samples::package);
+        meter.count(&samples::id("cow"), &packages);
+        meter.count(&samples::id("bee"), &packages);
+        assert_eq!((meter.inspected(), meter.bar.position()), (2, 3));
     }
 }

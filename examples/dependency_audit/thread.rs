@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use crate::error::{Result, read};
+use stepmark::{App, ErrorKind};
+
+use crate::error::{Error, Result, read};
+use crate::graph::Audit;
 
 /// Most names that are tried for a fresh thread.
 const FRESH_NAMES_MAX: u32 = 10_000;
@@ -20,9 +23,31 @@ pub fn default_name(workspace_manifest: &Path, policy: &str) -> Result<String> {
     Ok(format!("audit-{}", &hasher.finalize().to_hex()[..8]))
 }
 
-/// The names a fresh audit may take, best first: the first one not in use is its thread.
-pub fn fresh_names(base: &str) -> impl Iterator<Item = String> {
-    let numbered = (2..FRESH_NAMES_MAX).map(move |number| format!("{base}-{number}"));
+/// Returns the first of `base`, `base-2`, `base-3`, … that no thread of the store has.
+pub async fn fresh_name(app: &App<Audit>, base: String) -> Result<String> {
+    for name in names(&base) {
+        match app.thread(&name).state().await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Missing => return Ok(name),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::NoFreshName { thread: base })
+}
+
+/// Refuses to go on with an audit of another workspace or under another policy than was asked for.
+pub fn check_same_audit(thread: String, stored: &Audit, asked: &Audit) -> Result<()> {
+    if stored.manifest != asked.manifest {
+        return Err(Error::OtherWorkspace { thread, manifest: stored.manifest.clone() });
+    }
+    if stored.policy.text != asked.policy.text {
+        return Err(Error::OtherPolicy { thread });
+    }
+    Ok(())
+}
+
+fn names(base: &str) -> impl Iterator<Item = String> {
+    let numbered = (2..=FRESH_NAMES_MAX).map(move |number| format!("{base}-{number}"));
     std::iter::once(base.to_owned()).chain(numbered)
 }
 
@@ -54,9 +79,14 @@ mod tests {
         assert!(error.to_string().contains("Cargo.lock"));
     }
 
-    #[test]
-    fn fresh_names_count_up() {
-        let names: Vec<String> = fresh_names("audit").take(3).collect();
-        assert_eq!(names, ["audit", "audit-2", "audit-3"]);
+    #[tokio::test]
+    async fn a_fresh_name_is_the_first_that_is_not_taken() {
+        let app = crate::graph::draw().expect("a graph").with(stepmark::MemoryStore::new());
+        assert_eq!(fresh_name(&app, "audit".into()).await.expect("a name"), "audit");
+        for taken in ["audit", "audit-2"] {
+            // The first node finds nothing provided; the thread is there all the same.
+            app.thread(taken).input(|_| ()).run().await.expect_err("nothing is provided");
+        }
+        assert_eq!(fresh_name(&app, "audit".into()).await.expect("a name"), "audit-3");
     }
 }
