@@ -90,3 +90,7 @@ pub mod store {
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
