@@ -26,11 +26,7 @@ pub enum Change {
 impl Change {
     /// The change of appending `count` elements to a list of `old_len`.
     pub fn append(old_len: usize, count: usize) -> Self {
-        Self::Edit {
-            at: old_len,
-            remove: 0,
-            insert: count,
-        }
+        Self::Edit { at: old_len, remove: 0, insert: count }
     }
 
     /// Whether the value is the same as before.
@@ -56,11 +52,7 @@ impl Change {
         match (self, next) {
             (
                 Self::Edit { at, remove, insert },
-                Self::Edit {
-                    at: next_at,
-                    remove: next_remove,
-                    insert: next_insert,
-                },
+                Self::Edit { at: next_at, remove: next_remove, insert: next_insert },
             ) => {
                 let start = at.min(next_at);
                 // Both ends are positions in the list between the two edits.
@@ -91,9 +83,7 @@ pub struct Changes {
 impl Changes {
     /// No changes yet, for a state of this many channels.
     pub fn new(channels: usize) -> Self {
-        Self {
-            by_channel: vec![None; channels],
-        }
+        Self { by_channel: vec![None; channels] }
     }
 
     /// Adds `change` to what is known of `channel`. An empty change leaves the channel unchanged.
@@ -109,6 +99,16 @@ impl Changes {
             Some(earlier) => earlier.then(change),
             None => change,
         });
+    }
+
+    /// How many channels the state has.
+    pub fn len(&self) -> usize {
+        self.by_channel.len()
+    }
+
+    /// Whether the state has no channels.
+    pub fn is_empty(&self) -> bool {
+        self.by_channel.is_empty()
     }
 
     /// How `channel` changed; `None` if it did not.
@@ -128,10 +128,7 @@ impl Changes {
 
     /// Every changed channel, in channel order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Change)> {
-        self.by_channel
-            .iter()
-            .enumerate()
-            .filter_map(|(channel, change)| Some((channel, change.as_ref()?)))
+        self.by_channel.iter().enumerate().filter_map(|(channel, change)| Some((channel, change.as_ref()?)))
     }
 
     /// Nothing is changed afterwards; the memory is kept.

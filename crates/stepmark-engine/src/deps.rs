@@ -27,31 +27,19 @@ impl Deps {
 
     /// Nodes get `value` through `Dep<T>` from now on, in place of an earlier `T`.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        let provided = Provided {
-            type_name: std::any::type_name::<T>(),
-            value: Arc::new(value),
-        };
+        let provided = Provided { type_name: std::any::type_name::<T>(), value: Arc::new(value) };
         self.by_type.insert(TypeId::of::<T>(), provided);
     }
 
     /// The `T` that was provided.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.by_type
-            .get(&TypeId::of::<T>())?
-            .value
-            .clone()
-            .downcast()
-            .ok()
+        self.by_type.get(&TypeId::of::<T>())?.value.clone().downcast().ok()
     }
 }
 
 impl fmt::Debug for Deps {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names: Vec<_> = self
-            .by_type
-            .values()
-            .map(|provided| provided.type_name)
-            .collect();
+        let mut names: Vec<_> = self.by_type.values().map(|provided| provided.type_name).collect();
         names.sort_unstable();
         formatter.debug_tuple("Deps").field(&names).finish()
     }

@@ -65,19 +65,12 @@ pub(crate) struct GraphId(u64);
 pub(crate) enum Destination {
     End,
     Node(u32),
-    Send {
-        node: u32,
-        payload: Result<Arc<[u8]>, EncodeError>,
-    },
+    Send { node: u32, payload: Result<Arc<[u8]>, EncodeError> },
 }
 
 impl<S, P> NodeRef<S, P> {
     pub(crate) fn new(graph: GraphId, index: u32) -> Self {
-        Self {
-            graph,
-            index,
-            types: PhantomData,
-        }
+        Self { graph, index, types: PhantomData }
     }
 }
 
@@ -87,13 +80,7 @@ impl<S, P: Serialize> NodeRef<S, P> {
     /// The payload is encoded here. If that fails, the task fails with the reason.
     pub fn send(self, payload: P) -> Route {
         let payload = encode::to_bytes(&payload).map(Arc::from);
-        Route {
-            graph: Some(self.graph),
-            to: Destination::Send {
-                node: self.index,
-                payload,
-            },
-        }
+        Route { graph: Some(self.graph), to: Destination::Send { node: self.index, payload } }
     }
 }
 
@@ -107,20 +94,13 @@ impl<S, P> Copy for NodeRef<S, P> {}
 
 impl<S, P> fmt::Debug for NodeRef<S, P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("NodeRef")
-            .field("graph", &self.graph.0)
-            .field("index", &self.index)
-            .finish()
+        formatter.debug_struct("NodeRef").field("graph", &self.graph.0).field("index", &self.index).finish()
     }
 }
 
 impl Route {
     /// Nothing runs next.
-    pub const END: Self = Self {
-        graph: None,
-        to: Destination::End,
-    };
+    pub const END: Self = Self { graph: None, to: Destination::End };
 }
 
 impl From<End> for Route {
@@ -131,28 +111,19 @@ impl From<End> for Route {
 
 impl<S> From<NodeRef<S>> for Route {
     fn from(node: NodeRef<S>) -> Self {
-        Self {
-            graph: Some(node.graph),
-            to: Destination::Node(node.index),
-        }
+        Self { graph: Some(node.graph), to: Destination::Node(node.index) }
     }
 }
 
 impl From<End> for TargetId {
     fn from(_end: End) -> Self {
-        Self {
-            graph: None,
-            node: None,
-        }
+        Self { graph: None, node: None }
     }
 }
 
 impl<S, P> From<NodeRef<S, P>> for TargetId {
     fn from(node: NodeRef<S, P>) -> Self {
-        Self {
-            graph: Some(node.graph),
-            node: Some(node.index),
-        }
+        Self { graph: Some(node.graph), node: Some(node.index) }
     }
 }
 

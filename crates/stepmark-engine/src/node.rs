@@ -8,6 +8,8 @@ use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+use stepmark_core::id::{BranchId, TaskHash};
+
 use crate::{
     deps::Deps,
     encode,
@@ -24,10 +26,7 @@ use crate::{
 )]
 pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
     /// Runs the node once.
-    fn call(
-        &self,
-        cx: Cx<S>,
-    ) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
+    fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
 }
 
 /// A node argument.
@@ -97,6 +96,11 @@ pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
     /// 1 for the first.
     pub(crate) attempt: u32,
+    /// The activation number of the node on this lineage, and the place among the step's sends to it.
+    pub(crate) activation: u64,
+    pub(crate) trigger: u32,
+    /// `None` when the run has no thread.
+    pub(crate) branch: Option<BranchId>,
     /// `None` when the run has no thread.
     pub(crate) thread: Option<Arc<str>>,
 }
@@ -109,21 +113,14 @@ pub(crate) struct RawOutput {
 }
 
 /// A node without its types.
-pub(crate) type NodeFn =
-    Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<RawOutput, NodeError>> + Send + Sync>;
+pub(crate) type NodeFn = Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<RawOutput, NodeError>> + Send + Sync>;
 
 pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
     Arc::new(move |task| {
-        let output = node.call(Cx {
-            task,
-            state: PhantomData,
-        });
+        let output = node.call(Cx { task, state: PhantomData });
         Box::pin(async move {
             let NodeOutput { update, goto } = output.await?;
-            Ok(RawOutput {
-                update: Box::new(update),
-                goto,
-            })
+            Ok(RawOutput { update: Box::new(update), goto })
         })
     })
 }
@@ -139,6 +136,18 @@ impl<S: State> Cx<S> {
         self.task.info.attempt
     }
 
+    /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
+    /// at every later activation of the node.
+    pub fn task_id(&self) -> TaskHash {
+        let info = &self.task.info;
+        TaskHash::of("", &info.node, info.activation, info.trigger)
+    }
+
+    /// The branch that the run grows; `None` when the run has no thread.
+    pub fn branch(&self) -> Option<BranchId> {
+        self.task.info.branch
+    }
+
     /// The name of the thread; `None` when the run has none.
     pub fn thread(&self) -> Option<&str> {
         self.task.info.thread.as_deref()
@@ -146,21 +155,20 @@ impl<S: State> Cx<S> {
 
     fn payload<P: DeserializeOwned>(&self) -> Result<P, NodeError> {
         let bytes = self.task.payload.as_deref().ok_or_else(|| {
-            NodeError::new(format_args!(
-                "node `{}` takes a payload and was started without one",
-                self.node()
-            ))
+            NodeError::new(format_args!("node `{}` takes a payload and was started without one", self.node()))
         })?;
         encode::from_bytes(bytes).map_err(|error| {
-            NodeError::new(format_args!(
-                "the payload of node `{}` is not what it takes: {error}",
-                self.node()
-            ))
+            NodeError::new(format_args!("the payload of node `{}` is not what it takes: {error}", self.node()))
         })
     }
 }
 
 impl<S: State> Snap<S> {
+    /// A snapshot of an erased state; `None` if it is not an `S`.
+    pub(crate) fn of(state: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        state.downcast().ok().map(Self)
+    }
+
     /// An update that writes nothing yet.
     pub fn update(&self) -> S::Update {
         S::Update::default()
@@ -183,11 +191,7 @@ impl<S: State> FromCx<S> for Cx<S> {
 impl<S: State> FromCx<S> for Snap<S> {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
         let state = cx.task.state.clone().downcast().map_err(|_| {
-            NodeError::new(format_args!(
-                "node `{}` was run on a state that is not a `{}`",
-                cx.node(),
-                S::NAME
-            ))
+            NodeError::new(format_args!("node `{}` was run on a state that is not a `{}`", cx.node(), S::NAME))
         })?;
         Ok(Self(state))
     }
@@ -197,10 +201,7 @@ impl<S: State, T: Send + Sync + 'static> FromCx<S> for Dep<T> {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
         cx.task.deps.get().map(Self).ok_or_else(|| {
             let wanted = std::any::type_name::<T>();
-            NodeError::new(format_args!(
-                "node `{}` needs a `{wanted}`, and none was provided",
-                cx.node()
-            ))
+            NodeError::new(format_args!("node `{}` needs a `{wanted}`, and none was provided", cx.node()))
         })
     }
 }
@@ -213,10 +214,7 @@ impl<S: State> IntoNodeOutput<S> for () {
 
 impl<S: State> IntoNodeOutput<S> for Goto {
     fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
-        Ok(NodeOutput {
-            update: S::Update::default(),
-            goto: self.0,
-        })
+        Ok(NodeOutput { update: S::Update::default(), goto: self.0 })
     }
 }
 
@@ -233,8 +231,7 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
-        self.map_err(|error| NodeError::from_boxed(error.into()))?
-            .into_output()
+        self.map_err(|error| NodeError::from_boxed(error.into()))?.into_output()
     }
 }
 
@@ -293,10 +290,7 @@ node_function!(A1, A2, A3, A4, A5, A6, A7, A8);
 
 impl<S> Clone for Cx<S> {
     fn clone(&self) -> Self {
-        Self {
-            task: self.task.clone(),
-            state: PhantomData,
-        }
+        Self { task: self.task.clone(), state: PhantomData }
     }
 }
 
@@ -345,3 +339,6 @@ impl<T: fmt::Debug> fmt::Debug for Dep<T> {
         fmt::Debug::fmt(&self.0, formatter)
     }
 }
+
+#[cfg(test)]
+mod tests;

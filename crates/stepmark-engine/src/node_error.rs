@@ -25,10 +25,7 @@ const SOURCES_MAX: usize = 32;
 impl NodeError {
     /// An error with this message and no sources.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self {
-            message: message.to_string(),
-            sources: Vec::new(),
-        }
+        Self { message: message.to_string(), sources: Vec::new() }
     }
 
     /// What went wrong.
@@ -71,9 +68,7 @@ impl From<NodeError> for Box<dyn Error + Send + Sync> {
 impl fmt::Display for NodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)?;
-        self.sources
-            .iter()
-            .try_for_each(|source| write!(formatter, ": {source}"))
+        self.sources.iter().try_for_each(|source| write!(formatter, ": {source}"))
     }
 }
 

@@ -32,10 +32,16 @@ use crate::{
     state::Shape,
 };
 
+mod add;
 mod append;
+mod by_id;
+mod merge;
 mod replace;
 
+pub use add::{Add, AddSlot, AddWrite, Number};
 pub use append::{Append, AppendSlot, AppendWrite, TextSlot};
+pub use by_id::{ById, ByIdSlot, ByIdWrite, HasId};
+pub use merge::{Merge, MergeSlot, MergeWrite};
 pub use replace::{Last, Replace};
 
 /// How writes combine with a value of type `T`.
@@ -47,7 +53,7 @@ pub use replace::{Last, Replace};
     label = "this reducer does not support the field's type",
     note = "`Append` needs a Vec, String, VecDeque or set, `Add` a number, `Merge` a map, `ById` a Vec of `HasId`; write `impl Reducer<{T}> for MyReducer` for anything else"
 )]
-pub trait Reducer<T> {
+pub trait Reducer<T: Serialize + DeserializeOwned> {
     /// What one task writes to the field in one step.
     type Write: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What the field is in an update.
@@ -69,33 +75,18 @@ pub trait Reducer<T> {
     }
 
     /// Appends the whole value to `out`.
-    fn encode_full(value: &T, out: &mut Body) -> Result<(), EncodeError>
-    where
-        T: Serialize,
-    {
+    fn encode_full(value: &T, out: &mut Body) -> Result<(), EncodeError> {
         encode::write_value(value, &mut out.bytes)
     }
 
     /// Appends some elements to `out`, without a header. [`Shape::List`] only.
-    fn encode_items(value: &T, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError>
-    where
-        T: Serialize,
-    {
+    fn encode_items(value: &T, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError> {
         let _ = (value, range, out);
-        Err(EncodeError::new(
-            "the value is not stored element by element",
-        ))
+        Err(EncodeError::new("the value is not stored element by element"))
     }
 
     /// Adds the entries with these encoded keys to `out`. [`Shape::Map`] only.
-    fn encode_entries(
-        value: &T,
-        keys: &BTreeSet<Vec<u8>>,
-        out: &mut Entries,
-    ) -> Result<(), EncodeError>
-    where
-        T: Serialize,
-    {
+    fn encode_entries(value: &T, keys: &BTreeSet<Vec<u8>>, out: &mut Entries) -> Result<(), EncodeError> {
         let _ = (value, keys, out);
         Err(EncodeError::new("the value is not stored entry by entry"))
     }
@@ -107,10 +98,7 @@ pub trait Reducer<T> {
     }
 
     /// The value of these bytes, which must hold nothing else.
-    fn decode(bytes: &[u8]) -> Result<T, DecodeError>
-    where
-        T: DeserializeOwned,
-    {
+    fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
         encode::from_bytes(bytes)
     }
 

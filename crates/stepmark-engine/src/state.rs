@@ -36,20 +36,10 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     fn encode_full(&self, channel: usize, out: &mut Body) -> Result<(), EncodeError>;
 
     /// Appends some elements of a [`Shape::List`] channel to `out`, without an array header.
-    fn encode_items(
-        &self,
-        channel: usize,
-        range: Range<usize>,
-        out: &mut Body,
-    ) -> Result<(), EncodeError>;
+    fn encode_items(&self, channel: usize, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError>;
 
     /// Adds the entries of a [`Shape::Map`] channel that have these encoded keys to `out`.
-    fn encode_entries(
-        &self,
-        channel: usize,
-        keys: &BTreeSet<Vec<u8>>,
-        out: &mut Entries,
-    ) -> Result<(), EncodeError>;
+    fn encode_entries(&self, channel: usize, keys: &BTreeSet<Vec<u8>>, out: &mut Entries) -> Result<(), EncodeError>;
 
     /// How many elements a [`Shape::List`] channel holds; 0 for other shapes.
     fn list_len(&self, channel: usize) -> usize;

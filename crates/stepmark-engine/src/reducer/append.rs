@@ -112,11 +112,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
         encode::write_list(value, out)
     }
 
-    fn encode_items(
-        value: &Vec<T>,
-        range: Range<usize>,
-        out: &mut Body,
-    ) -> Result<(), EncodeError> {
+    fn encode_items(value: &Vec<T>, range: Range<usize>, out: &mut Body) -> Result<(), EncodeError> {
         encode::write_items(value, range, out)
     }
 
@@ -143,9 +139,7 @@ impl Reducer<String> for Append {
     }
 }
 
-impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<VecDeque<T>>
-    for Append
-{
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<VecDeque<T>> for Append {
     type Write = AppendWrite<Vec<T>>;
     type Slot = AppendSlot<T>;
     const NAME: &'static str = "append";
@@ -160,9 +154,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
     }
 }
 
-impl<T: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<BTreeSet<T>>
-    for Append
-{
+impl<T: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<BTreeSet<T>> for Append {
     type Write = AppendWrite<Vec<T>>;
     type Slot = AppendSlot<T>;
     const NAME: &'static str = "append";
@@ -202,6 +194,14 @@ where
     fn encode_full(value: &HashSet<T, H>, out: &mut Body) -> Result<(), EncodeError> {
         write_sorted(value, out)
     }
+
+    fn encode_write(write: &Self::Write) -> Result<Vec<u8>, EncodeError> {
+        // Items often come from another `HashSet`, whose order is another one in each process.
+        encode::to_bytes(&match write {
+            AppendWrite::Extend(items) => AppendWrite::Extend(sorted(items)?),
+            AppendWrite::Overwrite(items) => AppendWrite::Overwrite(sorted(items)?),
+        })
+    }
 }
 
 impl<C> AppendWrite<C> {
@@ -232,10 +232,15 @@ fn write_sorted<'a, T: Serialize + 'a>(
     set: impl IntoIterator<Item = &'a T>,
     out: &mut Body,
 ) -> Result<(), EncodeError> {
-    let mut elements = set
-        .into_iter()
-        .map(encode::to_bytes)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut elements = set.into_iter().map(encode::to_bytes).collect::<Result<Vec<_>, _>>()?;
     elements.sort_unstable();
     encode::write_array(&elements, &mut out.bytes)
+}
+
+/// The items in order of their encodings.
+fn sorted<T: Serialize>(items: &[T]) -> Result<Vec<&T>, EncodeError> {
+    let keyed = items.iter().map(|item| Ok((encode::to_bytes(item)?, item)));
+    let mut keyed = keyed.collect::<Result<Vec<_>, EncodeError>>()?;
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(keyed.into_iter().map(|(_, item)| item).collect())
 }
