@@ -24,7 +24,7 @@ fn every_mutant_is_caught_by_its_case_and_the_sound_store_by_none() {
 
     assert_eq!(sound, [""; 0], "the sound store fails cases");
     for (mutant, failing) in &caught {
-        println!("{}: {}", mutant.name, failing.join(", "));
+        eprintln!("{}: {}", mutant.name, failing.join(", "));
         assert!(find_case(mutant.caught_by).is_some(), "no case is named {}", mutant.caught_by);
     }
     let missed: Vec<_> = caught.iter().filter(|(mutant, failing)| !failing.contains(&mutant.caught_by)).collect();

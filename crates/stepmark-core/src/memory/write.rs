@@ -154,9 +154,7 @@ fn check_run(thread: &Thread, run: &RunWrite) -> Result<()> {
         RunWrite::Begin(run) if thread.runs.contains_key(&run.id) => {
             Err(Error::exists(Subject::Run, &run.id, "its id was used before"))
         }
-        RunWrite::Update(run) if !thread.runs.contains_key(&run.id) => {
-            Err(Error::missing(Subject::Run, &run.id, ""))
-        }
+        RunWrite::Update(run) if !thread.runs.contains_key(&run.id) => Err(Error::missing(Subject::Run, &run.id, "")),
         _ => Ok(()),
     }
 }
