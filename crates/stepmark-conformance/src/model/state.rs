@@ -117,12 +117,11 @@ impl Thread {
     }
 
     fn write_run(&mut self, run: RunRow) {
-        match self.runs.iter_mut().find(|stored| stored.id == run.id) {
-            Some(stored) => *stored = run,
-            None => {
-                self.begun.push(run.id.clone());
-                self.runs.push(run);
-            }
+        if let Some(stored) = self.runs.iter_mut().find(|stored| stored.id == run.id) {
+            *stored = run;
+        } else {
+            self.begun.push(run.id.clone());
+            self.runs.push(run);
         }
     }
 
