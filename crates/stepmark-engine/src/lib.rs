@@ -1,1 +1,67 @@
 //! The Stepmark engine: graph to program to super-steps, over the store seam.
+//!
+//! Internal: use the `stepmark` crate.
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+// Macros generate paths into `stepmark`; in this crate's own tests that is this crate.
+#[cfg(test)]
+extern crate self as stepmark;
+
+// The typed layer: what users write.
+mod state;
+mod reducer;
+mod slot;
+mod change;
+mod encode;
+mod node;
+mod node_error;
+mod handle;
+mod deps;
+
+// From a drawing to a program.
+mod graph;
+mod compile;
+mod schema;
+
+// What callers hold.
+mod app;
+mod thread;
+mod request;
+mod history;
+mod outcome;
+mod error;
+
+// The flow of a run, top to bottom.
+mod run;
+mod load;
+mod step;
+mod execute;
+mod flush;
+mod apply;
+mod plan;
+mod commit;
+mod position;
+mod values;
+
+pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use error::{Error, ErrorKind, Failure, Result};
+pub use graph::Graph;
+pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
+pub use outcome::{Ending, Outcome, Stats};
+pub use request::{MAIN_BRANCH, OnPending, Request};
+pub use thread::{At, Thread};
+
+pub use change::{Change, Changes};
+pub use deps::Deps;
+pub use encode::{Body, DecodeError, EncodeError, Entries};
+pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
+pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
+pub use node_error::{NodeError, NodeResult};
+pub use reducer::{
+    Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
+    MergeWrite, Number, Reducer, Replace, TextSlot,
+};
+pub use slot::{PushSlot, SetSlot, Slot};
+pub use state::{ChannelSpec, Keep, Shape, State, StateUpdate, Update};

@@ -1,1 +1,39 @@
 //! Derive and attribute macros of Stepmark.
+//!
+//! Generated code names `::stepmark::__private` only, so a crate that uses these macros depends on `stepmark`.
+
+use proc_macro::TokenStream;
+use syn::parse_macro_input;
+
+mod expand;
+mod node;
+mod parse;
+
+/// Makes a struct with named fields the state of a graph; every field is a channel.
+///
+/// Generates `<Name>Update` (one slot per field: what a node writes) and `<Name>Field` (the fields by name and number).
+/// The struct derives `Default` and `Clone` too.
+///
+/// | attribute | on | meaning |
+/// |---|---|---|
+/// | `#[state(version = 2)]` | struct | version of the stored form, 1 if absent |
+/// | `#[reduce(Append)]` | field | how writes combine; any type `R: Reducer<T>`, `Replace` if absent |
+/// | `#[state(ephemeral)]` | field | the value lives for one step |
+/// | `#[state(untracked)]` | field | the value is never stored |
+#[proc_macro_derive(State, attributes(state, reduce))]
+pub fn derive_state(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as syn::DeriveInput);
+    match parse::state(&input) {
+        Ok(state) => expand::state(&state).into(),
+        Err(error) => error.into_compile_error().into(),
+    }
+}
+
+/// Checks that an `async fn` is a node: every argument, the result, and that its future can be sent.
+///
+/// It changes nothing about the function; without it a mistake is reported where the function is added to a graph, as
+/// one sentence. The state is read from a `Snap<S>`, `Cx<S>` or `Update<S>` in the signature, or named: `#[node(S)]`.
+#[proc_macro_attribute]
+pub fn node(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    node::node(arguments.into(), &item.into()).into()
+}

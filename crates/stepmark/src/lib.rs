@@ -1,1 +1,92 @@
 //! Durable state graphs for AI agents: git for agent state, with crash recovery.
+//!
+//! An agent is a [`Graph`] of nodes over a typed [`State`]. Every super-step is committed as a checkpoint; a crash
+//! resumes at the exact unfinished task; any past moment can be read, forked and run on.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use stepmark::{Append, Graph, MemoryStore, NodeResult, Snap, State, Update};
+//!
+//! #[derive(State, Clone, Default, Serialize, Deserialize)]
+//! struct Report {
+//!     topic: String,
+//!     #[reduce(Append)]
+//!     notes: Vec<String>,
+//! }
+//!
+//! async fn research(report: Snap<Report>) -> NodeResult<Update<Report>> {
+//!     let mut update = report.update();
+//!     update.notes.push(format!("read about {}", report.topic));
+//!     Ok(update)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> stepmark::Result<()> {
+//! let mut graph = Graph::<Report>::new("report");
+//! let research = graph.node("research", research);
+//! graph.start(research);
+//! let app = graph.build()?.with(MemoryStore::new());
+//!
+//! let thread = app.thread("t1");
+//! let outcome = thread.input(|report| report.topic.set("rust".into())).run().await?;
+//! assert_eq!(outcome.state().notes, ["read about rust"]);
+//! assert_eq!(thread.history().await?.len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+
+#[doc(hidden)]
+pub use stepmark_engine::__private;
+
+// Drawing a graph.
+pub use stepmark_engine::State;
+pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
+pub use stepmark_macros::{State, node};
+
+// Running it.
+pub use stepmark_core::memory::MemoryStore;
+pub use stepmark_engine::{App, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
+#[cfg(feature = "sqlite")]
+pub use stepmark_store_sqlite::Sqlite;
+
+pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
+
+/// How writes combine with values, and what a reducer of your own needs.
+pub mod reducer {
+    pub use stepmark_engine::{
+        Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, Change, HasId, Last, Merge,
+        MergeSlot, MergeWrite, Number, PushSlot, Reducer, Replace, SetSlot, Slot, TextSlot,
+    };
+}
+
+/// What nodes and branches are made of, for code that is generic over them.
+pub mod graph {
+    pub use stepmark_engine::{End, FromCx, IntoNodeOutput, IntoRoutes, Node, NodeOutput, TargetId};
+}
+
+/// What a run did and what is known of the past.
+pub mod run {
+    pub use stepmark_core::checkpoint::{Source, Timestamp};
+    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
+    pub use stepmark_engine::{
+        At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, Stats, TaskReport,
+        WriteReport,
+    };
+}
+
+/// Time and randomness, for tests that bring their own.
+pub mod clock {
+    pub use stepmark_core::clock::{Clock, IdGen, SystemClock, SystemIds};
+}
+
+/// The store seam, for those who choose, wrap or write a store.
+pub mod store {
+    pub use stepmark_core::error::{Error, ErrorKind, Subject};
+    pub use stepmark_core::store::*;
+    #[cfg(feature = "sqlite")]
+    pub use stepmark_store_sqlite as sqlite;
+}

@@ -1,0 +1,126 @@
+//! What does an application hold?
+//!
+//! A checked graph with its store and its resources. Cheap to clone; everything that a run needs comes from here.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepmark_core::clock::{Clock, IdGen, SystemClock, SystemIds};
+use stepmark_core::store::CheckpointStore;
+
+use crate::apply::apply_input;
+use crate::compile::Program;
+use crate::deps::Deps;
+use crate::error::Result;
+use crate::outcome::Outcome;
+use crate::position::Position;
+use crate::run::{self, Host, Run, Settings};
+use crate::state::State;
+use crate::thread::Thread;
+
+/// How long a finished result of an unfinished step waits for others before it is flushed.
+pub const LINGER_DEFAULT: Duration = Duration::from_millis(5);
+/// How many tasks of a step run at once.
+pub const CONCURRENCY_MAX_DEFAULT: usize = 1024;
+/// How many super-steps a run may take.
+pub const STEPS_MAX_DEFAULT: u64 = 10_000;
+
+/// A graph that can run.
+pub struct App<S> {
+    host: Host,
+    state: PhantomData<fn(S)>,
+}
+
+impl<S: State> App<S> {
+    pub(crate) fn new(program: Program) -> Self {
+        let settings =
+            Settings { linger: LINGER_DEFAULT, concurrency_max: CONCURRENCY_MAX_DEFAULT, steps_max: STEPS_MAX_DEFAULT };
+        let host = Host {
+            program: Arc::new(program),
+            deps: Arc::default(),
+            store: None,
+            clock: Arc::new(SystemClock),
+            ids: SystemIds::shared(),
+            settings,
+        };
+        Self { host, state: PhantomData }
+    }
+
+    /// Keeps threads in `store`.
+    #[must_use]
+    pub fn with(mut self, store: impl CheckpointStore) -> Self {
+        self.host.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Gives nodes a shared resource: `Dep<T>`.
+    #[must_use]
+    pub fn provide<T: Send + Sync + 'static>(mut self, resource: T) -> Self {
+        Arc::<Deps>::make_mut(&mut self.host.deps).insert(resource);
+        self
+    }
+
+    /// How long a finished result of an unfinished step may wait for others before all are flushed in one row; 5 ms at
+    /// first. A kill repeats only tasks that finished within this time. With zero, results are flushed at once with
+    /// whatever waits, and a task's slot is freed only when its result is durable.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.host.settings.linger = linger;
+        self
+    }
+
+    /// How many tasks of a step run at once; 1,024 at first, at least 1.
+    #[must_use]
+    pub fn concurrency_max(mut self, tasks: usize) -> Self {
+        self.host.settings.concurrency_max = tasks.max(1);
+        self
+    }
+
+    /// How many super-steps a run may take; 10,000 at first.
+    #[must_use]
+    pub fn steps_max(mut self, steps: u64) -> Self {
+        self.host.settings.steps_max = steps;
+        self
+    }
+
+    /// Takes time and randomness from elsewhere: for tests and simulations.
+    #[must_use]
+    pub fn with_sources(mut self, clock: Arc<dyn Clock>, ids: Arc<dyn IdGen>) -> Self {
+        (self.host.clock, self.host.ids) = (clock, ids);
+        self
+    }
+
+    /// A handle to the thread with this name. Nothing is read or written; the thread is created by its first input.
+    pub fn thread(&self, name: impl Into<String>) -> Thread<S> {
+        Thread::new(self.host.clone(), name.into())
+    }
+
+    /// Runs once without a store and without a thread.
+    ///
+    /// # Errors
+    /// `NodeFailed` with the state at the failure.
+    pub async fn run_in_memory(&self, input: impl FnOnce(&mut S::Update)) -> Result<Outcome<S>> {
+        let mut update = S::Update::default();
+        input(&mut update);
+        let program = &self.host.program;
+        let mut run = Run::new(self.host.clone(), Position::new(program), None);
+        run.position.restart(program);
+        apply_input(&mut run, Box::new(update));
+        let ending = run::run(&mut run, self.host.settings.steps_max).await?;
+        Outcome::new(ending, run.position.state, run.stats)
+    }
+}
+
+impl<S> Clone for App<S> {
+    fn clone(&self) -> Self {
+        Self { host: self.host.clone(), state: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("graph", &self.host.program.name).field("store", &self.host.store).finish()
+    }
+}

@@ -1,0 +1,348 @@
+//! How does a position become a checkpoint?
+//!
+//! One commit per super-step. It names the expected tip and epoch, so a run that lost its branch is refused and writes
+//! nothing. After a refusal the line is stale and must be dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
+use stepmark_core::rows::{RunStatus, ThreadRow, Tip};
+use stepmark_core::store::{Append, BlobCall, BlobUse, CheckpointStore, Commit, Expect, Outcome, RunWrite};
+use stepmark_core::value::{
+    INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
+    ValueRow, encode_packed,
+};
+
+use crate::change::{Change, Changes};
+use crate::compile::Program;
+use crate::error::{Error, Result};
+use crate::flush::ended_run;
+use crate::position::{Line, Position};
+use crate::run::{Host, Run};
+use crate::state::Keep;
+use crate::values::{ChannelValue, Track};
+
+/// How often a call is repeated to learn its outcome, and how long to wait before each repetition.
+const REPEATS_MAX: u32 = 3;
+const REPEAT_PAUSE: Duration = Duration::from_millis(5);
+/// A payload of at least this many bytes is a value of its checkpoint.
+const PAYLOAD_VALUE_BYTES_MIN: usize = 4 * 1024;
+
+/// What a commit does besides storing the position.
+pub(crate) struct Draft {
+    pub(crate) source: Source,
+    pub(crate) tasks: Vec<TaskEntry>,
+    pub(crate) new_thread: Option<ThreadRow>,
+    /// Names the branch.
+    pub(crate) name: Option<String>,
+    pub(crate) expect_head: Option<BranchId>,
+    /// Claims the branch in the same unit.
+    pub(crate) claim: Option<ClaimToken>,
+    pub(crate) runs: Vec<RunWrite>,
+}
+
+impl Draft {
+    pub(crate) fn of_tasks(source: Source, tasks: Vec<TaskEntry>) -> Self {
+        Self { source, tasks, new_thread: None, name: None, expect_head: None, claim: None, runs: Vec::new() }
+    }
+}
+
+/// Where the values of one unit go.
+#[derive(Default)]
+pub(crate) struct Placement {
+    packed: Vec<NumberedValue>,
+    packed_bytes: usize,
+    pub(crate) rows: Vec<ValueRow>,
+    pub(crate) blobs: Vec<BlobUse>,
+    pub(crate) blob_bytes: Vec<Vec<u8>>,
+}
+
+impl Placement {
+    /// Into the checkpoint row while there is room, else into a row of its own.
+    fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
+        self.off_load(address, &mut node);
+        let packed = self.packed_bytes + node.body.len() <= PACKED_BYTES_MAX;
+        if packed {
+            self.packed_bytes += node.body.len();
+            self.packed.push(NumberedValue { ordinal: address.ordinal, node });
+        } else {
+            self.rows.push(ValueRow { address, node });
+        }
+        ValueRef { address, packed }
+    }
+
+    /// Into a row of its own.
+    pub(crate) fn place_row(&mut self, address: ValueAddress, mut node: ValueNode) {
+        self.off_load(address, &mut node);
+        self.rows.push(ValueRow { address, node });
+    }
+
+    /// A large body becomes a blob.
+    fn off_load(&mut self, value: ValueAddress, node: &mut ValueNode) {
+        if node.body.len() > INLINE_BYTES_MAX {
+            let body = std::mem::take(&mut node.body);
+            let hash = stepmark_core::id::BlobHash::of(&body);
+            node.head.blob = Some((hash, body.len() as u64));
+            self.blobs.push(BlobUse { value, hash });
+            self.blob_bytes.push(body);
+        }
+    }
+}
+
+/// Commits the present position as the next checkpoint of the run's line.
+pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
+    let now = run.now();
+    let Some(line) = &mut run.line else { return Ok(()) };
+    let expect = match &draft.new_thread {
+        Some(_) => Expect::New,
+        None => Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch },
+    };
+    let created_at = now.max(line.created_at);
+    let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
+    if run.position.next.is_empty() && draft.source == Source::Step {
+        let ended = ended_run(line.run.as_mut(), RunStatus::Done, created_at, Some(tip.clone()));
+        draft.runs.extend(ended.map(RunWrite::Update));
+    }
+    let mut placement = Placement::default();
+    let program = Arc::clone(&run.host.program);
+    let step = AppliedStep { program: &program, position: &run.position, changes: &run.changes, named: &run.named };
+    let tracks = step.place_values(line, &mut placement)?;
+    fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
+    line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
+    let row = CheckpointRow {
+        branch: line.branch.id,
+        height: tip.height,
+        id: tip.id.clone(),
+        source: draft.source,
+        created_at,
+        manifest: line.manifest.encode(created_at),
+        manifest_hash: RecordHash([0; 16]),
+        packed: encode_packed(&placement.packed),
+        packed_hash: RecordHash([0; 16]),
+    };
+    line.branch.tip = Some(tip);
+    if let Some(claim) = draft.claim {
+        line.branch.epoch += 1;
+        line.branch.claim = claim;
+    }
+    let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
+    commit.checkpoint = Some(row.sealed(line.thread.uid, ""));
+    commit.new_thread = draft.new_thread;
+    commit.name = draft.name;
+    commit.expect_head = draft.expect_head;
+    commit.values = placement.rows;
+    commit.blobs = placement.blobs;
+    commit.runs = draft.runs;
+    (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
+    (line.next_ordinal, line.next_flush) = (0, 0);
+    let scope = line.thread.scope.clone();
+    commit_decided(&run.host, &scope, commit, placement.blob_bytes).await?;
+    Ok(())
+}
+
+/// What a step or an input changed.
+struct AppliedStep<'a> {
+    program: &'a Program,
+    position: &'a Position,
+    changes: &'a Changes,
+    named: &'a [Option<ValueRef>],
+}
+
+impl AppliedStep<'_> {
+    /// Writes the nodes of all changed channels and returns the tracks of all.
+    fn place_values(&self, line: &mut Line, placement: &mut Placement) -> Result<Vec<Track>> {
+        let mut tracks = std::mem::take(&mut line.tracks);
+        for (channel, spec) in self.program.schema.channels().iter().enumerate() {
+            if spec.keep == Keep::Ephemeral {
+                line.clear_value(channel);
+                tracks[channel] = Track::default();
+            }
+            let Some(change) = self.changes.get(channel).filter(|_| spec.keep != Keep::Untracked) else { continue };
+            let track = self.place_value(channel, change, &tracks[channel], line, placement)?;
+            if let Some(place) = track.newest {
+                line.set_value(self.program, channel, place);
+            }
+            tracks[channel] = track;
+        }
+        Ok(tracks)
+    }
+
+    fn place_value(
+        &self,
+        channel: usize,
+        change: &Change,
+        track: &Track,
+        line: &mut Line,
+        placement: &mut Placement,
+    ) -> Result<Track> {
+        let schema = &*self.program.schema;
+        if let Some(place) = self.named[channel] {
+            return Ok(Track::whole(place, schema.version()));
+        }
+        let value = ChannelValue { schema, state: &self.position.state, channel };
+        let new = value.node(track, change).map_err(Error::invalid)?;
+        let place = placement.place(line.next_address(), new.node);
+        Ok(new.track.at(place))
+    }
+}
+
+/// Brings the line's manifest to the position.
+fn fill_manifest(
+    program: &Program,
+    position: &Position,
+    line: &mut Line,
+    mut tasks: Vec<TaskEntry>,
+    placement: &mut Placement,
+) {
+    for task in &mut tasks {
+        task.node = line.node_place(program, task.node);
+        task.writes.retain_mut(|(channel, _)| match line.channel_places[*channel as usize] {
+            Some(place) => {
+                *channel = place;
+                true
+            }
+            None => false,
+        });
+    }
+    line.manifest.tasks = tasks;
+    line.manifest.steps_covered = 1;
+    line.manifest.state_version = program.schema.version();
+    line.manifest.next.clear();
+    for task in &position.next {
+        let node = line.node_place(program, task.node);
+        let payload = match &task.payload {
+            None => Payload::None,
+            Some(bytes) if bytes.len() < PAYLOAD_VALUE_BYTES_MIN => Payload::Inline(Arc::clone(bytes)),
+            Some(bytes) => Payload::Value(place_payload(program, line, placement, bytes)),
+        };
+        line.manifest.next.push(NextTask { node, trigger: task.trigger, payload });
+    }
+    for (node, activations) in position.activations.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let place = line.node_place(program, node as u32) as usize;
+        line.manifest.nodes[place].activations = *activations;
+    }
+    fill_joins(program, position, line);
+}
+
+fn place_payload(program: &Program, line: &mut Line, placement: &mut Placement, payload: &[u8]) -> ValueRef {
+    let state_version = program.schema.version();
+    let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list: None };
+    placement.place(line.next_address(), ValueNode { head, body: payload.to_vec() })
+}
+
+fn fill_joins(program: &Program, position: &Position, line: &mut Line) {
+    line.manifest.joins.clear();
+    for (spec, seen) in program.joins.iter().zip(&position.joins) {
+        if seen.contains(&true) {
+            let target = line.node_place(program, spec.target);
+            let sources = spec.sources.iter().map(|source| line.node_place(program, *source));
+            let sources = sources.zip(seen.iter().copied()).collect();
+            line.manifest.joins.push(JoinEntry { target, sources });
+        }
+    }
+}
+
+impl Line {
+    /// The id of the tip.
+    pub(crate) fn manifest_id(&self) -> Option<CheckpointId> {
+        self.tip().map(|tip| tip.id.clone())
+    }
+
+    /// The next value address of the next checkpoint.
+    pub(crate) fn next_address(&mut self) -> ValueAddress {
+        let address = ValueAddress { branch: self.branch.id, height: self.next_height(), ordinal: self.next_ordinal };
+        self.next_ordinal += 1;
+        address
+    }
+}
+
+/// Records that the run ended at the tip without a further checkpoint.
+pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
+    let now = run.now();
+    let Some(line) = &mut run.line else { return Ok(()) };
+    let Some(ended) = ended_run(line.run.as_mut(), status, now, line.branch.tip.clone()) else { return Ok(()) };
+    let append = run_append(line, ended);
+    append_decided(&run.host, append).await
+}
+
+/// An append that moves a run record and nothing else.
+pub(crate) fn run_append(line: &Line, run: stepmark_core::rows::RunRow) -> Append {
+    Append {
+        thread: line.thread.uid,
+        namespace: String::new(),
+        branch: line.branch.id,
+        tip: line.branch.tip.clone(),
+        epoch: line.branch.epoch,
+        pending: Vec::new(),
+        values: Vec::new(),
+        blobs: Vec::new(),
+        run: Some(run),
+    }
+}
+
+/// Claims the line's branch before any node starts: afterwards every other run of it is fenced.
+pub(crate) async fn claim(host: &Host, line: &mut Line, head: Option<BranchId>, runs: Vec<RunWrite>) -> Result<()> {
+    let expect = Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch };
+    line.branch.epoch += 1;
+    line.branch.claim = host.ids.claim();
+    let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
+    commit.expect_head = head;
+    commit.runs = runs;
+    commit_decided(host, "", commit, Vec::new()).await?;
+    Ok(())
+}
+
+/// Puts the blobs of a unit before it.
+pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
+    let store = store_of(host)?;
+    for bytes in blobs {
+        store.blob(BlobCall::Put { scope: scope.to_owned(), bytes }).await?;
+    }
+    Ok(())
+}
+
+/// Commits, and repeats the same call while its outcome is unknown.
+pub(crate) async fn commit_decided(host: &Host, scope: &str, commit: Commit, blobs: Vec<Vec<u8>>) -> Result<Outcome> {
+    let store = store_of(host)?;
+    for repeat in 0.. {
+        if !blobs.is_empty() {
+            put_blobs(host, scope, blobs.clone()).await?;
+        }
+        match store.commit(commit.clone()).await {
+            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
+                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
+            }
+            decided => return decided.map_err(Error::from),
+        }
+    }
+    Err(Error::invalid("a bounded loop ended"))
+}
+
+/// Whether the same call may go better: its outcome is unknown, or a blob was collected between put and commit.
+fn is_undecided(error: &stepmark_core::error::Error, has_blobs: bool) -> bool {
+    error.kind() == StoreKind::Unavailable || (has_blobs && error.is(StoreKind::Missing, Subject::Blob))
+}
+
+/// Appends, and repeats the same call while its outcome is unknown.
+pub(crate) async fn append_decided(host: &Host, append: Append) -> Result<()> {
+    let store = store_of(host)?;
+    for repeat in 0.. {
+        match store.append(append.clone()).await {
+            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
+                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
+            }
+            decided => return decided.map_err(Error::from),
+        }
+    }
+    Err(Error::invalid("a bounded loop ended"))
+}
+
+/// The store, or a plain word that there is none.
+pub(crate) fn store_of(host: &Host) -> Result<&Arc<dyn CheckpointStore>> {
+    host.store.as_ref().ok_or_else(|| {
+        Error::invalid("this application has no store: call `.with(store)` after `build()`, or use `run_in_memory`")
+    })
+}

@@ -1,0 +1,46 @@
+//! Which shared resources can nodes ask for?
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+};
+
+/// The resources of an application, one per type: clients, pools, configuration.
+#[derive(Clone, Default)]
+pub struct Deps {
+    by_type: HashMap<TypeId, Provided>,
+}
+
+#[derive(Clone)]
+struct Provided {
+    type_name: &'static str,
+    value: Arc<dyn Any + Send + Sync>,
+}
+
+impl Deps {
+    /// Nothing provided.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Nodes get `value` through `Dep<T>` from now on, in place of an earlier `T`.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        let provided = Provided { type_name: std::any::type_name::<T>(), value: Arc::new(value) };
+        self.by_type.insert(TypeId::of::<T>(), provided);
+    }
+
+    /// The `T` that was provided.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.by_type.get(&TypeId::of::<T>())?.value.clone().downcast().ok()
+    }
+}
+
+impl fmt::Debug for Deps {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: Vec<_> = self.by_type.values().map(|provided| provided.type_name).collect();
+        names.sort_unstable();
+        formatter.debug_tuple("Deps").field(&names).finish()
+    }
+}

@@ -1,0 +1,338 @@
+//! How do the tasks of one step run?
+//!
+//! Here alone are user code, concurrency and the flushing of finished results. Tasks never see each other's writes. A
+//! task that fails stops new tasks from starting; those that run are let finish, and every finished result is made
+//! durable before the error is returned.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use stepmark_core::checkpoint::Timestamp;
+use stepmark_core::clock::Sleep;
+use stepmark_core::value::ValueRef;
+use tokio::task::JoinSet;
+
+use crate::apply::Fault;
+use crate::error::{Error, Failure, Result};
+use crate::flush;
+use crate::handle::{Destination, Route};
+use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
+use crate::node_error::NodeError;
+use crate::position::Task;
+use crate::run::Run;
+use crate::schema::AnyUpdate;
+
+/// A task's result.
+pub(crate) struct Finished {
+    pub(crate) update: AnyUpdate,
+    pub(crate) goto: Vec<Route>,
+    pub(crate) attempts: u32,
+    pub(crate) started_at: Timestamp,
+    pub(crate) duration_us: u64,
+    /// Whether it is in the store.
+    pub(crate) durable: bool,
+    /// Written channels whose write lies in a value row already.
+    pub(crate) flushed: Vec<(usize, ValueRef)>,
+}
+
+/// A task that failed.
+pub(crate) struct Failed {
+    pub(crate) task: usize,
+    pub(crate) attempts: u32,
+    pub(crate) started_at: Timestamp,
+    pub(crate) duration_us: u64,
+    pub(crate) error: NodeError,
+}
+
+/// An attempt at a task, ended.
+struct Ended {
+    task: usize,
+    started_at: Timestamp,
+    output: Result<RawOutput, NodeError>,
+}
+
+/// Runs all next tasks that have no stored result, and returns all results in plan order.
+pub(crate) async fn run_tasks(run: &mut Run) -> Result<Vec<Finished>> {
+    if run.stored.is_empty() && run.position.next.len() == 1 {
+        return run_single(run).await;
+    }
+    let mut step = Step::new(run);
+    let end = step.run(run).await;
+    let Step { results, failed, .. } = step;
+    end?;
+    if failed.is_empty() {
+        return Ok(results.into_iter().flatten().collect());
+    }
+    Err(fail(run, results, failed).await)
+}
+
+/// The usual step: one task, no spawning, no flush.
+async fn run_single(run: &mut Run) -> Result<Vec<Finished>> {
+    let started_at = run.now();
+    let (node, context) = prepare(run, 0);
+    let output = attempt(node, context).await;
+    run.stats.executed += 1;
+    match accept(run, Ended { task: 0, started_at, output }) {
+        Ok(finished) => Ok(vec![finished]),
+        Err(failed) => Err(fail(run, Vec::new(), vec![failed]).await),
+    }
+}
+
+/// A step of several tasks.
+struct Step {
+    results: Vec<Option<Finished>>,
+    failed: Vec<Failed>,
+    /// By channel: the task that wrote it exclusively.
+    owners: Vec<Option<u32>>,
+    /// The next task to look at.
+    waiting: usize,
+    running: JoinSet<Ended>,
+    unflushed: usize,
+    linger: Option<Sleep>,
+}
+
+impl Step {
+    fn new(run: &mut Run) -> Self {
+        let mut results = std::mem::take(&mut run.stored);
+        results.resize_with(run.position.next.len(), || None);
+        let channels = run.host.program.schema.channels().len();
+        let mut step = Self {
+            results,
+            failed: Vec::new(),
+            owners: vec![None; channels],
+            waiting: 0,
+            running: JoinSet::new(),
+            unflushed: 0,
+            linger: None,
+        };
+        for task in 0..step.results.len() {
+            if let Some(done) = step.results[task].take() {
+                run.stats.reused += 1;
+                // Stored results were checked when they were stored: the first writer owns.
+                step.own(run, task, &done.update);
+                step.results[task] = Some(done);
+            }
+        }
+        step
+    }
+
+    async fn run(&mut self, run: &mut Run) -> Result<()> {
+        loop {
+            self.start_tasks(run);
+            if self.running.is_empty() {
+                return Ok(());
+            }
+            self.wait(run).await?;
+            while let Some(joined) = self.running.try_join_next() {
+                self.finish(run, joined);
+            }
+            if run.host.settings.linger.is_zero() && self.unflushed > 0 && self.is_unfinished() {
+                self.flush(run).await?;
+            }
+        }
+    }
+
+    /// Waits for a task to end, or for the results that wait to have waited long enough.
+    async fn wait(&mut self, run: &mut Run) -> Result<()> {
+        let Some(linger) = &mut self.linger else {
+            if let Some(joined) = self.running.join_next().await {
+                self.finish(run, joined);
+            }
+            return Ok(());
+        };
+        // The wait of finished results first: tasks that keep finishing must not put their flush off.
+        tokio::select! {
+            biased;
+            () = linger => self.flush(run).await?,
+            Some(joined) = self.running.join_next() => self.finish(run, joined),
+        }
+        Ok(())
+    }
+
+    fn is_unfinished(&self) -> bool {
+        !self.running.is_empty() || (self.failed.is_empty() && self.waiting < self.results.len())
+    }
+
+    /// Starts tasks while there are slots. With `linger(0)` a slot is freed only when its result is durable, so that a
+    /// kill repeats at most as many tasks as there are slots.
+    fn start_tasks(&mut self, run: &mut Run) {
+        let held = if run.host.settings.linger.is_zero() && run.line.is_some() { self.unflushed } else { 0 };
+        while self.failed.is_empty()
+            && self.waiting < self.results.len()
+            && self.running.len() + held < run.host.settings.concurrency_max
+        {
+            let task = self.waiting;
+            self.waiting += 1;
+            if self.results[task].is_none() {
+                self.spawn(run, task);
+            }
+        }
+    }
+
+    /// The one place where the engine spawns. A task's life ends with its step: the set aborts what it still holds.
+    fn spawn(&mut self, run: &mut Run, task: usize) {
+        let clock = run.line.is_some().then(|| Arc::clone(&run.host.clock));
+        let (node, context) = prepare(run, task);
+        run.stats.executed += 1;
+        self.running.spawn(async move {
+            let started_at = clock.map_or(0, |clock| clock.now());
+            Ended { task, started_at, output: attempt(node, context).await }
+        });
+    }
+
+    fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
+        // An attempt catches its own panics and nobody aborts it while its step lives.
+        let Ok(ended) = joined else { return };
+        let task = ended.task;
+        match accept(run, ended) {
+            Err(failed) => self.failed.push(failed),
+            Ok(done) => match self.own(run, task, &done.update) {
+                Some(error) => self.failed.push(Failed {
+                    task,
+                    attempts: done.attempts,
+                    started_at: done.started_at,
+                    duration_us: done.duration_us,
+                    error,
+                }),
+                None => self.keep(run, task, done),
+            },
+        }
+    }
+
+    fn keep(&mut self, run: &Run, task: usize, done: Finished) {
+        self.results[task] = Some(done);
+        if run.line.is_some() {
+            self.unflushed += 1;
+            let linger = run.host.settings.linger;
+            if self.linger.is_none() && !linger.is_zero() {
+                self.linger = Some(run.host.clock.sleep(linger));
+            }
+        }
+    }
+
+    /// Takes ownership of the channels that `update` writes exclusively; an error if another task has one of them.
+    fn own(&mut self, run: &Run, task: usize, update: &AnyUpdate) -> Option<NodeError> {
+        let program = &run.host.program;
+        let mut conflict = None;
+        program.schema.writes(update, &mut |channel, exclusive| {
+            if exclusive && let Some(owner) = self.owners[channel] {
+                conflict = conflict.or(Some((channel, owner)));
+            }
+        });
+        if let Some((channel, owner)) = conflict {
+            let name = |task: usize| &program.nodes[run.position.next[task].node as usize].name;
+            return Some(NodeError::new(format!(
+                "write conflict: nodes {:?} and {:?} both replace channel {:?} in one step; give the channel a reducer",
+                name(owner as usize),
+                name(task),
+                program.schema.channels()[channel].name,
+            )));
+        }
+        program.schema.writes(update, &mut |channel, exclusive| {
+            if exclusive {
+                self.owners[channel] = Some(task as u32);
+            }
+        });
+        None
+    }
+
+    async fn flush(&mut self, run: &mut Run) -> Result<()> {
+        self.linger = None;
+        self.unflushed = 0;
+        flush::flush_results(run, &mut self.results, &[]).await
+    }
+}
+
+/// What a task is run with.
+fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
+    let Task { node: number, trigger, payload } = &run.position.next[index];
+    let node = &run.host.program.nodes[*number as usize];
+    let attempt = run.failures.get(index).map_or(1, |failures| failures + 1);
+    let info = TaskInfo {
+        node: Arc::clone(&node.name),
+        attempt,
+        activation: run.position.activations[*number as usize] + 1,
+        trigger: *trigger,
+        branch: run.line.as_ref().map(|line| line.branch.id),
+        thread: run.thread_name.clone(),
+    };
+    let context = TaskContext {
+        state: Arc::clone(&run.position.state),
+        payload: payload.clone(),
+        deps: Arc::clone(&run.host.deps),
+        info: Arc::new(info),
+    };
+    (Arc::clone(&node.run), context)
+}
+
+/// Runs a node once; a panic is a failure of its task.
+async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
+    let call = async move { node(context).await };
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(NodeError::new(format!("the node panicked: {text}")))
+    })
+}
+
+fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
+    let Ended { task, started_at, output } = ended;
+    let attempts = run.failures.get(task).map_or(1, |failures| failures + 1);
+    let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
+    match output {
+        Ok(RawOutput { goto, .. }) if let Some(error) = unsendable(&goto) => {
+            Err(Failed { task, attempts, started_at, duration_us, error })
+        }
+        Ok(RawOutput { update, goto }) => {
+            Ok(Finished { update, goto, attempts, started_at, duration_us, durable: false, flushed: Vec::new() })
+        }
+        Err(error) => Err(Failed { task, attempts, started_at, duration_us, error }),
+    }
+}
+
+/// The error of a payload that could not be encoded when it was sent.
+fn unsendable(goto: &[Route]) -> Option<NodeError> {
+    goto.iter().find_map(|route| match &route.to {
+        Destination::Send { payload: Err(error), .. } => Some(error.clone().into()),
+        Destination::Send { .. } | Destination::Node(_) | Destination::End => None,
+    })
+}
+
+/// Stores all finished results and the failures, ends the run as failed, and makes the error.
+async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
+    if let Err(refused) = flush::flush_results(run, &mut results, &failed).await {
+        return refused;
+    }
+    let first = failed.into_iter().min_by_key(|failed| failed.task);
+    let Some(Failed { task, attempts, error, .. }) = first else {
+        return Error::invalid("a step failed without a failed task");
+    };
+    let line = run.line.as_ref();
+    let failure = Failure {
+        thread: line.map(|line| line.thread.name.clone()),
+        branch: line.map(crate::position::Line::branch_label),
+        checkpoint: line.and_then(|line| line.tip()).map(|tip| tip.id.clone()),
+        node: run.host.program.nodes[run.position.next[task].node as usize].name.to_string(),
+        attempt: attempts,
+        error,
+    };
+    Error::failed(failure, Arc::clone(&run.position.state))
+}
+
+/// Fails the step for a task that finished but went where it may not. The other results are kept.
+pub(crate) async fn refuse(run: &mut Run, fault: Fault, finished: Vec<Finished>) -> Error {
+    let Fault { task, error } = fault;
+    let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();
+    let own = results.get_mut(task).and_then(Option::take);
+    let (attempts, started_at, duration_us) =
+        own.map_or((1, run.now(), 0), |done| (done.attempts, done.started_at, done.duration_us));
+    fail(run, results, vec![Failed { task, attempts, started_at, duration_us, error }]).await
+}
+
+/// Bounds that async user code must meet, checked here once.
+const _: fn() = || {
+    fn is_send<T: Send>(_: impl Future<Output = T>) {}
+    let _ = |run: &'static mut Run| is_send(run_tasks(run));
+};

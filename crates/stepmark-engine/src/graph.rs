@@ -1,0 +1,186 @@
+//! How does a user draw a graph?
+//!
+//! Nodes are functions, names of nodes in code are handles. Nothing is checked here but what a single call can see;
+//! [`Graph::build`] checks the whole.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::compile::{self, Fault};
+use crate::error::Result;
+use crate::handle::{GraphId, IntoRoutes, NodeRef, Route, TargetId};
+use crate::node::{Node, NodeFn, erase};
+use crate::schema::{AnyState, AnyUpdate, TypedSchema};
+use crate::state::State;
+
+/// A graph under construction.
+pub struct Graph<S> {
+    drawing: Drawing,
+    state: PhantomData<fn(S)>,
+}
+
+/// A graph as drawn, without its state's type.
+pub(crate) struct Drawing {
+    pub(crate) id: GraphId,
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<DrawnNode>,
+    pub(crate) starts: Vec<u32>,
+    pub(crate) edges: Vec<(u32, u32)>,
+    pub(crate) joins: Vec<(Vec<u32>, u32)>,
+    pub(crate) branches: Vec<DrawnBranch>,
+    /// Faults that a single call could see.
+    pub(crate) faults: Vec<Fault>,
+}
+
+pub(crate) struct DrawnNode {
+    pub(crate) name: Arc<str>,
+    pub(crate) aliases: Vec<Arc<str>>,
+    pub(crate) run: NodeFn,
+    pub(crate) gotos: Vec<TargetId>,
+}
+
+type StateRouter = Box<dyn Fn(&AnyState) -> Vec<Route> + Send + Sync>;
+type UpdateRouter = Box<dyn Fn(&AnyState, &AnyUpdate) -> Vec<Route> + Send + Sync>;
+
+/// What a branch's function looks at.
+pub(crate) enum Router {
+    /// The state with its own node's writes applied.
+    State(StateRouter),
+    /// The state before, and the writes.
+    Update(UpdateRouter),
+}
+
+pub(crate) struct DrawnBranch {
+    pub(crate) source: u32,
+    pub(crate) targets: Vec<TargetId>,
+    pub(crate) router: Router,
+}
+
+impl<S: State> Graph<S> {
+    /// An empty graph. The name is stored with every run.
+    pub fn new(name: impl Into<String>) -> Self {
+        let drawing = Drawing {
+            id: GraphId::fresh(),
+            name: name.into(),
+            nodes: Vec::new(),
+            starts: Vec::new(),
+            edges: Vec::new(),
+            joins: Vec::new(),
+            branches: Vec::new(),
+            faults: Vec::new(),
+        };
+        Self { drawing, state: PhantomData }
+    }
+
+    /// Adds a node. Its name is stored in checkpoints; renaming it later needs [`Graph::alias`].
+    pub fn node<M, P, N: Node<S, M, P>>(&mut self, name: &str, node: N) -> NodeRef<S, P> {
+        let index = self.drawing.nodes.len() as u32;
+        let node = DrawnNode { name: name.into(), aliases: Vec::new(), run: erase(node), gotos: Vec::new() };
+        self.drawing.nodes.push(node);
+        NodeRef::new(self.drawing.id, index)
+    }
+
+    /// Says that checkpoints may know `node` by an older name.
+    pub fn alias<P>(&mut self, node: NodeRef<S, P>, name: &str) {
+        if let Some(index) = self.own(node) {
+            self.drawing.nodes[index as usize].aliases.push(name.into());
+        }
+    }
+
+    /// Says that a run begins here. Several nodes may.
+    pub fn start(&mut self, node: NodeRef<S>) {
+        if let Some(index) = self.own(node) {
+            self.drawing.starts.push(index);
+        }
+    }
+
+    /// Runs `to` after every step in which `from` ran. A node without edges, branches and gotos ends its line.
+    pub fn edge<P>(&mut self, from: NodeRef<S, P>, to: NodeRef<S>) {
+        if let (Some(from), Some(to)) = (self.own(from), self.own(to)) {
+            self.drawing.edges.push((from, to));
+        }
+    }
+
+    /// Runs `to` once all of `from` have run since it last ran.
+    pub fn join<const N: usize>(&mut self, from: [TargetId; N], to: NodeRef<S>) {
+        let sources: Vec<u32> = from.iter().filter_map(|source| self.own_target(*source)).collect();
+        if let Some(to) = self.own(to) {
+            self.drawing.joins.push((sources, to));
+        }
+    }
+
+    /// After `from` ran, goes where `route` says: it sees the state with `from`'s own writes applied, and may return
+    /// only nodes listed in `targets`.
+    ///
+    /// In a step of several tasks each branching task gets its own view of the state: one clone per branching task.
+    /// [`Graph::branch_on`] needs none.
+    pub fn branch<P, const N: usize, R: IntoRoutes>(
+        &mut self,
+        from: NodeRef<S, P>,
+        targets: [TargetId; N],
+        route: impl Fn(&S) -> R + Send + Sync + 'static,
+    ) {
+        let router = Router::State(Box::new(move |state| {
+            state.downcast_ref().map_or_else(Vec::new, |s| route(s).into_routes())
+        }));
+        self.push_branch(from, targets.to_vec(), router);
+    }
+
+    /// After `from` ran, goes where `route` says: it sees the state before the step and what `from` wrote.
+    pub fn branch_on<P, const N: usize, R: IntoRoutes>(
+        &mut self,
+        from: NodeRef<S, P>,
+        targets: [TargetId; N],
+        route: impl Fn(&S, &S::Update) -> R + Send + Sync + 'static,
+    ) {
+        let router = Router::Update(Box::new(move |state, update| {
+            let typed = state.downcast_ref().zip(update.downcast_ref());
+            typed.map_or_else(Vec::new, |(state, update)| route(state, update).into_routes())
+        }));
+        self.push_branch(from, targets.to_vec(), router);
+    }
+
+    /// Says where `node` itself may go by returning a `Goto`.
+    pub fn goto<P, const N: usize>(&mut self, node: NodeRef<S, P>, targets: [TargetId; N]) {
+        if let Some(index) = self.own(node) {
+            self.drawing.nodes[index as usize].gotos.extend(targets);
+        }
+    }
+
+    /// Checks the graph and makes it runnable.
+    ///
+    /// # Errors
+    /// `InvalidGraph` lists every fault: no start, an unreachable node, an edge to or from a node of another graph, a
+    /// node name that is empty or used twice, a branch without targets, no way to the end.
+    pub fn build(self) -> Result<App<S>> {
+        compile::compile(self.drawing, TypedSchema::<S>::shared()).map(App::new)
+    }
+
+    fn push_branch<P>(&mut self, from: NodeRef<S, P>, targets: Vec<TargetId>, router: Router) {
+        if let Some(source) = self.own(from) {
+            self.drawing.branches.push(DrawnBranch { source, targets, router });
+        }
+    }
+
+    /// The index of an own node; a foreign handle is a fault that `build` reports.
+    fn own<P>(&mut self, node: NodeRef<S, P>) -> Option<u32> {
+        self.own_target(TargetId::from(node))
+    }
+
+    fn own_target(&mut self, target: TargetId) -> Option<u32> {
+        if target.graph.is_some_and(|graph| graph != self.drawing.id) {
+            self.drawing.faults.push(Fault::ForeignHandle);
+            return None;
+        }
+        target.node
+    }
+}
+
+impl<S> fmt::Debug for Graph<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.drawing.nodes.iter().map(|node| &*node.name).collect();
+        f.debug_struct("Graph").field("name", &self.drawing.name).field("nodes", &names).finish()
+    }
+}

@@ -1,0 +1,241 @@
+//! How does stored data become a position again?
+//!
+//! A loaded checkpoint executes the tasks that it names, whatever the program would plan today. What this program cannot
+//! read is an error that names it, never a default.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
+use stepmark_core::error::Subject;
+use stepmark_core::load::manifest_of;
+use stepmark_core::materialise::materialise;
+use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
+use stepmark_core::store::{Chain, Loaded};
+use stepmark_core::value::{ValueAddress, ValueNode, ValueRef};
+
+use crate::compile::Program;
+use crate::error::{Error, ErrorKind, Result};
+use crate::execute::Finished;
+use crate::handle::{Destination, Route};
+use crate::position::{Line, Position, Task};
+use crate::run::Run;
+use crate::schema::{AnyState, AnyUpdate};
+use crate::state::Keep;
+use crate::values::Track;
+
+/// Chains by the address of their newest node.
+pub(crate) struct Chains<'a>(HashMap<ValueAddress, &'a Chain>);
+
+impl<'a> Chains<'a> {
+    pub(crate) fn of(loaded: &'a Loaded) -> Self {
+        let keyed = loaded.chains.iter().filter_map(|chain| Some((chain.nodes.first()?.0, chain)));
+        Self(keyed.collect())
+    }
+
+    fn chain(&self, value: ValueRef) -> Result<&'a Chain> {
+        let gone = || Error::unreadable(Subject::Value, value.address, "the store did not return it");
+        self.0.get(&value.address).copied().ok_or_else(gone)
+    }
+
+    fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
+        let nodes: Vec<ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node.clone()).collect();
+        materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
+    }
+}
+
+/// The manifest of a loaded place; `None` before the first input.
+pub(crate) fn manifest(loaded: &Loaded) -> Result<Option<Manifest>> {
+    Ok(loaded.checkpoint.as_ref().map(manifest_of).transpose()?)
+}
+
+/// Refuses a state of another version by name.
+fn check_version(program: &Program, manifest: &Manifest) -> Result<()> {
+    let (stored, ours) = (manifest.state_version, program.schema.version());
+    if stored == ours {
+        return Ok(());
+    }
+    let advice = if stored > ours { "run a newer program" } else { "no migration is registered for it" };
+    let reason = format!("its state has version {stored}, this program's {:?} has {ours}: {advice}", program.schema);
+    let error = stepmark_core::error::Error::unsupported(Subject::Store, "state", reason);
+    Err(error.into())
+}
+
+/// The state of a manifest.
+pub(crate) fn state(program: &Program, manifest: &Manifest, chains: &Chains<'_>) -> Result<AnyState> {
+    check_version(program, manifest)?;
+    let mut state = program.schema.initial();
+    for entry in &manifest.channels {
+        let Some(channel) = program.channel(&entry.name) else { continue };
+        if program.schema.channels()[channel].keep == Keep::Untracked {
+            continue;
+        }
+        let value = chains.value(entry.value)?;
+        let unreadable = |error| Error::unreadable(Subject::Channel, &entry.name, error);
+        program.schema.decode(&mut state, channel, &value).map_err(unreadable)?;
+    }
+    Ok(state)
+}
+
+/// A loaded place as a line and a position that can go on from it.
+pub(crate) fn line(program: &Program, loaded: &Loaded, manifest: Manifest) -> Result<(Line, Position)> {
+    let chains = Chains::of(loaded);
+    let mut position = Position::new(program);
+    position.state = state(program, &manifest, &chains)?;
+    let branch = loaded.branch.row.clone();
+    let mut line = Line::new(program, loaded.thread.clone(), branch, manifest.run.clone());
+    line.branch_name.clone_from(&loaded.branch.name);
+    line.created_at = loaded.checkpoint.as_ref().map_or(Timestamp::MIN, |row| row.created_at);
+    line.on_own_segment = loaded.checkpoint.as_ref().is_some_and(|row| row.branch == line.branch.id);
+    line.next_ordinal = loaded.next_ordinal;
+    for (place, entry) in manifest.channels.iter().enumerate() {
+        if let Some(channel) = program.channel(&entry.name) {
+            line.channel_places[channel] = Some(place as u32);
+            line.tracks[channel] = Track::of_chain(entry.value, chains.chain(entry.value)?);
+        }
+    }
+    for (place, entry) in manifest.nodes.iter().enumerate() {
+        if let Some(node) = program.node(&entry.name) {
+            line.node_places[node as usize] = Some(place as u32);
+            position.activations[node as usize] = entry.activations;
+        }
+    }
+    position.next = next_tasks(program, &manifest, &chains)?;
+    read_joins(program, &manifest, &mut position);
+    line.manifest = manifest;
+    Ok((line, position))
+}
+
+/// The same for a caller that will leave the planned tasks behind: they may name nodes that the program does not have.
+pub(crate) fn line_to_discard(program: &Program, loaded: &Loaded, mut manifest: Manifest) -> Result<(Line, Position)> {
+    let mut unknown: Vec<u32> = Vec::new();
+    manifest.next.retain(|task| {
+        let known = manifest.nodes.get(task.node as usize).is_some_and(|node| program.node(&node.name).is_some());
+        if !known && !unknown.contains(&task.node) {
+            unknown.push(task.node);
+        }
+        known
+    });
+    for place in unknown {
+        if let Some(node) = manifest.nodes.get_mut(place as usize) {
+            node.activations += 1;
+        }
+    }
+    line(program, loaded, manifest)
+}
+
+fn next_tasks(program: &Program, manifest: &Manifest, chains: &Chains<'_>) -> Result<Vec<Task>> {
+    let mut next = Vec::with_capacity(manifest.next.len());
+    for task in &manifest.next {
+        let name = manifest.nodes.get(task.node as usize).map_or("", |node| &*node.name);
+        let node = known_node(program, name)?;
+        let payload = match &task.payload {
+            Payload::None => None,
+            Payload::Inline(bytes) => Some(Arc::clone(bytes)),
+            Payload::Value(value) => Some(chains.value(*value)?.into()),
+        };
+        next.push(Task { node, trigger: task.trigger, payload });
+    }
+    Ok(next)
+}
+
+fn known_node(program: &Program, name: &str) -> Result<u32> {
+    program.node(name).ok_or_else(|| {
+        let message = format!(
+            "node {name:?} is planned next but graph {:?} has no such node: add it, or `alias(node, {name:?})` to its \
+             successor, or discard the planned tasks",
+            program.name
+        );
+        Error::new(ErrorKind::Missing, message)
+    })
+}
+
+/// A join that today's program does not have any more is left behind: a changed program affects later plans.
+fn read_joins(program: &Program, manifest: &Manifest, position: &mut Position) {
+    let node = |place: u32| manifest.nodes.get(place as usize).and_then(|entry| program.node(&entry.name));
+    for entry in &manifest.joins {
+        let target = node(entry.target);
+        for (spec, seen) in program.joins.iter().zip(&mut position.joins) {
+            if Some(spec.target) != target || spec.sources.len() != entry.sources.len() {
+                continue;
+            }
+            let mut stored: Vec<(Option<u32>, bool)> =
+                entry.sources.iter().map(|(at, seen)| (node(*at), *seen)).collect();
+            stored.sort_unstable();
+            if stored.iter().map(|(source, _)| *source).eq(spec.sources.iter().map(|source| Some(*source))) {
+                *seen = stored.into_iter().map(|(_, seen)| seen).collect();
+            }
+        }
+    }
+}
+
+/// Puts the stored results of the next tasks into the run. `loaded` was read after the branch was claimed.
+pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
+    let program = Arc::clone(&run.host.program);
+    let chains = Chains::of(loaded);
+    let mut by_task = HashMap::new();
+    for row in loaded.pending.iter().filter(|row| row.kind == PendingKind::Results) {
+        let records = decode_flush(&row.body);
+        let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
+        by_task.extend(records.into_iter().map(|record| (record.task, record)));
+        if let Some(line) = &mut run.line {
+            line.next_flush = line.next_flush.max(row.ordinal + 1);
+        }
+    }
+    if by_task.is_empty() {
+        return Ok(());
+    }
+    let tasks = run.position.next.len();
+    (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
+    for task in 0..tasks {
+        let hash = run.position.task_hash(&program, &run.position.next[task]);
+        let record = by_task.remove(&hash);
+        if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
+            run.failures[task] = *attempts;
+        }
+        run.stored.push(record.map(|record| finished(&program, record, &chains)).transpose()?.flatten());
+    }
+    Ok(())
+}
+
+fn finished(program: &Program, record: TaskRecord, chains: &Chains<'_>) -> Result<Option<Finished>> {
+    let TaskEnd::Done { writes, goto } = record.end else { return Ok(None) };
+    if record.state_version != program.schema.version() {
+        let reason = format!("a stored result was written by state version {}", record.state_version);
+        return Err(stepmark_core::error::Error::unsupported(Subject::Pending, record.task, reason).into());
+    }
+    let mut update: AnyUpdate = program.schema.empty_update();
+    let mut flushed = Vec::new();
+    for (name, body) in writes {
+        let unreadable = |error: &dyn std::fmt::Display| Error::unreadable(Subject::Channel, &name, error);
+        let channel =
+            program.channel(&name).ok_or_else(|| unreadable(&"a stored result writes it, the state has none"))?;
+        let write = match body {
+            WriteBody::Inline(bytes) => bytes,
+            WriteBody::Value(value) => {
+                flushed.push((channel, value));
+                chains.value(value)?
+            }
+        };
+        program.schema.decode_write(&mut update, channel, &write).map_err(|error| unreadable(&error))?;
+    }
+    let goto = goto.into_iter().map(|entry| route(program, entry)).collect::<Result<_>>()?;
+    Ok(Some(Finished {
+        update,
+        goto,
+        attempts: record.attempts,
+        started_at: record.started_at,
+        duration_us: record.duration_us,
+        durable: true,
+        flushed,
+    }))
+}
+
+fn route(program: &Program, entry: GotoEntry) -> Result<Route> {
+    let to = match entry {
+        GotoEntry::End => return Ok(Route::END),
+        GotoEntry::Node(name) => Destination::Node(known_node(program, &name)?),
+        GotoEntry::Send(name, payload) => Destination::Send { node: known_node(program, &name)?, payload: Ok(payload) },
+    };
+    Ok(Route { graph: Some(program.id), to })
+}

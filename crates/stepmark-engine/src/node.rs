@@ -1,0 +1,344 @@
+//! What is a node?
+//!
+//! An `async fn` whose arguments are extractors and whose result says what to write and where to go. The engine sees the
+//! erased form only: bytes and `Any` in, `Any` and routes out.
+
+use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+
+use stepmark_core::id::{BranchId, TaskHash};
+
+use crate::{
+    deps::Deps,
+    encode,
+    handle::{IntoRoutes, Route},
+    node_error::NodeError,
+    state::State,
+};
+
+/// A function that can be added to a `Graph<S>`. `I` is the payload it takes as `In<I>`; `M` tells functions apart.
+#[diagnostic::on_unimplemented(
+    message = "this function is not a node of a `{S}` graph",
+    label = "not a node",
+    note = "a node is `async fn(extractors...) -> impl IntoNodeOutput<{S}>`; put `#[stepmark::node]` on the function to see which argument or return type is wrong"
+)]
+pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
+    /// Runs the node once.
+    fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
+}
+
+/// A node argument.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a node argument for state `{S}`",
+    label = "not an extractor",
+    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `In<T>` (fan-out payload, last)"
+)]
+pub trait FromCx<S: State>: Sized {
+    /// The argument for this task.
+    fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError>;
+}
+
+/// What a node may return.
+#[diagnostic::on_unimplemented(
+    message = "a node of a `{S}` graph cannot return `{Self}`",
+    label = "not a node's result",
+    note = "return `Update<{S}>`, `()`, `Goto`, `(Update<{S}>, Goto)` or a `Result` of one of these"
+)]
+pub trait IntoNodeOutput<S: State> {
+    /// The writes and routes.
+    fn into_output(self) -> Result<NodeOutput<S>, NodeError>;
+}
+
+/// What a node wants: writes to the state, and where to go.
+#[derive(Clone, Debug)]
+pub struct NodeOutput<S: State> {
+    /// The writes.
+    pub update: S::Update,
+    /// Where to go, besides the edges.
+    pub goto: Vec<Route>,
+}
+
+/// Goes somewhere that the graph's edges do not say: `Goto::to(node)`.
+#[derive(Clone, Debug, Default)]
+pub struct Goto(pub Vec<Route>);
+
+/// The task that a node runs in.
+pub struct Cx<S> {
+    task: TaskContext,
+    state: PhantomData<fn(S)>,
+}
+
+/// The state as it was when the step began. Reading it costs no copy.
+pub struct Snap<S>(Arc<S>);
+
+/// A shared resource that the application provided.
+pub struct Dep<T>(Arc<T>);
+
+/// The payload that this task was sent. The last argument of its node.
+#[derive(Clone, Debug)]
+pub struct In<P>(pub P);
+
+/// All that a task is given.
+#[derive(Clone)]
+pub(crate) struct TaskContext {
+    /// An `Arc<S>`.
+    pub(crate) state: Arc<dyn Any + Send + Sync>,
+    pub(crate) payload: Option<Arc<[u8]>>,
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) info: Arc<TaskInfo>,
+}
+
+/// Which task it is.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskInfo {
+    pub(crate) node: Arc<str>,
+    /// 1 for the first.
+    pub(crate) attempt: u32,
+    /// The activation number of the node on this lineage, and the place among the step's sends to it.
+    pub(crate) activation: u64,
+    pub(crate) trigger: u32,
+    /// `None` when the run has no thread.
+    pub(crate) branch: Option<BranchId>,
+    /// `None` when the run has no thread.
+    pub(crate) thread: Option<Arc<str>>,
+}
+
+/// A node's output without its state's type.
+pub(crate) struct RawOutput {
+    /// An `S::Update`.
+    pub(crate) update: Box<dyn Any + Send>,
+    pub(crate) goto: Vec<Route>,
+}
+
+/// A node without its types.
+pub(crate) type NodeFn = Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<RawOutput, NodeError>> + Send + Sync>;
+
+pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
+    Arc::new(move |task| {
+        let output = node.call(Cx { task, state: PhantomData });
+        Box::pin(async move {
+            let NodeOutput { update, goto } = output.await?;
+            Ok(RawOutput { update: Box::new(update), goto })
+        })
+    })
+}
+
+impl<S: State> Cx<S> {
+    /// The name of the node.
+    pub fn node(&self) -> &str {
+        &self.task.info.node
+    }
+
+    /// Which attempt at the task this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.task.info.attempt
+    }
+
+    /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
+    /// at every later activation of the node.
+    pub fn task_id(&self) -> TaskHash {
+        let info = &self.task.info;
+        TaskHash::of("", &info.node, info.activation, info.trigger)
+    }
+
+    /// The branch that the run grows; `None` when the run has no thread.
+    pub fn branch(&self) -> Option<BranchId> {
+        self.task.info.branch
+    }
+
+    /// The name of the thread; `None` when the run has none.
+    pub fn thread(&self) -> Option<&str> {
+        self.task.info.thread.as_deref()
+    }
+
+    fn payload<P: DeserializeOwned>(&self) -> Result<P, NodeError> {
+        let bytes = self.task.payload.as_deref().ok_or_else(|| {
+            NodeError::new(format_args!("node `{}` takes a payload and was started without one", self.node()))
+        })?;
+        encode::from_bytes(bytes).map_err(|error| {
+            NodeError::new(format_args!("the payload of node `{}` is not what it takes: {error}", self.node()))
+        })
+    }
+}
+
+impl<S: State> Snap<S> {
+    /// A snapshot of an erased state; `None` if it is not an `S`.
+    pub(crate) fn of(state: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        state.downcast().ok().map(Self)
+    }
+
+    /// An update that writes nothing yet.
+    pub fn update(&self) -> S::Update {
+        S::Update::default()
+    }
+}
+
+impl Goto {
+    /// Goes to a node, to `node.send(payload)`, to the end, or to several of these.
+    pub fn to(routes: impl IntoRoutes) -> Self {
+        Self(routes.into_routes())
+    }
+}
+
+impl<S: State> FromCx<S> for Cx<S> {
+    fn from_cx(cx: &Self) -> Result<Self, NodeError> {
+        Ok(cx.clone())
+    }
+}
+
+impl<S: State> FromCx<S> for Snap<S> {
+    fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
+        let state = cx.task.state.clone().downcast().map_err(|_| {
+            NodeError::new(format_args!("node `{}` was run on a state that is not a `{}`", cx.node(), S::NAME))
+        })?;
+        Ok(Self(state))
+    }
+}
+
+impl<S: State, T: Send + Sync + 'static> FromCx<S> for Dep<T> {
+    fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
+        cx.task.deps.get().map(Self).ok_or_else(|| {
+            let wanted = std::any::type_name::<T>();
+            NodeError::new(format_args!("node `{}` needs a `{wanted}`, and none was provided", cx.node()))
+        })
+    }
+}
+
+impl<S: State> IntoNodeOutput<S> for () {
+    fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
+        Goto::default().into_output()
+    }
+}
+
+impl<S: State> IntoNodeOutput<S> for Goto {
+    fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
+        Ok(NodeOutput { update: S::Update::default(), goto: self.0 })
+    }
+}
+
+impl<S: State> IntoNodeOutput<S> for NodeOutput<S> {
+    fn into_output(self) -> Result<Self, NodeError> {
+        Ok(self)
+    }
+}
+
+impl<S, O, E> IntoNodeOutput<S> for Result<O, E>
+where
+    S: State,
+    O: IntoNodeOutput<S>,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn into_output(self) -> Result<NodeOutput<S>, NodeError> {
+        self.map_err(|error| NodeError::from_boxed(error.into()))?.into_output()
+    }
+}
+
+/// Makes a function of these extractors a node, and the same function with a payload after them.
+macro_rules! node_function {
+    ($($argument:ident),*) => {
+        impl<S, F, R, O, $($argument,)*> Node<S, fn($($argument,)*) -> O> for F
+        where
+            S: State,
+            F: Fn($($argument,)*) -> R + Clone + Send + Sync + 'static,
+            R: Future<Output = O> + Send + 'static,
+            O: IntoNodeOutput<S>,
+            $($argument: FromCx<S> + Send + 'static,)*
+        {
+            #[allow(non_snake_case, unused_variables, reason = "the arguments are named as their types")]
+            fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static {
+                let function = self.clone();
+                async move {
+                    $(let $argument = $argument::from_cx(&cx)?;)*
+                    function($($argument,)*).await.into_output()
+                }
+            }
+        }
+
+        impl<S, F, R, O, P, $($argument,)*> Node<S, (fn($($argument,)* In<P>) -> O,), P> for F
+        where
+            S: State,
+            F: Fn($($argument,)* In<P>) -> R + Clone + Send + Sync + 'static,
+            R: Future<Output = O> + Send + 'static,
+            O: IntoNodeOutput<S>,
+            P: DeserializeOwned + Send + 'static,
+            $($argument: FromCx<S> + Send + 'static,)*
+        {
+            #[allow(non_snake_case, unused_variables, reason = "the arguments are named as their types")]
+            fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static {
+                let function = self.clone();
+                async move {
+                    $(let $argument = $argument::from_cx(&cx)?;)*
+                    let payload = In(cx.payload()?);
+                    function($($argument,)* payload).await.into_output()
+                }
+            }
+        }
+    };
+}
+
+node_function!();
+node_function!(A1);
+node_function!(A1, A2);
+node_function!(A1, A2, A3);
+node_function!(A1, A2, A3, A4);
+node_function!(A1, A2, A3, A4, A5);
+node_function!(A1, A2, A3, A4, A5, A6);
+node_function!(A1, A2, A3, A4, A5, A6, A7);
+node_function!(A1, A2, A3, A4, A5, A6, A7, A8);
+
+impl<S> Clone for Cx<S> {
+    fn clone(&self) -> Self {
+        Self { task: self.task.clone(), state: PhantomData }
+    }
+}
+
+impl<S> Clone for Snap<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Clone for Dep<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S> Deref for Snap<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<T> Deref for Dep<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<S> fmt::Debug for Cx<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Cx").field(&self.task.info).finish()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Snap<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Dep<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests;

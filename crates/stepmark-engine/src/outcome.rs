@@ -1,0 +1,102 @@
+//! How did a run end?
+
+use std::fmt;
+
+use stepmark_core::id::{CheckpointId, RunId};
+
+use crate::error::{Error, Result};
+use crate::node::Snap;
+use crate::schema::AnyState;
+use crate::state::State;
+
+/// Why a run stopped without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// Nothing was left to do.
+    Done,
+    /// It took as many super-steps as it was allowed; `resume` goes on.
+    OutOfSteps,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Super-steps taken.
+    pub steps: u64,
+    /// Tasks executed.
+    pub executed: u64,
+    /// Tasks whose stored results were used instead.
+    pub reused: u64,
+    /// Copies of the whole state: a node kept its `Snap`, or several tasks of a step had a branch.
+    pub copies: u64,
+    /// Appends of finished results before their step was committed.
+    pub flushes: u64,
+}
+
+/// A run that ended without an error. Everything that it says is durable.
+pub struct Outcome<S> {
+    pub(crate) ending: Ending,
+    pub(crate) state: Snap<S>,
+    pub(crate) stats: Stats,
+    pub(crate) run: Option<RunId>,
+    pub(crate) branch: Option<String>,
+    pub(crate) checkpoint: Option<CheckpointId>,
+}
+
+impl<S: State> Outcome<S> {
+    pub(crate) fn new(ending: Ending, value: AnyState, did: Stats) -> Result<Self> {
+        let state = Snap::of(value).ok_or_else(|| Error::invalid("the state is of another type"))?;
+        Ok(Self { ending, state, stats: did, run: None, branch: None, checkpoint: None })
+    }
+
+    /// Why it stopped.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        self.ending == Ending::Done
+    }
+
+    /// The state at the end.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The state at the end, without a copy.
+    pub fn into_state(self) -> Snap<S> {
+        self.state
+    }
+
+    /// What this call did.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// The run's id; absent for a run in memory, and for a call that found nothing to do.
+    pub fn run_id(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
+    /// The branch's name, or its id where it has none: `thread.branch(..)` takes both. Absent for a run in memory.
+    pub fn branch(&self) -> Option<&str> {
+        self.branch.as_deref()
+    }
+
+    /// The last checkpoint; absent for a run in memory.
+    pub fn checkpoint(&self) -> Option<&CheckpointId> {
+        self.checkpoint.as_ref()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Outcome<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("ending", &self.ending)
+            .field("state", &self.state)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}

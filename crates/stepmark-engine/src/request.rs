@@ -1,0 +1,439 @@
+//! How does a verb that executes begin?
+//!
+//! Read the branch → nothing to do: return, no claim → claim → only then read stored results → run. If the first write is
+//! refused nothing has run: the verb is decided anew on what is there now, a bounded number of times.
+
+use std::future::IntoFuture;
+
+use futures_util::future::BoxFuture;
+use stepmark_core::checkpoint::Source;
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::id::{BranchId, CheckpointId, RunId, check_name, hash16};
+use stepmark_core::rows::{BranchRow, EffectsMode, RunEvent, RunRow, RunStatus, ThreadRow};
+use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
+use stepmark_core::wire::Writer;
+use tokio::sync::MutexGuard;
+
+use crate::apply::apply_input;
+use crate::commit::{self, Draft, commit_decided, store_of};
+use crate::error::{Error, ErrorKind, Result, snapshot};
+use crate::load;
+use crate::outcome::{Ending, Outcome, Stats};
+use crate::position::{Line, Position};
+use crate::run::{self, Run};
+use crate::schema::AnyUpdate;
+use crate::state::{State, StateUpdate};
+use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, new_branch};
+
+/// The name of a thread's first branch.
+pub const MAIN_BRANCH: &str = "main";
+
+/// What to do with unfinished tasks when a new input comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnPending {
+    /// Refuse the input: `Unfinished`.
+    #[default]
+    Refuse,
+    /// Leave them behind in the input's own checkpoint.
+    Discard,
+    /// Resume them to the end, then take the input.
+    ResumeFirst,
+}
+
+pub(crate) enum Verb<U> {
+    Run(U),
+    Resume,
+    Replay(String),
+}
+
+/// A verb that executes, with its options. `.run().await` and `.await` are the same.
+pub struct Request<'a, S: State> {
+    thread: &'a Thread<S>,
+    verb: Verb<S::Update>,
+    run_id: Option<String>,
+    on_pending: OnPending,
+    steps_max: u64,
+}
+
+type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
+
+impl<'a, S: State> Request<'a, S> {
+    pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
+        let steps_max = thread.host.settings.steps_max;
+        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max }
+    }
+
+    /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
+    #[must_use]
+    pub fn run_id(mut self, id: impl Into<String>) -> Self {
+        self.run_id = Some(id.into());
+        self
+    }
+
+    /// What to do with unfinished tasks of the branch; an error by default.
+    #[must_use]
+    pub fn on_pending(mut self, on_pending: OnPending) -> Self {
+        self.on_pending = on_pending;
+        self
+    }
+
+    /// How many super-steps this run may take.
+    #[must_use]
+    pub fn steps_max(mut self, steps: u64) -> Self {
+        self.steps_max = steps;
+        self
+    }
+
+    /// Executes. The input is durable before the first node runs, and each super-step before the next begins.
+    ///
+    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable.
+    ///
+    /// # Errors
+    /// `NodeFailed` carries thread, branch, last checkpoint, node, attempt and state; finished siblings keep their
+    /// results. `Unfinished`: the branch has planned tasks. `Fenced`: another run took over. `Contended`, `RunActive`,
+    /// `RunIdReused`, `Missing` and `Store` as [`ErrorKind`] says. After every error the thread can be read, resumed,
+    /// forked and discarded.
+    pub async fn run(self) -> Result<Outcome<S>> {
+        let mut resident = self.thread.resident.lock().await;
+        match &self.verb {
+            Verb::Run(update) => self.run_input(update, &mut resident).await,
+            Verb::Resume => self.resume(&mut resident).await,
+            Verb::Replay(checkpoint) => self.replay(checkpoint).await,
+        }
+    }
+
+    async fn run_input(&self, update: &S::Update, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+        check_name(Subject::Thread, &self.thread.name)?;
+        let id = self.run_id.as_deref().map(RunId::parse).transpose()?;
+        let input_hash = hash_input::<S>(update)?;
+        for _ in 0..=DECISIONS_MAX {
+            if let Some(id) = &id
+                && let Some(outcome) = self.earlier_run(id, input_hash).await?
+            {
+                return Ok(outcome);
+            }
+            let begun = self.begin(update, id.as_ref(), input_hash, resident).await;
+            match begun {
+                Ok(run) => return self.drive(run, resident).await,
+                Err(error) if is_contended(&error) => {}
+                // Another caller began this run between the look and the write.
+                Err(error) if id.is_some() && error.is_store(StoreKind::Exists, Subject::Run) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.thread.contended())
+    }
+
+    /// The outcome of the run that has this id already.
+    async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Option<Outcome<S>>> {
+        let thread = self.thread;
+        let store = store_of(&thread.host)?;
+        let load = Load { run: Some(id.clone()), ..thread.request_of(Place::Head) };
+        let row = match store.load(load).await {
+            Ok(loaded) => loaded.run,
+            Err(error) if error.is(StoreKind::Missing, Subject::Thread) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(row) = row else { return Ok(None) };
+        if row.input_hash != input_hash {
+            let message = format!("run {id} of thread {:?} had another input or verb", thread.name);
+            return Err(Error::new(ErrorKind::RunIdReused, message));
+        }
+        let ending = match row.status {
+            RunStatus::Done => Ending::Done,
+            RunStatus::OutOfSteps => Ending::OutOfSteps,
+            RunStatus::Open => {
+                let message = format!("run {id} of thread {:?} is open; resume takes it over", thread.name);
+                return Err(Error::new(ErrorKind::RunActive, message));
+            }
+            RunStatus::Failed | RunStatus::Interrupted | RunStatus::Drained | RunStatus::Cancelled => {
+                let message = format!("run {id} of thread {:?} ended {}", thread.name, row.status.as_str());
+                return Err(Error::new(ErrorKind::Unfinished, message));
+            }
+        };
+        let last = row.last.ok_or_else(|| Error::unreadable(Subject::Run, id, "it ended without a checkpoint"))?;
+        let place = Place::Checkpoint(last.id.clone());
+        let loaded = store.load(Load { channels: Channels::All, ..thread.request_of(place) }).await?;
+        self.outcome_of(&loaded, ending).map(Some)
+    }
+
+    /// An outcome that was read, not run.
+    fn outcome_of(&self, loaded: &Loaded, ending: Ending) -> Result<Outcome<S>> {
+        let program = &self.thread.host.program;
+        let manifest = load::manifest(loaded)?;
+        let state = match &manifest {
+            Some(manifest) => load::state(program, manifest, &load::Chains::of(loaded))?,
+            None => program.schema.initial(),
+        };
+        let mut outcome = Outcome::new(ending, state, Stats::default())?;
+        outcome.run = manifest.map(|manifest| manifest.run);
+        outcome.branch = Some(loaded.branch.name.clone().unwrap_or_else(|| loaded.branch.row.id.to_string()));
+        outcome.checkpoint = loaded.checkpoint.as_ref().map(|row| row.id.clone());
+        Ok(outcome)
+    }
+
+    /// Accepts the input: afterwards it is durable, the branch is claimed, and nothing has run.
+    async fn begin(
+        &self,
+        update: &S::Update,
+        id: Option<&RunId>,
+        input_hash: [u8; 16],
+        resident: &mut Resident<'_>,
+    ) -> Result<Run> {
+        let host = &self.thread.host;
+        let (mut run, mut draft) = match resident.take() {
+            Some((line, position)) => self.on_known_line(line, position),
+            None => self.on_loaded_line().await?,
+        };
+        if !run.position.next.is_empty() {
+            match self.on_pending {
+                OnPending::Refuse => return Err(self.unfinished(&run)),
+                OnPending::Discard => draft.runs = self.thread.cancelled_run(run.line.as_ref(), run.now()).await?,
+                OnPending::ResumeFirst => {
+                    let outcome = Box::pin(self.resume(resident)).await?;
+                    if !outcome.is_done() {
+                        return Err(self.unfinished(&run));
+                    }
+                    (run, draft) = self.on_loaded_line().await?;
+                }
+            }
+        }
+        let now = run.now();
+        let run_id = id.cloned().unwrap_or_else(|| host.ids.run(now));
+        self.start_run(&mut run, &mut draft, run_id, input_hash);
+        run.position.restart(&host.program);
+        let update: AnyUpdate = Box::new(update.clone());
+        apply_input(&mut run, update);
+        commit::commit_step(&mut run, draft).await?;
+        Ok(run)
+    }
+
+    fn on_known_line(&self, line: Line, position: Position) -> (Run, Draft) {
+        let host = &self.thread.host;
+        let draft = Draft {
+            claim: Some(host.ids.claim()),
+            expect_head: (self.thread.at == BranchPlace::Head).then_some(line.branch.id),
+            ..Draft::of_tasks(Source::Input, Vec::new())
+        };
+        (Run::new(host.clone(), position, Some(line)), draft)
+    }
+
+    /// The branch as stored; a thread that is not there yet is made by the draft.
+    async fn on_loaded_line(&self) -> Result<(Run, Draft)> {
+        let program = &self.thread.host.program;
+        let loaded = match self.thread.load(Channels::All).await {
+            Err(error)
+                if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
+            {
+                return Ok(self.on_new_thread());
+            }
+            loaded => loaded?,
+        };
+        let (line, position) = match load::manifest(&loaded)? {
+            Some(manifest) if self.on_pending == OnPending::Discard => {
+                load::line_to_discard(program, &loaded, manifest)?
+            }
+            Some(manifest) => load::line(program, &loaded, manifest)?,
+            None => {
+                let (thread, branch) = (loaded.thread, loaded.branch.row);
+                let run = self.thread.host.ids.run(0);
+                (Line::new(program, thread, branch, run), Position::new(program))
+            }
+        };
+        Ok(self.on_known_line(line, position))
+    }
+
+    fn on_new_thread(&self) -> (Run, Draft) {
+        let host = &self.thread.host;
+        let now = host.clock.now();
+        let fork = None;
+        let (id, claim) = (host.ids.branch(), host.ids.claim());
+        let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
+        let thread = ThreadRow {
+            uid: host.ids.thread(),
+            scope: self.thread.scope().to_owned(),
+            name: self.thread.name.clone(),
+            head: id,
+            created_at: now,
+        };
+        let mut line = Line::new(&host.program, thread.clone(), branch, host.ids.run(now));
+        line.branch_name = Some(MAIN_BRANCH.to_owned());
+        let draft = Draft {
+            new_thread: Some(thread),
+            name: Some(MAIN_BRANCH.to_owned()),
+            ..Draft::of_tasks(Source::Input, Vec::new())
+        };
+        (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+    }
+
+    /// Begins a run record on the run's line.
+    fn start_run(&self, run: &mut Run, draft: &mut Draft, id: RunId, input_hash: [u8; 16]) {
+        let now = run.now();
+        let Some(line) = &mut run.line else { return };
+        let row = begun_run(&self.thread.host.program.name, line.branch.id, id, input_hash, now);
+        line.manifest.run = row.id.clone();
+        draft.runs.push(RunWrite::Begin(row.clone()));
+        line.run = Some(row);
+    }
+
+    fn unfinished(&self, run: &Run) -> Error {
+        let program = &run.host.program;
+        let mut nodes: Vec<&str> =
+            run.position.next.iter().map(|task| &*program.nodes[task.node as usize].name).collect();
+        nodes.dedup();
+        let message = format!(
+            "thread {:?} has unfinished tasks ({}): resume it, discard them, or say `on_pending`",
+            self.thread.name,
+            nodes.join(", ")
+        );
+        Error::new(ErrorKind::Unfinished, message)
+    }
+
+    async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+        **resident = None;
+        for _ in 0..=DECISIONS_MAX {
+            let loaded = self.thread.load(Channels::All).await?;
+            let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
+            let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
+            let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
+            let mut run = Run::new(self.thread.host.clone(), position, Some(line));
+            match self.take_over(&mut run, &loaded).await {
+                // Only the claim is decided anew: after it, a refusal means that somebody else took over.
+                Err(error) if is_contended(&error) => continue,
+                claimed => claimed?,
+            }
+            self.read_results(&mut run).await?;
+            return self.drive(run, resident).await;
+        }
+        Err(self.thread.contended())
+    }
+
+    /// Claims the branch and opens its run again, in one small write.
+    async fn take_over(&self, run: &mut Run, seen: &Loaded) -> Result<()> {
+        let host = self.thread.host.clone();
+        let (now, head) = (run.now(), self.thread.expected_head(seen));
+        let Some(line) = &mut run.line else { return Ok(()) };
+        if !line.on_own_segment {
+            // The branch was forked here: what goes on is a run of its own, the same at every attempt to go on.
+            line.manifest.run = first_run(line.branch.id);
+        }
+        let place = Place::Branch(line.branch.id);
+        let load = Load { run: Some(line.manifest.run.clone()), ..self.thread.request_of(place) };
+        let stored = store_of(&host)?.load(load).await?.run;
+        let begun = begun_run(&host.program.name, line.branch.id, line.manifest.run.clone(), [0; 16], now);
+        let (row, write) = reopened_run(stored, begun);
+        line.run = Some(row);
+        commit::claim(&host, line, head, write.into_iter().collect()).await
+    }
+
+    /// Reads what the branch's last run stored of the unfinished step; only after the claim, so that nothing is added.
+    async fn read_results(&self, run: &mut Run) -> Result<()> {
+        let Some(line) = &mut run.line else { return Ok(()) };
+        let place = Place::Branch(line.branch.id);
+        let load = Load { pending: true, ..self.thread.request_of(place) };
+        let loaded = store_of(&run.host)?.load(load).await?;
+        if loaded.branch.row != line.branch {
+            return Err(Error::new(ErrorKind::Fenced, "another run took the branch over while this one began"));
+        }
+        line.next_ordinal = line.next_ordinal.max(loaded.next_ordinal);
+        load::results(run, &loaded)
+    }
+
+    async fn replay(&self, checkpoint: &str) -> Result<Outcome<S>> {
+        let host = self.thread.host.clone();
+        let place = Place::Checkpoint(CheckpointId::parse(checkpoint)?);
+        let load = Load { channels: Channels::All, ..self.thread.request_of(place) };
+        let mut loaded = store_of(&host)?.load(load).await?;
+        let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
+        let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
+        loaded.branch.row = new_branch(&host, &loaded)?;
+        loaded.branch.name = None;
+        loaded.next_ordinal = 0;
+        let (line, position) = load::line(&host.program, &loaded, manifest)?;
+        let mut run = Run::new(host.clone(), position, Some(line));
+        let mut draft = Draft::of_tasks(Source::Fork, Vec::new());
+        self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
+        let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
+        commit.runs = draft.runs;
+        commit_decided(&host, "", commit, Vec::new()).await?;
+        let branch = self.thread.same_place().on(BranchPlace::Id(loaded.branch.row.id));
+        let mut resident = branch.resident.lock().await;
+        self.drive(run, &mut resident).await
+    }
+
+    /// Runs to the end; keeps the line where the next input may go on from it.
+    async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+        let ending = match run::run(&mut run, self.steps_max).await {
+            Ok(ending) => ending,
+            Err(error) if error.failure().is_some() => return Err(error),
+            Err(error) => return Err(error.with_state(snapshot(&run.position.state))),
+        };
+        let Run { position, line, stats, .. } = run;
+        let mut outcome = Outcome::new(ending, snapshot(&position.state), stats)?;
+        if let Some(line) = line {
+            outcome.run = Some(line.manifest.run.clone());
+            outcome.branch = Some(line.branch_label());
+            outcome.checkpoint = line.manifest_id();
+            if ending == Ending::Done {
+                **resident = Some((line, position));
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// The run record to go on with, and what must be written of it.
+fn reopened_run(stored: Option<RunRow>, begun: RunRow) -> (RunRow, Option<RunWrite>) {
+    let Some(mut row) = stored else { return (begun.clone(), Some(RunWrite::Begin(begun))) };
+    match row.status.next(RunEvent::Resumed) {
+        Some(status) if status != row.status => {
+            row.status = status;
+            (row.clone(), Some(RunWrite::Update(row)))
+        }
+        _ => (row, None),
+    }
+}
+
+/// The run that first goes on from where a branch was forked.
+fn first_run(branch: BranchId) -> RunId {
+    RunId::from_uuid(hash16(&[&b"first run of branch"[..], &branch.get().to_le_bytes()].concat()))
+}
+
+fn begun_run(
+    graph: &str,
+    branch: BranchId,
+    id: RunId,
+    input_hash: [u8; 16],
+    now: stepmark_core::checkpoint::Timestamp,
+) -> RunRow {
+    let (status, graph) = (RunStatus::Open, graph.to_owned());
+    RunRow { id, branch, graph, status, input_hash, started_at: now, ended_at: None, last: None }
+}
+
+/// 16 bytes over verb and encoded input.
+fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
+    let mut channels = Vec::new();
+    update.writes(&mut |channel, _| channels.push(channel));
+    let mut writer = Writer::new();
+    writer.str("run");
+    for channel in channels {
+        writer.str(S::channels()[channel].name).bytes(&update.encode(channel).map_err(Error::invalid)?);
+    }
+    Ok(hash16(writer.as_slice()))
+}
+
+impl<'a, S: State> IntoFuture for Request<'a, S> {
+    type Output = Result<Outcome<S>>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<S: State> std::fmt::Debug for Request<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("thread", &self.thread).field("run_id", &self.run_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! How does a run go from its first plan to its end?
+//!
+//! The only loop of the engine. Each turn is one super-step (`step.rs`); the loop is bounded by the run's step limit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepmark_core::checkpoint::Timestamp;
+use stepmark_core::clock::{Clock, IdGen};
+use stepmark_core::rows::RunStatus;
+use stepmark_core::store::CheckpointStore;
+use stepmark_core::value::ValueRef;
+
+use crate::change::Changes;
+use crate::compile::Program;
+use crate::deps::Deps;
+use crate::error::Result;
+use crate::execute::Finished;
+use crate::outcome::{Ending, Stats};
+use crate::plan::Routed;
+use crate::position::{Line, Position};
+use crate::{commit, step};
+
+/// What an application decided once for all its runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How long a finished result of an unfinished step may wait for others before it is flushed.
+    pub(crate) linger: Duration,
+    /// How many tasks of a step run at once.
+    pub(crate) concurrency_max: usize,
+    /// How many super-steps a run may take.
+    pub(crate) steps_max: u64,
+}
+
+/// Everything that stays the same for all runs of an application.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) program: Arc<Program>,
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) store: Option<Arc<dyn CheckpointStore>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdGen>,
+    pub(crate) settings: Settings,
+}
+
+/// A run in progress.
+pub(crate) struct Run {
+    pub(crate) host: Host,
+    pub(crate) position: Position,
+    pub(crate) line: Option<Line>,
+    /// Results of the next tasks that were stored before: by task, empty when there are none.
+    pub(crate) stored: Vec<Option<Finished>>,
+    /// By next task: how often it failed before; empty when none did.
+    pub(crate) failures: Vec<u32>,
+    pub(crate) stats: Stats,
+    pub(crate) thread_name: Option<Arc<str>>,
+    /// Reused from step to step.
+    pub(crate) changes: Changes,
+    pub(crate) task_changes: Changes,
+    pub(crate) routed: Routed,
+    /// By channel: the value row in which the winning write of this step lies already.
+    pub(crate) named: Vec<Option<ValueRef>>,
+}
+
+impl Run {
+    pub(crate) fn new(host: Host, position: Position, line: Option<Line>) -> Self {
+        let channels = host.program.schema.channels().len();
+        let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
+        Self {
+            host,
+            position,
+            line,
+            stored: Vec::new(),
+            failures: Vec::new(),
+            stats: Stats::default(),
+            thread_name,
+            changes: Changes::new(channels),
+            task_changes: Changes::new(channels),
+            routed: Routed::default(),
+            named: vec![None; channels],
+        }
+    }
+
+    /// The engine's time, where it is recorded: a run without a store asks no clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        if self.line.is_some() { self.host.clock.now() } else { 0 }
+    }
+}
+
+/// Runs super-steps until nothing is left to do or `steps_max` of them were taken.
+///
+/// A graph that needs exactly `steps_max` steps ends `Done`. Dropping the future stops the run; what was committed or
+/// flushed stays, and `resume` goes on from there.
+pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
+    let mut steps = 0;
+    while !run.position.next.is_empty() {
+        if steps == steps_max {
+            commit::end_run(run, RunStatus::OutOfSteps).await?;
+            return Ok(Ending::OutOfSteps);
+        }
+        step::super_step(run).await?;
+        steps += 1;
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,29 @@
+//! What is one super-step?
+//!
+//! The table of contents of the engine: execute → apply → plan the next → commit. The checkpoint that a step commits
+//! contains the tasks planned for the next one.
+
+use stepmark_core::checkpoint::Source;
+
+use crate::commit::Draft;
+use crate::error::Result;
+use crate::execute;
+use crate::plan::plan_step;
+use crate::run::Run;
+use crate::{apply, commit};
+
+/// Takes one super-step. After an error the step has no checkpoint; results of its finished tasks are in the store.
+pub(crate) async fn super_step(run: &mut Run) -> Result<()> {
+    let finished = execute::run_tasks(run).await?;
+    let entries = match apply::apply_writes(run, finished) {
+        Ok(entries) => entries,
+        Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),
+    };
+    let program = &run.host.program;
+    plan_step(program, &mut run.position.next, &mut run.routed, &mut run.position.joins);
+    run.stats.steps += 1;
+    if run.line.is_some() {
+        commit::commit_step(run, Draft::of_tasks(Source::Step, entries)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,426 @@
+//! What does `#[derive(State)]` write?
+//!
+//! The update, the field enum, and the two traits.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Ident, ext::IdentExt, spanned::Spanned};
+
+use crate::parse::{Field, Keep, StateInput};
+
+/// All items of one state.
+pub(crate) fn state(state: &StateInput) -> TokenStream {
+    let channels: Vec<Channel> = state.fields.iter().enumerate().map(Channel::new).collect();
+    let fits = channels.iter().map(|channel| &channel.fits);
+    let names = Names {
+        fits: &quote!(where #(#fits)*),
+        state: &state.name,
+        update: &format_ident!("{}Update", state.name.unraw(), span = state.name.span()),
+        field: &format_ident!("{}Field", state.name.unraw(), span = state.name.span()),
+    };
+    let items = [
+        update_struct(state, &names, &channels),
+        field_enum(state, &names, &channels),
+        state_impl(state, &names, &channels),
+        update_impl(&names, &channels),
+        update_debug(&names, &channels),
+        node_outputs(&names),
+    ];
+    items.into_iter().collect()
+}
+
+struct Names<'a> {
+    state: &'a Ident,
+    update: &'a Ident,
+    field: &'a Ident,
+    /// The conditions of all fields.
+    fits: &'a TokenStream,
+}
+
+/// A field with the tokens that are made of it.
+struct Channel<'a> {
+    index: usize,
+    name: &'a Ident,
+    /// The stored name: without `r#`.
+    text: String,
+    variant: Ident,
+    value_type: String,
+    /// `<R as Reducer<T>>`
+    reducer: TokenStream,
+    /// What must hold of the field's type and reducer. Every item repeats it as its own condition, so that rustc
+    /// reports a failure at the field alone and takes it as given inside the items.
+    fits: TokenStream,
+    keep: TokenStream,
+}
+
+impl<'a> Channel<'a> {
+    fn new((index, field): (usize, &'a Field)) -> Self {
+        let ty = &field.value_type;
+        let (reducer, span) = match &field.reducer {
+            Some(reducer) => (quote!(#reducer), reducer.span()),
+            None => (quote_spanned!(ty.span()=> ::stepmark::__private::Replace), ty.span()),
+        };
+        let fits = quote_spanned!(span=> #reducer: ::stepmark::__private::Reducer<#ty>,);
+        // `Replace` takes every value, so it is the value that does not do.
+        let fits = field.reducer.as_ref().map(|_| fits);
+        let fits = quote_spanned! {ty.span()=>
+            #ty: ::core::clone::Clone
+                + ::stepmark::__private::Serialize
+                + ::stepmark::__private::DeserializeOwned
+                + ::core::marker::Send
+                + ::core::marker::Sync
+                + 'static,
+            #fits
+        };
+        let reducer = quote_spanned!(span=> <#reducer as ::stepmark::__private::Reducer<#ty>>);
+        let keep = match field.keep {
+            Keep::Stored => quote!(Stored),
+            Keep::Ephemeral => quote!(Ephemeral),
+            Keep::Untracked => quote!(Untracked),
+        };
+        let text = field.name.unraw().to_string();
+        let variant = Ident::new(&variant_name(&text), field.name.span());
+        Self { index, name: &field.name, variant, text, value_type: normalised(ty), reducer, fits, keep }
+    }
+}
+
+fn update_struct(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
+    let Names { update, fits, .. } = names;
+    let visibility = &state.visibility;
+    let doc = format!("Writes to a [`{}`].", state.name);
+    let fields = channels.iter().map(|Channel { name, text, reducer, .. }| {
+        let doc = format!("Writes to `{text}`.");
+        quote!(#[doc = #doc] pub #name: #reducer::Slot,)
+    });
+    let clones = channels.iter().map(|Channel { name, .. }| quote!(#name: ::core::clone::Clone::clone(&self.#name),));
+    let defaults = channels.iter().map(|Channel { name, .. }| quote!(#name: ::core::default::Default::default(),));
+    quote! {
+        #[doc = #doc]
+        #[allow(private_bounds, private_interfaces, trivial_bounds, unreachable_pub)]
+        #visibility struct #update #fits { #(#fields)* }
+
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::core::clone::Clone for #update #fits {
+            fn clone(&self) -> Self {
+                Self { #(#clones)* }
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::core::default::Default for #update #fits {
+            fn default() -> Self {
+                Self { #(#defaults)* }
+            }
+        }
+    }
+}
+
+fn field_enum(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
+    let Names { field, .. } = names;
+    let visibility = &state.visibility;
+    let doc = format!("A field of [`{}`].", state.name);
+    let variants = channels.iter().map(|Channel { text, variant, .. }| {
+        let doc = format!("`{text}`");
+        quote!(#[doc = #doc] #variant,)
+    });
+    let all = channels.iter().map(|Channel { variant, .. }| variant);
+    let names_of = channels.iter().map(|Channel { variant, text, .. }| quote!(Self::#variant => #text,));
+    let indices = channels.iter().map(|Channel { variant, index, .. }| quote!(Self::#variant => #index,));
+    quote! {
+        #[doc = #doc]
+        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq,
+            ::core::cmp::Eq, ::core::hash::Hash)]
+        #[allow(dead_code)]
+        #visibility enum #field { #(#variants)* }
+
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        #[allow(dead_code, unreachable_pub)]
+        impl #field {
+            /// Every field, in declaration order.
+            pub const ALL: &'static [Self] = &[#(Self::#all),*];
+
+            /// The field's name.
+            pub const fn name(self) -> &'static str {
+                match self { #(#names_of)* }
+            }
+
+            /// The field's channel number.
+            pub const fn index(self) -> usize {
+                match self { #(#indices)* }
+            }
+        }
+    }
+}
+
+fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
+    let Names { state: name, update, fits, .. } = names;
+    let text = name.unraw().to_string();
+    let version = state.version;
+    let specs = channels.iter().map(channel_spec);
+    let applies = channels.iter().map(|Channel { index, name, reducer, .. }| {
+        quote! {
+            if let ::core::option::Option::Some(write) = ::stepmark::__private::Slot::take(update.#name) {
+                let change = #reducer::apply(&mut self.#name, write);
+                changes.record(#index, ::stepmark::__private::fit(change, #reducer::SHAPE));
+            }
+        }
+    });
+    let (encode_methods, channel_methods) = (encode_methods(channels), channel_methods(channels));
+    quote! {
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::State for #name #fits {
+            type Update = #update;
+            const NAME: &'static str = #text;
+            const VERSION: u32 = #version;
+
+            fn channels() -> &'static [::stepmark::__private::ChannelSpec] {
+                const { &[#(#specs),*] }
+            }
+
+            #[allow(unused_variables)]
+            fn apply(&mut self, update: #update, changes: &mut ::stepmark::__private::Changes) {
+                #(#applies)*
+            }
+
+            #encode_methods
+            #channel_methods
+        }
+    }
+}
+
+fn channel_spec(channel: &Channel<'_>) -> TokenStream {
+    let Channel { text, value_type, reducer, keep, .. } = channel;
+    quote! {
+        ::stepmark::__private::ChannelSpec {
+            name: #text,
+            reducer: #reducer::NAME,
+            value_type: #value_type,
+            shape: #reducer::SHAPE,
+            keep: ::stepmark::__private::Keep::#keep,
+            names_flushed: #reducer::NAMES_FLUSHED,
+        }
+    }
+}
+
+/// The methods of `State` that write a channel as bytes.
+fn encode_methods(channels: &[Channel<'_>]) -> TokenStream {
+    let full = arms(channels, |name, reducer| quote!(#reducer::encode_full(&self.#name, out)));
+    let items = arms(channels, |name, reducer| quote!(#reducer::encode_items(&self.#name, range, out)));
+    let entries = arms(channels, |name, reducer| quote!(#reducer::encode_entries(&self.#name, keys, out)));
+    quote! {
+        fn encode_full(&self, channel: usize, out: &mut ::stepmark::__private::Body)
+            -> ::core::result::Result<(), ::stepmark::__private::EncodeError>
+        {
+            let encoded = match channel { #full _ => ::stepmark::__private::no_channel_to_encode(channel) };
+            encoded.map_err(|error| ::stepmark::__private::encode_error_in::<Self>(error, channel))
+        }
+
+        fn encode_items(
+            &self,
+            channel: usize,
+            range: ::core::ops::Range<usize>,
+            out: &mut ::stepmark::__private::Body,
+        ) -> ::core::result::Result<(), ::stepmark::__private::EncodeError> {
+            let encoded = match channel { #items _ => ::stepmark::__private::no_channel_to_encode(channel) };
+            encoded.map_err(|error| ::stepmark::__private::encode_error_in::<Self>(error, channel))
+        }
+
+        fn encode_entries(
+            &self,
+            channel: usize,
+            keys: &::std::collections::BTreeSet<::std::vec::Vec<u8>>,
+            out: &mut ::stepmark::__private::Entries,
+        ) -> ::core::result::Result<(), ::stepmark::__private::EncodeError> {
+            let encoded = match channel { #entries _ => ::stepmark::__private::no_channel_to_encode(channel) };
+            encoded.map_err(|error| ::stepmark::__private::encode_error_in::<Self>(error, channel))
+        }
+    }
+}
+
+/// The other methods of `State` that take a channel number.
+fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
+    let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
+    let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
+    // Swapping leaves the default whole, so that a state with a destructor works too.
+    let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
+    quote! {
+        fn list_len(&self, channel: usize) -> usize {
+            match channel { #lens _ => 0 }
+        }
+
+        fn decode(&mut self, channel: usize, value: &[u8])
+            -> ::core::result::Result<(), ::stepmark::__private::DecodeError>
+        {
+            let decoded = match channel { #decodes _ => ::stepmark::__private::no_channel_to_decode(channel) };
+            decoded.map_err(|error| ::stepmark::__private::decode_error_in::<Self>(error, channel))
+        }
+
+        #[allow(unused_mut, unused_variables)]
+        fn reset(&mut self, channel: usize) {
+            let mut fresh = ::stepmark::__private::default_state::<Self>();
+            match channel { #resets _ => {} }
+        }
+    }
+}
+
+fn update_impl(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
+    let Names { state, update, fits, .. } = names;
+    let visits = channels.iter().map(|Channel { index, name, reducer, .. }| {
+        quote! {
+            if let ::core::option::Option::Some(write) = ::stepmark::__private::Slot::pending(&self.#name) {
+                visit(#index, #reducer::is_exclusive(write));
+            }
+        }
+    });
+    let encodes = arms(channels, |name, reducer| {
+        quote! {
+            match ::stepmark::__private::Slot::pending(&self.#name) {
+                ::core::option::Option::Some(write) => #reducer::encode_write(write),
+                ::core::option::Option::None => ::stepmark::__private::no_write(),
+            }
+        }
+    });
+    let decodes = arms(channels, |name, reducer| {
+        quote!(#reducer::decode_write(write)
+            .map(|write| ::stepmark::__private::Slot::put(&mut self.#name, write)))
+    });
+    quote! {
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::StateUpdate for #update #fits {
+            #[allow(unused_variables)]
+            fn writes(&self, visit: &mut dyn ::core::ops::FnMut(usize, bool)) {
+                #(#visits)*
+            }
+
+            fn encode(&self, channel: usize)
+                -> ::core::result::Result<::std::vec::Vec<u8>, ::stepmark::__private::EncodeError>
+            {
+                let encoded = match channel { #encodes _ => ::stepmark::__private::no_channel_to_encode(channel) };
+                encoded.map_err(|error| ::stepmark::__private::encode_error_in::<#state>(error, channel))
+            }
+
+            fn decode(&mut self, channel: usize, write: &[u8])
+                -> ::core::result::Result<(), ::stepmark::__private::DecodeError>
+            {
+                let decoded = match channel { #decodes _ => ::stepmark::__private::no_channel_to_decode(channel) };
+                decoded.map_err(|error| ::stepmark::__private::decode_error_in::<#state>(error, channel))
+            }
+        }
+    }
+}
+
+/// `Debug` shows the fields that are written; a value without `Debug` is shown as `..`.
+fn update_debug(names: &Names<'_>, channels: &[Channel<'_>]) -> TokenStream {
+    let Names { update, fits, .. } = names;
+    let text = update.to_string();
+    let fields = channels.iter().map(|Channel { name, text, .. }| {
+        quote! {
+            if let ::core::option::Option::Some(write) = ::stepmark::__private::Slot::pending(&self.#name) {
+                output.field(#text, (&&::stepmark::__private::Shown(write)).shown());
+            }
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::core::fmt::Debug for #update #fits {
+            #[allow(unused_mut)]
+            fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                #[allow(unused_imports)]
+                use ::stepmark::__private::{ShowDots as _, ShowValue as _};
+                let mut output = formatter.debug_struct(#text);
+                #(#fields)*
+                output.finish()
+            }
+        }
+    }
+}
+
+fn node_outputs(names: &Names<'_>) -> TokenStream {
+    let Names { state, update, fits, .. } = names;
+    let output = quote! {
+        ::core::result::Result<::stepmark::__private::NodeOutput<#state>, ::stepmark::__private::NodeError>
+    };
+    quote! {
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::IntoNodeOutput<#state> for #update #fits {
+            fn into_output(self) -> #output {
+                ::core::result::Result::Ok(::stepmark::__private::NodeOutput {
+                    update: self,
+                    goto: ::std::vec::Vec::new(),
+                })
+            }
+        }
+
+        #[automatically_derived]
+        #[allow(private_bounds, trivial_bounds)]
+        impl ::stepmark::__private::IntoNodeOutput<#state> for (#update, ::stepmark::__private::Goto) #fits {
+            fn into_output(self) -> #output {
+                ::core::result::Result::Ok(::stepmark::__private::NodeOutput { update: self.0, goto: self.1.0 })
+            }
+        }
+    }
+}
+
+/// One match arm per channel.
+fn arms(channels: &[Channel<'_>], arm: impl Fn(&Ident, &TokenStream) -> TokenStream) -> TokenStream {
+    channels
+        .iter()
+        .map(|Channel { index, name, reducer, .. }| {
+            let body = arm(name, reducer);
+            quote!(#index => #body,)
+        })
+        .collect()
+}
+
+/// `build_script` → `BuildScript`; always an identifier.
+fn variant_name(field: &str) -> String {
+    let mut name = String::new();
+    for word in field.split('_') {
+        let mut characters = word.chars();
+        name.extend(characters.next().into_iter().flat_map(char::to_uppercase));
+        name.push_str(characters.as_str());
+    }
+    if name == "Self" || !name.starts_with(char::is_alphabetic) {
+        name.insert(0, '_');
+    }
+    name
+}
+
+/// A type as text that does not depend on how it was spaced: a space stands only between two words.
+fn normalised(ty: &syn::Type) -> String {
+    let mut text = String::new();
+    push_normalised(ty.to_token_stream(), &mut text);
+    text
+}
+
+fn push_normalised(tokens: TokenStream, text: &mut String) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::None => ("", ""),
+                };
+                text.push_str(open);
+                push_normalised(group.stream(), text);
+                text.push_str(close);
+            }
+            TokenTree::Punct(punct) => text.push(punct.as_char()),
+            word => {
+                if text.ends_with(|last: char| last.is_alphanumeric() || last == '_') {
+                    text.push(' ');
+                }
+                text.push_str(&word.to_string());
+            }
+        }
+    }
+}
