@@ -91,6 +91,12 @@ impl Thread {
         }
     }
 
+    /// Whether a claim brings values at addresses that the run before it took.
+    fn flushed_meanwhile(&self, commit: &Commit) -> bool {
+        let taken = commit.values.iter().any(|row| self.value(row.address).is_some());
+        taken && commit.claims() && commit.expect != Expect::New
+    }
+
     fn refuse_fence(&self, commit: &Commit, reasons: &mut Vec<(ErrorKind, Subject)>) {
         match (&commit.expect, self.branch(commit.branch.id)) {
             (Expect::New, Some(_)) => reasons.push((ErrorKind::Exists, Subject::Branch)),
@@ -191,7 +197,11 @@ impl Model {
                 }
                 thread.refuse_runs(&commit.runs, &mut reasons);
                 thread.refuse_fence(commit, &mut reasons);
-                thread.refuse_rows(&commit.pending, &commit.values, &mut reasons);
+                if thread.flushed_meanwhile(commit) {
+                    reasons.push((ErrorKind::Conflict, Subject::Branch));
+                } else {
+                    thread.refuse_rows(&commit.pending, &commit.values, &mut reasons);
+                }
             }
         }
         if !reasons.is_empty() {
@@ -232,8 +242,9 @@ impl Model {
             return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Branch)]);
         };
         if let Some(reason) = fence(&branch.row, append.tip.as_ref(), append.epoch) {
-            let held = append.pending.iter().all(|row| thread.pending_like(row) == Some(row));
-            let repeated = held && !append.pending.is_empty();
+            let held = append.pending.iter().all(|row| thread.pending_like(row) == Some(row))
+                && append.run.as_ref().is_none_or(|run| thread.run(&run.id) == Some(run));
+            let repeated = held && (!append.pending.is_empty() || append.run.is_some());
             return if repeated { Verdict::Done(Outcome::Repeated) } else { Verdict::Refused(vec![reason]) };
         }
         let mut reasons = Vec::new();
@@ -262,6 +273,9 @@ fn earlier_outcome(thread: &Thread, commit: &Commit) -> Option<Verdict> {
             Verdict::Refused(vec![(ErrorKind::Corrupt, Subject::Checkpoint)])
         });
     }
-    let held = thread.branch(commit.branch.id).is_some_and(|branch| branch.row.claim == commit.branch.claim);
-    (held && commit.claims()).then_some(Verdict::Done(Outcome::Repeated))
+    let stored = &thread.branch(commit.branch.id)?.row;
+    let held = stored.claim == commit.branch.claim;
+    // A branch's id is random: whoever made it has made this one, also where others claimed it since.
+    let made = commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork;
+    ((held && commit.claims()) || made).then_some(Verdict::Done(Outcome::Repeated))
 }
