@@ -293,12 +293,15 @@ pub async fn claim_over_flushed_values_conflicts(env: &dyn StoreEnv) {
     assert_eq!(value_of::<String>(&line.read().await, "log"), "mine");
 }
 
+/// Spoils a commit, with the help of another branch's line.
+type Contradict = fn(&Line, &mut Commit);
+
 /// A unit whose parts contradict each other is refused as such, and nothing of it is written.
 pub async fn contradiction_is_invalid(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let line = Line::grown(&store, "t", 1).await;
     let side = line.forked(None).await;
-    let contradictions: [(Subject, fn(&Line, &mut Commit)); 9] = [
+    let contradictions: [(Subject, Contradict); 9] = [
         (Subject::Branch, |_, commit| commit.branch.epoch += 2),
         (Subject::Branch, |_, commit| commit.branch.epoch -= 1),
         (Subject::Branch, |_, commit| commit.checkpoint = None),
