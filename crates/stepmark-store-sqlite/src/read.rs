@@ -146,7 +146,8 @@ fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>>
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
 }
 
-fn run(session: &Session<'_>, space: Space<'_>, id: &RunId) -> Result<Option<RunRow>> {
+/// A run record.
+pub(crate) fn run(session: &Session<'_>, space: Space<'_>, id: &RunId) -> Result<Option<RunRow>> {
     let key = params![space.thread, id.to_stored()];
     session.first(queries::LOAD_RUN, key, |row| records::run(row, space.uid))
 }

@@ -314,14 +314,17 @@ const PAGES_PER_MEMBER: usize = 8;
 const PAGE_BYTES: usize = 4096;
 /// A log of this many times the usual length is cut even if that means waiting for readers.
 const LOG_LENGTHS_MAX: u32 = 8;
-/// How long cutting the log may wait for other processes' readers.
-const CUT_WAIT: Duration = Duration::from_millis(20);
+/// How long cutting the log waits for other processes' readers at first; twice as long after each refusal.
+const CUT_WAIT: Duration = Duration::from_millis(10);
+const CUT_DOUBLINGS_MAX: u32 = 5;
 
-/// What the thread has written since it looked at the log, and how long the log was when it could not be cut.
+/// What the thread knows of the log.
 #[derive(Debug, Default)]
 struct Log {
+    /// Pages written since it last looked, about.
     pages_written: usize,
-    refused_at: u32,
+    /// How often in a row the log could not be cut.
+    refusals: u32,
 }
 
 impl Log {
@@ -343,19 +346,20 @@ impl Desk {
             self.move_log(queries::WAL_MOVE);
         }
         if pages < length {
-            self.log.refused_at = 0;
-        } else if pages >= LOG_LENGTHS_MAX * length + self.log.refused_at {
-            self.cut_log(pages);
+            self.log.refusals = 0;
+        } else if pages >= LOG_LENGTHS_MAX * length * (self.log.refusals + 1) {
+            self.cut_log();
         }
     }
 
     /// Cuts a log that readers of other processes kept from beginning anew.
-    fn cut_log(&mut self, pages: u32) {
-        let _ = self.connection.busy_timeout(CUT_WAIT);
+    fn cut_log(&mut self) {
+        // A timeout that cannot be set leaves the other one: too long a wait at worst.
+        let _ = self.connection.busy_timeout(CUT_WAIT * 2u32.pow(self.log.refusals.min(CUT_DOUBLINGS_MAX)));
         self.move_log(queries::WAL_RESET);
         let _ = self.connection.busy_timeout(self.place.busy_timeout);
-        let left = self.look_at_log().map_or(0, |(pages, _)| pages);
-        self.log.refused_at = if left == 0 { 0 } else { pages };
+        let is_cut = self.look_at_log().is_some_and(|(pages, _)| pages == 0);
+        self.log.refusals = if is_cut { 0 } else { self.log.refusals + 1 };
     }
 
     /// How many pages the log holds, and how many of them the file has too.

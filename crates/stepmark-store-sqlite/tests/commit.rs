@@ -5,7 +5,7 @@ mod common;
 use common::{Home, Pen, grown, write};
 use stepmark_core::checkpoint::{CheckpointRow, Source};
 use stepmark_core::error::{ErrorKind, Subject};
-use stepmark_core::store::{CheckpointStore, HistoryQuery, Line, Outcome};
+use stepmark_core::store::{CheckpointStore, HistoryQuery, Line, Load, Outcome};
 
 #[tokio::test]
 async fn commits_read_back() {
@@ -84,20 +84,36 @@ async fn stale_writers_learn_why() {
     assert!(error.is(ErrorKind::Fenced, Subject::Branch), "{error}");
 }
 
+/// A row that no commit wrote holds the place of the next checkpoint: the fence holds, the insert after it does not.
 #[tokio::test]
-async fn taken_place_undoes_the_member_alone() {
+async fn member_that_fails_in_the_middle_fails_alone() {
     let home = Home::new();
     let store = home.open();
-    let mut pen = grown(&store, "thread", 2).await;
-    let before = store.load(pen.load()).await.expect("it loads");
-    // A malformed call: its fence holds, its checkpoint's place is taken.
-    let mut malformed = pen.clone().step(b"value");
-    malformed.checkpoint.as_mut().expect("a checkpoint").height = 1;
-    let error = store.commit(malformed).await.expect_err("its place is taken");
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert_eq!(store.load(pen.load()).await.expect("it loads"), before);
-    let next = pen.step(b"value");
-    write(&store, next).await;
+    let mut bad = grown(&store, "bad", 2).await;
+    let file = rusqlite::Connection::open(home.path()).expect("a file");
+    let stray = "INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash,
+                                         packed_hash, manifest, packed)
+                 SELECT thread, namespace, branch, 3, x'73747261', source, created_at, manifest_hash, packed_hash,
+                        manifest, packed FROM checkpoint WHERE height = 2";
+    assert_eq!(file.execute(stray, []).expect("a stray row"), 1);
+    let before = store.load(bad.load()).await.expect("it loads");
+    let mut commits = vec![bad.step(b"value")];
+    for index in 0..20 {
+        commits.push(grown(&store, &format!("good {index}"), 0).await.step(b"value"));
+    }
+    let calls: Vec<_> = commits
+        .into_iter()
+        .map(|commit| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(commit).await })
+        })
+        .collect();
+    let mut refused = Vec::new();
+    for call in calls {
+        refused.extend(call.await.expect("no panic").err());
+    }
+    assert!(matches!(&refused[..], [error] if error.is(ErrorKind::Corrupt, Subject::Store)), "{refused:?}");
+    assert_eq!(store.load(Load { pending: false, ..bad.load() }).await.expect("it loads"), before);
 }
 
 #[tokio::test]
