@@ -74,13 +74,9 @@ fn write_step(session: &Session<'_>, commit: &Commit) -> Result<()> {
 }
 
 fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
-    let number = match &commit.new_thread {
-        Some(thread) => insert_thread(session, thread)?,
-        None => {
-            let number = check::number_of(session, commit.thread)?;
-            number.ok_or_else(|| Error::missing(Subject::Thread, commit.thread, ""))?
-        }
-    };
+    let created = commit.new_thread.as_ref().map(|thread| insert_thread(session, thread)).transpose()?;
+    let number = created.map_or_else(|| check::number_of(session, commit.thread), |number| Ok(Some(number)))?;
+    let number = number.ok_or_else(|| Error::missing(Subject::Thread, commit.thread, ""))?;
     let space = Space { thread: number, uid: commit.thread, namespace: &commit.namespace };
     match &commit.expect {
         Expect::New => insert_branch(session, space, &commit.branch)?,

@@ -11,6 +11,7 @@ use common::{Home, Pen, grown, wal_of, write};
 use rusqlite::Connection;
 use stepmark_core::store::{CheckpointStore, HistoryQuery, Line, Load, Place};
 use stepmark_store_sqlite::Sqlite;
+use tokio::task::JoinSet;
 
 /// Set in a child process of these tests: which file it shares.
 const CHILD_FILE: &str = "STEPMARK_TEST_SQLITE_FILE";
@@ -87,15 +88,12 @@ async fn killed_process_leaves_every_acknowledged_commit() {
 async fn processes_share_a_file_and_are_never_locked_out() {
     const STEPS: u64 = 100;
     if let Some((store, number)) = in_child() {
-        let calls: Vec<_> = (0..5)
-            .map(|thread| {
-                let store = store.clone();
-                tokio::spawn(async move { grown(&store, &format!("thread {number} {thread}"), STEPS).await })
-            })
-            .collect();
-        for call in calls {
-            call.await.expect("every commit is accepted");
+        let mut calls = JoinSet::new();
+        for thread in 0..5 {
+            let store = store.clone();
+            calls.spawn(async move { grown(&store, &format!("thread {number} {thread}"), STEPS).await });
         }
+        assert_eq!(calls.join_all().await.len(), 5);
         return;
     }
     let home = Home::new();
@@ -115,7 +113,7 @@ async fn processes_share_a_file_and_are_never_locked_out() {
 /// Reads that overlap each other, so that at every moment one of them holds the log.
 fn read_until(path: &std::path::Path, stop: &AtomicBool) {
     let file = Connection::open(path).expect("a file");
-    file.busy_timeout(std::time::Duration::from_secs(60)).expect("a timeout");
+    file.busy_timeout(std::time::Duration::from_mins(1)).expect("a timeout");
     let slow = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000)
                 SELECT COUNT(*) FROM n, thread";
     while !stop.load(Ordering::Relaxed) {
