@@ -1,9 +1,12 @@
 //! Is a flipped bit found, and is the damaged record named?
 //!
 //! Every column of every row of a small file is damaged in turn, through plain SQL, while the store is open. Some read
-//! must then answer `Corrupt` or `Unsupported`, or the column is one that `schema.sql` says no hash covers.
+//! must then answer `Corrupt` or `Unsupported`, or the column is one that `schema.sql` says no hash covers. Bytes of the
+//! file itself are damaged too: then no read may answer with another state.
 
 mod common;
+
+use std::path::Path;
 
 use common::{Home, Pen, full, grown, write};
 use rusqlite::types::Value;
@@ -11,7 +14,7 @@ use rusqlite::{Connection, params_from_iter};
 use stepmark_core::error::{Error, ErrorKind};
 use stepmark_core::id::BranchId;
 use stepmark_core::store::{
-    BlobCall, BlobReply, BlobUse, CheckpointStore, HistoryQuery, Line, Load, Place, ThreadAddress, ThreadQuery,
+    BlobCall, BlobReply, BlobUse, CheckpointStore, HistoryQuery, Line, Load, Loaded, Place, ThreadAddress, ThreadQuery,
 };
 use stepmark_core::value::ValueNode;
 use stepmark_store_sqlite::Sqlite;
@@ -167,4 +170,50 @@ async fn flipped_byte_is_named() {
     }
     assert!(look(&store, &pens).await.is_empty());
     assert!(count > 1000, "{count} places were damaged");
+}
+
+/// States of both branches, where they load.
+async fn states(path: &Path, pens: &[&Pen]) -> Vec<Result<Loaded, Error>> {
+    let mut states = Vec::new();
+    for pen in pens {
+        let load = Load { pending: false, branches: false, run: None, ..pen.load() };
+        states.push(match Sqlite::options().readers(1).open(path) {
+            Ok(store) => store.load(load).await,
+            Err(error) => Err(error),
+        });
+    }
+    states
+}
+
+#[tokio::test]
+async fn flipped_byte_of_the_file_never_changes_a_state() {
+    let home = Home::new();
+    let store = home.open();
+    let mut pen = grown(&store, "thread", 6).await;
+    let commit = pen.step_with_row(full(&[3; 9000]));
+    write(&store, commit).await;
+    let (mut side, fork) = pen.fork(23, Some("side"));
+    write(&store, fork).await;
+    let commit = side.step(b"side");
+    write(&store, commit).await;
+    drop(store);
+    let pens = [&pen, &side];
+    let whole: Vec<_> = states(&home.path(), &pens).await.into_iter().map(|state| state.expect("it loads")).collect();
+    let bytes = std::fs::read(home.path()).expect("bytes");
+    let mut found = 0;
+    for at in (0..bytes.len()).step_by(331) {
+        let mut broken = bytes.clone();
+        broken[at] ^= 1 << (at % 8);
+        let copy = Home::new();
+        std::fs::write(copy.path(), &broken).expect("a file");
+        for (state, whole) in states(&copy.path(), &pens).await.into_iter().zip(&whole) {
+            match state {
+                Ok(state) => {
+                    assert_eq!((&state.checkpoint, &state.chains), (&whole.checkpoint, &whole.chains), "byte {at}")
+                }
+                Err(_) => found += 1,
+            }
+        }
+    }
+    assert!(found > 20, "{found} flips were found");
 }
