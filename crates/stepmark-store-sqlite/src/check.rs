@@ -4,15 +4,17 @@
 //! here: its fence is its first statement, and only a refused one has to say why.
 
 use rusqlite::params;
+use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ThreadRow, Tip};
+use stepmark_core::shape;
 use stepmark_core::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite, ThreadAddress};
-use stepmark_core::value::ValueRow;
+use stepmark_core::value::{ValueAddress, ValueRow};
 
 use crate::queries;
-use crate::read::{branch, find_thread, known_branch};
+use crate::read::{self, branch, find_thread, known_branch};
 use crate::records::{Space, pending_name, place_name};
 use crate::session::{Cells, Session};
 
@@ -36,18 +38,33 @@ fn outcome_of(session: &Session<'_>, commit: &Commit, refusal: Error) -> Result<
     let Ok((number, thread)) = find_thread(session, &ThreadAddress::Uid(commit.thread)) else { return Err(refusal) };
     let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
     if let Some(checkpoint) = &commit.checkpoint {
-        let key = params![number, commit.namespace, checkpoint.id.to_stored()];
-        let stored = stored_hash(session, queries::CHECK_CHECKPOINT, key, &checkpoint.id)?;
-        return match stored {
-            Some(stored) if stored == checkpoint.manifest_hash => Ok(Outcome::Repeated),
+        return match stored_hashes(session, space, checkpoint)? {
+            Some(stored) if stored == (checkpoint.manifest_hash, checkpoint.packed_hash) => Ok(Outcome::Repeated),
             Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
             None => Err(refusal),
         };
     }
     match branch(session, space, commit.branch.id)? {
-        Some(stored) if stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+        Some(stored) if commit.claims() && stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+        // Somebody claimed the branch after this call made it: its id is random, so the branch is this call's.
+        Some(stored) if commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork => {
+            Ok(Outcome::Repeated)
+        }
         _ => Err(refusal),
     }
+}
+
+/// The hashes of the checkpoint with this id.
+fn stored_hashes(
+    session: &Session<'_>,
+    space: Space<'_>,
+    row: &CheckpointRow,
+) -> Result<Option<(RecordHash, RecordHash)>> {
+    let key = params![space.thread, space.namespace, row.id.to_stored()];
+    session.first(queries::CHECK_CHECKPOINT, key, |cells| {
+        let cells = Cells::new(cells, Subject::Checkpoint, &row.id);
+        Ok((RecordHash(cells.array(0)?), RecordHash(cells.array(1)?)))
+    })
 }
 
 fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
@@ -59,18 +76,21 @@ fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
     match &commit.expect {
         Expect::New => check_new_branch(session, space, &commit.branch)?,
         Expect::At { tip, epoch } => {
-            check_fence(&known_branch(session, space, commit.branch.id)?, tip.as_ref(), *epoch)?;
+            let stored = known_branch(session, space, commit.branch.id)?;
+            check_fence(&stored, tip.as_ref(), *epoch)?;
+            check_claim(&stored, &commit.branch)?;
+            check_flushed(session, space, commit)?;
         }
     }
-    if let Some(checkpoint) = &commit.checkpoint {
-        let key = params![number, commit.namespace, checkpoint.id.to_stored()];
-        if session.exists(queries::CHECK_CHECKPOINT, key)? {
-            return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
-        }
+    if let Some(checkpoint) = &commit.checkpoint
+        && stored_hashes(session, space, checkpoint)?.is_some()
+    {
+        return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
     }
     check_pending(session, space, &commit.pending)?;
     check_values(session, space, &commit.values)?;
-    check_blobs(session, &thread.scope, &commit.blobs)
+    check_blobs(session, &thread.scope, &commit.blobs)?;
+    shape::check_commit(commit)
 }
 
 /// The commit that creates its thread: only its own rows can speak against it.
@@ -81,7 +101,8 @@ fn check_first(session: &Session<'_>, commit: &Commit) -> Result<()> {
         (Expect::New, None) => {}
     }
     let scope = commit.new_thread.as_ref().map_or("", |thread| &thread.scope);
-    check_blobs(session, scope, &commit.blobs)
+    check_blobs(session, scope, &commit.blobs)?;
+    shape::check_commit(commit)
 }
 
 fn check_thread(session: &Session<'_>, commit: &Commit) -> Result<Option<(i64, ThreadRow)>> {
@@ -129,7 +150,32 @@ fn check_new_branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) ->
     }
     let Some(fork) = row.fork else { return Ok(()) };
     let key = params![space.thread, space.namespace, fork.branch.get() as i64, fork.height as i64];
-    if session.exists(queries::CHECK_FORK_POINT, key)? { Ok(()) } else { Err(missing_fork_point(fork)) }
+    let point = session.first(queries::CHECK_FORK_POINT, key, |cells| {
+        Cells::new(cells, Subject::Checkpoint, place_name(fork.branch, fork.height)).get::<Vec<u8>>(0)
+    })?;
+    let born_there = |tip: &Tip| tip.height != fork.height || Some(tip.id.to_stored()) == point;
+    if point.is_some() && row.tip.as_ref().is_none_or(born_there) { Ok(()) } else { Err(missing_fork_point(fork)) }
+}
+
+/// A branch's fork point and effects mode never change, and only a claim changes its token.
+fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
+    let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
+    if row.fork == stored.fork && row.effects == stored.effects && same_token {
+        return Ok(());
+    }
+    Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
+}
+
+/// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
+/// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
+fn check_flushed(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Result<()> {
+    let addresses = commit.values.iter().map(|row| row.address).chain(commit.blobs.iter().map(|used| used.value));
+    for address in addresses.filter(|_| commit.claims()) {
+        if value_hash(session, space, address)?.is_some() {
+            return Err(Error::conflict(Subject::Branch, commit.branch.id, "results were flushed meanwhile"));
+        }
+    }
+    Ok(())
 }
 
 fn missing_fork_point(fork: stepmark_core::rows::ForkPoint) -> Error {
@@ -166,15 +212,18 @@ fn pending_hash(session: &Session<'_>, space: Space<'_>, row: &PendingRow) -> Re
 
 fn check_values(session: &Session<'_>, space: Space<'_>, rows: &[ValueRow]) -> Result<()> {
     for row in rows {
-        let address = row.address;
-        let (branch, height) = (address.branch.get() as i64, address.height as i64);
-        let key = params![space.thread, space.namespace, branch, height, address.ordinal];
-        let stored = stored_hash(session, queries::CHECK_VALUE, key, &address)?;
+        let stored = value_hash(session, space, row.address)?;
         if stored.is_some_and(|stored| stored != row.hash(space.uid, space.namespace)) {
-            return Err(Error::corrupt(Subject::Value, address, "it exists with another hash"));
+            return Err(Error::corrupt(Subject::Value, row.address, "it exists with another hash"));
         }
     }
     Ok(())
+}
+
+fn value_hash(session: &Session<'_>, space: Space<'_>, address: ValueAddress) -> Result<Option<RecordHash>> {
+    let (branch, height) = (address.branch.get() as i64, address.height as i64);
+    let key = params![space.thread, space.namespace, branch, height, address.ordinal];
+    stored_hash(session, queries::CHECK_VALUE, key, &address)
 }
 
 fn check_blobs(session: &Session<'_>, scope: &str, blobs: &[BlobUse]) -> Result<()> {
@@ -209,25 +258,29 @@ pub(crate) fn append(session: &Session<'_>, append: &Append) -> Result<AppendVer
     let space = Space { thread: number, uid: thread.uid, namespace: &append.namespace };
     let stored = known_branch(session, space, append.branch)?;
     if let Err(refusal) = check_fence(&stored, append.tip.as_ref(), append.epoch) {
-        let repeated = !append.pending.is_empty() && holds_all(session, space, &append.pending)?;
-        return if repeated { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
+        return if holds_all(session, space, append)? { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
     }
     check_pending(session, space, &append.pending)?;
     check_values(session, space, &append.values)?;
     check_blobs(session, &thread.scope, &append.blobs)?;
+    shape::check_append(append)?;
     match &append.run {
         Some(run) if !has_run(session, number, &run.id)? => Err(Error::missing(Subject::Run, &run.id, "")),
         _ => Ok(AppendVerdict::Write(number)),
     }
 }
 
-fn holds_all(session: &Session<'_>, space: Space<'_>, rows: &[PendingRow]) -> Result<bool> {
-    for row in rows {
+/// Whether an earlier append with the same arguments wrote all this.
+fn holds_all(session: &Session<'_>, space: Space<'_>, append: &Append) -> Result<bool> {
+    for row in &append.pending {
         if pending_hash(session, space, row)? != Some(row.hash(space.uid, space.namespace)) {
             return Ok(false);
         }
     }
-    Ok(true)
+    match &append.run {
+        Some(run) => Ok(read::run(session, space, &run.id)?.as_ref() == Some(run)),
+        None => Ok(!append.pending.is_empty()),
+    }
 }
 
 /// The number of a thread in this file.

@@ -137,7 +137,9 @@ fn immutable_uri(path: &Path) -> String {
     let mut uri = String::from("file:");
     for character in path.to_string_lossy().chars() {
         match character {
-            '%' | '?' | '#' => uri.push_str(&format!("%{:02x}", u32::from(character))),
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
             _ => uri.push(character),
         }
     }

@@ -9,12 +9,14 @@ pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
 // ---- commit ----
 
-/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch.
+/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch. Where it leaves its
+/// parent never changes, and only a claim changes its token.
 pub(crate) const COMMIT_FENCE: &str = "
 UPDATE branch
-SET parent = ?8, fork_height = ?9, tip_height = ?10, tip_id = ?11, epoch = ?12, claim = ?13, effects = ?14, hash = ?15
+SET tip_height = ?10, tip_id = ?11, epoch = ?12, claim = ?13, hash = ?15
 WHERE thread = (SELECT number FROM thread WHERE uid = ?1 AND (?2 IS NULL OR head = ?2))
-  AND namespace = ?3 AND branch = ?4 AND epoch = ?5 AND tip_height IS ?6 AND tip_id IS ?7";
+  AND namespace = ?3 AND branch = ?4 AND epoch = ?5 AND tip_height IS ?6 AND tip_id IS ?7
+  AND parent IS ?8 AND fork_height IS ?9 AND effects = ?14 AND (epoch <> ?12 OR claim = ?13)";
 
 pub(crate) const COMMIT_CHECKPOINT: &str = "
 INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest,
@@ -67,10 +69,11 @@ pub(crate) const CHECK_THREAD_TAKEN: &str = "SELECT 1 FROM thread WHERE (scope =
 pub(crate) const CHECK_REF: &str = "SELECT 1 FROM ref WHERE thread = ?1 AND name = ?2";
 pub(crate) const CHECK_RUN: &str = "SELECT 1 FROM run WHERE thread = ?1 AND id = ?2";
 pub(crate) const CHECK_FORK_POINT: &str = "
-SELECT 1 FROM checkpoint
+SELECT id FROM checkpoint
 WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NOT NULL";
 pub(crate) const CHECK_CHECKPOINT: &str = "
-SELECT manifest_hash FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
+SELECT manifest_hash, packed_hash FROM checkpoint
+WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
 pub(crate) const CHECK_VALUE: &str = "
 SELECT hash FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
 pub(crate) const CHECK_PENDING: &str = "
@@ -109,7 +112,8 @@ SELECT packed_hash, packed FROM checkpoint WHERE thread = ?1 AND namespace = ?2 
 pub(crate) const LOAD_VALUE: &str = "
 SELECT hash, head, body FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
 pub(crate) const LOAD_ORDINAL_MAX: &str = "
-SELECT MAX(ordinal) FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4";
+SELECT MAX(ordinal) FROM value
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal BETWEEN 0 AND 0xffffffff";
 
 pub(crate) const LOAD_PENDING: &str = "
 SELECT lane, kind, task, ordinal, hash, head, body

@@ -146,7 +146,8 @@ fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>>
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
 }
 
-fn run(session: &Session<'_>, space: Space<'_>, id: &RunId) -> Result<Option<RunRow>> {
+/// The run with this id.
+pub(crate) fn run(session: &Session<'_>, space: Space<'_>, id: &RunId) -> Result<Option<RunRow>> {
     let key = params![space.thread, id.to_stored()];
     session.first(queries::LOAD_RUN, key, |row| records::run(row, space.uid))
 }
@@ -243,12 +244,11 @@ pub(crate) fn blob(session: &Session<'_>, scope: &str, hash: BlobHash) -> Result
         Ok((cells.get::<i64>(0)?, cells.number(1)?, cells.get::<Option<Vec<u8>>>(2)?))
     })?;
     let Some((number, length, body)) = head else { return Ok(None) };
-    let bytes = match body {
-        Some(bytes) => bytes,
-        None => {
-            let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Blob, hash).get::<Vec<u8>>(0);
-            session.all(queries::BLOB_GET_CHUNKS, [number], read)?.concat()
-        }
+    let bytes = if let Some(bytes) = body {
+        bytes
+    } else {
+        let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Blob, hash).get::<Vec<u8>>(0);
+        session.all(queries::BLOB_GET_CHUNKS, [number], read)?.concat()
     };
     if bytes.len() as u64 != length || BlobHash::of(&bytes) != hash {
         return Err(Error::corrupt(Subject::Blob, hash, "its bytes do not have its hash"));

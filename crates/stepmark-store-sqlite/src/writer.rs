@@ -197,7 +197,7 @@ impl Desk {
                     reply(member.answer, Err(repeated(&error)));
                 }
             }
-            Err(Failed::Undone(error)) if group.len() == 1 => self.answer_undone(group, error),
+            Err(Failed::Undone(error)) if group.len() == 1 => self.answer_undone(group, &error),
             Err(Failed::Undone(_)) => {
                 for member in group {
                     self.write_alone(member);
@@ -210,16 +210,16 @@ impl Desk {
         match self.attempt(std::slice::from_ref(&member)) {
             Ok(mut answers) => reply(member.answer, answers.remove(0)),
             Err(Failed::NotBegun(error)) => reply(member.answer, Err(error)),
-            Err(Failed::Undone(error)) => self.answer_undone(vec![member], error),
+            Err(Failed::Undone(error)) => self.answer_undone(vec![member], &error),
         }
     }
 
     /// A member that failed alone: what it ran into may be an ordinary refusal.
-    fn answer_undone(&self, group: Vec<Member>, error: Error) {
+    fn answer_undone(&self, group: Vec<Member>, error: &Error) {
         for member in group {
             let answer = match &member.work {
-                Work::Commit(commit) => self.explain(commit, repeated(&error)),
-                Work::Append(_) | Work::PutBlob { .. } | Work::DeleteThread(_) => Err(repeated(&error)),
+                Work::Commit(commit) => self.explain(commit, repeated(error)),
+                Work::Append(_) | Work::PutBlob { .. } | Work::DeleteThread(_) => Err(repeated(error)),
             };
             reply(member.answer, answer);
         }
