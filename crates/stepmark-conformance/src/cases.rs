@@ -39,7 +39,9 @@ macro_rules! each_case {
                 unknown_targets_are_missing
                 claim_and_checkpoint_are_one_unit
                 branches_of_one_thread_grow_apart
-                run_records_move_with_the_commit;
+                run_records_move_with_the_commit
+                claim_over_flushed_values_conflicts
+                contradiction_is_invalid;
             append:
                 flushed_rows_are_loaded
                 append_is_all_or_nothing

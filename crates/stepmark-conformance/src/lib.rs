@@ -1,7 +1,7 @@
 //! Loosely versioned conformance kit for Stepmark stores: what must every backend do, and how is that proved?
 //!
 //! A backend implements [`StoreEnv`] and calls [`suite!`], which makes one test of every case, and
-//! `model::check_model`, which compares random sequences of calls with a small model. [`FaultStore`],
+//! [`model::check_model`], which compares random sequences of calls with a small model. [`FaultStore`],
 //! [`CountingStore`] and [`WitnessStore`] wrap any store for tests of recovery. [`mutants`] are broken stores that the
 //! kit is known to catch.
 //!
@@ -19,7 +19,7 @@ mod run;
 
 pub mod cases;
 pub mod make;
-// pub mod model;
+pub mod model;
 pub mod mutants;
 
 pub mod call;

@@ -48,7 +48,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// (`missing_blob_is_refused`). `Deleted` (thread): its uid was deleted (`deleted_thread_stays_deleted`).
     /// `Corrupt` (checkpoint): its id exists with another hash (`same_id_with_other_bytes_is_corrupt`). `Conflict`
     /// (branch) also when a commit that claims brings a value row whose address was flushed meanwhile: the caller loads
-    /// again and takes later ordinals. `Invalid`: the unit contradicts itself ([`crate::shape::check_commit`]).
+    /// again and takes later ordinals (`claim_over_flushed_values_conflicts`). `Invalid`: the unit contradicts itself
+    /// ([`crate::shape::check_commit`]; `contradiction_is_invalid`).
     async fn commit(&self, commit: Commit) -> Result<Outcome>;
 
     /// Adds pending rows (with their values) or rewrites a run record beside a running super-step.

@@ -1,5 +1,13 @@
-//! Does the memory store keep every promise of the seam?
+//! Does the memory store keep every promise of the seam, and answer as the model does?
 
-stepmark_conformance::suite!(stepmark_conformance::MemoryEnv::new(), skip = [
+use stepmark_conformance::MemoryEnv;
+use stepmark_conformance::model::check_model;
+
+stepmark_conformance::suite!(MemoryEnv::new(), skip = [
     flipped_byte_is_named => "memory has no stored bytes to flip",
 ]);
+
+#[test]
+fn random_calls_are_answered_as_the_model_does() {
+    check_model(&MemoryEnv::new(), 1, 500);
+}

@@ -78,8 +78,12 @@ pub async fn repeated_append_is_accepted(env: &dyn StoreEnv) {
     let base = line.clone();
     line.step().await;
     store.append(flush.clone()).await.expect("after a successor");
+    line.apply(line.next().with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
+    let end = Append { run: Some(line.run("r", RunStatus::Done)), ..line.append(Vec::new()) };
+    store.append(end.clone()).await.expect("the run ends");
     line.apply(line.claim()).await;
     store.append(flush).await.expect("after a claim");
+    store.append(end).await.expect("a run record, after a claim");
     line.assert_stored().await;
     assert_refused(store.append(base.flush(1, "new")).await, ErrorKind::Fenced, Subject::Branch);
 }

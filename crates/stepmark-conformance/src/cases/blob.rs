@@ -12,7 +12,10 @@ use crate::make::{Line, appended, blob_node, value_of};
 const SIZES: [usize; 7] = [0, 1, 64 * 1024, 64 * 1024 + 1, 1024 * 1024, 1024 * 1024 + 1, 3_000_000];
 
 fn bytes_of(size: usize) -> Vec<u8> {
-    (0..size).map(|index| (index * 31 % 251) as u8).collect()
+    let pattern: Vec<u8> = (0..=250).map(|byte: u8| byte.wrapping_mul(31)).collect();
+    let mut bytes = pattern.repeat(size / pattern.len() + 1);
+    bytes.truncate(size);
+    bytes
 }
 
 async fn put(store: &dyn CheckpointStore, bytes: Vec<u8>) -> BlobHash {

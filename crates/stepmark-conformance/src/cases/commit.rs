@@ -4,7 +4,7 @@ use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::BlobHash;
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{ForkPoint, RunStatus, ThreadRow};
-use stepmark_core::store::{BlobCall, BlobReply, Commit, Load, Outcome, RunWrite, ThreadAddress};
+use stepmark_core::store::{Append, BlobCall, BlobReply, Commit, Load, Outcome, RunWrite, ThreadAddress};
 use stepmark_core::value::ValueRow;
 
 use super::{assert_names, assert_refused};
@@ -276,4 +276,49 @@ pub async fn run_records_move_with_the_commit(env: &dyn StoreEnv) {
     assert_eq!(store.commit(commit).await.expect("the same again"), Outcome::Repeated);
     let unknown = Load { run: Some(run_id("none")), ..line.whole() };
     assert_eq!(store.load(unknown).await.expect("an unknown run is absent").run, None);
+}
+
+/// A claim that brings a value where the run before it flushed one meanwhile has lost a race; it is no damage.
+pub async fn claim_over_flushed_values_conflicts(env: &dyn StoreEnv) {
+    let store = env.fresh().await;
+    let mut line = Line::born(&store, "t").await;
+    let takeover = line.next().from_ordinal(3).stored("log", full(&"mine")).claiming();
+    let address = takeover.value("log").address;
+    let values = vec![ValueRow { address, node: full(&"flushed") }];
+    store.append(Append { values, ..line.flush(0, "in time") }).await.expect("the owner flushes");
+    let refusal = assert_refused(line.send(takeover.build()).await, ErrorKind::Conflict, Subject::Branch);
+    assert_names(&refusal, line.branch.id);
+    let free = line.read().await.next_ordinal;
+    line.apply(line.next().from_ordinal(free).stored("log", full(&"mine")).claiming().build()).await;
+    assert_eq!(value_of::<String>(&line.read().await, "log"), "mine");
+}
+
+/// Spoils a commit, with the help of another branch's line.
+type Contradict = fn(&Line, &mut Commit);
+
+/// A unit whose parts contradict each other is refused as such, and nothing of it is written.
+pub async fn contradiction_is_invalid(env: &dyn StoreEnv) {
+    let store = env.fresh().await;
+    let line = Line::grown(&store, "t", 1).await;
+    let side = line.forked(None).await;
+    let contradictions: [(Subject, Contradict); 9] = [
+        (Subject::Branch, |_, commit| commit.branch.epoch += 2),
+        (Subject::Branch, |_, commit| commit.branch.epoch -= 1),
+        (Subject::Branch, |_, commit| commit.checkpoint = None),
+        (Subject::Branch, |side, commit| commit.branch.fork = side.branch.fork),
+        (Subject::Branch, |side, commit| commit.branch.claim = side.branch.claim),
+        (Subject::Checkpoint, |_, commit| commit.branch.tip.as_mut().expect("it has a tip").height += 1),
+        (Subject::Value, |_, commit| commit.values[0].address.height += 1),
+        (Subject::Pending, |side, commit| commit.pending.push(side.pending(0, "of another lane"))),
+        (Subject::Run, |side, commit| commit.runs.push(RunWrite::Begin(side.run("r", RunStatus::Open)))),
+    ];
+    for (index, (subject, contradict)) in contradictions.into_iter().enumerate() {
+        let mut commit = line.next().stored("log", full(&index)).build();
+        contradict(&side, &mut commit);
+        assert_refused(store.commit(commit).await, ErrorKind::Invalid, subject);
+    }
+    let astray = Append { pending: side.flush(0, "of another lane").pending, ..line.flush(0, "x") };
+    assert_refused(store.append(astray).await, ErrorKind::Invalid, Subject::Pending);
+    line.assert_stored().await;
+    assert_eq!(line.read().await.next_ordinal, 0);
 }

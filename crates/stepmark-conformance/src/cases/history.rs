@@ -16,7 +16,7 @@ async fn walk(store: &dyn CheckpointStore, first: HistoryQuery) -> Vec<HistoryEn
     let mut query = first;
     for _ in 0..PAGES_MAX {
         let page = store.history(query.clone()).await.expect("the line is known");
-        assert!(page.entries.len() <= query.limit as usize, "a page holds at most {} entries", query.limit);
+        assert!(page.entries.len() <= query.limit.max(1) as usize, "a page of {} is too long", query.limit);
         entries.extend(page.entries);
         match page.next {
             Some(next) => query.line = next,
@@ -90,7 +90,7 @@ pub async fn history_ignores_clocks(env: &dyn StoreEnv) {
     assert_eq!(heights(&walk(&*store, side.lineage(None, 50)).await), [4, 3, 2, 1, 0]);
 }
 
-/// Pages of any size, taken beside new commits, show every checkpoint of the walk exactly once.
+/// Pages of any size (0 means 1), taken beside new commits, show every checkpoint of the walk exactly once.
 pub async fn paging_sees_every_checkpoint_once(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let mut line = Line::grown(&store, "t", 4).await;
@@ -99,7 +99,7 @@ pub async fn paging_sees_every_checkpoint_once(env: &dyn StoreEnv) {
     leaf.steps(5).await;
     for first in [leaf.lineage(None, 1), leaf.walk(Walk::All { before: None }, 1)] {
         let expected = ids(&walk(&*store, HistoryQuery { limit: 50, ..first.clone() }).await);
-        for limit in [1, 2, 3, 5, 7, expected.len() as u32, 49] {
+        for limit in [0, 1, 2, 3, 5, 7, expected.len() as u32, 49] {
             let query = HistoryQuery { limit, ..first.clone() };
             assert_eq!(ids(&walk(&*store, query).await), expected, "pages of {limit}");
         }

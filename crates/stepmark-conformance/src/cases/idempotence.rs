@@ -61,7 +61,7 @@ pub async fn repeated_creation_is_one_thread(env: &dyn StoreEnv) {
     assert_eq!(store.commit(birth).await.expect("it is there"), Outcome::Repeated);
 }
 
-/// A fork that is sent again is the same branch.
+/// A fork that is sent again is the same branch, also after it has grown and was claimed by another.
 pub async fn repeated_fork_is_one_branch(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let line = Line::born(&store, "t").await;
@@ -69,7 +69,10 @@ pub async fn repeated_fork_is_one_branch(env: &dyn StoreEnv) {
     side.apply(fork.clone()).await;
     assert_eq!(store.commit(fork.clone()).await.expect("it is there"), Outcome::Repeated);
     side.step().await;
-    assert_eq!(store.commit(fork).await.expect("it is there"), Outcome::Repeated);
+    assert_eq!(store.commit(fork.clone()).await.expect("it is there"), Outcome::Repeated);
+    side.apply(side.claim()).await;
+    side.step().await;
+    assert_eq!(store.commit(fork).await.expect("it is there, and somebody else's now"), Outcome::Repeated);
     side.assert_stored().await;
     assert_eq!(line.read().await.branches.len(), 2);
 }

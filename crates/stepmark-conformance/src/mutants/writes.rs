@@ -332,7 +332,9 @@ impl Intercept for FlushOverwritten {
             Ok(Reply::Load(mut loaded)) => {
                 for newer in &*locked(&self.newer) {
                     let same = |row: &&mut PendingRow| (&row.base, row.ordinal) == (&newer.base, newer.ordinal);
-                    loaded.pending.iter_mut().find(same).map(|row| *row = newer.clone());
+                    if let Some(row) = loaded.pending.iter_mut().find(same) {
+                        row.clone_from(newer);
+                    }
                 }
                 Ok(Reply::Load(loaded))
             }

@@ -1,0 +1,142 @@
+//! Does a store answer random sequences of calls as a small model of the seam does?
+//!
+//! The model ([`state`]) was written from the documentation of the seam alone: lists, and rules read off one by one.
+//! Writers here remember what they once believed, so sequences are full of stale, fenced, repeated and forged calls.
+
+mod state;
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::StoreEnv;
+use crate::run::{block_on, panic_of};
+use world::World;
+
+/// Environment variable that names another seed than the one a test asks for.
+pub const SEED_VARIABLE: &str = "STEPMARK_MODEL_SEED";
+
+/// Steps of a sequence: enough for a fork of a fork with a past, short enough to shrink well.
+const STEPS: std::ops::Range<usize> = 1..40;
+
+/// How often a failing sequence is shortened.
+const SHRINKS_MAX: u32 = 3000;
+
+/// What one step of a sequence does. Numbers choose among what is there, modulo its count.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Creates a thread under one of a few names.
+    Create { name: u8 },
+    /// Commits a checkpoint.
+    Commit(Growth),
+    /// Claims a branch.
+    Claim { writer: Writer },
+    /// Forks below the tip of a belief, copying what is pending at a tip.
+    Fork { writer: Writer, back: u8, name: Option<u8> },
+    /// Flushes a row under a number that may be taken, with or without a value row.
+    Flush { writer: Writer, number: u8, text: u8, value: bool, run: Option<u8> },
+    /// Sends an earlier write again.
+    Repeat { write: u8 },
+    /// Sends an earlier commit again with other bytes under the same checkpoint id.
+    Forge { write: u8, packed: bool },
+    /// Deletes a thread.
+    Delete { thread: u8 },
+}
+
+/// A checkpoint to commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Growth {
+    pub(crate) writer: Writer,
+    pub(crate) log: Log,
+    /// Claims in the same unit.
+    pub(crate) claims: bool,
+    /// Begins, or else updates, a run in the same unit.
+    pub(crate) run: Option<(bool, u8)>,
+    /// Expects its branch to be the head.
+    pub(crate) expects_head: bool,
+    /// Writes its value rows where a flush may have written others.
+    pub(crate) collides: bool,
+}
+
+/// Which branch's writer, and which of its beliefs: 0 is the newest, which is true; older ones are stale or fenced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer {
+    pub(crate) branch: u8,
+    pub(crate) belief: u8,
+}
+
+/// What a commit does to the channel `log`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Log {
+    /// Leaves it as it is.
+    Keep,
+    /// Writes it whole, packed or as a row.
+    Full { packed: bool },
+    /// Keeps some of its elements and appends some.
+    Append { cut: u8, items: u8, packed: bool },
+}
+
+fn any_writer() -> impl Strategy<Value = Writer> {
+    let belief = prop_oneof![4 => Just(0u8), 1 => 1..4u8];
+    (any::<u8>(), belief).prop_map(|(branch, belief)| Writer { branch, belief })
+}
+
+fn any_log() -> impl Strategy<Value = Log> {
+    prop_oneof![
+        Just(Log::Keep),
+        any::<bool>().prop_map(|packed| Log::Full { packed }),
+        (0..3u8, 0..4u8, any::<bool>()).prop_map(|(cut, items, packed)| Log::Append { cut, items, packed }),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let few = 0..3u8;
+    let run = prop::option::weighted(0.4, (any::<bool>(), few.clone()));
+    let rarely = || prop::bool::weighted(0.15);
+    let commit = (any_writer(), any_log(), rarely(), run, rarely(), rarely()).prop_map(
+        |(writer, log, claims, run, expects_head, collides)| {
+            Step::Commit(Growth { writer, log, claims, run, expects_head, collides })
+        },
+    );
+    let flush = (any_writer(), few.clone(), 0..2u8, any::<bool>(), prop::option::weighted(0.2, few.clone()))
+        .prop_map(|(writer, number, text, value, run)| Step::Flush { writer, number, text, value, run });
+    let fork = (any_writer(), 0..3u8, prop::option::of(few.clone())).prop_map(|(writer, back, name)| Step::Fork {
+        writer,
+        back,
+        name,
+    });
+    prop_oneof![
+        2 => few.clone().prop_map(|name| Step::Create { name }),
+        8 => commit,
+        2 => any_writer().prop_map(|writer| Step::Claim { writer }),
+        3 => fork,
+        5 => flush,
+        3 => any::<u8>().prop_map(|write| Step::Repeat { write }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(write, packed)| Step::Forge { write, packed }),
+        1 => any::<u8>().prop_map(|thread| Step::Delete { thread }),
+    ]
+}
+
+/// Compares fresh stores of `env` with the model over `cases` random sequences.
+///
+/// Equal seeds give equal sequences. A failing sequence is shortened and printed with the seed;
+/// `STEPMARK_MODEL_SEED` overrides `seed`. Not to be called inside a runtime.
+pub fn check_model(env: &dyn StoreEnv, seed: u64, cases: u32) {
+    let named = std::env::var(SEED_VARIABLE).ok();
+    let seed = named.map_or(seed, |named| named.parse().expect("the seed is a number"));
+    if let Some(difference) = find_difference(env, seed, cases, SHRINKS_MAX) {
+        panic!("the store and the model differ: {difference}\nseed {seed}; repeat with {SEED_VARIABLE}={seed}");
+    }
+}
+
+/// The first sequence of `cases` on which stores of `env` differ from the model, shortened at most `shrinks` times.
+pub fn find_difference(env: &dyn StoreEnv, seed: u64, cases: u32, shrinks: u32) -> Option<String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: shrinks, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let answer = runner.run(&prop::collection::vec(any_step(), STEPS), |steps| {
+        panic_of(|| block_on(World::play(env, &steps))).map_err(TestCaseError::fail)
+    });
+    answer.err().map(|failure| failure.to_string())
+}

@@ -1,0 +1,281 @@
+//! What does the seam promise, in the plainest words that a program can say it?
+//!
+//! Everything is a list that is searched from its start. Where the documentation orders no refusals, the model answers
+//! with all that apply, and a store may give any of them.
+
+use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::error::{ErrorKind, Subject};
+use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
+use stepmark_core::pending::PendingRow;
+use stepmark_core::rows::{BranchRow, RunRow, ThreadRow};
+use stepmark_core::store::{Append, Commit, Expect, NamedBranch, Outcome, RunWrite};
+use stepmark_core::value::{ValueAddress, ValueRow};
+
+/// What a call may be answered with.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// This.
+    Done(Outcome),
+    /// A refusal, for any of these reasons.
+    Refused(Vec<(ErrorKind, Subject)>),
+}
+
+/// A thread.
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub(super) row: ThreadRow,
+    pub(super) branches: Vec<NamedBranch>,
+    /// In order of arrival.
+    pub(super) checkpoints: Vec<CheckpointRow>,
+    pub(super) values: Vec<ValueRow>,
+    pub(super) pending: Vec<PendingRow>,
+    pub(super) runs: Vec<RunRow>,
+    /// In the order in which they began.
+    pub(super) begun: Vec<RunId>,
+}
+
+impl Thread {
+    pub(super) fn branch(&self, id: BranchId) -> Option<&NamedBranch> {
+        self.branches.iter().find(|branch| branch.row.id == id)
+    }
+
+    pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
+        self.checkpoints.iter().find(|row| row.id == *id)
+    }
+
+    pub(super) fn run(&self, id: &RunId) -> Option<&RunRow> {
+        self.runs.iter().find(|run| run.id == *id)
+    }
+
+    /// Checkpoints of a branch and its ancestors, newest first: each is named by the one before it.
+    pub(super) fn lineage(&self, branch: BranchId) -> Vec<&CheckpointRow> {
+        let tip = self.branch(branch).and_then(|branch| branch.row.tip.as_ref());
+        let mut next = tip.map(|tip| tip.id.clone());
+        let mut line = Vec::new();
+        while let Some(row) = next.and_then(|id| self.checkpoint(&id)) {
+            line.push(row);
+            next = row.read_manifest().expect("the model keeps what was sealed").parent;
+        }
+        line
+    }
+
+    /// One more than the greatest ordinal among the value rows of a segment at a height.
+    pub(super) fn next_ordinal(&self, branch: BranchId, height: u64) -> u32 {
+        let here = |row: &&ValueRow| (row.address.branch, row.address.height) == (branch, height);
+        self.values.iter().filter(here).map(|row| row.address.ordinal + 1).max().unwrap_or(0)
+    }
+
+    /// Pending rows of a checkpoint in a lane, by number.
+    pub(super) fn pending_of(&self, base: &CheckpointId, branch: BranchId) -> Vec<PendingRow> {
+        let ours = self.pending.iter().filter(|row| row.base == *base && row.lane == branch.lane());
+        let mut rows: Vec<_> = ours.cloned().collect();
+        rows.sort_by_key(|row| (row.kind, row.task, row.ordinal));
+        rows
+    }
+
+    fn value(&self, address: ValueAddress) -> Option<&ValueRow> {
+        self.values.iter().find(|row| row.address == address)
+    }
+
+    fn pending_like(&self, row: &PendingRow) -> Option<&PendingRow> {
+        let key = |row: &PendingRow| (row.base.clone(), row.lane, row.kind, row.task, row.ordinal);
+        self.pending.iter().find(|stored| key(stored) == key(row))
+    }
+
+    fn refuse_rows(&self, pending: &[PendingRow], values: &[ValueRow], reasons: &mut Vec<(ErrorKind, Subject)>) {
+        if pending.iter().any(|row| self.pending_like(row).is_some_and(|stored| stored != row)) {
+            reasons.push((ErrorKind::Corrupt, Subject::Pending));
+        }
+        if values.iter().any(|row| self.value(row.address).is_some_and(|stored| stored != row)) {
+            reasons.push((ErrorKind::Corrupt, Subject::Value));
+        }
+    }
+
+    /// Whether a claim brings values at addresses that the run before it took.
+    fn flushed_meanwhile(&self, commit: &Commit) -> bool {
+        let taken = commit.values.iter().any(|row| self.value(row.address).is_some());
+        taken && commit.claims() && commit.expect != Expect::New
+    }
+
+    fn refuse_fence(&self, commit: &Commit, reasons: &mut Vec<(ErrorKind, Subject)>) {
+        match (&commit.expect, self.branch(commit.branch.id)) {
+            (Expect::New, Some(_)) => reasons.push((ErrorKind::Exists, Subject::Branch)),
+            (Expect::New, None) => {
+                let lost = commit.branch.fork.is_some_and(|fork| {
+                    let there = |row: &CheckpointRow| (row.branch, row.height) == (fork.branch, fork.height);
+                    !self.checkpoints.iter().any(there)
+                });
+                reasons.extend(lost.then_some((ErrorKind::Missing, Subject::Checkpoint)));
+            }
+            (Expect::At { .. }, None) => reasons.push((ErrorKind::Missing, Subject::Branch)),
+            (Expect::At { tip, epoch }, Some(branch)) => reasons.extend(fence(&branch.row, tip.as_ref(), *epoch)),
+        }
+    }
+
+    fn refuse_runs(&self, runs: &[RunWrite], reasons: &mut Vec<(ErrorKind, Subject)>) {
+        for run in runs {
+            match (run, self.run(&run.row().id)) {
+                (RunWrite::Begin(_), Some(_)) => reasons.push((ErrorKind::Exists, Subject::Run)),
+                (RunWrite::Update(_), None) => reasons.push((ErrorKind::Missing, Subject::Run)),
+                _ => {}
+            }
+        }
+    }
+
+    fn write_run(&mut self, run: RunRow) {
+        if let Some(stored) = self.runs.iter_mut().find(|stored| stored.id == run.id) {
+            *stored = run;
+        } else {
+            self.begun.push(run.id.clone());
+            self.runs.push(run);
+        }
+    }
+
+    fn write_rows(&mut self, pending: &[PendingRow], values: &[ValueRow]) {
+        for row in pending {
+            if self.pending_like(row).is_none() {
+                self.pending.push(row.clone());
+            }
+        }
+        for row in values {
+            if self.value(row.address).is_none() {
+                self.values.push(row.clone());
+            }
+        }
+    }
+}
+
+fn fence(stored: &BranchRow, tip: Option<&stepmark_core::rows::Tip>, epoch: u64) -> Option<(ErrorKind, Subject)> {
+    if stored.epoch != epoch {
+        Some((ErrorKind::Fenced, Subject::Branch))
+    } else if stored.tip.as_ref() != tip {
+        Some((ErrorKind::Conflict, Subject::Branch))
+    } else {
+        None
+    }
+}
+
+/// A store.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) threads: Vec<Thread>,
+    deleted: Vec<ThreadUid>,
+}
+
+impl Model {
+    pub(super) fn thread(&self, uid: ThreadUid) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.row.uid == uid)
+    }
+
+    pub(super) fn delete(&mut self, uid: ThreadUid) {
+        self.threads.retain(|thread| thread.row.uid != uid);
+        self.deleted.push(uid);
+    }
+
+    pub(super) fn commit(&mut self, commit: &Commit) -> Verdict {
+        if self.deleted.contains(&commit.thread) {
+            return Verdict::Refused(vec![(ErrorKind::Deleted, Subject::Thread)]);
+        }
+        if let Some(told) = self.thread(commit.thread).and_then(|thread| earlier_outcome(thread, commit)) {
+            return told;
+        }
+        let mut reasons = Vec::new();
+        match (&commit.new_thread, self.thread(commit.thread)) {
+            (Some(new), thread) => {
+                let named = |thread: &Thread| (&thread.row.scope, &thread.row.name) == (&new.scope, &new.name);
+                if thread.is_some() || self.threads.iter().any(named) {
+                    reasons.push((ErrorKind::Exists, Subject::Thread));
+                }
+            }
+            (None, None) => reasons.push((ErrorKind::Missing, Subject::Thread)),
+            (None, Some(thread)) => {
+                if commit.expect_head.is_some_and(|head| head != thread.row.head) {
+                    reasons.push((ErrorKind::Conflict, Subject::Thread));
+                }
+                if commit.name.is_some() && thread.branches.iter().any(|branch| branch.name == commit.name) {
+                    reasons.push((ErrorKind::Exists, Subject::Branch));
+                }
+                thread.refuse_runs(&commit.runs, &mut reasons);
+                thread.refuse_fence(commit, &mut reasons);
+                if thread.flushed_meanwhile(commit) {
+                    reasons.push((ErrorKind::Conflict, Subject::Branch));
+                } else {
+                    thread.refuse_rows(&commit.pending, &commit.values, &mut reasons);
+                }
+            }
+        }
+        if !reasons.is_empty() {
+            return Verdict::Refused(reasons);
+        }
+        self.write(commit);
+        Verdict::Done(Outcome::Applied)
+    }
+
+    fn write(&mut self, commit: &Commit) {
+        if let Some(row) = commit.new_thread.clone() {
+            let (checkpoints, values, pending) = (Vec::new(), Vec::new(), Vec::new());
+            let (branches, runs, begun) = (Vec::new(), Vec::new(), Vec::new());
+            self.threads.push(Thread { row, branches, checkpoints, values, pending, runs, begun });
+        }
+        let thread = self.threads.iter_mut().find(|thread| thread.row.uid == commit.thread).expect("it was checked");
+        match thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id) {
+            Some(branch) => branch.row = commit.branch.clone(),
+            None => thread.branches.push(NamedBranch { row: commit.branch.clone(), name: None }),
+        }
+        if commit.name.is_some() {
+            let made = thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id);
+            made.expect("it was just written").name.clone_from(&commit.name);
+        }
+        thread.checkpoints.extend(commit.checkpoint.clone());
+        thread.write_rows(&commit.pending, &commit.values);
+        commit.runs.iter().for_each(|run| thread.write_run(run.row().clone()));
+    }
+
+    pub(super) fn append(&mut self, append: &Append) -> Verdict {
+        if self.deleted.contains(&append.thread) {
+            return Verdict::Refused(vec![(ErrorKind::Deleted, Subject::Thread)]);
+        }
+        let Some(thread) = self.threads.iter_mut().find(|thread| thread.row.uid == append.thread) else {
+            return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Thread)]);
+        };
+        let Some(branch) = thread.branch(append.branch) else {
+            return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Branch)]);
+        };
+        if let Some(reason) = fence(&branch.row, append.tip.as_ref(), append.epoch) {
+            let held = append.pending.iter().all(|row| thread.pending_like(row) == Some(row))
+                && append.run.as_ref().is_none_or(|run| thread.run(&run.id) == Some(run));
+            let repeated = held && (!append.pending.is_empty() || append.run.is_some());
+            return if repeated { Verdict::Done(Outcome::Repeated) } else { Verdict::Refused(vec![reason]) };
+        }
+        let mut reasons = Vec::new();
+        thread.refuse_rows(&append.pending, &append.values, &mut reasons);
+        if append.run.as_ref().is_some_and(|run| thread.run(&run.id).is_none()) {
+            reasons.push((ErrorKind::Missing, Subject::Run));
+        }
+        if !reasons.is_empty() {
+            return Verdict::Refused(reasons);
+        }
+        thread.write_rows(&append.pending, &append.values);
+        append.run.iter().for_each(|run| thread.write_run(run.clone()));
+        Verdict::Done(Outcome::Applied)
+    }
+}
+
+/// What a commit that was there before is told: by its checkpoint, or by its claim.
+fn earlier_outcome(thread: &Thread, commit: &Commit) -> Option<Verdict> {
+    if let Some(checkpoint) = &commit.checkpoint {
+        let stored = thread.checkpoint(&checkpoint.id)?;
+        let equal = stored.manifest == checkpoint.manifest && stored.packed == checkpoint.packed;
+        let equal = equal && (stored.branch, stored.height) == (checkpoint.branch, checkpoint.height);
+        return Some(if equal {
+            Verdict::Done(Outcome::Repeated)
+        } else {
+            Verdict::Refused(vec![(ErrorKind::Corrupt, Subject::Checkpoint)])
+        });
+    }
+    let stored = &thread.branch(commit.branch.id)?.row;
+    let held = stored.claim == commit.branch.claim;
+    // A branch's id is random: whoever made it has made this one, also where others claimed it since.
+    let made = commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork;
+    ((held && commit.claims()) || made).then_some(Verdict::Done(Outcome::Repeated))
+}
