@@ -1,11 +1,13 @@
 -- Schema 1 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
--- BLOB columns. Three rules hold everywhere:
+-- BLOB columns. Four rules hold everywhere:
 --
 -- * Unsigned 64-bit numbers (branch ids, lanes, epochs, heights) are stored as the same bits, signed.
 -- * `hash` is 16 bytes of BLAKE3 over the record's key and columns as the core crate's `hash()` functions say. Columns
 --   that no hash covers are marked [unhashed]: a flipped bit there changes an order or a hint, never a state.
+-- * Columns marked [key] are how a row is found and nothing else names the row: a flipped bit hides it. A hidden pending
+--   row makes its tasks run again, as after a kill.
 -- * Columns marked [later] are written by no version yet; they are here so that schema 1 need not change for them.
 
 -- The file's identity: PRAGMA application_id = 0x53746d6b ("Stmk"), PRAGMA user_version = the newest migration.
@@ -40,7 +42,7 @@ CREATE UNIQUE INDEX thread_uid ON thread (uid);
 
 -- Uids of deleted threads; they stay refused for ever.
 CREATE TABLE tombstone (
-    uid        BLOB NOT NULL PRIMARY KEY,
+    uid        BLOB NOT NULL PRIMARY KEY,  -- [key]
     deleted_at INTEGER NOT NULL        -- this store's clock [unhashed]
 ) STRICT, WITHOUT ROWID;
 
@@ -68,7 +70,7 @@ CREATE UNIQUE INDEX branch_arrival ON branch (thread, namespace, arrival);
 
 -- A branch's name.
 CREATE TABLE ref (
-    thread INTEGER NOT NULL,
+    thread INTEGER NOT NULL,           -- [key]
     name   TEXT NOT NULL,
     branch INTEGER NOT NULL,
     hash   BLOB NOT NULL,
@@ -79,7 +81,7 @@ CREATE INDEX ref_branch ON ref (thread, branch);
 -- A run: one input, followed to its end.
 CREATE TABLE run (
     arrival         INTEGER PRIMARY KEY,   -- order of beginning [unhashed]
-    thread          INTEGER NOT NULL,
+    thread          INTEGER NOT NULL,      -- [key]
     id              BLOB NOT NULL,
     branch          INTEGER NOT NULL,
     graph           TEXT NOT NULL,
@@ -139,14 +141,13 @@ CREATE TABLE value (
 ) STRICT;
 CREATE UNIQUE INDEX value_address ON value (thread, namespace, branch, height, ordinal);
 
--- What is kept of a super-step before its commit. `base`, `lane` and the thread are how it is found and nothing else
--- names it: a flipped bit there hides the row, and its tasks run again as after a kill.
+-- What is kept of a super-step before its commit.
 CREATE TABLE pending (
     arrival   INTEGER PRIMARY KEY,         -- [unhashed]
-    thread    INTEGER NOT NULL,
-    namespace TEXT NOT NULL,
-    base      BLOB NOT NULL,               -- id of the checkpoint whose next tasks it belongs to
-    lane      INTEGER NOT NULL,            -- the branch, or 0 for writers that only know a checkpoint
+    thread    INTEGER NOT NULL,            -- [key]
+    namespace TEXT NOT NULL,               -- [key]
+    base      BLOB NOT NULL,               -- the checkpoint whose next tasks it belongs to [key]
+    lane      INTEGER NOT NULL,            -- the branch, or 0 for writers that only know a checkpoint [key]
     kind      INTEGER NOT NULL,            -- 1 results, 2 memo, 3 interrupt, 4 answer, 5 child
     task      BLOB NOT NULL,               -- 16 bytes; zero for a flush
     ordinal   INTEGER NOT NULL,
@@ -159,7 +160,7 @@ CREATE UNIQUE INDEX pending_key ON pending (thread, namespace, base, lane, kind,
 
 -- Content-addressed bytes of a scope. Up to 1 MiB in the row, above that in chunks of 1 MiB.
 CREATE TABLE blob (
-    number     INTEGER PRIMARY KEY,
+    number     INTEGER PRIMARY KEY,        -- stands for the blob in its chunks and references [unhashed]
     scope      TEXT NOT NULL,
     hash       BLOB NOT NULL,              -- 32 bytes of BLAKE3 over the bytes: the blob's name
     length     INTEGER NOT NULL,
@@ -169,7 +170,7 @@ CREATE TABLE blob (
 CREATE UNIQUE INDEX blob_hash ON blob (scope, hash);
 
 CREATE TABLE blob_chunk (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY,            -- [unhashed]
     blob   INTEGER NOT NULL,
     part   INTEGER NOT NULL,               -- 0, 1, 2, …
     body   BLOB NOT NULL

@@ -10,7 +10,7 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip, ref_hash};
-use stepmark_core::shape;
+use stepmark_core::shape::check_commit;
 use stepmark_core::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite};
 use stepmark_core::value::ValueRow;
 
@@ -64,7 +64,7 @@ fn super_step(commit: &Commit) -> Option<Expected<'_>> {
     let alone = commit.new_thread.is_none() && commit.name.is_none() && commit.runs.is_empty();
     let plain = alone && commit.values.is_empty() && commit.blobs.is_empty() && commit.pending.is_empty();
     match &commit.expect {
-        Expect::At { tip, epoch } if plain && shape::check_commit(commit).is_ok() => Some((tip.as_ref(), *epoch)),
+        Expect::At { tip, epoch } if plain && check_commit(commit).is_ok() => Some((tip.as_ref(), *epoch)),
         Expect::At { .. } | Expect::New => None,
     }
 }
@@ -74,12 +74,9 @@ fn write_step(session: &Session<'_>, commit: &Commit) -> Result<()> {
 }
 
 fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
-    let number = if let Some(thread) = &commit.new_thread {
-        insert_thread(session, thread)?
-    } else {
-        let number = check::number_of(session, commit.thread)?;
-        number.ok_or_else(|| Error::missing(Subject::Thread, commit.thread, ""))?
-    };
+    let created = commit.new_thread.as_ref().map(|thread| insert_thread(session, thread)).transpose()?;
+    let number = created.map_or_else(|| check::number_of(session, commit.thread), |number| Ok(Some(number)))?;
+    let number = number.ok_or_else(|| Error::missing(Subject::Thread, commit.thread, ""))?;
     let space = Space { thread: number, uid: commit.thread, namespace: &commit.namespace };
     match &commit.expect {
         Expect::New => insert_branch(session, space, &commit.branch)?,

@@ -8,13 +8,13 @@ use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
-use stepmark_core::rows::{BranchRow, ThreadRow, Tip};
+use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow, Tip};
 use stepmark_core::shape;
 use stepmark_core::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 use crate::queries;
-use crate::read::{self, branch, find_thread, known_branch};
+use crate::read::{branch, find_thread, known_branch, run};
 use crate::records::{Space, pending_name, place_name};
 use crate::session::{Cells, Session};
 
@@ -38,7 +38,7 @@ fn outcome_of(session: &Session<'_>, commit: &Commit, refusal: Error) -> Result<
     let Ok((number, thread)) = find_thread(session, &ThreadAddress::Uid(commit.thread)) else { return Err(refusal) };
     let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
     if let Some(checkpoint) = &commit.checkpoint {
-        return match stored_hashes(session, space, checkpoint)? {
+        return match checkpoint_hashes(session, space, checkpoint)? {
             Some(stored) if stored == (checkpoint.manifest_hash, checkpoint.packed_hash) => Ok(Outcome::Repeated),
             Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
             None => Err(refusal),
@@ -54,15 +54,14 @@ fn outcome_of(session: &Session<'_>, commit: &Commit, refusal: Error) -> Result<
     }
 }
 
-/// The hashes of the checkpoint with this id.
-fn stored_hashes(
+fn checkpoint_hashes(
     session: &Session<'_>,
     space: Space<'_>,
     row: &CheckpointRow,
 ) -> Result<Option<(RecordHash, RecordHash)>> {
     let key = params![space.thread, space.namespace, row.id.to_stored()];
-    session.first(queries::CHECK_CHECKPOINT, key, |cells| {
-        let cells = Cells::new(cells, Subject::Checkpoint, &row.id);
+    session.first(queries::CHECK_CHECKPOINT, key, |stored| {
+        let cells = Cells::new(stored, Subject::Checkpoint, &row.id);
         Ok((RecordHash(cells.array(0)?), RecordHash(cells.array(1)?)))
     })
 }
@@ -83,7 +82,7 @@ fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
         }
     }
     if let Some(checkpoint) = &commit.checkpoint
-        && stored_hashes(session, space, checkpoint)?.is_some()
+        && checkpoint_hashes(session, space, checkpoint)?.is_some()
     {
         return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
     }
@@ -150,10 +149,10 @@ fn check_new_branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) ->
     }
     let Some(fork) = row.fork else { return Ok(()) };
     let key = params![space.thread, space.namespace, fork.branch.get() as i64, fork.height as i64];
-    let point = session.first(queries::CHECK_FORK_POINT, key, |cells| {
-        Cells::new(cells, Subject::Checkpoint, place_name(fork.branch, fork.height)).get::<Vec<u8>>(0)
+    let point = session.first(queries::CHECK_FORK_POINT, key, |row| {
+        Cells::new(row, Subject::Checkpoint, place_name(fork.branch, fork.height)).get::<Vec<u8>>(0)
     })?;
-    let born_there = |tip: &Tip| tip.height != fork.height || Some(tip.id.to_stored()) == point;
+    let born_there = |tip: &Tip| tip.height != fork.height || point.as_ref() == Some(&tip.id.to_stored());
     if point.is_some() && row.tip.as_ref().is_none_or(born_there) { Ok(()) } else { Err(missing_fork_point(fork)) }
 }
 
@@ -178,7 +177,7 @@ fn check_flushed(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Re
     Ok(())
 }
 
-fn missing_fork_point(fork: stepmark_core::rows::ForkPoint) -> Error {
+fn missing_fork_point(fork: ForkPoint) -> Error {
     let place = place_name(fork.branch, fork.height);
     Error::missing(Subject::Checkpoint, place, "the fork point was pruned or never existed")
 }
@@ -278,7 +277,7 @@ fn holds_all(session: &Session<'_>, space: Space<'_>, append: &Append) -> Result
         }
     }
     match &append.run {
-        Some(run) => Ok(read::run(session, space, &run.id)?.as_ref() == Some(run)),
+        Some(expected) => Ok(run(session, space, &expected.id)?.as_ref() == Some(expected)),
         None => Ok(!append.pending.is_empty()),
     }
 }

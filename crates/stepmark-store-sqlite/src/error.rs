@@ -37,7 +37,7 @@ fn verdict(code: Option<ErrorCode>) -> (ErrorKind, &'static str) {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
             (Unsupported, "the file is read-only; make it writable, or only read from it")
         }
-        Some(ErrorCode::ConstraintViolation) => (Invalid, "a key of this call is taken by another record"),
+        Some(ErrorCode::ConstraintViolation) => (Corrupt, "a key of this call is taken by a row that nothing names"),
         Some(ErrorCode::TooBig) => (Invalid, "a single value is larger than SQLite allows"),
         Some(_) | None => {
             (Corrupt, "a row does not have the shape that this schema gives it; restore it from a backup")

@@ -23,8 +23,8 @@ pub(crate) fn history(session: &Session<'_>, query: &HistoryQuery) -> Result<His
     let (number, thread) = find_thread(session, &ThreadAddress::Uid(query.thread))?;
     let space = Space { thread: number, uid: thread.uid, namespace: &query.namespace };
     // One row more than asked for tells whether there is a next page.
-    let limit = query.limit.max(1) as usize;
-    let fetch = i64::from(query.limit.max(1)) + 1;
+    let limit = query.limit.max(1);
+    let (limit, fetch) = (limit as usize, i64::from(limit) + 1);
     let rows = match query.line {
         Line::All { before } => arrivals(session, space, before, fetch)?,
         Line::Lineage { branch, below } => Lineage::from(session, space, branch)?.rows(below, fetch as usize)?,
@@ -109,11 +109,11 @@ impl<'a> Lineage<'a> {
 /// One page of a scope's threads.
 pub(crate) fn threads(session: &Session<'_>, query: &ThreadQuery) -> Result<ThreadPage> {
     let after = query.after.as_deref().unwrap_or_default();
-    let limit = query.limit.max(1) as usize;
-    let key = params![query.scope, after, i64::from(query.limit.max(1)) + 1];
+    let limit = query.limit.max(1);
+    let key = params![query.scope, after, i64::from(limit) + 1];
     let mut found = session.all(queries::THREADS_PAGE, key, records::thread)?;
-    let more = found.len() > limit;
-    found.truncate(limit);
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|(_, thread)| thread.name.clone());
     let threads = found.into_iter().map(|(number, thread)| entry(session, number, thread)).collect::<Result<_>>()?;
     Ok(ThreadPage { threads, next })

@@ -3,11 +3,14 @@
 //! [`Sqlite`] implements the seam of `stepmark-core`. Writes queue up for the one thread that owns the writing
 //! connection; whatever waits is written in one transaction, and each member gets its own answer after the disk has it.
 //! Reads run on a small pool of connections, one read transaction per call. Several processes may share a file.
-//! `sql/schema.sql` explains the tables; read the modules in this order: `store`, `writer`, `apply`, `read`.
+//! `sql/schema.sql` explains the tables; read the modules in this order: `store`, `writer`, `desk`, `apply`, `read`.
 
 mod store;
 
 mod writer;
+
+mod desk;
+mod log;
 
 mod apply;
 mod check;

@@ -9,11 +9,10 @@ pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
 // ---- commit ----
 
-/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch. Where it leaves its
-/// parent never changes, and only a claim changes its token.
+/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch. Its fork point and
+/// effects mode never change, and only a claim changes its token.
 pub(crate) const COMMIT_FENCE: &str = "
-UPDATE branch
-SET tip_height = ?10, tip_id = ?11, epoch = ?12, claim = ?13, hash = ?15
+UPDATE branch SET tip_height = ?10, tip_id = ?11, epoch = ?12, claim = ?13, hash = ?15
 WHERE thread = (SELECT number FROM thread WHERE uid = ?1 AND (?2 IS NULL OR head = ?2))
   AND namespace = ?3 AND branch = ?4 AND epoch = ?5 AND tip_height IS ?6 AND tip_id IS ?7
   AND parent IS ?8 AND fork_height IS ?9 AND effects = ?14 AND (epoch <> ?12 OR claim = ?13)";
@@ -112,8 +111,7 @@ SELECT packed_hash, packed FROM checkpoint WHERE thread = ?1 AND namespace = ?2 
 pub(crate) const LOAD_VALUE: &str = "
 SELECT hash, head, body FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
 pub(crate) const LOAD_ORDINAL_MAX: &str = "
-SELECT MAX(ordinal) FROM value
-WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal BETWEEN 0 AND 0xffffffff";
+SELECT MAX(ordinal) FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4";
 
 pub(crate) const LOAD_PENDING: &str = "
 SELECT lane, kind, task, ordinal, hash, head, body
@@ -152,7 +150,7 @@ pub(crate) const BLOB_PUT: &str =
     "INSERT INTO blob (scope, hash, length, touched_at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const BLOB_PUT_CHUNK: &str = "INSERT INTO blob_chunk (blob, part, body) VALUES (?1, ?2, ?3)";
 pub(crate) const BLOB_GET: &str = "SELECT number, length, body FROM blob WHERE scope = ?1 AND hash = ?2";
-pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT body FROM blob_chunk WHERE blob = ?1 ORDER BY part";
+pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT part, body FROM blob_chunk WHERE blob = ?1 ORDER BY part";
 
 // ---- delete_thread ----
 

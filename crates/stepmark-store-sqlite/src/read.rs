@@ -146,7 +146,7 @@ fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>>
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
 }
 
-/// The run with this id.
+/// A run record.
 pub(crate) fn run(session: &Session<'_>, space: Space<'_>, id: &RunId) -> Result<Option<RunRow>> {
     let key = params![space.thread, id.to_stored()];
     session.first(queries::LOAD_RUN, key, |row| records::run(row, space.uid))
@@ -244,16 +244,25 @@ pub(crate) fn blob(session: &Session<'_>, scope: &str, hash: BlobHash) -> Result
         Ok((cells.get::<i64>(0)?, cells.number(1)?, cells.get::<Option<Vec<u8>>>(2)?))
     })?;
     let Some((number, length, body)) = head else { return Ok(None) };
-    let bytes = if let Some(bytes) = body {
-        bytes
-    } else {
-        let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Blob, hash).get::<Vec<u8>>(0);
-        session.all(queries::BLOB_GET_CHUNKS, [number], read)?.concat()
+    let bytes = match body {
+        Some(bytes) => bytes,
+        None => chunks(session, number, hash)?,
     };
     if bytes.len() as u64 != length || BlobHash::of(&bytes) != hash {
         return Err(Error::corrupt(Subject::Blob, hash, "its bytes do not have its hash"));
     }
     Ok(Some(bytes))
+}
+
+fn chunks(session: &Session<'_>, number: i64, hash: BlobHash) -> Result<Vec<u8>> {
+    let mut parts = 0u64..;
+    let chunks = session.all(queries::BLOB_GET_CHUNKS, [number], |row| {
+        let cells = Cells::new(row, Subject::Blob, hash);
+        let (part, body) = (cells.number(0)?, cells.get::<Vec<u8>>(1)?);
+        let in_order = parts.next() == Some(part);
+        if in_order { Ok(body) } else { Err(Error::corrupt(Subject::Blob, hash, "one of its chunks is gone")) }
+    })?;
+    Ok(chunks.concat())
 }
 
 /// Whether a blob is there.

@@ -23,6 +23,23 @@ use crate::{history, migrate, read};
 
 /// A store in one SQLite file. Clones share its connections; when the last one is dropped, everything submitted is
 /// still written and the file is closed.
+///
+/// ```
+/// use stepmark_core::store::CheckpointStore;
+/// use stepmark_store_sqlite::Sqlite;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("agent.db");
+/// let store = Sqlite::open(&path)?;
+/// assert_eq!(store.info().await?.backend, "sqlite");
+///
+/// let patient = Sqlite::options().busy_timeout_ms(300_000).readers(8).open(&path)?;
+/// assert_eq!(patient.stats().members, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     inner: Arc<Inner>,

@@ -4,8 +4,19 @@ mod common;
 
 use common::{Home, Pen, grown, write};
 use stepmark_core::checkpoint::{CheckpointRow, Source};
-use stepmark_core::error::{ErrorKind, Subject};
-use stepmark_core::store::{CheckpointStore, HistoryQuery, Line, Outcome};
+use stepmark_core::error::{ErrorKind, Result, Subject};
+use stepmark_core::store::{CheckpointStore, Commit, HistoryQuery, Line, Load, Outcome};
+use stepmark_store_sqlite::Sqlite;
+use tokio::task::JoinSet;
+
+async fn at_once(store: &Sqlite, commits: Vec<Commit>) -> Vec<Result<Outcome>> {
+    let mut calls = JoinSet::new();
+    for commit in commits {
+        let store = store.clone();
+        calls.spawn(async move { store.commit(commit).await });
+    }
+    calls.join_all().await
+}
 
 #[tokio::test]
 async fn commits_read_back() {
@@ -16,7 +27,7 @@ async fn commits_read_back() {
     assert_eq!(loaded.thread, pen.thread);
     assert_eq!(loaded.branch.row, pen.branch);
     assert_eq!(loaded.branch.name.as_deref(), Some("main"));
-    assert_eq!(loaded.branches, [loaded.branch.clone()]);
+    assert_eq!(loaded.branches, std::slice::from_ref(&loaded.branch));
     assert_eq!(loaded.checkpoint.expect("a checkpoint").height, 3);
     assert_eq!(loaded.chains[0].nodes[0].1.body, b"value 2");
     assert_eq!(loaded.run.expect("a run").id, pen.run);
@@ -46,16 +57,8 @@ async fn waiting_commits_share_a_transaction() {
         commits.push(pen.step(b"value"));
     }
     let before = store.stats();
-    let calls: Vec<_> = commits
-        .into_iter()
-        .map(|commit| {
-            let store = store.clone();
-            tokio::spawn(async move { store.commit(commit).await.expect("accepted") })
-        })
-        .collect();
-    for call in calls {
-        assert_eq!(call.await.expect("no panic"), Outcome::Applied);
-    }
+    let answers = at_once(&store, commits).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Outcome::Applied))), "{answers:?}");
     let after = store.stats();
     assert_eq!(after.members - before.members, 100);
     assert!(after.transactions - before.transactions < 50, "{after:?}");
@@ -84,20 +87,26 @@ async fn stale_writers_learn_why() {
     assert!(error.is(ErrorKind::Fenced, Subject::Branch), "{error}");
 }
 
+/// A row that no commit wrote holds the place of the next checkpoint: the fence holds, the insert after it does not.
 #[tokio::test]
-async fn taken_place_undoes_the_member_alone() {
+async fn member_that_fails_in_the_middle_fails_alone() {
     let home = Home::new();
     let store = home.open();
-    let mut pen = grown(&store, "thread", 2).await;
-    let before = store.load(pen.load()).await.expect("it loads");
-    // A malformed call: its fence holds, its checkpoint's place is taken.
-    let mut malformed = pen.clone().step(b"value");
-    malformed.checkpoint.as_mut().expect("a checkpoint").height = 1;
-    let error = store.commit(malformed).await.expect_err("its place is taken");
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert_eq!(store.load(pen.load()).await.expect("it loads"), before);
-    let next = pen.step(b"value");
-    write(&store, next).await;
+    let mut bad = grown(&store, "bad", 2).await;
+    let file = rusqlite::Connection::open(home.path()).expect("a file");
+    let stray = "INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash,
+                                         packed_hash, manifest, packed)
+                 SELECT thread, namespace, branch, 3, x'73747261', source, created_at, manifest_hash, packed_hash,
+                        manifest, packed FROM checkpoint WHERE height = 2";
+    assert_eq!(file.execute(stray, []).expect("a stray row"), 1);
+    let before = store.load(bad.load()).await.expect("it loads");
+    let mut commits = vec![bad.step(b"value")];
+    for index in 0..20 {
+        commits.push(grown(&store, &format!("good {index}"), 0).await.step(b"value"));
+    }
+    let refused: Vec<_> = at_once(&store, commits).await.into_iter().filter_map(Result::err).collect();
+    assert!(matches!(&refused[..], [error] if error.is(ErrorKind::Corrupt, Subject::Store)), "{refused:?}");
+    assert_eq!(store.load(Load { pending: false, ..bad.load() }).await.expect("it loads"), before);
 }
 
 #[tokio::test]

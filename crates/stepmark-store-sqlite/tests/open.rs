@@ -138,6 +138,44 @@ async fn reader_beside_a_writer_sees_its_commits() {
     assert_eq!(reader.load(pen.load()).await.expect("it loads").branch.row, pen.branch);
 }
 
+/// What a killed process leaves, on a disk where nothing may change but SQLite's lock file.
+#[tokio::test]
+async fn log_of_a_killed_process_is_read_without_writing() {
+    let home = Home::new();
+    let store = home.open();
+    let pen = grown(&store, "thread", 10).await;
+    let copy = Home::new();
+    fs::copy(home.path(), copy.path()).expect("a file");
+    fs::copy(wal_of(&home.path()), wal_of(&copy.path())).expect("a log");
+    let before = fs::read(copy.path()).expect("bytes");
+    let reader = Sqlite::options().read_only(true).open(copy.path()).expect("it opens");
+    assert_eq!(reader.load(pen.load()).await.expect("it loads").branch.row, pen.branch);
+    drop(reader);
+    assert_eq!(fs::read(copy.path()).expect("bytes"), before);
+}
+
+/// As in a directory that nobody may write: SQLite cannot make its lock file, because a directory has its name.
+#[tokio::test]
+async fn file_in_a_read_only_directory_is_read() {
+    let home = Home::new();
+    let store = home.open();
+    let pen = grown(&store, "thread", 10).await;
+    drop(store);
+    let mut lock = home.path().into_os_string();
+    lock.push("-shm");
+    fs::create_dir(lock).expect("a directory");
+    let reader = Sqlite::options().read_only(true).open(home.path()).expect("it opens");
+    assert_eq!(reader.load(pen.load()).await.expect("it loads").branch.row, pen.branch);
+}
+
+#[test]
+fn missing_file_is_not_made_by_a_reader() {
+    let home = Home::new();
+    let error = Sqlite::options().read_only(true).open(home.path()).expect_err("there is no file");
+    check_error(&home, &error, ErrorKind::Unavailable, "cannot be opened");
+    assert!(!home.path().exists());
+}
+
 #[tokio::test]
 async fn file_cut_anywhere_is_refused_or_named() {
     let home = Home::new();

@@ -39,6 +39,8 @@ pub(crate) struct Pen {
     pub(crate) thread: ThreadRow,
     pub(crate) branch: BranchRow,
     pub(crate) run: RunId,
+    /// Checkpoints committed, oldest first.
+    pub(crate) trail: Vec<CheckpointId>,
     serial: u64,
 }
 
@@ -59,7 +61,7 @@ impl Pen {
             claim: ClaimToken([1; 16]),
             effects: EffectsMode::Ledger,
         };
-        Self { thread, branch, run: RunId::parse("run-1").expect("an id"), serial: 0 }
+        Self { thread, branch, run: RunId::parse("run-1").expect("an id"), trail: Vec::new(), serial: 0 }
     }
 
     pub(crate) fn address(&self) -> ThreadAddress {
@@ -95,6 +97,12 @@ impl Pen {
         commit
     }
 
+    /// Continues from a branch row that was loaded.
+    pub(crate) fn go_on(&mut self, branch: BranchRow) {
+        self.serial = branch.tip.as_ref().map_or(0, |tip| tip.height + 1);
+        self.branch = branch;
+    }
+
     fn commit_with(&mut self, value: ValueRef, packed: Vec<u8>) -> Commit {
         self.serial += 1;
         let id = self.checkpoint_id();
@@ -116,6 +124,7 @@ impl Pen {
         };
         let expect = Expect::At { tip: self.branch.tip.clone(), epoch: self.branch.epoch };
         self.branch.tip = Some(Tip { height: value.address.height, id });
+        self.trail.extend(self.branch.tip.as_ref().map(|tip| tip.id.clone()));
         let mut commit = Commit::new(self.thread.uid, expect, self.branch.clone());
         commit.checkpoint = Some(row.sealed(self.thread.uid, ""));
         commit
