@@ -5,6 +5,8 @@ mod graphs;
 #[cfg(unix)]
 mod journal;
 #[cfg(unix)]
+mod journal_file;
+#[cfg(unix)]
 mod orders;
 #[cfg(unix)]
 mod share;
@@ -30,21 +32,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(unix)]
 async fn drive_threads(store: stepmark::Sqlite, orders: orders::Drive) -> stepmark::Result<()> {
     use journal::{Event, Journal};
+    use journal_file::FilePages;
     use stepmark_conformance::WitnessStore;
 
-    let journal = Journal::append_to(&orders.journal, orders.trap);
+    let journal = Journal::new(FilePages::append_to(&orders.journal), orders.trap);
     let store = WitnessStore::new(std::sync::Arc::new(store), journal.clone());
     let app = orders.setup.app(journal.clone()).with(store);
-    journal.note(Event::Began);
+    journal.note(&Event::Began);
     #[expect(clippy::print_stdout, reason = "the parent waits for it")]
     {
         println!("ready");
     }
     for number in orders.from..orders.until.unwrap_or(u32::MAX) {
         let thread = format!("thread-{number}");
-        journal.note(Event::Turned { thread: thread.clone() });
+        journal.note(&Event::Turned { thread: thread.clone() });
         orders.setup.drive(&app, &thread).await?;
-        journal.note(Event::Done { thread });
+        journal.note(&Event::Done { thread });
     }
     Ok(())
 }

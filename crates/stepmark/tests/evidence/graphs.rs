@@ -80,16 +80,6 @@ impl Setup {
             ask(&thread, 1).await
         }
     }
-
-    /// The final states of a thread, by branch.
-    pub(crate) async fn states(self, app: &App<Trail>, name: &str) -> Result<Vec<Trail>> {
-        let thread = app.thread(name);
-        let mut states = vec![thread.state().await?.state().clone()];
-        if self.shape == Shape::Fork {
-            states.push(thread.branch(OTHER).state().await?.state().clone());
-        }
-        Ok(states)
-    }
 }
 
 async fn ask(thread: &Thread<Trail>, number: u32) -> Result<()> {

@@ -1,13 +1,12 @@
 //! What did a process start, finish and hear from its store, as told outside the store?
 //!
-//! A journal is a list of events: one JSON line each in a file that is synced per line, or in memory. A trap ends or
+//! A journal is a list of events: in a child one JSON line each in a file that is synced per line. A trap ends or
 //! stops the process at a chosen event, so that every phase is hit, not only the longest.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -84,51 +83,26 @@ pub(crate) struct Journal(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pages: Pages,
+    pages: Box<dyn Pages>,
     trap: Option<Trap>,
     met: AtomicU32,
 }
 
-#[derive(Debug)]
-enum Pages {
-    File(File),
-    // A std mutex: held for a push.
-    Memory(Mutex<Vec<Event>>),
+/// Where events go.
+pub(crate) trait Pages: fmt::Debug + Send + Sync {
+    /// Keeps an event; it is durable when this returns.
+    fn write(&self, event: &Event);
 }
 
 impl Journal {
-    /// Appends to the file at `path`.
-    pub(crate) fn append_to(path: &Path, trap: Option<Trap>) -> Self {
-        let file = File::options().create(true).append(true).open(path).expect("the journal opens");
-        Self(Arc::new(Inner { pages: Pages::File(file), trap, met: AtomicU32::new(0) }))
-    }
-
-    /// Keeps events in memory.
-    pub(crate) fn in_memory() -> Self {
-        Self(Arc::new(Inner { pages: Pages::Memory(Mutex::default()), trap: None, met: AtomicU32::new(0) }))
-    }
-
-    /// What was noted in memory.
-    pub(crate) fn events(&self) -> Vec<Event> {
-        match &self.0.pages {
-            Pages::Memory(events) => events.lock().expect("nobody panics with the journal").clone(),
-            Pages::File(_) => Vec::new(),
-        }
+    pub(crate) fn new(pages: impl Pages + 'static, trap: Option<Trap>) -> Self {
+        Self(Arc::new(Inner { pages: Box::new(pages), trap, met: AtomicU32::new(0) }))
     }
 
     /// Notes an event. It is durable when this returns.
-    pub(crate) fn note(&self, event: Event) {
+    pub(crate) fn note(&self, event: &Event) {
+        self.0.pages.write(event);
         let phase = event.phase();
-        match &self.0.pages {
-            Pages::Memory(events) => events.lock().expect("nobody panics with the journal").push(event),
-            Pages::File(file) => {
-                let mut line = serde_json::to_string(&event).expect("an event encodes");
-                line.push('\n');
-                // One write, so that lines of several threads and processes never mix.
-                (&*file).write_all(line.as_bytes()).expect("the journal is written");
-                file.sync_data().expect("the journal is synced");
-            }
-        }
         if let Some(trap) = self.0.trap.filter(|trap| Some(trap.phase) == phase)
             && self.0.met.fetch_add(1, Ordering::SeqCst) + 1 == trap.nth
         {
@@ -137,11 +111,11 @@ impl Journal {
     }
 
     pub(crate) fn started<S: State>(&self, cx: &Cx<S>) {
-        self.note(Event::Started(Task::of(cx)));
+        self.note(&Event::Started(Task::of(cx)));
     }
 
     pub(crate) fn ended<S: State>(&self, cx: &Cx<S>) {
-        self.note(Event::Ended(Task::of(cx)));
+        self.note(&Event::Ended(Task::of(cx)));
     }
 }
 
@@ -182,13 +156,13 @@ impl StoreWrite {
 impl Witness for Journal {
     fn sent(&self, sight: &Sight) {
         if let Some(write) = StoreWrite::of(sight.kind) {
-            self.note(Event::Sent(write));
+            self.note(&Event::Sent(write));
         }
     }
 
     fn answered(&self, sight: &Sight, answer: Result<&Reply, &Error>) {
         let Some(write) = StoreWrite::of(sight.kind) else { return };
-        self.note(match answer {
+        self.note(&match answer {
             Ok(_) => Event::Accepted {
                 write,
                 branch: sight.branch.map(|branch| branch.to_string()).unwrap_or_default(),

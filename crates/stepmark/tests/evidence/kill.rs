@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
-use stepmark::{App, MemoryStore, Sqlite};
+use stepmark::{App, Sqlite};
 use tempfile::TempDir;
 
 use crate::child::Running;
 use crate::graphs::{Setup, Shape, Trail};
-use crate::journal::{Journal, Phase, Spring, Trap};
+use crate::journal::{Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
-use crate::promises::{JournalFile, Promises};
+use crate::promises::{JournalFile, Promises, clean_states, states, unread_journal};
 use crate::seed;
 
 const KILLS_MIN: u32 = 60;
@@ -25,9 +25,30 @@ const PHASE_KILLS_MIN: u32 = 15;
 /// A trap that is not met is not waited for longer than this.
 const TRAP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The phases of a graph whose steps are one task each: nothing is flushed.
+const WITHOUT_FLUSH: [Phase; 4] =
+    [Phase::TaskRunning, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
+const ALL: [Phase; 5] =
+    [Phase::TaskRunning, Phase::FlushSent, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
+
 #[test]
-fn linear_graph_loses_nothing() {
-    check(Shape::Linear, &[Phase::TaskRunning, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent]);
+fn killed_chain_loses_nothing() {
+    check(Shape::Linear, &WITHOUT_FLUSH);
+}
+
+#[test]
+fn killed_siblings_of_a_failing_task_lose_nothing() {
+    check(Shape::FailingSibling, &ALL);
+}
+
+#[test]
+fn killed_fan_out_loses_nothing() {
+    check(Shape::FanOut, &ALL);
+}
+
+#[test]
+fn killed_branches_lose_nothing() {
+    check(Shape::Fork, &WITHOUT_FLUSH);
 }
 
 /// A series of kills on one file.
@@ -44,7 +65,7 @@ struct Loop {
 }
 
 fn check(shape: Shape, phases: &[Phase]) {
-    let seed = seed::of_test(&format!("kill::{shape:?}"));
+    let seed = seed::of_test();
     let mut rng = Rng::with_seed(seed);
     let (linger_ms, concurrency_max) = if rng.bool() { (0, 8) } else { (5, 1024) };
     let setup = Setup { shape, rounds: 2, linger_ms, concurrency_max };
@@ -104,7 +125,7 @@ impl Loop {
 
     /// A handle of this process. It is closed before the next child starts, so that each finds what a kill left.
     fn app(&self) -> App<Trail> {
-        self.setup.app(Journal::in_memory()).with(Sqlite::open(self.database()).expect("the file opens after a kill"))
+        self.setup.app(unread_journal()).with(Sqlite::open(self.database()).expect("the file opens after a kill"))
     }
 
     fn check(&mut self) {
@@ -137,12 +158,10 @@ impl Loop {
 
 /// Panics unless all threads are as if nobody had been killed.
 async fn assert_clean(setup: Setup, app: &App<Trail>, threads: u32) {
-    let clean = setup.app(Journal::in_memory()).with(MemoryStore::new());
-    setup.drive(&clean, "clean").await.expect("runs");
-    let expected = setup.states(&clean, "clean").await.expect("readable");
+    let clean = clean_states(setup).await;
     for number in 0..threads {
-        let states = setup.states(app, &format!("thread-{number}")).await.expect("readable");
-        assert_eq!(states, expected, "thread {number} differs from a clean run");
+        let states = states(setup, app, &format!("thread-{number}")).await.expect("readable");
+        assert_eq!(states, clean, "thread {number} differs from a clean run");
     }
 }
 

@@ -4,11 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use stepmark::App;
+use stepmark::{App, MemoryStore, Result};
 
-use crate::graphs::Trail;
-use crate::journal::{Event, Phase, StoreWrite, Task};
+use crate::graphs::{OTHER, Setup, Shape, Trail};
+use crate::journal::{Event, Journal, Pages, Phase, StoreWrite, Task};
 
 /// A checkpoint whose commit was acknowledged.
 #[derive(Clone, Debug)]
@@ -122,8 +123,47 @@ async fn lineage(app: &App<Trail>, thread: &str, branch: &str) -> HashSet<String
     history.iter().map(|checkpoint| checkpoint.id.to_string()).collect()
 }
 
+/// The final state of a thread, by branch.
+pub(crate) async fn states(setup: Setup, app: &App<Trail>, name: &str) -> Result<Vec<Trail>> {
+    let thread = app.thread(name);
+    let mut states = vec![thread.state().await?.state().clone()];
+    if setup.shape == Shape::Fork {
+        states.push(thread.branch(OTHER).state().await?.state().clone());
+    }
+    Ok(states)
+}
+
+/// The final states of a run that nothing happened to.
+pub(crate) async fn clean_states(setup: Setup) -> Vec<Trail> {
+    let app = setup.app(unread_journal()).with(MemoryStore::new());
+    setup.drive(&app, "clean").await.expect("a clean run");
+    states(setup, &app, "clean").await.expect("readable")
+}
+
+/// A journal for nodes whose events nobody asks for.
+pub(crate) fn unread_journal() -> Journal {
+    Journal::new(MemoryPages::default(), None)
+}
+
 fn number(thread: &str) -> u32 {
     thread.trim_start_matches("thread-").parse().expect("threads are numbered")
+}
+
+/// A journal in memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryPages(Arc<Mutex<Vec<Event>>>);
+
+impl MemoryPages {
+    /// What was noted.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.0.lock().expect("nobody panics with the journal").clone()
+    }
+}
+
+impl Pages for MemoryPages {
+    fn write(&self, event: &Event) {
+        self.0.lock().expect("nobody panics with the journal").push(event.clone());
+    }
 }
 
 /// A journal's file, read on from where the last reading ended.
