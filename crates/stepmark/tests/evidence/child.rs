@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use crate::orders::Orders;
 
 /// How long a child may take to open its store.
@@ -32,8 +34,8 @@ impl Running {
         Self { child, lines }
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Waits until it has opened its store; `false` if it ended before.

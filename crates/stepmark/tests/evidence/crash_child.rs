@@ -7,9 +7,11 @@ mod journal;
 #[cfg(unix)]
 mod journal_file;
 #[cfg(unix)]
+mod letters;
+#[cfg(unix)]
 mod orders;
 #[cfg(unix)]
-mod share;
+mod send;
 
 #[cfg(not(unix))]
 fn main() {}
@@ -24,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = stepmark::Sqlite::open(&orders.database)?;
     match orders.work {
         Work::Drive(drive) => drive_threads(store, drive).await?,
-        Work::Share(share) => share::send_inputs(store, share).await?,
+        Work::Share(orders) => send::send_inputs(&letters::app().with(watched(store)), &orders).await?,
     }
     Ok(())
 }
@@ -50,4 +52,35 @@ async fn drive_threads(store: stepmark::Sqlite, orders: orders::Drive) -> stepma
         journal.note(&Event::Done { thread });
     }
     Ok(())
+}
+
+/// The store behind a witness that says on standard output what no writer should ever hear.
+#[cfg(unix)]
+fn watched(store: stepmark::Sqlite) -> stepmark_conformance::WitnessStore<Alarm> {
+    stepmark_conformance::WitnessStore::new(std::sync::Arc::new(store), Alarm)
+}
+
+#[cfg(unix)]
+#[derive(Debug)]
+struct Alarm;
+
+#[cfg(unix)]
+impl stepmark_conformance::Witness for Alarm {
+    fn sent(&self, _sight: &stepmark_conformance::Sight) {}
+
+    fn answered(
+        &self,
+        sight: &stepmark_conformance::Sight,
+        answer: Result<&stepmark_conformance::call::Reply, &stepmark_core::error::Error>,
+    ) {
+        use stepmark_core::error::ErrorKind::{Conflict, Exists, Fenced, Missing};
+
+        let Err(error) = answer else { return };
+        if !matches!(error.kind(), Conflict | Exists | Fenced | Missing) {
+            #[expect(clippy::print_stdout, reason = "the parent reads it")]
+            {
+                println!("{:?}: {error} ({:?})", sight.kind, std::error::Error::source(error));
+            }
+        }
+    }
 }

@@ -18,7 +18,8 @@ use crate::journal::Journal;
 pub(crate) const OTHER: &str = "other";
 /// How often a driver resumes one input. A kill is a new process, so only failing nodes use these up.
 const RESUMES_MAX: u32 = 20;
-const FAILURES: u32 = 2;
+/// How often the failing sibling fails.
+pub(crate) const FAILURES: u32 = 2;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trail {
@@ -125,9 +126,13 @@ fn chain(rounds: u64) -> Graph<Trail> {
     let (first, last) = (nodes[0], nodes[4]);
     graph.start(first);
     nodes.windows(2).for_each(|pair| graph.edge(pair[0], pair[1]));
-    graph.branch(last, to![first, END], move |trail: &Trail| {
-        if trail.steps.is_multiple_of(5 * rounds) { Route::END } else { first.into() }
-    });
+    graph.branch(
+        last,
+        to![first, END],
+        move |trail: &Trail| {
+            if trail.steps.is_multiple_of(5 * rounds) { Route::END } else { first.into() }
+        },
+    );
     graph
 }
 

@@ -22,16 +22,26 @@ pub(crate) enum Event {
     /// A process opened the journal.
     Began,
     /// Its driver turned to this thread.
-    Turned { thread: String },
+    Turned {
+        thread: String,
+    },
     Started(Task),
     Ended(Task),
     Sent(StoreWrite),
-    Accepted { write: StoreWrite, branch: String, checkpoint: Option<String>, tasks: Vec<String> },
-    Refused { write: StoreWrite, reason: String },
+    Accepted {
+        write: StoreWrite,
+        branch: String,
+        checkpoint: Option<String>,
+        tasks: Vec<String>,
+    },
+    Refused {
+        write: StoreWrite,
+        reason: String,
+    },
     /// Its driver was told that the thread is finished.
-    Done { thread: String },
-    /// Another process took the thread over and finished it.
-    TakenOver,
+    Done {
+        thread: String,
+    },
 }
 
 /// A task of a branch; branches have distinct ids over all threads.

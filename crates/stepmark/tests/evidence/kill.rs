@@ -17,7 +17,7 @@ use crate::graphs::{Setup, Shape, Trail};
 use crate::journal::{Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
 use crate::promises::{JournalFile, Promises, clean_states, states, unread_journal};
-use crate::seed;
+use crate::{block_on, seed};
 
 const KILLS_MIN: u32 = 60;
 const KILLS_MAX: u32 = 600;
@@ -26,8 +26,7 @@ const PHASE_KILLS_MIN: u32 = 15;
 const TRAP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The phases of a graph whose steps are one task each: nothing is flushed.
-const WITHOUT_FLUSH: [Phase; 4] =
-    [Phase::TaskRunning, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
+const WITHOUT_FLUSH: [Phase; 4] = [Phase::TaskRunning, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
 const ALL: [Phase; 5] =
     [Phase::TaskRunning, Phase::FlushSent, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
 
@@ -152,7 +151,9 @@ impl Loop {
         let checkpoints = block_on(self.promises.assert_checkpoints(&app, 0));
         block_on(assert_clean(self.setup, &app, threads));
         let Self { kills, hits, setup, .. } = &self;
-        eprintln!("{setup:?}: {kills} kills over {threads} threads, {checkpoints} checkpoints, {starts} tasks: {hits:?}");
+        eprintln!(
+            "{setup:?}: {kills} kills over {threads} threads, {checkpoints} checkpoints, {starts} tasks: {hits:?}"
+        );
     }
 }
 
@@ -163,9 +164,4 @@ async fn assert_clean(setup: Setup, app: &App<Trail>, threads: u32) {
         let states = states(setup, app, &format!("thread-{number}")).await.expect("readable");
         assert_eq!(states, clean, "thread {number} differs from a clean run");
     }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(future)
 }

@@ -6,8 +6,18 @@
 mod child;
 mod graphs;
 mod journal;
+mod letters;
 mod orders;
 mod promises;
 mod seed;
 
+mod faults;
 mod kill;
+mod slow_processes;
+mod zombie;
+
+/// Runs a future of a test that is not one itself.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(future)
+}

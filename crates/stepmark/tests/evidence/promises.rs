@@ -26,6 +26,7 @@ pub(crate) struct Promises {
     /// Tasks whose results were acknowledged as durable.
     durable: HashSet<Task>,
     repeated: Vec<Task>,
+    starts_of: HashMap<Task, u32>,
     thread: String,
     /// How often tasks started.
     pub(crate) starts: usize,
@@ -50,6 +51,7 @@ impl Promises {
             Event::Done { thread } => self.done = self.done.max(number(thread) + 1),
             Event::Started(task) => {
                 self.starts += 1;
+                *self.starts_of.entry(task.clone()).or_default() += 1;
                 *self.running.entry(task.clone()).or_default() += 1;
                 if self.durable.contains(task) {
                     self.repeated.push(task.clone());
@@ -69,7 +71,6 @@ impl Promises {
                 }
             }
             Event::Refused { .. } => self.waiting = None,
-            Event::TakenOver => {}
         }
         self.last = Some(event);
     }
@@ -85,6 +86,11 @@ impl Promises {
             (None, _) if !self.running.is_empty() => Some(Phase::TaskRunning),
             (None, _) => None,
         }
+    }
+
+    /// How often the task that started most often did.
+    pub(crate) fn starts_max(&self) -> u32 {
+        self.starts_of.values().copied().max().unwrap_or_default()
     }
 
     /// Panics if a task whose result was acknowledged as durable started again.
