@@ -155,7 +155,7 @@ impl Bench {
     }
 
     fn app(&self, trial: &Trial, store: Store) -> App<Trail> {
-        self.setup.app(trial.journal.clone()).with(Intercepted::around(store, Through))
+        self.setup.app(trial.journal.clone()).with(shared(store))
     }
 
     async fn check(&self, trial: &Trial, starts_max: u32) {
@@ -169,7 +169,11 @@ impl Bench {
     }
 }
 
-/// A store that several applications share.
+/// A store that somebody else holds, too.
+pub(crate) fn shared(store: Store) -> impl CheckpointStore {
+    Intercepted::around(store, Through)
+}
+
 #[derive(Debug)]
 struct Through;
 

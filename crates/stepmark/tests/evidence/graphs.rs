@@ -28,7 +28,7 @@ pub(crate) struct Trail {
     #[reduce(Append)]
     log: Vec<String>,
     #[reduce(Add)]
-    steps: u64,
+    pub(crate) steps: u64,
     /// More than 4 KiB: a value row of its own when it is flushed.
     page: String,
 }
@@ -83,7 +83,8 @@ impl Setup {
     }
 }
 
-async fn ask(thread: &Thread<Trail>, number: u32) -> Result<()> {
+/// Brings an input to its end, and before it what is unfinished.
+pub(crate) async fn ask(thread: &Thread<Trail>, number: u32) -> Result<()> {
     let mut last = None;
     for _ in 0..RESUMES_MAX {
         let request = thread.input(|trail| trail.input.set(number)).run_id(format!("input-{number}"));
@@ -158,7 +159,8 @@ fn fan_out() -> Graph<Trail> {
     graph
 }
 
-async fn walk(trail: Snap<Trail>, cx: Cx<Trail>, journal: Dep<Journal>) -> Update<Trail> {
+/// A node that tells where it was.
+pub(crate) async fn walk(trail: Snap<Trail>, cx: Cx<Trail>, journal: Dep<Journal>) -> Update<Trail> {
     journal.started(&cx);
     if cx.node() == "slow" {
         pause(3).await;
@@ -185,7 +187,13 @@ async fn shake(trail: Snap<Trail>, cx: Cx<Trail>, journal: Dep<Journal>) -> Node
     Ok(update)
 }
 
-async fn leaf(trail: Snap<Trail>, cx: Cx<Trail>, journal: Dep<Journal>, In(number): In<u32>) -> Update<Trail> {
+/// A node for a fan-out, which takes its time.
+pub(crate) async fn leaf(
+    trail: Snap<Trail>,
+    cx: Cx<Trail>,
+    journal: Dep<Journal>,
+    In(number): In<u32>,
+) -> Update<Trail> {
     journal.started(&cx);
     pause(fastrand::u64(0..12)).await;
     let mut update = trail.update();

@@ -13,6 +13,7 @@ mod seed;
 
 mod faults;
 mod kill;
+mod sim;
 mod slow_processes;
 mod zombie;
 
