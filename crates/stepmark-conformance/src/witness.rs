@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stepmark_core::error::{Error, Result};
-use stepmark_core::id::{BranchId, CheckpointId, ThreadUid};
-use stepmark_core::store::CheckpointStore;
+use stepmark_core::id::{BranchId, CheckpointId, TaskHash, ThreadUid};
+use stepmark_core::load::manifest_of;
+use stepmark_core::pending::{PendingKind, TaskEnd, decode_flush};
+use stepmark_core::store::{Append, CheckpointStore, Commit};
 
 use crate::call::{Call, CallKind, Intercept, Intercepted, Reply};
 
@@ -38,6 +40,9 @@ pub struct Sight {
     pub checkpoint: Option<(u64, CheckpointId)>,
     /// How many pending rows it brings.
     pub pending: usize,
+    /// The tasks whose results it makes durable: of a commit those that its checkpoint applies, of a flush those that
+    /// finished. Empty where a record cannot be read.
+    pub tasks: Vec<TaskHash>,
 }
 
 impl Sight {
@@ -51,6 +56,7 @@ impl Sight {
             claims: false,
             checkpoint: None,
             pending: 0,
+            tasks: Vec::new(),
         };
         match call {
             Call::Commit(commit) => {
@@ -58,16 +64,34 @@ impl Sight {
                 sight.claims = commit.claims();
                 sight.checkpoint = commit.checkpoint.as_ref().map(|row| (row.height, row.id.clone()));
                 sight.pending = commit.pending.len();
+                sight.tasks = committed_tasks(commit);
             }
             Call::Append(append) => {
                 (sight.thread, sight.epoch) = (Some(append.thread), Some(append.epoch));
                 sight.pending = append.pending.len();
+                sight.tasks = flushed_tasks(append);
             }
             Call::DeleteThread(thread) => sight.thread = Some(*thread),
             Call::Load(_) | Call::History(_) | Call::Threads(_) | Call::Blob(_) | Call::Info => {}
         }
         sight
     }
+}
+
+fn committed_tasks(commit: &Commit) -> Vec<TaskHash> {
+    let Some(Ok(manifest)) = commit.checkpoint.as_ref().map(manifest_of) else { return Vec::new() };
+    let hash = |node: u32, trigger: u32| {
+        // The manifest counts the activation that it applies.
+        let node = manifest.nodes.get(node as usize)?;
+        Some(TaskHash::of(&commit.namespace, &node.name, node.activations, trigger))
+    };
+    manifest.tasks.iter().filter_map(|task| hash(task.node, task.trigger)).collect()
+}
+
+fn flushed_tasks(append: &Append) -> Vec<TaskHash> {
+    let flushes = append.pending.iter().filter(|row| row.kind == PendingKind::Results);
+    let records = flushes.filter_map(|row| decode_flush(&row.body).ok()).flatten();
+    records.filter(|record| matches!(record.end, TaskEnd::Done { .. })).map(|record| record.task).collect()
 }
 
 /// A store with a witness in front of it.

@@ -3,8 +3,14 @@
 //! `MessagePack` with named struct fields, so that stored values can be read without the user's types. Decoding is
 //! strict: it takes one whole value and nothing after it.
 //!
-//! Limits of the format: nesting is bounded; `Some(None)` reads back as `None`; `Vec<u8>` is an array of numbers unless the field is marked
-//! with `serde_bytes`.
+//! Equal values are equal bytes: maps are written in order of their encoded keys, at any depth. A map type that keeps an
+//! order loses it in the bytes; what needs its order is a `Vec`. A `HashSet` inside a value keeps its random order, as
+//! serde makes it a list: use a `BTreeSet`. ([`Append`](crate::Append) sorts the set that is its field.)
+//!
+//! Limits of the format: nesting is bounded; `Some(None)` reads back as `None`; `Vec<u8>` is an array of numbers unless
+//! the field is marked with `serde_bytes`.
+
+mod sorted;
 
 use std::{fmt::Display, ops::Range};
 
@@ -12,6 +18,8 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+
+use self::sorted::Sorted;
 
 /// The bytes of a value, or of some elements of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +108,8 @@ pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Enco
 /// Decodes one whole value; bytes after it are an error.
 pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    // A list or a map whose parts were checked one by one has one level more.
+    deserializer.set_max_depth(NESTING_MAX + 1);
     let value = T::deserialize(&mut deserializer).map_err(DecodeError::new)?;
     // The deserializer does not say where it stands, but reading the first byte of another value fails in one way only
     // when there is none. A `bool` reads no further than that byte.
@@ -109,16 +119,19 @@ pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeE
     }
 }
 
-/// Appends the encoded form of `value` to `bytes`.
+/// Appends the encoded form of `value` to `bytes`. After an error `bytes` is as it was.
 pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = bytes.len();
-    let mut serializer = rmp_serde::Serializer::new(&mut *bytes).with_struct_map();
-    value.serialize(&mut serializer).map_err(EncodeError::new)?;
-    check_nesting(&bytes[start..])
+    let written = value.serialize(&mut Sorted::new(bytes)).map_err(EncodeError::new);
+    let checked = written.and_then(|()| check_nesting(&bytes[start..]));
+    if checked.is_err() {
+        bytes.truncate(start);
+    }
+    checked
 }
 
-/// How deep arrays and maps may be nested in a value. Writing recurses as deep as the value, but reading stops at 1,024
-/// levels, or where the stack ends: what is stored must stay far from both.
+/// How deep arrays and maps may be nested in a value. Reading recurses as deep as the value and must not meet the end of
+/// the stack: unoptimised, a level takes some KiB.
 const NESTING_MAX: usize = 256;
 
 fn check_nesting(value: &[u8]) -> Result<(), EncodeError> {

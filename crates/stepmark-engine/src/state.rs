@@ -14,6 +14,10 @@ use crate::{
 pub type Update<S> = <S as State>::Update;
 
 /// The shared state of a graph. Derive it.
+///
+/// Equal values are stored as equal bytes: the entries of a map, at any depth, are written in order of their encoded keys.
+/// So a map type that keeps an order loses it; what needs its order is a `Vec`. serde does not tell sets from lists: a
+/// `HashSet` is sorted only as the value of an [`Append`](crate::Append) field; elsewhere use a `BTreeSet`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a graph state",
     note = "put `#[derive(State, Clone, Default)]` on the struct"

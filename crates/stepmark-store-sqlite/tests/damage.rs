@@ -209,7 +209,7 @@ async fn flipped_byte_of_the_file_never_changes_a_state() {
         for (state, whole) in states(&copy.path(), &pens).await.into_iter().zip(&whole) {
             match state {
                 Ok(state) => {
-                    assert_eq!((&state.checkpoint, &state.chains), (&whole.checkpoint, &whole.chains), "byte {at}")
+                    assert_eq!((&state.checkpoint, &state.chains), (&whole.checkpoint, &whole.chains), "byte {at}");
                 }
                 Err(_) => found += 1,
             }

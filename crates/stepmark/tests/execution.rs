@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use stepmark::reducer::{Change, PushSlot, Reducer};
 use stepmark::{
-    Add, App, Append, ById, END, Graph, HasId, In, Last, MemoryStore, Merge, Route, Snap, Sqlite, State, Update, to,
+    Add, App, Append, ById, Cx, END, Graph, HasId, In, Last, MemoryStore, Merge, NodeError, NodeResult, Route, Snap,
+    Sqlite, State, Update, to,
 };
 
 /// Keeps the longest text ever written: a reducer of a user's own.
@@ -263,6 +264,46 @@ async fn a_fork_writes_at_most_a_kilobyte() {
 
 /// Bytes of all rows and index entries of a database file.
 fn payload_bytes(file: &std::path::Path) -> i64 {
+    number(file, "SELECT sum(payload) FROM dbstat")
+}
+
+fn number(file: &std::path::Path, sql: &str) -> i64 {
     let connection = rusqlite::Connection::open(file).expect("opens");
-    connection.query_row("SELECT sum(payload) FROM dbstat", [], |row| row.get(0)).expect("dbstat is compiled in")
+    connection.query_row(sql, [], |row| row.get(0)).expect("one number")
+}
+
+/// Large enough for a value row of its own.
+const LARGE: usize = 8 * 1024;
+
+async fn paint(desk: Snap<Desk>) -> Update<Desk> {
+    let mut update = desk.update();
+    update.latest.set("p".repeat(LARGE));
+    update
+}
+
+async fn stumble(desk: Snap<Desk>, cx: Cx<Desk>) -> NodeResult<Update<Desk>> {
+    if cx.attempt() == 1 {
+        return Err(NodeError::new("not yet"));
+    }
+    let mut update = desk.update();
+    update.total.add(1);
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_flushed_value_is_named_by_the_commit_and_not_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("flush.db");
+    let mut graph = Graph::<Desk>::new("flush");
+    let (paint, stumble) = (graph.node("paint", paint), graph.node("stumble", stumble));
+    graph.start(paint);
+    graph.start(stumble);
+    let app = graph.build().expect("valid").with(Sqlite::open(&file).expect("opens"));
+    app.thread("t").input(|_| ()).run().await.expect_err("stumbles");
+    let resumed = app.thread("t").resume().await.expect("resumes");
+    assert_eq!((resumed.stats().reused, resumed.state().latest.len(), resumed.state().total), (1, LARGE, 1));
+    assert_eq!(app.thread("t").state().await.expect("readable").state().latest.len(), LARGE);
+    let values = "SELECT (SELECT sum(length(body)) FROM value) + (SELECT sum(length(packed)) FROM checkpoint)";
+    let written = number(&file, values);
+    assert!(written < 2 * LARGE as i64, "{written} bytes hold {LARGE} bytes twice");
 }

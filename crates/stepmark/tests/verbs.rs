@@ -268,3 +268,35 @@ async fn two_writers_of_one_channel_conflict_by_name_and_wedge_nothing() {
     }
     thread.discard().await.expect("can be left");
 }
+
+#[tokio::test]
+async fn a_fork_at_an_unfinished_tip_keeps_finished_results() {
+    let lab = Arc::new(Lab::default());
+    lab.failures.store(1, Ordering::SeqCst);
+    let app = siblings(&lab);
+    let main = app.thread("t");
+    main.input(|job| job.topic.set("x".into())).run().await.expect_err("shaky fails");
+    let tip = main.state().await.expect("readable").checkpoint.expect("has one").id;
+    let fork = main.at(&tip).fork("side").await.expect("forks");
+    for thread in [&fork, &main] {
+        let outcome = thread.resume().await.expect("resumes");
+        assert_eq!(outcome.state().log, ["x 0", "shaky at attempt 2"]);
+        assert_eq!((outcome.stats().reused, outcome.stats().executed), (1, 1));
+    }
+    assert_eq!(lab.calls.load(Ordering::SeqCst), 1);
+    let replayed = main.at(&tip).replay().await.expect("replays");
+    assert_eq!((replayed.stats().reused, replayed.stats().executed), (0, 2));
+}
+
+#[tokio::test]
+async fn handles_of_one_thread_see_each_others_runs() {
+    let app = looping(&Arc::default());
+    let (a, b) = (app.thread("t"), app.thread("t"));
+    a.input(|job| job.target.set(1)).run().await.expect("runs");
+    b.input(|job| job.target.set(2)).run().await.expect("runs");
+    // `a` still holds the state of its own run: the first write is refused and decided on what is there.
+    let third = a.input(|job| job.target.set(3)).run().await.expect("runs");
+    assert_eq!(third.state().rounds, 3);
+    assert_eq!(a.history().await.expect("readable").len(), 6);
+    assert_eq!(b.state().await.expect("readable").state(), third.state());
+}

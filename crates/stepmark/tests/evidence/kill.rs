@@ -1,0 +1,167 @@
+//! What does a process lose that is killed at any moment?
+//!
+//! Half of the kills come from the parent after a random time, half from the child itself at a chosen event of the
+//! phase that was hit least. The journal, which lies outside the store, says which phase a kill hit.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fastrand::Rng;
+use stepmark::{App, Sqlite};
+use tempfile::TempDir;
+
+use crate::child::Running;
+use crate::graphs::{Setup, Shape, Trail};
+use crate::journal::{Phase, Spring, Trap};
+use crate::orders::{Drive, Orders, Work};
+use crate::promises::{JournalFile, Promises, clean_states, states, unread_journal};
+use crate::{block_on, seed};
+
+const KILLS_MIN: u32 = 60;
+const KILLS_MAX: u32 = 600;
+const PHASE_KILLS_MIN: u32 = 15;
+/// A trap that is not met is not waited for longer than this.
+const TRAP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The phases of a graph whose steps are one task each: nothing is flushed.
+const WITHOUT_FLUSH: [Phase; 4] = [Phase::TaskRunning, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
+const ALL: [Phase; 5] =
+    [Phase::TaskRunning, Phase::FlushSent, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
+
+#[test]
+fn killed_chain_loses_nothing() {
+    check(Shape::Linear, &WITHOUT_FLUSH);
+}
+
+#[test]
+fn killed_siblings_of_a_failing_task_lose_nothing() {
+    check(Shape::FailingSibling, &ALL);
+}
+
+#[test]
+fn killed_fan_out_loses_nothing() {
+    check(Shape::FanOut, &ALL);
+}
+
+#[test]
+fn killed_branches_lose_nothing() {
+    check(Shape::Fork, &WITHOUT_FLUSH);
+}
+
+/// A series of kills on one file.
+struct Loop {
+    rng: Rng,
+    setup: Setup,
+    directory: TempDir,
+    journal: JournalFile,
+    promises: Promises,
+    /// By phase of `phases`, and how many hit none.
+    hits: BTreeMap<Phase, u32>,
+    kills: u32,
+    checked: usize,
+}
+
+fn check(shape: Shape, phases: &[Phase]) {
+    let seed = seed::of_test();
+    let mut rng = Rng::with_seed(seed);
+    let (linger_ms, concurrency_max) = if rng.bool() { (0, 8) } else { (5, 1024) };
+    let setup = Setup { shape, rounds: 2, linger_ms, concurrency_max };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut kills = Loop {
+        rng,
+        setup,
+        journal: JournalFile::new(&directory.path().join("journal")),
+        directory,
+        promises: Promises::default(),
+        hits: phases.iter().map(|phase| (*phase, 0)).collect(),
+        kills: 0,
+        checked: 0,
+    };
+    while kills.kills < KILLS_MIN || kills.hits.values().any(|hits| *hits < PHASE_KILLS_MIN) {
+        assert!(kills.kills < KILLS_MAX, "some phase is hardly ever hit: {:?}", kills.hits);
+        kills.kill_once();
+    }
+    kills.finish();
+}
+
+impl Loop {
+    fn kill_once(&mut self) {
+        let (trap, time) = self.choose();
+        let child = Running::start(&self.orders(self.promises.done, None, trap));
+        let status = if child.wait_until_ready() { child.end_within(time) } else { child.finish().0 };
+        assert_eq!(status.signal(), Some(9), "the child ended by itself: {status}");
+        self.kills += 1;
+        let events = self.journal.read();
+        events.into_iter().for_each(|event| self.promises.hear(event));
+        if let Some(phase) = self.promises.phase() {
+            *self.hits.entry(phase).or_default() += 1;
+        }
+        self.check();
+    }
+
+    /// The next kill: by time, or at an event of the phase that was hit least.
+    fn choose(&mut self) -> (Option<Trap>, Duration) {
+        if self.rng.bool() {
+            return (None, Duration::from_micros(self.rng.u64(0..60_000)));
+        }
+        let (phase, _) = self.hits.iter().min_by_key(|(_, hits)| **hits).expect("there are phases");
+        let nth = if *phase == Phase::ClaimSent { 1 } else { self.rng.u32(1..8) };
+        let delay_us = if self.rng.bool() { 0 } else { self.rng.u64(0..300) };
+        (Some(Trap { phase: *phase, nth, spring: Spring::Kill { delay_us } }), TRAP_TIMEOUT)
+    }
+
+    fn orders(&self, from: u32, until: Option<u32>, trap: Option<Trap>) -> Orders {
+        let journal = self.directory.path().join("journal");
+        let drive = Drive { setup: self.setup, journal, trap, from, until };
+        Orders { database: self.database(), work: Work::Drive(drive) }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.directory.path().join("threads.db")
+    }
+
+    /// A handle of this process. It is closed before the next child starts, so that each finds what a kill left.
+    fn app(&self) -> App<Trail> {
+        self.setup.app(unread_journal()).with(Sqlite::open(self.database()).expect("the file opens after a kill"))
+    }
+
+    fn check(&mut self) {
+        self.promises.assert_nothing_repeated();
+        // Often the next child is the first to open what the kill left.
+        if self.rng.u32(0..3) == 0 {
+            self.checked = block_on(self.promises.assert_checkpoints(&self.app(), self.checked));
+        }
+    }
+
+    /// Lets the last threads end, and compares everything with a run that nobody killed.
+    fn finish(mut self) {
+        let threads = self.promises.turned + 1;
+        let (status, _) = Running::start(&self.orders(0, Some(threads), None)).finish();
+        assert!(status.success(), "the driver does not come to its end: {status}");
+        self.journal.read().into_iter().for_each(|event| self.promises.hear(event));
+        self.promises.assert_nothing_repeated();
+        let starts = self.promises.starts;
+        let (status, _) = Running::start(&self.orders(0, Some(threads), None)).finish();
+        assert!(status.success(), "a finished driver does not begin anew: {status}");
+        self.journal.read().into_iter().for_each(|event| self.promises.hear(event));
+        assert_eq!(self.promises.starts, starts, "a driver that begins anew on finished threads runs nothing");
+        let app = self.app();
+        let checkpoints = block_on(self.promises.assert_checkpoints(&app, 0));
+        block_on(assert_clean(self.setup, &app, threads));
+        let Self { kills, hits, setup, .. } = &self;
+        eprintln!(
+            "{setup:?}: {kills} kills over {threads} threads, {checkpoints} checkpoints, {starts} tasks: {hits:?}"
+        );
+    }
+}
+
+/// Panics unless all threads are as if nobody had been killed.
+async fn assert_clean(setup: Setup, app: &App<Trail>, threads: u32) {
+    let clean = clean_states(setup).await;
+    for number in 0..threads {
+        let states = states(setup, app, &format!("thread-{number}")).await.expect("readable");
+        assert_eq!(states, clean, "thread {number} differs from a clean run");
+    }
+}

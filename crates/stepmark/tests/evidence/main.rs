@@ -1,0 +1,24 @@
+//! Is anything lost, repeated or mixed up when processes die, stop, or share a file, and when store calls fail?
+//!
+//! What each test relies on lies outside the store: a journal that the processes write and sync themselves.
+#![cfg(unix)]
+
+mod child;
+mod graphs;
+mod journal;
+mod letters;
+mod orders;
+mod promises;
+mod seed;
+
+mod faults;
+mod kill;
+mod sim;
+mod slow_processes;
+mod zombie;
+
+/// Runs a future of a test that is not one itself.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(future)
+}
