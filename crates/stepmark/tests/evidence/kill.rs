@@ -93,12 +93,18 @@ impl Loop {
         let status = if child.wait_until_ready() { child.end_within(time) } else { child.finish().0 };
         assert_eq!(status.signal(), Some(9), "the child ended by itself: {status}");
         self.kills += 1;
-        let events = self.journal.read();
-        events.into_iter().for_each(|event| self.promises.hear(event));
+        self.hear();
         if let Some(phase) = self.promises.phase() {
             *self.hits.entry(phase).or_default() += 1;
         }
         self.check();
+    }
+
+    /// Reads on in the journal.
+    fn hear(&mut self) {
+        for event in self.journal.read() {
+            self.promises.hear(event);
+        }
     }
 
     /// The next kill: by time, or at an event of the phase that was hit least.
@@ -140,12 +146,12 @@ impl Loop {
         let threads = self.promises.turned + 1;
         let (status, _) = Running::start(&self.orders(0, Some(threads), None)).finish();
         assert!(status.success(), "the driver does not come to its end: {status}");
-        self.journal.read().into_iter().for_each(|event| self.promises.hear(event));
+        self.hear();
         self.promises.assert_nothing_repeated();
         let starts = self.promises.starts;
         let (status, _) = Running::start(&self.orders(0, Some(threads), None)).finish();
         assert!(status.success(), "a finished driver does not begin anew: {status}");
-        self.journal.read().into_iter().for_each(|event| self.promises.hear(event));
+        self.hear();
         assert_eq!(self.promises.starts, starts, "a driver that begins anew on finished threads runs nothing");
         let app = self.app();
         let checkpoints = block_on(self.promises.assert_checkpoints(&app, 0));

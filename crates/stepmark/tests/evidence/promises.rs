@@ -81,10 +81,9 @@ impl Promises {
             (Some(StoreWrite::Commit), _) => Some(Phase::CommitSent),
             (Some(StoreWrite::Flush), _) => Some(Phase::FlushSent),
             (Some(StoreWrite::Claim), _) => Some(Phase::ClaimSent),
-            (Some(_), _) => None,
             (None, Some(Event::Accepted { write: StoreWrite::Commit, .. })) => Some(Phase::CommitAcknowledged),
             (None, _) if !self.running.is_empty() => Some(Phase::TaskRunning),
-            (None, _) => None,
+            _ => None,
         }
     }
 
