@@ -19,97 +19,49 @@ pub struct Finding {
 
 /// Judges each of `packages`, in their order.
 pub fn assess(packages: &[Package], inspections: &[Inspection], policy: &Policy) -> Vec<Finding> {
-    let by_package: BTreeMap<_, _> = inspections
-        .iter()
-        .map(|it| (&it.package, &it.result))
-        .collect();
-    packages
-        .iter()
-        .map(|package| judge(&package.id, by_package.get(&package.id).copied(), policy))
-        .collect()
+    let by_package: BTreeMap<_, _> = inspections.iter().map(|it| (&it.package, &it.result)).collect();
+    packages.iter().map(|package| judge(&package.id, by_package.get(&package.id).copied(), policy)).collect()
 }
 
 fn judge(package: &PackageId, inspected: Option<&Inspected>, policy: &Policy) -> Finding {
-    let ban = policy
-        .ban(package)
-        .map(|reason| judgement(Verdict::Denied, format!("banned: {reason}")));
+    let ban = policy.ban(package).map(|reason| judgement(Verdict::Denied, format!("banned: {reason}")));
     let mut judgements: Vec<Judgement> = ban.into_iter().collect();
     match inspected {
         None => judgements.push(judgement(Verdict::Undecided, "not inspected".to_owned())),
         Some(Inspected::NotAvailable { reason }) => {
-            judgements.push(judgement(
-                Verdict::Undecided,
-                format!("not available: {reason}"),
-            ));
+            judgements.push(judgement(Verdict::Undecided, format!("not available: {reason}")));
         }
         Some(Inspected::Facts(facts)) => {
             judgements.push(licence(facts, policy));
             judgements.extend(limits(facts, policy));
         }
     }
-    let verdict = judgements
-        .iter()
-        .map(|it| it.verdict)
-        .max()
-        .unwrap_or(Verdict::Undecided);
-    let reasons = judgements
-        .into_iter()
-        .filter(|it| it.verdict == verdict)
-        .map(|it| it.reason)
-        .collect();
-    Finding {
-        package: package.clone(),
-        verdict,
-        reasons,
-    }
+    let verdict = judgements.iter().map(|it| it.verdict).max().unwrap_or(Verdict::Undecided);
+    let reasons = judgements.into_iter().filter(|it| it.verdict == verdict).map(|it| it.reason).collect();
+    Finding { package: package.clone(), verdict, reasons }
 }
 
 fn licence(facts: &Facts, policy: &Policy) -> Judgement {
     match (&facts.licence, facts.licence_files.as_slice()) {
         (Some(expression), _) => policy.judge_licence(expression),
-        (None, []) => judgement(
-            Verdict::Undecided,
-            "no licence expression and no licence file".to_owned(),
-        ),
-        (None, files) => judgement(
-            Verdict::Undecided,
-            format!("no licence expression, only {}", files.join(", ")),
-        ),
+        (None, []) => judgement(Verdict::Undecided, "no licence expression and no licence file".to_owned()),
+        (None, files) => judgement(Verdict::Undecided, format!("no licence expression, only {}", files.join(", "))),
     }
 }
 
 fn limits(facts: &Facts, policy: &Policy) -> Vec<Judgement> {
     let limits = &policy.limits;
     let measured = [
-        (
-            facts.rust.unsafe_count,
-            limits.unsafe_count_max,
-            "uses of `unsafe`",
-        ),
-        (
-            facts.native.lines,
-            limits.native_lines_max,
-            "lines of bundled C, C++ or assembly",
-        ),
-        (
-            facts.prebuilt.len() as u64,
-            limits.prebuilt_files_max,
-            "prebuilt binaries",
-        ),
+        (facts.rust.unsafe_count, limits.unsafe_count_max, "uses of `unsafe`"),
+        (facts.native.lines, limits.native_lines_max, "lines of bundled C, C++ or assembly"),
+        (facts.prebuilt.len() as u64, limits.prebuilt_files_max, "prebuilt binaries"),
         // A file that was not read may hold more of anything, so no limit vouches for it.
         (facts.unread.len() as u64, Some(0), "files not read"),
     ];
-    let over = measured
-        .into_iter()
-        .filter(|(count, limit, _)| limit.is_some_and(|limit| *count > limit));
+    let over = measured.into_iter().filter(|(count, limit, _)| limit.is_some_and(|limit| *count > limit));
     over.map(|(count, limit, what)| {
-        let limit = limit
-            .filter(|&limit| limit > 0)
-            .map(|limit| format!(", the limit is {limit}"));
-        judgement(
-            Verdict::Undecided,
-            format!("{count} {what}{}", limit.unwrap_or_default()),
-        )
+        let limit = limit.filter(|&limit| limit > 0).map(|limit| format!(", the limit is {limit}"));
+        judgement(Verdict::Undecided, format!("{count} {what}{}", limit.unwrap_or_default()))
     })
     .collect()
 }
@@ -130,37 +82,21 @@ mod tests {
                     [[banned]]\nname = 'bad'\nreason = 'it lies'\n";
         let policy = samples::policy(text);
         let finding = judge(&samples::id("sample"), inspected, &policy);
-        assert_eq!(
-            (finding.verdict, finding.reasons),
-            (verdict, reasons.iter().map(|&it| it.into()).collect())
-        );
+        assert_eq!((finding.verdict, finding.reasons), (verdict, reasons.iter().map(|&it| it.into()).collect()));
     }
 
     fn licensed(licence: &str) -> Facts {
-        Facts {
-            licence: Some(licence.into()),
-            ..Facts::default()
-        }
+        Facts { licence: Some(licence.into()), ..Facts::default() }
     }
 
     #[test]
     fn an_allowed_licence_within_the_limits_is_allowed() {
-        check(
-            Some(&Inspected::Facts(licensed("MIT"))),
-            Verdict::Allowed,
-            &["licence `MIT` is allowed"],
-        );
+        check(Some(&Inspected::Facts(licensed("MIT"))), Verdict::Allowed, &["licence `MIT` is allowed"]);
     }
 
     #[test]
     fn a_denied_licence_outweighs_every_open_question() {
-        let facts = Facts {
-            rust: Rust {
-                unsafe_count: 9,
-                ..Rust::default()
-            },
-            ..licensed("GPL-3.0-only")
-        };
+        let facts = Facts { rust: Rust { unsafe_count: 9, ..Rust::default() }, ..licensed("GPL-3.0-only") };
         let reason = "licence `GPL-3.0-only` is denied for `GPL-3.0-only`";
         check(Some(&Inspected::Facts(facts)), Verdict::Denied, &[reason]);
     }
@@ -168,19 +104,10 @@ mod tests {
     #[test]
     fn every_limit_that_is_passed_is_named() {
         let facts = Facts {
-            rust: Rust {
-                unsafe_count: 3,
-                ..Rust::default()
-            },
-            native: Native {
-                files: 1,
-                lines: 11,
-            },
+            rust: Rust { unsafe_count: 3, ..Rust::default() },
+            native: Native { files: 1, lines: 11 },
             prebuilt: vec!["a.dll".into()],
-            unread: vec![Unread {
-                path: "b.rs".into(),
-                reason: "permission denied".into(),
-            }],
+            unread: vec![Unread { path: "b.rs".into(), reason: "permission denied".into() }],
             ..licensed("MIT")
         };
         let reasons = [
@@ -195,36 +122,21 @@ mod tests {
     #[test]
     fn a_package_without_a_licence_expression_is_undecided() {
         let none = Facts::default();
-        check(
-            Some(&Inspected::Facts(none)),
-            Verdict::Undecided,
-            &["no licence expression and no licence file"],
-        );
-        let file = Facts {
-            licence_files: vec!["LICENSE".into()],
-            ..Facts::default()
-        };
-        check(
-            Some(&Inspected::Facts(file)),
-            Verdict::Undecided,
-            &["no licence expression, only LICENSE"],
-        );
+        check(Some(&Inspected::Facts(none)), Verdict::Undecided, &["no licence expression and no licence file"]);
+        let file = Facts { licence_files: vec!["LICENSE".into()], ..Facts::default() };
+        check(Some(&Inspected::Facts(file)), Verdict::Undecided, &["no licence expression, only LICENSE"]);
     }
 
     #[test]
     fn a_package_nobody_could_look_at_is_undecided() {
-        let gone = Inspected::NotAvailable {
-            reason: "gone".into(),
-        };
+        let gone = Inspected::NotAvailable { reason: "gone".into() };
         check(Some(&gone), Verdict::Undecided, &["not available: gone"]);
         check(None, Verdict::Undecided, &["not inspected"]);
     }
 
     #[test]
     fn a_banned_package_is_denied_even_if_it_is_not_there() {
-        let policy = samples::policy(
-            "[licences]\nallowed = []\n[[banned]]\nname = 'bad'\nreason = 'it lies'",
-        );
+        let policy = samples::policy("[licences]\nallowed = []\n[[banned]]\nname = 'bad'\nreason = 'it lies'");
         let packages = [samples::package("bad"), samples::package("good")];
         let findings = assess(&packages, &[], &policy);
         assert_eq!(findings[0].reasons, ["banned: it lies"]);

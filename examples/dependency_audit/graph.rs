@@ -39,9 +39,7 @@ pub async fn run(mut audit: Audit, process: &Process) -> Result<Audit> {
     audit.packages = discover(&audit.manifest).await?;
     process.meter.expect(audit.packages.len(), 0);
     let inspect = |package| inspect(package, Arc::clone(&process.meter));
-    let inspections = stream::iter(audit.packages.clone())
-        .map(inspect)
-        .buffered(process.concurrency);
+    let inspections = stream::iter(audit.packages.clone()).map(inspect).buffered(process.concurrency);
     audit.inspections = inspections.try_collect().await?;
     audit.findings = assess(&audit)?;
     report(&audit, &process.out)?;
@@ -61,11 +59,7 @@ async fn inspect(package: Package, meter: Arc<Meter>) -> Result<Inspection> {
 }
 
 fn assess(audit: &Audit) -> Result<Vec<Finding>> {
-    Ok(assess::assess(
-        &audit.packages,
-        &audit.inspections,
-        &audit.policy.parse()?,
-    ))
+    Ok(assess::assess(&audit.packages, &audit.inspections, &audit.policy.parse()?))
 }
 
 fn report(audit: &Audit, out: &Path) -> Result<()> {
@@ -73,13 +67,7 @@ fn report(audit: &Audit, out: &Path) -> Result<()> {
 }
 
 /// Reading files would hold up every other task of this thread.
-async fn blocking<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let panicked = |source| Error::Panicked {
-        package: name.to_owned(),
-        source,
-    };
+async fn blocking<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let panicked = |source| Error::Panicked { package: name.to_owned(), source };
     tokio::task::spawn_blocking(work).await.map_err(panicked)
 }

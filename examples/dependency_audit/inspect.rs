@@ -18,19 +18,9 @@ const FILE_BYTES_MAX: u64 = 32 << 20;
 /// Longest part of a README that is read.
 const README_BYTES_MAX: u64 = 256 << 10;
 
-const NATIVE_EXTENSIONS: [&str; 11] = [
-    "asm", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "m", "s",
-];
-const PREBUILT_EXTENSIONS: [&str; 9] =
-    ["a", "dll", "dylib", "exe", "lib", "o", "obj", "so", "wasm"];
-const LICENCE_NAMES: [&str; 6] = [
-    "copying",
-    "copyright",
-    "licence",
-    "license",
-    "notice",
-    "unlicense",
-];
+const NATIVE_EXTENSIONS: [&str; 11] = ["asm", "c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "m", "s"];
+const PREBUILT_EXTENSIONS: [&str; 9] = ["a", "dll", "dylib", "exe", "lib", "o", "obj", "so", "wasm"];
+const LICENCE_NAMES: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];
 
 /// One package and what was found in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,10 +85,7 @@ pub fn inspect(package: &Package) -> Inspection {
         Some(reason) => Inspected::NotAvailable { reason },
         None => Inspected::Facts(facts(package)),
     };
-    Inspection {
-        package: package.id.clone(),
-        result,
-    }
+    Inspection { package: package.id.clone(), result }
 }
 
 /// Cargo knows a package by its manifest alone, and a registry cache may have been swept since.
@@ -107,10 +94,7 @@ fn missing_root(package: &Package) -> Option<String> {
     if !directory.is_dir() {
         return Some("its directory is not on disk".to_owned());
     }
-    let missing = package
-        .roots
-        .iter()
-        .find(|root| !directory.join(root).is_file())?;
+    let missing = package.roots.iter().find(|root| !directory.join(root).is_file())?;
     Some(format!("its file `{missing}` is not on disk"))
 }
 
@@ -127,10 +111,7 @@ fn facts(package: &Package) -> Facts {
         facts.files += 1;
         facts.bytes += file.bytes;
         if let Err(reason) = count(file, &mut facts) {
-            facts.unread.push(Unread {
-                path: file.path.clone(),
-                reason,
-            });
+            facts.unread.push(Unread { path: file.path.clone(), reason });
         }
     }
     facts.readme = readme_digest(&files, package.readme.as_deref(), &mut facts.unread);
@@ -159,25 +140,14 @@ fn count(file: &FoundFile, facts: &mut Facts) -> Result<(), String> {
 fn licence_files(files: &[FoundFile], declared: Option<&str>) -> Vec<String> {
     let is_licence = |path: &str| {
         let lower = path.to_ascii_lowercase();
-        let at_root =
-            !lower.contains('/') && LICENCE_NAMES.iter().any(|name| lower.starts_with(name));
+        let at_root = !lower.contains('/') && LICENCE_NAMES.iter().any(|name| lower.starts_with(name));
         at_root || lower.starts_with("licenses/") || declared == Some(path)
     };
-    files
-        .iter()
-        .filter(|file| is_licence(&file.path))
-        .map(|file| file.path.clone())
-        .collect()
+    files.iter().filter(|file| is_licence(&file.path)).map(|file| file.path.clone()).collect()
 }
 
-fn readme_digest(
-    files: &[FoundFile],
-    declared: Option<&str>,
-    unread: &mut Vec<Unread>,
-) -> Vec<String> {
-    let usual = |file: &&FoundFile| {
-        file.path.to_ascii_lowercase().starts_with("readme") && !file.path.contains('/')
-    };
+fn readme_digest(files: &[FoundFile], declared: Option<&str>, unread: &mut Vec<Unread>) -> Vec<String> {
+    let usual = |file: &&FoundFile| file.path.to_ascii_lowercase().starts_with("readme") && !file.path.contains('/');
     let named = files.iter().find(|file| declared == Some(&file.path));
     let Some(file) = named.or_else(|| files.iter().find(usual)) else {
         return Vec::new();
@@ -185,10 +155,7 @@ fn readme_digest(
     match read_start(file, README_BYTES_MAX) {
         Ok(text) => readme::digest(&String::from_utf8_lossy(&text)),
         Err(error) => {
-            unread.push(Unread {
-                path: file.path.clone(),
-                reason: error.kind().to_string(),
-            });
+            unread.push(Unread { path: file.path.clone(), reason: error.kind().to_string() });
             Vec::new()
         }
     }
@@ -205,9 +172,7 @@ fn read(file: &FoundFile) -> Result<Vec<u8>, String> {
 
 fn read_start(file: &FoundFile, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(&file.location)?
-        .take(bytes_max)
-        .read_to_end(&mut bytes)?;
+    File::open(&file.location)?.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

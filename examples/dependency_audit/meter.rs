@@ -17,11 +17,7 @@ impl Meter {
     /// A meter that kills the process at the given count, if one is given.
     pub fn new(crash_after: Option<NonZeroUsize>) -> Self {
         // Drawn on standard error, and only if that is a terminal.
-        Self {
-            inspected: AtomicUsize::new(0),
-            crash_after,
-            bar: ProgressBar::no_length(),
-        }
+        Self { inspected: AtomicUsize::new(0), crash_after, bar: ProgressBar::no_length() }
     }
 
     /// Says how many packages there are, and how many of them an earlier process has inspected.
@@ -38,10 +34,7 @@ impl Meter {
         let inspected = self.inspected.fetch_add(1, Ordering::Relaxed) + 1;
         self.bar.set_message(package.to_owned());
         self.bar.inc(1);
-        if self
-            .crash_after
-            .is_some_and(|limit| inspected >= limit.get())
-        {
+        if self.crash_after.is_some_and(|limit| inspected >= limit.get()) {
             kill_this_process();
         }
     }

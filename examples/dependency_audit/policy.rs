@@ -22,35 +22,24 @@ impl PolicyText {
     /// The policy compiled in.
     pub fn built_in() -> Self {
         let (file, text) = ("the built-in policy", include_str!("policy.toml"));
-        Self {
-            file: file.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { file: file.to_owned(), text: text.to_owned() }
     }
 
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
         match String::from_utf8(read(path)?) {
             Ok(text) => Ok(Self { file, text }),
-            Err(error) => Err(Error::PolicySyntax {
-                file,
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(Error::PolicySyntax { file, reason: error.to_string() }),
         }
     }
 
     /// Reads every value of the policy, and refuses what it does not understand.
     pub fn parse(&self) -> Result<Policy> {
-        let file: PolicyFile = toml::from_str(&self.text).map_err(|error| Error::PolicySyntax {
-            file: self.file.clone(),
-            reason: error.to_string(),
-        })?;
+        let file: PolicyFile = toml::from_str(&self.text)
+            .map_err(|error| Error::PolicySyntax { file: self.file.clone(), reason: error.to_string() })?;
         let Licences { allowed, denied } = file.licences;
         if let Some(at) = denied.iter().position(|licence| allowed.contains(licence)) {
-            return Err(self.refuse(
-                format!("licences.denied[{at}]"),
-                "is allowed as well".to_owned(),
-            ));
+            return Err(self.refuse(format!("licences.denied[{at}]"), "is allowed as well".to_owned()));
         }
         Ok(Policy {
             allowed: self.licensees("allowed", &allowed)?,
@@ -71,11 +60,7 @@ impl PolicyText {
     }
 
     fn refuse(&self, key: String, reason: String) -> Error {
-        Error::PolicyValue {
-            file: self.file.clone(),
-            key,
-            reason,
-        }
+        Error::PolicyValue { file: self.file.clone(), key, reason }
     }
 }
 
@@ -107,10 +92,7 @@ pub struct Policy {
 /// The most of something that a package may have and still pass; no value is no limit.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the names are the keys of the file"
-)]
+#[expect(clippy::struct_field_names, reason = "the names are the keys of the file")]
 pub struct Limits {
     pub unsafe_count_max: Option<u64>,
     pub native_lines_max: Option<u64>,
@@ -147,12 +129,8 @@ struct Licences {
 impl Policy {
     /// Why a package is banned, if it is.
     pub fn ban(&self, package: &PackageId) -> Option<&str> {
-        let matches =
-            |ban: &&Ban| ban.name == package.name && ban.version.matches(&package.version);
-        self.banned
-            .iter()
-            .find(matches)
-            .map(|ban| ban.reason.as_str())
+        let matches = |ban: &&Ban| ban.name == package.name && ban.version.matches(&package.version);
+        self.banned.iter().find(matches).map(|ban| ban.reason.as_str())
     }
 
     /// Judges a licence expression, in SPDX form or in the older one with `/` for `OR`.
@@ -160,27 +138,15 @@ impl Policy {
         let parsed = match Expression::parse_mode(expression, ParseMode::LAX) {
             Ok(parsed) => parsed,
             Err(error) => {
-                let reason = format!(
-                    "licence `{expression}` is no SPDX expression: {}",
-                    error.reason
-                );
-                return Judgement {
-                    verdict: Verdict::Undecided,
-                    reason,
-                };
+                let reason = format!("licence `{expression}` is no SPDX expression: {}", error.reason);
+                return Judgement { verdict: Verdict::Undecided, reason };
             }
         };
         let verdict = self.evaluate(&parsed);
         let reason = match verdict {
             Verdict::Allowed => format!("licence `{expression}` is allowed"),
-            Verdict::Undecided => format!(
-                "licence `{expression}` needs {}",
-                self.named(&parsed, Verdict::Undecided)
-            ),
-            Verdict::Denied => format!(
-                "licence `{expression}` is denied for {}",
-                self.named(&parsed, Verdict::Denied)
-            ),
+            Verdict::Undecided => format!("licence `{expression}` needs {}", self.named(&parsed, Verdict::Undecided)),
+            Verdict::Denied => format!("licence `{expression}` is denied for {}", self.named(&parsed, Verdict::Denied)),
         };
         Judgement { verdict, reason }
     }
@@ -212,17 +178,9 @@ impl Policy {
     }
 
     fn named(&self, expression: &Expression, verdict: Verdict) -> String {
-        let requirements = expression
-            .requirements()
-            .filter(|requirement| self.judge_one(&requirement.req) == verdict);
-        let names: Vec<String> = requirements
-            .map(|requirement| format!("`{}`", requirement.req))
-            .collect();
-        let tail = if verdict == Verdict::Undecided {
-            ", of which the policy says nothing"
-        } else {
-            ""
-        };
+        let requirements = expression.requirements().filter(|requirement| self.judge_one(&requirement.req) == verdict);
+        let names: Vec<String> = requirements.map(|requirement| format!("`{}`", requirement.req)).collect();
+        let tail = if verdict == Verdict::Undecided { ", of which the policy says nothing" } else { "" };
         format!("{}{tail}", names.join(", "))
     }
 }
@@ -243,10 +201,7 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        let policy = PolicyText {
-            file: "my.toml".to_owned(),
-            text: text.to_owned(),
-        };
+        let policy = PolicyText { file: "my.toml".to_owned(), text: text.to_owned() };
         policy.parse().expect_err("a bad policy").to_string()
     }
 
@@ -274,14 +229,8 @@ mod tests {
 
     #[test]
     fn an_exception_counts_as_part_of_the_licence() {
-        check(
-            "Apache-2.0 WITH LLVM-exception OR MPL-2.0",
-            Verdict::Allowed,
-        );
-        check(
-            "GPL-2.0-only WITH Classpath-exception-2.0",
-            Verdict::Undecided,
-        );
+        check("Apache-2.0 WITH LLVM-exception OR MPL-2.0", Verdict::Allowed);
+        check("GPL-2.0-only WITH Classpath-exception-2.0", Verdict::Undecided);
     }
 
     #[test]
@@ -309,22 +258,14 @@ mod tests {
     #[test]
     fn a_bad_policy_is_refused_by_file_and_key() {
         let licence = refused("[licences]\nallowed = ['MIT', 'Mitt']");
-        assert!(
-            licence.contains("my.toml") && licence.contains("licences.allowed[1]"),
-            "{licence}"
-        );
+        assert!(licence.contains("my.toml") && licence.contains("licences.allowed[1]"), "{licence}");
         let both = refused("[licences]\nallowed = ['MIT']\ndenied = ['MIT']");
         assert!(both.contains("licences.denied[0]"), "{both}");
         let unknown = refused("[licences]\nallowed = []\nalowed = []");
-        assert!(
-            unknown.contains("my.toml") && unknown.contains("`alowed`"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("my.toml") && unknown.contains("`alowed`"), "{unknown}");
         let kind = refused("[licences]\nallowed = []\n[limits]\nunsafe_count_max = 'many'");
         assert!(kind.contains("unsafe_count_max"), "{kind}");
-        let version = refused(
-            "[licences]\nallowed = []\n[[banned]]\nname = 'x'\nversion = 'new'\nreason = ''",
-        );
+        let version = refused("[licences]\nallowed = []\n[[banned]]\nname = 'x'\nversion = 'new'\nreason = ''");
         assert!(version.contains("version = 'new'"), "{version}");
         assert!(refused("").contains("licences"));
     }

@@ -54,37 +54,24 @@ struct Row<'a> {
 impl<'a> Report<'a> {
     /// Brings together what is known of each package that has a finding.
     pub fn of(audit: &'a Audit) -> Self {
-        let inspected: BTreeMap<_, _> = audit
-            .inspections
-            .iter()
-            .map(|it| (&it.package, &it.result))
-            .collect();
+        let inspected: BTreeMap<_, _> = audit.inspections.iter().map(|it| (&it.package, &it.result)).collect();
         let described: BTreeMap<_, _> = audit.packages.iter().map(|it| (&it.id, it)).collect();
         let row = |finding: &'a Finding| Row {
             name: &finding.package.name,
             version: finding.package.version.to_string(),
             source: &finding.package.source,
-            description: described
-                .get(&finding.package)
-                .and_then(|it: &&Package| it.description.as_deref()),
+            description: described.get(&finding.package).and_then(|it: &&Package| it.description.as_deref()),
             verdict: finding.verdict,
             reasons: &finding.reasons,
             inspected: inspected.get(&finding.package).copied(),
         };
         let packages: Vec<Row<'_>> = audit.findings.iter().map(row).collect();
-        Self {
-            schema: SCHEMA,
-            totals: Totals::of(&packages),
-            packages,
-        }
+        Self { schema: SCHEMA, totals: Totals::of(&packages), packages }
     }
 
     /// Writes `report.json` and `report.md` into `directory`, each whole or not at all.
     pub fn write(&self, directory: &Path) -> Result<()> {
-        let failed = |source| Error::Write {
-            path: directory.to_owned(),
-            source,
-        };
+        let failed = |source| Error::Write { path: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(failed)?;
         let mut json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
         json.push('\n');
@@ -94,31 +81,15 @@ impl<'a> Report<'a> {
 
     /// The totals in one line.
     pub fn summary(&self) -> String {
-        let Totals {
-            packages,
-            allowed,
-            undecided,
-            denied,
-            not_available,
-            ..
-        } = self.totals;
-        let gone = if not_available > 0 {
-            format!(" ({not_available} not available)")
-        } else {
-            String::new()
-        };
-        format!(
-            "{packages} packages{gone}: {allowed} allowed, {undecided} undecided, {denied} denied"
-        )
+        let Totals { packages, allowed, undecided, denied, not_available, .. } = self.totals;
+        let gone = if not_available > 0 { format!(" ({not_available} not available)") } else { String::new() };
+        format!("{packages} packages{gone}: {allowed} allowed, {undecided} undecided, {denied} denied")
     }
 }
 
 impl Totals {
     fn of(packages: &[Row<'_>]) -> Self {
-        let mut totals = Self {
-            packages: packages.len() as u64,
-            ..Self::default()
-        };
+        let mut totals = Self { packages: packages.len() as u64, ..Self::default() };
         for row in packages {
             match row.verdict {
                 Verdict::Allowed => totals.allowed += 1,
@@ -151,10 +122,7 @@ fn write_whole(directory: &Path, name: &str, text: &str) -> Result<()> {
     write().map_err(|source| {
         // The first failure is the one to report; a file that cannot be removed does no harm.
         let _ = fs::remove_file(&unfinished);
-        Error::Write {
-            path: directory.join(name),
-            source,
-        }
+        Error::Write { path: directory.join(name), source }
     })
 }
 

@@ -6,11 +6,7 @@ use crate::package::{Package, PackageId};
 use crate::policy::{Policy, PolicyText};
 
 pub fn id(name: &str) -> PackageId {
-    PackageId {
-        name: name.to_owned(),
-        version: Version::new(1, 0, 0),
-        source: "path".to_owned(),
-    }
+    PackageId { name: name.to_owned(), version: Version::new(1, 0, 0), source: "path".to_owned() }
 }
 
 /// A package whose files are nowhere.
@@ -29,9 +25,6 @@ pub fn package(name: &str) -> Package {
 
 /// A policy that has to be well-formed.
 pub fn policy(text: &str) -> Policy {
-    let policy = PolicyText {
-        file: "test".to_owned(),
-        text: text.to_owned(),
-    };
+    let policy = PolicyText { file: "test".to_owned(), text: text.to_owned() };
     policy.parse().expect("a policy")
 }

@@ -12,11 +12,7 @@ const FRESH_NAMES_MAX: u32 = 10_000;
 pub fn default_name(workspace_manifest: &Path, policy: &str) -> Result<String> {
     let lock = read(&workspace_manifest.with_file_name("Cargo.lock"))?;
     let mut hasher = blake3::Hasher::new();
-    for part in [
-        workspace_manifest.as_os_str().as_encoded_bytes(),
-        &lock,
-        policy.as_bytes(),
-    ] {
+    for part in [workspace_manifest.as_os_str().as_encoded_bytes(), &lock, policy.as_bytes()] {
         // The length keeps a byte that moves from one part to the next from going unseen.
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
@@ -48,17 +44,13 @@ mod tests {
         assert_eq!(first, name(&manifest, "lock", "policy"));
         assert_ne!(first, name(&manifest, "lockp", "olicy"));
         assert_ne!(first, name(&manifest, "lock", "another"));
-        assert_ne!(
-            first,
-            name(&directory.path().join("Other.toml"), "lock", "policy")
-        );
+        assert_ne!(first, name(&directory.path().join("Other.toml"), "lock", "policy"));
     }
 
     #[test]
     fn a_missing_lock_file_is_named() {
         let directory = tempfile::tempdir().expect("a directory");
-        let error =
-            default_name(&directory.path().join("Cargo.toml"), "").expect_err("no lock file");
+        let error = default_name(&directory.path().join("Cargo.toml"), "").expect_err("no lock file");
         assert!(error.to_string().contains("Cargo.lock"));
     }
 

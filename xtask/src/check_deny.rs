@@ -9,9 +9,7 @@ use crate::process;
 /// Runs cargo-deny over all features; refuses when it is not installed.
 pub(crate) fn run() -> Outcome {
     if !process::has_subcommand("deny")? {
-        return Err(
-            "cargo-deny is not installed; `cargo install cargo-deny --locked` installs it".into(),
-        );
+        return Err("cargo-deny is not installed; `cargo install cargo-deny --locked` installs it".into());
     }
     process::run_cargo(&["deny", "check"])
 }

@@ -58,9 +58,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
         }
         "tidy" => no_arguments(command, rest).and_then(|()| tidy::run()),
         "check-deny" => no_arguments(command, rest).and_then(|()| check_deny::run()),
-        unknown => {
-            Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them").into())
-        }
+        unknown => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them").into()),
     }
 }
 

@@ -16,24 +16,13 @@ fn cargo() -> Outcome<Command> {
 
 /// Runs cargo with the terminal's own output; when it returns `Ok`, cargo ended with success.
 pub(crate) fn run_cargo<S: AsRef<str>>(arguments: &[S]) -> Outcome {
-    let status = cargo()?
-        .args(arguments.iter().map(AsRef::as_ref))
-        .stdin(Stdio::null())
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{}` failed: {status}", spelled(arguments)).into())
-    }
+    let status = cargo()?.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", spelled(arguments)).into()) }
 }
 
 /// Runs cargo and returns what it wrote to stdout; stderr goes to the terminal.
 pub(crate) fn read_cargo(arguments: &[&str]) -> Outcome<Vec<u8>> {
-    let output = cargo()?
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
+    let output = cargo()?.args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if output.status.success() {
         Ok(output.stdout)
     } else {
@@ -43,16 +32,11 @@ pub(crate) fn read_cargo(arguments: &[&str]) -> Outcome<Vec<u8>> {
 
 /// Whether a cargo subcommand is installed, found by asking it for its version.
 pub(crate) fn has_subcommand(name: &str) -> Outcome<bool> {
-    let output = cargo()?
-        .args([name, "--version"])
-        .stdin(Stdio::null())
-        .output()?;
+    let output = cargo()?.args([name, "--version"]).stdin(Stdio::null()).output()?;
     Ok(output.status.success())
 }
 
 /// The command line as a person would type it.
 pub(crate) fn spelled<S: AsRef<str>>(arguments: &[S]) -> String {
-    arguments.iter().fold("cargo".to_owned(), |line, argument| {
-        line + " " + argument.as_ref()
-    })
+    arguments.iter().fold("cargo".to_owned(), |line, argument| line + " " + argument.as_ref())
 }

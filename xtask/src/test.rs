@@ -50,11 +50,7 @@ fn find_runner() -> Outcome<Runner> {
     if !process::has_subcommand("nextest")? {
         return Ok(Runner::CargoTest);
     }
-    Ok(Runner::Nextest(if env::var_os("CI").is_some() {
-        "ci"
-    } else {
-        "default"
-    }))
+    Ok(Runner::Nextest(if env::var_os("CI").is_some() { "ci" } else { "default" }))
 }
 
 fn describe(runner: Runner) -> String {
@@ -66,27 +62,11 @@ fn describe(runner: Runner) -> String {
 
 /// Every step in the order in which it runs: cheap refusals first.
 fn steps(runner: Runner) -> Vec<Step> {
-    let cargo = |name, arguments: &[&'static str]| Step {
-        name,
-        work: Work::Cargo(arguments.to_vec()),
-    };
+    let cargo = |name, arguments: &[&'static str]| Step { name, work: Work::Cargo(arguments.to_vec()) };
     vec![
         cargo("fmt", &["fmt", "--all", "--", "--check"]),
-        Step {
-            name: "tidy",
-            work: Work::Tidy,
-        },
-        cargo(
-            "clippy",
-            &[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "--deny",
-                "warnings",
-            ],
-        ),
+        Step { name: "tidy", work: Work::Tidy },
+        cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
         // As programs: a test that starts an example finds it built. `tests` builds them again, as
         // test harnesses.
         cargo("examples", &["build", "--workspace", "--examples"]),
@@ -100,9 +80,7 @@ fn test_arguments(runner: Runner) -> Vec<&'static str> {
     let targets = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
     match runner {
         Runner::CargoTest => [&["test"], &targets[..]].concat(),
-        Runner::Nextest(profile) => {
-            [&["nextest", "run", "--profile", profile], &targets[..]].concat()
-        }
+        Runner::Nextest(profile) => [&["nextest", "run", "--profile", profile], &targets[..]].concat(),
     }
 }
 
@@ -114,16 +92,9 @@ fn select(steps: Vec<Step>, arguments: &[String]) -> Outcome<Vec<Step>> {
     };
     let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
     if !names.contains(&wanted.as_str()) {
-        return Err(format!(
-            "there is no step `{wanted}`; the steps are {}",
-            names.join(", ")
-        )
-        .into());
+        return Err(format!("there is no step `{wanted}`; the steps are {}", names.join(", ")).into());
     }
-    Ok(steps
-        .into_iter()
-        .filter(|step| step.name == wanted)
-        .collect())
+    Ok(steps.into_iter().filter(|step| step.name == wanted).collect())
 }
 
 fn run_step(step: &Step) -> Outcome {
@@ -146,10 +117,7 @@ fn run_step(step: &Step) -> Outcome {
 struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long a build takes is real time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "how long a build takes is real time")]
     fn start() -> Self {
         Self(Instant::now())
     }
@@ -169,11 +137,7 @@ mod tests {
     fn selected(arguments: &[&str]) -> Result<String, String> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         match select(steps(Runner::CargoTest), &arguments) {
-            Ok(steps) => Ok(steps
-                .iter()
-                .map(|step| step.name)
-                .collect::<Vec<_>>()
-                .join(", ")),
+            Ok(steps) => Ok(steps.iter().map(|step| step.name).collect::<Vec<_>>().join(", ")),
             Err(error) => Err(error.to_string()),
         }
     }

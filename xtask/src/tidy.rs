@@ -99,10 +99,7 @@ fn judge(files: &[SourceFile], packages: &[Package]) -> Report {
 }
 
 fn unreadable(file: &SourceFile, error: &syn::Error) -> Finding {
-    file.finding(
-        error.span().start().line,
-        format!("does not parse: {error}"),
-    )
+    file.finding(error.span().start().line, format!("does not parse: {error}"))
 }
 
 #[cfg(test)]
@@ -133,10 +130,7 @@ mod tests {
             "lib.rs:76:",
             "broken.rs:2: does not parse",
         ] {
-            assert!(
-                lines.iter().any(|line| line.contains(expected)),
-                "{expected} in {lines:#?}"
-            );
+            assert!(lines.iter().any(|line| line.contains(expected)), "{expected} in {lines:#?}");
         }
     }
 }

@@ -27,8 +27,7 @@ pub(crate) struct Dependency {
 
 /// The directory of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> Outcome<PathBuf> {
-    let own = env::var_os("CARGO_MANIFEST_DIR")
-        .ok_or("CARGO_MANIFEST_DIR is not set; start this as `cargo xtask`")?;
+    let own = env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set; start this as `cargo xtask`")?;
     let parent = PathBuf::from(own).parent().map(PathBuf::from);
     Ok(parent.ok_or("the directory of xtask has no parent")?)
 }
@@ -37,29 +36,16 @@ pub(crate) fn root() -> Outcome<PathBuf> {
 pub(crate) fn packages() -> Outcome<Vec<Package>> {
     let text = process::read_cargo(&["metadata", "--no-deps", "--format-version", "1"])?;
     let metadata: Value = serde_json::from_slice(&text)?;
-    elements(&metadata["packages"])
-        .iter()
-        .map(package)
-        .collect()
+    elements(&metadata["packages"]).iter().map(package).collect()
 }
 
 fn package(value: &Value) -> Outcome<Package> {
-    let dependencies = elements(&value["dependencies"])
-        .iter()
-        .map(dependency)
-        .collect::<Outcome<Vec<_>>>()?;
-    Ok(Package {
-        name: string(&value["name"])?,
-        dependencies,
-    })
+    let dependencies = elements(&value["dependencies"]).iter().map(dependency).collect::<Outcome<Vec<_>>>()?;
+    Ok(Package { name: string(&value["name"])?, dependencies })
 }
 
 fn dependency(value: &Value) -> Outcome<Dependency> {
-    Ok(Dependency {
-        name: string(&value["name"])?,
-        dev: value["kind"] == "dev",
-        requirement: string(&value["req"])?,
-    })
+    Ok(Dependency { name: string(&value["name"])?, dev: value["kind"] == "dev", requirement: string(&value["req"])? })
 }
 
 fn elements(value: &Value) -> &[Value] {
@@ -67,10 +53,7 @@ fn elements(value: &Value) -> &[Value] {
 }
 
 fn string(value: &Value) -> Outcome<String> {
-    Ok(value
-        .as_str()
-        .ok_or("cargo metadata has another shape than expected")?
-        .to_owned())
+    Ok(value.as_str().ok_or("cargo metadata has another shape than expected")?.to_owned())
 }
 
 #[cfg(test)]
@@ -80,14 +63,7 @@ mod tests {
     #[test]
     fn members_are_read_with_their_dependencies() {
         let packages = packages().expect("metadata");
-        let own = packages
-            .iter()
-            .find(|package| package.name == "xtask")
-            .expect("xtask is a member");
-        assert!(
-            own.dependencies
-                .iter()
-                .any(|dependency| dependency.name == "syn" && !dependency.dev)
-        );
+        let own = packages.iter().find(|package| package.name == "xtask").expect("xtask is a member");
+        assert!(own.dependencies.iter().any(|dependency| dependency.name == "syn" && !dependency.dev));
     }
 }

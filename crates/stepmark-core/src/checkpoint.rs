@@ -277,7 +277,7 @@ impl Manifest {
         head.varint(self.tasks.len() as u64);
         for task in &self.tasks {
             head.varint(u64::from(task.node)).varint(u64::from(task.trigger)).varint(u64::from(task.attempts));
-            head.zigzag(created_at - task.started_at).varint(task.duration_us).u8(u8::from(task.cache_hit));
+            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(u8::from(task.cache_hit));
             head.varint(task.writes.len() as u64);
             for (channel, mark) in &task.writes {
                 head.varint(u64::from(*channel));
@@ -322,7 +322,7 @@ impl Manifest {
         if version != MANIFEST_VERSION {
             return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
         }
-        let parent = if head.u8()? == 0 { None } else { Some(CheckpointId::read(head)?) };
+        let parent = if head.flag()? { Some(CheckpointId::read(head)?) } else { None };
         let mut read = Self::new(RunId::read(head)?, head.varint32()?);
         read.parent = parent;
         read.steps_covered = head.varint32()?;
@@ -373,7 +373,7 @@ impl Manifest {
                 attempts: head.varint32()?,
                 started_at: at.wrapping_sub(head.zigzag()?),
                 duration_us: head.varint()?,
-                cache_hit: head.u8()? != 0,
+                cache_hit: head.flag()?,
                 writes: Vec::new(),
             };
             for _ in 0..head.count()? {
@@ -446,10 +446,30 @@ fn write_option(writer: &mut Writer, bytes: Option<&[u8]>) {
 }
 
 fn read_option<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, WireError> {
-    match reader.u8()? {
-        0 => Ok(None),
-        1 => reader.bytes().map(Some),
-        _ => Err(WireError::Malformed("option")),
+    if reader.flag()? { reader.bytes().map(Some) } else { Ok(None) }
+}
+
+/// Where packed values lie; they are read without the rest of their row when a chain leads through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PackedPlace {
+    /// The segment.
+    pub branch: BranchId,
+    /// The height.
+    pub height: u64,
+}
+
+impl PackedPlace {
+    /// Hash over key and packed values.
+    pub fn hash_packed(self, thread: ThreadUid, namespace: &str, packed: &[u8]) -> RecordHash {
+        let mut writer = self.key(b'P', thread, namespace, packed.len());
+        writer.bytes(packed);
+        RecordHash(hash16(writer.as_slice()))
+    }
+
+    fn key(self, kind: u8, thread: ThreadUid, namespace: &str, bytes: usize) -> Writer {
+        let mut writer = Writer::with_capacity(bytes + 96);
+        writer.u8(kind).raw(&thread.0).str(namespace).u64(self.branch.get()).varint(self.height);
+        writer
     }
 }
 
@@ -487,7 +507,7 @@ impl CheckpointRow {
 
     /// Hash over key, columns and manifest.
     pub fn hash_manifest(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
-        let mut writer = self.hash_key(b'C', thread, namespace, self.manifest.len());
+        let mut writer = self.place().key(b'C', thread, namespace, self.manifest.len());
         self.id.write(&mut writer);
         writer.u8(self.source.number()).u64(self.created_at as u64).bytes(&self.manifest);
         RecordHash(hash16(writer.as_slice()))
@@ -495,15 +515,17 @@ impl CheckpointRow {
 
     /// Hash over key and packed values.
     pub fn hash_packed(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
-        let mut writer = self.hash_key(b'P', thread, namespace, self.packed.len());
-        writer.bytes(&self.packed);
-        RecordHash(hash16(writer.as_slice()))
+        self.place().hash_packed(thread, namespace, &self.packed)
     }
 
-    fn hash_key(&self, kind: u8, thread: ThreadUid, namespace: &str, bytes: usize) -> Writer {
-        let mut writer = Writer::with_capacity(bytes + 96);
-        writer.u8(kind).raw(&thread.0).str(namespace).u64(self.branch.get()).varint(self.height);
-        writer
+    fn place(&self) -> PackedPlace {
+        PackedPlace { branch: self.branch, height: self.height }
+    }
+
+    /// Whether a writer that gave both rows one id gave them the same bytes. The manifest names values by address, so
+    /// its hash alone does not say so.
+    pub fn has_hashes_of(&self, other: &Self) -> bool {
+        (self.manifest_hash, self.packed_hash) == (other.manifest_hash, other.packed_hash)
     }
 
     /// The manifest, decoded.

@@ -99,13 +99,22 @@ const POOL_BYTES: usize = 512;
 /// The system's randomness, fetched in portions.
 pub struct SystemIds {
     // A std mutex: held for a copy of a few bytes, never across an await.
-    pool: Mutex<(usize, [u8; POOL_BYTES])>,
+    pool: Mutex<Pool>,
+}
+
+struct Pool {
+    used: usize,
+    /// The process that drew these bytes. A forked child has a copy of them; two equal claim tokens would let both
+    /// processes own a branch, so the child draws its own.
+    process: u32,
+    random: [u8; POOL_BYTES],
 }
 
 impl SystemIds {
     /// A shared generator.
     pub fn shared() -> Arc<Self> {
-        Arc::new(Self { pool: Mutex::new((POOL_BYTES, [0; POOL_BYTES])) })
+        let pool = Pool { used: POOL_BYTES, process: 0, random: [0; POOL_BYTES] };
+        Arc::new(Self { pool: Mutex::new(pool) })
     }
 }
 
@@ -118,15 +127,16 @@ impl fmt::Debug for SystemIds {
 impl IdGen for SystemIds {
     fn fill(&self, bytes: &mut [u8]) {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let (used, random) = &mut *pool;
+        let process = std::process::id();
         for byte in bytes {
-            if *used == POOL_BYTES {
+            if pool.used == POOL_BYTES || pool.process != process {
                 #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
-                getrandom::fill(random).expect("the operating system has randomness");
-                *used = 0;
+                getrandom::fill(&mut pool.random).expect("the operating system has randomness");
+                (pool.used, pool.process) = (0, process);
             }
-            *byte = std::mem::take(&mut random[*used]);
-            *used += 1;
+            let used = pool.used;
+            *byte = std::mem::take(&mut pool.random[used]);
+            pool.used += 1;
         }
     }
 }

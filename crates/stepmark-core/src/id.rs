@@ -166,7 +166,11 @@ impl Opaque {
             return id.try_into().map(Self::Uuid).map_err(|_| WireError::Malformed("uuid id"));
         }
         let text = std::str::from_utf8(stored).map_err(|_| WireError::Malformed("text id"))?;
-        Self::parse(text, Subject::Checkpoint).map_err(|_| WireError::Malformed("text id"))
+        match Self::parse(text, Subject::Checkpoint) {
+            Ok(id @ Self::Text(_)) => Ok(id),
+            // A UUID has one stored form, else two keys would name one id.
+            Ok(Self::Uuid(_)) | Err(_) => Err(WireError::Malformed("text id")),
+        }
     }
 }
 
@@ -278,6 +282,7 @@ mod tests {
         }
         assert!(CheckpointId::from_stored(&[0, 1, 2]).is_err());
         assert!(CheckpointId::from_stored(&[0xff, 0xfe]).is_err());
+        assert!(CheckpointId::from_stored(b"0198c5a6-7b1e-7c3d-8a4f-0123456789ab").is_err(), "a second stored form");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! - [`id`]: newtypes for every address;
 //! - [`value`], [`checkpoint`], [`pending`], [`rows`]: the stored records, byte for byte as `docs/format.md` draws them;
-//! - [`store`]: the seam, eight methods of [`store::CheckpointStore`];
+//! - [`store`]: the seam, eight methods of [`store::CheckpointStore`], and [`shape`], which refuses malformed calls;
 //! - [`memory`]: the reference store.
 
 pub mod id;
@@ -20,6 +20,7 @@ pub mod value;
 pub mod error;
 pub mod load;
 pub mod memory;
+pub mod shape;
 pub mod store;
 
 pub mod clock;

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use crate::value::{Structure, ValueNode};
@@ -26,7 +24,7 @@ pub enum ChainError {
     Wire(#[from] WireError),
     /// A body is not MessagePack.
     #[error("body is not messagepack: {0}")]
-    MessagePack(String),
+    MessagePack(&'static str),
 }
 
 /// The value of a chain, newest node first, as one MessagePack value.
@@ -83,7 +81,7 @@ impl Elements {
                     return Err(ChainError::Misfit("list"));
                 }
                 self.bytes.extend_from_slice(&node.body);
-                self.count = keep + items;
+                self.count = self.plus(keep, items)?;
                 self.ends = None;
             }
             Structure::Splice { at, remove, items, .. } => {
@@ -91,7 +89,7 @@ impl Elements {
                 let past = past.ok_or(ChainError::Misfit("splice"))?;
                 let (start, end) = (self.boundary(at)?, self.boundary(past)?);
                 self.bytes.splice(start..end, node.body.iter().copied());
-                self.count = self.count - remove + items;
+                self.count = self.plus(self.count - remove, items)?;
                 self.ends = None;
             }
             Structure::Full | Structure::Map { .. } => return Err(ChainError::Misfit("node of a list")),
@@ -100,6 +98,12 @@ impl Elements {
             Some(list) if list.length != self.count => Err(ChainError::Misfit("list length")),
             _ => Ok(()),
         }
+    }
+
+    /// Every element takes a byte, so a count beyond the bytes is damage; it also bounds the sum.
+    fn plus(&self, kept: u64, items: u64) -> Result<u64, ChainError> {
+        let count = kept.checked_add(items).filter(|count| *count <= self.bytes.len() as u64);
+        count.ok_or(ChainError::Misfit("element count"))
     }
 
     /// Byte offset at which element `index` starts.
@@ -152,7 +156,7 @@ fn read_map(body: &[u8]) -> Result<BTreeMap<&[u8], &[u8]>, ChainError> {
         marker @ 0x80..=0x8f => u64::from(marker & 0x0f),
         0xde => u64::from(u16::from_be_bytes(reader.array()?)),
         0xdf => u64::from(u32::from_be_bytes(reader.array()?)),
-        _ => return Err(ChainError::MessagePack("not a map".into())),
+        _ => return Err(ChainError::MessagePack("not a map")),
     };
     let mut rest = &body[body.len() - remaining(reader)..];
     let mut entries = BTreeMap::new();
@@ -165,12 +169,47 @@ fn read_map(body: &[u8]) -> Result<BTreeMap<&[u8], &[u8]>, ChainError> {
 /// Splits the first MessagePack value off `rest`.
 pub fn take_value<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], ChainError> {
     let whole = *rest;
-    let mut left = whole;
-    IgnoredAny::deserialize(&mut rmp_serde::Deserializer::new(&mut left))
-        .map_err(|error| ChainError::MessagePack(error.to_string()))?;
-    let (value, after) = whole.split_at(whole.len() - left.len());
+    let mut reader = Reader::new(whole);
+    // Counts values instead of descending into them: stored bytes must not decide how much stack a reader needs.
+    let mut open: u64 = 1;
+    while open > 0 {
+        open = (open - 1).saturating_add(skip_one(&mut reader)?);
+    }
+    let (value, after) = whole.split_at(whole.len() - remaining(reader));
     *rest = after;
     Ok(value)
+}
+
+/// Skips one value, but for its elements or entries; returns how many values those are.
+fn skip_one(reader: &mut Reader<'_>) -> Result<u64, ChainError> {
+    let marker = reader.u8()?;
+    let (bytes, values) = match marker {
+        0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => (0, 0),
+        0x80..=0x8f => (0, u64::from(marker & 0x0f) * 2),
+        0x90..=0x9f => (0, u64::from(marker & 0x0f)),
+        0xa0..=0xbf => (u64::from(marker & 0x1f), 0),
+        0xc4 | 0xd9 => (big_endian::<1>(reader)?, 0),
+        0xc5 | 0xda => (big_endian::<2>(reader)?, 0),
+        0xc6 | 0xdb => (big_endian::<4>(reader)?, 0),
+        0xc7 => (big_endian::<1>(reader)? + 1, 0),
+        0xc8 => (big_endian::<2>(reader)? + 1, 0),
+        0xc9 => (big_endian::<4>(reader)? + 1, 0),
+        // Numbers of 1, 2, 4 and 8 bytes; floats of 4 and 8; extensions of 1 to 16 bytes and their type.
+        0xcc..=0xd3 => (1 << (marker & 3), 0),
+        0xca | 0xcb => (4 << (marker & 1), 0),
+        0xd4..=0xd8 => ((1 << (marker - 0xd4)) + 1, 0),
+        0xdc => (0, big_endian::<2>(reader)?),
+        0xdd => (0, big_endian::<4>(reader)?),
+        0xde => (0, big_endian::<2>(reader)? * 2),
+        0xdf => (0, big_endian::<4>(reader)? * 2),
+        0xc1 => return Err(ChainError::MessagePack("marker c1")),
+    };
+    reader.raw(usize::try_from(bytes).map_err(|_| WireError::Truncated)?)?;
+    Ok(values)
+}
+
+fn big_endian<const N: usize>(reader: &mut Reader<'_>) -> Result<u64, WireError> {
+    Ok(reader.array::<N>()?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// Where each of the MessagePack values in `bytes` ends.
@@ -189,7 +228,7 @@ fn read_array_header(reader: &mut Reader<'_>) -> Result<u64, ChainError> {
         marker @ 0x90..=0x9f => u64::from(marker & 0x0f),
         0xdc => u64::from(u16::from_be_bytes(reader.array()?)),
         0xdd => u64::from(u32::from_be_bytes(reader.array()?)),
-        _ => return Err(ChainError::MessagePack("not an array".into())),
+        _ => return Err(ChainError::MessagePack("not an array")),
     })
 }
 

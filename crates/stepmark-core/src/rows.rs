@@ -160,10 +160,9 @@ impl RunStatus {
     pub const fn next(self, event: RunEvent) -> Option<Self> {
         match (self, event) {
             (Self::Open, RunEvent::Ended(end)) => Some(end),
-            (Self::Done | Self::Cancelled, _) => None,
+            (Self::Done | Self::Cancelled, _) | (_, RunEvent::Ended(_)) => None,
             (_, RunEvent::Resumed) => Some(Self::Open),
             (_, RunEvent::Discarded) => Some(Self::Cancelled),
-            (_, RunEvent::Ended(_)) => None,
         }
     }
 }

@@ -46,7 +46,9 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// `Exists` (thread, branch, run): a name or id is taken (`second_creator_is_refused`, `taken_branch_is_refused`,
     /// `taken_run_is_refused`). `Missing`: an unknown thread, branch, run or fork point, or a blob without bytes
     /// (`missing_blob_is_refused`). `Deleted` (thread): its uid was deleted (`deleted_thread_stays_deleted`).
-    /// `Corrupt` (checkpoint): its id exists with another hash (`same_id_with_other_bytes_is_corrupt`).
+    /// `Corrupt` (checkpoint): its id exists with another hash (`same_id_with_other_bytes_is_corrupt`). `Conflict`
+    /// (branch) also when a commit that claims brings a value row whose address was flushed meanwhile: the caller loads
+    /// again and takes later ordinals. `Invalid`: the unit contradicts itself ([`crate::shape::check_commit`]).
     async fn commit(&self, commit: Commit) -> Result<Outcome>;
 
     /// Adds pending rows (with their values) or rewrites a run record beside a running super-step.
@@ -55,7 +57,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// All rows or none (`append_is_all_or_nothing`).
     ///
     /// # Idempotence
-    /// A row whose key exists with equal hash is accepted and kept as it is (`repeated_append_is_accepted`).
+    /// A row whose key exists with equal hash is accepted and kept as it is; if all rows and the run record are there as
+    /// given, the call succeeds, also when other commits followed (`repeated_append_is_accepted`).
     ///
     /// # Ordering
     /// An append is checked against the branch in the same atomic unit in which it is written, so nothing of a fenced
@@ -228,6 +231,14 @@ impl Commit {
             blobs: Vec::new(),
             pending: Vec::new(),
             runs: Vec::new(),
+        }
+    }
+
+    /// Whether the unit raises its branch's epoch, or makes the branch: then the stored claim tells its outcome.
+    pub fn claims(&self) -> bool {
+        match self.expect {
+            Expect::New => true,
+            Expect::At { epoch, .. } => self.branch.epoch != epoch,
         }
     }
 }
@@ -409,7 +420,7 @@ pub struct HistoryQuery {
     pub namespace: String,
     /// The line to walk.
     pub line: Line,
-    /// How many at most.
+    /// How many at most; 0 means 1, so that a walk always moves.
     pub limit: u32,
 }
 
@@ -455,7 +466,7 @@ pub struct ThreadQuery {
     pub scope: String,
     /// Only names after this one.
     pub after: Option<String>,
-    /// How many at most.
+    /// How many at most; 0 means 1, so that a walk always moves.
     pub limit: u32,
 }
 

@@ -30,10 +30,7 @@ pub(crate) struct Fault {
 
 /// Applies the results of all tasks of the step and collects where they go. Returns what history shows of them; empty for
 /// a run without a store.
-pub(crate) fn apply_writes(
-    run: &mut Run,
-    finished: Vec<Finished>,
-) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
+pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
     let program = Arc::clone(&run.host.program);
     run.changes.clear();
     run.named.fill(None);
@@ -57,6 +54,8 @@ pub(crate) fn apply_writes(
         }
     }
     if single && let Err(fault) = route_after(run, &program) {
+        // The step is not taken after all: its task keeps its activation number.
+        run.position.activations[run.position.next[0].node as usize] -= 1;
         return Err((fault, Vec::new()));
     }
     Ok(entries)
@@ -154,7 +153,8 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
     for (task, done) in finished.iter().enumerate() {
         let node = &program.nodes[run.position.next[task].node as usize];
         for route in &done.goto {
-            follow(program, node, &node.gotos, route.clone(), &mut run.routed).map_err(|error| Fault { task, error })?;
+            follow(program, node, &node.gotos, route.clone(), &mut run.routed)
+                .map_err(|error| Fault { task, error })?;
         }
         let mut view = None;
         for branch in &node.branches {
@@ -191,8 +191,7 @@ fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
     for branch in &node.branches {
         let Router::State(route) = &branch.router else { continue };
         for route in route(&run.position.state) {
-            follow(program, node, &branch.targets, route, &mut run.routed)
-                .map_err(|error| Fault { task: 0, error })?;
+            follow(program, node, &branch.targets, route, &mut run.routed).map_err(|error| Fault { task: 0, error })?;
         }
     }
     Ok(())

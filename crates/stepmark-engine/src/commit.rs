@@ -12,10 +12,11 @@ use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::rows::{RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{Append, BlobCall, BlobUse, CheckpointStore, Commit, Expect, Outcome, RunWrite};
 use stepmark_core::value::{
-    INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow,
-    encode_packed,
+    INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
+    ValueRow, encode_packed,
 };
 
+use crate::change::{Change, Changes};
 use crate::compile::Program;
 use crate::error::{Error, Result};
 use crate::flush::ended_run;
@@ -107,7 +108,8 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
-    let tracks = place_values(&program, &run.position, &run.changes, &run.named, line, &mut placement)?;
+    let step = AppliedStep { program: &program, position: &run.position, changes: &run.changes, named: &run.named };
+    let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
     let row = CheckpointRow {
@@ -141,42 +143,50 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     Ok(())
 }
 
-/// Writes the nodes of all changed channels and returns their tracks.
-fn place_values(
-    program: &Program,
-    position: &Position,
-    changes: &crate::change::Changes,
-    named: &[Option<ValueRef>],
-    line: &mut Line,
-    placement: &mut Placement,
-) -> Result<Vec<Track>> {
-    let mut tracks = std::mem::take(&mut line.tracks);
-    for (channel, spec) in program.schema.channels().iter().enumerate() {
-        let Some(change) = changes.get(channel) else {
+/// What a step or an input changed.
+struct AppliedStep<'a> {
+    program: &'a Program,
+    position: &'a Position,
+    changes: &'a Changes,
+    named: &'a [Option<ValueRef>],
+}
+
+impl AppliedStep<'_> {
+    /// Writes the nodes of all changed channels and returns the tracks of all.
+    fn place_values(&self, line: &mut Line, placement: &mut Placement) -> Result<Vec<Track>> {
+        let mut tracks = std::mem::take(&mut line.tracks);
+        for (channel, spec) in self.program.schema.channels().iter().enumerate() {
             if spec.keep == Keep::Ephemeral {
                 line.clear_value(channel);
                 tracks[channel] = Track::default();
             }
-            continue;
-        };
-        if spec.keep == Keep::Untracked {
-            continue;
+            let Some(change) = self.changes.get(channel).filter(|_| spec.keep != Keep::Untracked) else { continue };
+            let track = self.place_value(channel, change, &tracks[channel], line, placement)?;
+            if let Some(place) = track.newest {
+                line.set_value(self.program, channel, place);
+            }
+            tracks[channel] = track;
         }
-        tracks[channel] = if let Some(place) = named.get(channel).copied().flatten() {
-            Track::whole(place, program.schema.version())
-        } else {
-            let whole = Track::default();
-            let track = if spec.keep == Keep::Ephemeral { &whole } else { &tracks[channel] };
-            let value = ChannelValue { schema: &*program.schema, state: &position.state, channel };
-            let new = value.node(track, change).map_err(Error::invalid)?;
-            let place = placement.place(line.next_address(), new.node.clone());
-            new.track_at(place)
-        };
-        if let Some(place) = tracks[channel].newest {
-            line.set_value(program, channel, place);
-        }
+        Ok(tracks)
     }
-    Ok(tracks)
+
+    fn place_value(
+        &self,
+        channel: usize,
+        change: &Change,
+        track: &Track,
+        line: &mut Line,
+        placement: &mut Placement,
+    ) -> Result<Track> {
+        let schema = &*self.program.schema;
+        if let Some(place) = self.named[channel] {
+            return Ok(Track::whole(place, schema.version()));
+        }
+        let value = ChannelValue { schema, state: &self.position.state, channel };
+        let new = value.node(track, change).map_err(Error::invalid)?;
+        let place = placement.place(line.next_address(), new.node);
+        Ok(new.track.at(place))
+    }
 }
 
 /// Brings the line's manifest to the position.
@@ -241,7 +251,8 @@ impl Line {
         self.tip().map(|tip| tip.id.clone())
     }
 
-    fn next_address(&mut self) -> ValueAddress {
+    /// The next value address of the next checkpoint.
+    pub(crate) fn next_address(&mut self) -> ValueAddress {
         let address = ValueAddress { branch: self.branch.id, height: self.next_height(), ordinal: self.next_ordinal };
         self.next_ordinal += 1;
         address

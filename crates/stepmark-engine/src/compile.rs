@@ -205,7 +205,8 @@ fn check_reach(program: &Program, faults: &mut Vec<Fault>) {
     let steps: Vec<_> = nodes.iter().map(|node| successors(program, node)).collect();
     let reached = closure(&program.starts, nodes.len(), |node| steps[node].0.clone());
     let ending: Vec<u32> = (0..nodes.len() as u32).filter(|node| steps[*node as usize].1).collect();
-    let back = |node: usize| (0..steps.len() as u32).filter(|from| steps[*from as usize].0.contains(&(node as u32))).collect();
+    let back =
+        |node: usize| (0..steps.len() as u32).filter(|from| steps[*from as usize].0.contains(&(node as u32))).collect();
     let can_end = closure(&ending, nodes.len(), back);
     for (index, node) in nodes.iter().enumerate() {
         if !reached[index] {

@@ -3,12 +3,15 @@
 //! `MessagePack` with named struct fields, so that stored values can be read without the user's types. Decoding is
 //! strict: it takes one whole value and nothing after it.
 //!
-//! Limits of the format: `Some(None)` reads back as `None`; `Vec<u8>` is an array of numbers unless the field is marked
+//! Limits of the format: nesting is bounded; `Some(None)` reads back as `None`; `Vec<u8>` is an array of numbers unless the field is marked
 //! with `serde_bytes`.
 
 use std::{fmt::Display, ops::Range};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 /// The bytes of a value, or of some elements of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,8 +111,29 @@ pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeE
 
 /// Appends the encoded form of `value` to `bytes`.
 pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut serializer = rmp_serde::Serializer::new(bytes).with_struct_map();
-    value.serialize(&mut serializer).map_err(EncodeError::new)
+    let start = bytes.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *bytes).with_struct_map();
+    value.serialize(&mut serializer).map_err(EncodeError::new)?;
+    check_nesting(&bytes[start..])
+}
+
+/// How deep arrays and maps may be nested in a value. Writing recurses as deep as the value, but reading stops at 1,024
+/// levels, or where the stack ends: what is stored must stay far from both.
+const NESTING_MAX: usize = 256;
+
+fn check_nesting(value: &[u8]) -> Result<(), EncodeError> {
+    // A level takes a byte at least.
+    if value.len() <= NESTING_MAX {
+        return Ok(());
+    }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(value);
+    deserializer.set_max_depth(NESTING_MAX);
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::DepthLimitExceeded) => {
+            Err(EncodeError::new(format_args!("nested deeper than {NESTING_MAX} levels")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Appends the elements of `list` that lie in `range`, and notes where each ends.
@@ -158,3 +182,6 @@ fn write_array_header(len: usize, bytes: &mut Vec<u8>) -> Result<(), EncodeError
 fn offset(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len).map_err(|_| EncodeError::new(format_args!("{len} is more than a value of 4 GiB can hold")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,10 +142,11 @@ impl Step {
             }
             return Ok(());
         };
+        // The wait of finished results first: tasks that keep finishing must not put their flush off.
         tokio::select! {
             biased;
-            Some(joined) = self.running.join_next() => self.finish(run, joined),
             () = linger => self.flush(run).await?,
+            Some(joined) = self.running.join_next() => self.finish(run, joined),
         }
         Ok(())
     }
@@ -246,10 +247,17 @@ impl Step {
 
 /// What a task is run with.
 fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
-    let Task { node, payload, .. } = &run.position.next[index];
-    let node = &run.host.program.nodes[*node as usize];
+    let Task { node: number, trigger, payload } = &run.position.next[index];
+    let node = &run.host.program.nodes[*number as usize];
     let attempt = run.failures.get(index).map_or(1, |failures| failures + 1);
-    let info = TaskInfo { node: Arc::clone(&node.name), attempt, thread: run.thread_name.clone() };
+    let info = TaskInfo {
+        node: Arc::clone(&node.name),
+        attempt,
+        activation: run.position.activations[*number as usize] + 1,
+        trigger: *trigger,
+        branch: run.line.as_ref().map(|line| line.branch.id),
+        thread: run.thread_name.clone(),
+    };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),

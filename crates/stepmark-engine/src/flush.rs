@@ -10,12 +10,14 @@ use stepmark_core::pending::{
 };
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
 use stepmark_core::store::Append;
-use stepmark_core::value::{Structure, ValueAddress, ValueHead, ValueNode, ValueRef};
+use stepmark_core::value::{Structure, ValueHead, ValueNode, ValueRef};
 
 use crate::commit::{self, Placement, append_decided};
+use crate::compile::Program;
 use crate::error::{Error, Result};
 use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
+use crate::position::{Line, Position};
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::state::Keep;
@@ -25,19 +27,18 @@ const VALUE_BYTES_MIN: usize = 4 * 1024;
 
 /// Stores the results that are not durable yet, and the failures. With failures the run ends as failed in the same unit.
 pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], failed: &[Failed]) -> Result<()> {
-    if run.line.is_none() {
-        return Ok(());
-    }
-    let mut placement = Placement::default();
+    let Run { host, position, line: Some(line), .. } = run else { return Ok(()) };
+    let mut flush = Flush { program: &host.program, position, line, placement: Placement::default() };
     let mut records = Vec::new();
     for (task, done) in results.iter_mut().enumerate() {
         if let Some(done) = done.as_mut().filter(|done| !done.durable) {
-            records.push(record_of(run, &mut placement, task, done)?);
+            records.push(flush.result_record(task, done)?);
         }
     }
     for failure in failed {
-        records.push(failure_record(run, failure)?);
+        records.push(flush.failure_record(failure)?);
     }
+    let placement = flush.placement;
     let ended = if failed.is_empty() { None } else { Some(RunStatus::Failed) };
     append_records(run, records, placement, ended).await?;
     results.iter_mut().flatten().for_each(|done| done.durable = true);
@@ -97,83 +98,84 @@ pub(crate) fn ended_run(
     Some(row.clone())
 }
 
-fn record_of(run: &mut Run, placement: &mut Placement, task: usize, done: &mut Finished) -> Result<TaskRecord> {
-    let writes = writes_of(run, placement, &done.update, &mut done.flushed)?;
-    let goto = done.goto.iter().map(|route| goto_entry(run, route)).collect::<Result<_>>()?;
-    Ok(TaskRecord {
-        task: run.position.task_hash(&run.host.program, &run.position.next[task]),
-        state_version: run.host.program.schema.version(),
-        attempts: done.attempts,
-        started_at: done.started_at,
-        duration_us: done.duration_us,
-        end: TaskEnd::Done { writes, goto },
-    })
+/// One flush in the making.
+struct Flush<'a> {
+    program: &'a Program,
+    position: &'a Position,
+    line: &'a mut Line,
+    placement: Placement,
 }
 
-fn failure_record(run: &Run, failed: &Failed) -> Result<TaskRecord> {
-    let error = crate::encode::to_bytes(&failed.error).map_err(Error::invalid)?;
-    Ok(TaskRecord {
-        task: run.position.task_hash(&run.host.program, &run.position.next[failed.task]),
-        state_version: run.host.program.schema.version(),
-        attempts: failed.attempts,
-        started_at: failed.started_at,
-        duration_us: failed.duration_us,
-        end: TaskEnd::Failed(error),
-    })
-}
-
-fn writes_of(
-    run: &mut Run,
-    placement: &mut Placement,
-    update: &AnyUpdate,
-    flushed: &mut Vec<(usize, ValueRef)>,
-) -> Result<Vec<(Arc<str>, WriteBody)>> {
-    let schema = Arc::clone(&run.host.program.schema);
-    let mut written = Vec::new();
-    schema.writes(update, &mut |channel, _| written.push(channel));
-    // An untracked value is never stored, so a task that wrote one runs again after a crash without it.
-    written.retain(|channel| schema.channels()[*channel].keep != Keep::Untracked);
-    let mut bodies = Vec::with_capacity(written.len());
-    for channel in written {
-        let bytes = schema.encode_write(update, channel).map_err(Error::invalid)?;
-        let body = if bytes.len() < VALUE_BYTES_MIN {
-            WriteBody::Inline(bytes)
-        } else {
-            let place = place_write(run, placement, bytes);
-            flushed.push((channel, place));
-            WriteBody::Value(place)
-        };
-        bodies.push((schema.channels()[channel].name.into(), body));
+impl Flush<'_> {
+    fn result_record(&mut self, task: usize, done: &mut Finished) -> Result<TaskRecord> {
+        let writes = self.writes(&done.update, &mut done.flushed)?;
+        let goto = done.goto.iter().map(|route| goto_entry(self.program, route)).collect::<Result<_>>()?;
+        Ok(TaskRecord {
+            task: self.position.task_hash(self.program, &self.position.next[task]),
+            state_version: self.program.schema.version(),
+            attempts: done.attempts,
+            started_at: done.started_at,
+            duration_us: done.duration_us,
+            end: TaskEnd::Done { writes, goto },
+        })
     }
-    Ok(bodies)
+
+    fn failure_record(&self, failed: &Failed) -> Result<TaskRecord> {
+        let error = crate::encode::to_bytes(&failed.error).map_err(Error::invalid)?;
+        Ok(TaskRecord {
+            task: self.position.task_hash(self.program, &self.position.next[failed.task]),
+            state_version: self.program.schema.version(),
+            attempts: failed.attempts,
+            started_at: failed.started_at,
+            duration_us: failed.duration_us,
+            end: TaskEnd::Failed(error),
+        })
+    }
+
+    /// The writes of an update, large ones in value rows. Untracked channels are never stored: a task that wrote one and
+    /// is not run again after a crash has not written it then.
+    fn writes(
+        &mut self,
+        update: &AnyUpdate,
+        flushed: &mut Vec<(usize, ValueRef)>,
+    ) -> Result<Vec<(Arc<str>, WriteBody)>> {
+        let schema = &*self.program.schema;
+        let mut written = Vec::new();
+        schema.writes(update, &mut |channel, _| written.push(channel));
+        written.retain(|channel| schema.channels()[*channel].keep != Keep::Untracked);
+        let mut bodies = Vec::with_capacity(written.len());
+        for channel in written {
+            let bytes = schema.encode_write(update, channel).map_err(Error::invalid)?;
+            let body = if bytes.len() < VALUE_BYTES_MIN {
+                WriteBody::Inline(bytes)
+            } else {
+                let place = self.place_write(bytes);
+                flushed.push((channel, place));
+                WriteBody::Value(place)
+            };
+            bodies.push((schema.channels()[channel].name.into(), body));
+        }
+        Ok(bodies)
+    }
+
+    /// Gives a large write a value row at the height that the commit will have.
+    fn place_write(&mut self, body: Vec<u8>) -> ValueRef {
+        let state_version = self.program.schema.version();
+        let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list: None };
+        let address = self.line.next_address();
+        self.placement.place_row(address, ValueNode { head, body });
+        ValueRef { address, packed: false }
+    }
 }
 
-/// Gives a large write a value row at the height that the commit will have.
-fn place_write(run: &mut Run, placement: &mut Placement, body: Vec<u8>) -> ValueRef {
-    let state_version = run.host.program.schema.version();
-    let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list: None };
-    let Some(line) = &mut run.line else { unreachable_without_line() };
-    let address =
-        ValueAddress { branch: line.branch.id, height: line.next_height(), ordinal: line.next_ordinal };
-    line.next_ordinal += 1;
-    placement.place_row(address, ValueNode { head, body });
-    ValueRef { address, packed: false }
-}
-
-fn unreachable_without_line() -> ! {
-    panic!("only a run with a store flushes results")
-}
-
-fn goto_entry(run: &Run, route: &Route) -> Result<GotoEntry> {
+fn goto_entry(program: &Program, route: &Route) -> Result<GotoEntry> {
     let name = |node: &u32| {
-        let node = run.host.program.nodes.get(*node as usize);
+        let node = program.nodes.get(*node as usize);
         node.map(|node| Arc::clone(&node.name)).ok_or_else(|| Error::invalid("a goto names no node of its graph"))
     };
     Ok(match &route.to {
         Destination::End => GotoEntry::End,
         Destination::Node(node) => GotoEntry::Node(name(node)?),
-        Destination::Send { node, payload } => {
-            GotoEntry::Send(name(node)?, payload.clone().map_err(Error::invalid)?)
-        }
+        Destination::Send { node, payload } => GotoEntry::Send(name(node)?, payload.clone().map_err(Error::invalid)?),
     })
 }

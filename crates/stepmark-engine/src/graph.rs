@@ -41,12 +41,15 @@ pub(crate) struct DrawnNode {
     pub(crate) gotos: Vec<TargetId>,
 }
 
+type StateRouter = Box<dyn Fn(&AnyState) -> Vec<Route> + Send + Sync>;
+type UpdateRouter = Box<dyn Fn(&AnyState, &AnyUpdate) -> Vec<Route> + Send + Sync>;
+
 /// What a branch's function looks at.
 pub(crate) enum Router {
     /// The state with its own node's writes applied.
-    State(Box<dyn Fn(&AnyState) -> Vec<Route> + Send + Sync>),
+    State(StateRouter),
     /// The state before, and the writes.
-    Update(Box<dyn Fn(&AnyState, &AnyUpdate) -> Vec<Route> + Send + Sync>),
+    Update(UpdateRouter),
 }
 
 pub(crate) struct DrawnBranch {
@@ -119,8 +122,9 @@ impl<S: State> Graph<S> {
         targets: [TargetId; N],
         route: impl Fn(&S) -> R + Send + Sync + 'static,
     ) {
-        let router =
-            Router::State(Box::new(move |state| state.downcast_ref().map_or_else(Vec::new, |s| route(s).into_routes())));
+        let router = Router::State(Box::new(move |state| {
+            state.downcast_ref().map_or_else(Vec::new, |s| route(s).into_routes())
+        }));
         self.push_branch(from, targets.to_vec(), router);
     }
 

@@ -60,8 +60,8 @@ pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeResult};
 pub use reducer::{
-    Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId,
-    Last, Merge, MergeSlot, MergeWrite, Number, Reducer, Replace, TextSlot,
+    Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
+    MergeWrite, Number, Reducer, Replace, TextSlot,
 };
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Shape, State, StateUpdate, Update};

@@ -84,7 +84,7 @@ pub(crate) fn line(program: &Program, loaded: &Loaded, manifest: Manifest) -> Re
     position.state = state(program, &manifest, &chains)?;
     let branch = loaded.branch.row.clone();
     let mut line = Line::new(program, loaded.thread.clone(), branch, manifest.run.clone());
-    line.branch_name = loaded.branch.name.clone();
+    line.branch_name.clone_from(&loaded.branch.name);
     line.created_at = loaded.checkpoint.as_ref().map_or(Timestamp::MIN, |row| row.created_at);
     line.on_own_segment = loaded.checkpoint.as_ref().is_some_and(|row| row.branch == line.branch.id);
     line.next_ordinal = loaded.next_ordinal;
@@ -159,7 +159,8 @@ fn read_joins(program: &Program, manifest: &Manifest, position: &mut Position) {
             if Some(spec.target) != target || spec.sources.len() != entry.sources.len() {
                 continue;
             }
-            let mut stored: Vec<(Option<u32>, bool)> = entry.sources.iter().map(|(at, seen)| (node(*at), *seen)).collect();
+            let mut stored: Vec<(Option<u32>, bool)> =
+                entry.sources.iter().map(|(at, seen)| (node(*at), *seen)).collect();
             stored.sort_unstable();
             if stored.iter().map(|(source, _)| *source).eq(spec.sources.iter().map(|source| Some(*source))) {
                 *seen = stored.into_iter().map(|(_, seen)| seen).collect();
@@ -207,7 +208,8 @@ fn finished(program: &Program, record: TaskRecord, chains: &Chains<'_>) -> Resul
     let mut flushed = Vec::new();
     for (name, body) in writes {
         let unreadable = |error: &dyn std::fmt::Display| Error::unreadable(Subject::Channel, &name, error);
-        let channel = program.channel(&name).ok_or_else(|| unreadable(&"a stored result writes it, the state has none"))?;
+        let channel =
+            program.channel(&name).ok_or_else(|| unreadable(&"a stored result writes it, the state has none"))?;
         let write = match body {
             WriteBody::Inline(bytes) => bytes,
             WriteBody::Value(value) => {

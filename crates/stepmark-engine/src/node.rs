@@ -8,6 +8,8 @@ use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+use stepmark_core::id::{BranchId, TaskHash};
+
 use crate::{
     deps::Deps,
     encode,
@@ -94,6 +96,11 @@ pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
     /// 1 for the first.
     pub(crate) attempt: u32,
+    /// The activation number of the node on this lineage, and the place among the step's sends to it.
+    pub(crate) activation: u64,
+    pub(crate) trigger: u32,
+    /// `None` when the run has no thread.
+    pub(crate) branch: Option<BranchId>,
     /// `None` when the run has no thread.
     pub(crate) thread: Option<Arc<str>>,
 }
@@ -127,6 +134,18 @@ impl<S: State> Cx<S> {
     /// Which attempt at the task this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.task.info.attempt
+    }
+
+    /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
+    /// at every later activation of the node.
+    pub fn task_id(&self) -> TaskHash {
+        let info = &self.task.info;
+        TaskHash::of("", &info.node, info.activation, info.trigger)
+    }
+
+    /// The branch that the run grows; `None` when the run has no thread.
+    pub fn branch(&self) -> Option<BranchId> {
+        self.task.info.branch
     }
 
     /// The name of the thread; `None` when the run has none.

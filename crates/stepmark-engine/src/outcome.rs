@@ -45,9 +45,9 @@ pub struct Outcome<S> {
 }
 
 impl<S: State> Outcome<S> {
-    pub(crate) fn new(ending: Ending, state: AnyState, stats: Stats) -> Result<Self> {
-        let state = Snap::of(state).ok_or_else(|| Error::invalid("the state is of another type"))?;
-        Ok(Self { ending, state, stats, run: None, branch: None, checkpoint: None })
+    pub(crate) fn new(ending: Ending, value: AnyState, did: Stats) -> Result<Self> {
+        let state = Snap::of(value).ok_or_else(|| Error::invalid("the state is of another type"))?;
+        Ok(Self { ending, state, stats: did, run: None, branch: None, checkpoint: None })
     }
 
     /// Why it stopped.

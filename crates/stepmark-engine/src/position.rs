@@ -142,13 +142,12 @@ impl Line {
     /// Points a channel at its newest value.
     pub(crate) fn set_value(&mut self, program: &Program, channel: usize, value: ValueRef) {
         let channels = &mut self.manifest.channels;
-        match self.channel_places[channel] {
-            Some(place) => channels[place as usize].value = value,
-            None => {
-                let name = program.schema.channels()[channel].name.into();
-                self.channel_places[channel] = Some(channels.len() as u32);
-                channels.push(ChannelEntry { name, value, version: None });
-            }
+        if let Some(place) = self.channel_places[channel] {
+            channels[place as usize].value = value;
+        } else {
+            self.channel_places[channel] = Some(channels.len() as u32);
+            let name = program.schema.channels()[channel].name.into();
+            channels.push(ChannelEntry { name, value, version: None });
         }
     }
 

@@ -8,14 +8,14 @@ use std::future::IntoFuture;
 use futures_util::future::BoxFuture;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{CheckpointId, RunId, check_name, hash16};
+use stepmark_core::id::{BranchId, CheckpointId, RunId, check_name, hash16};
 use stepmark_core::rows::{BranchRow, EffectsMode, RunEvent, RunRow, RunStatus, ThreadRow};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
 use stepmark_core::wire::Writer;
 use tokio::sync::MutexGuard;
 
 use crate::apply::apply_input;
-use crate::commit::{self, Draft, append_decided, commit_decided, store_of};
+use crate::commit::{self, Draft, commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result, snapshot};
 use crate::load;
 use crate::outcome::{Ending, Outcome, Stats};
@@ -223,7 +223,9 @@ impl<'a, S: State> Request<'a, S> {
     async fn on_loaded_line(&self) -> Result<(Run, Draft)> {
         let program = &self.thread.host.program;
         let loaded = match self.thread.load(Channels::All).await {
-            Err(error) if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) => {
+            Err(error)
+                if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
+            {
                 return Ok(self.on_new_thread());
             }
             loaded => loaded?,
@@ -297,42 +299,44 @@ impl<'a, S: State> Request<'a, S> {
             let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
             let mut run = Run::new(self.thread.host.clone(), position, Some(line));
             match self.take_over(&mut run, &loaded).await {
-                Ok(()) => return self.drive(run, resident).await,
-                Err(error) if is_contended(&error) => {}
-                Err(error) => return Err(error),
+                // Only the claim is decided anew: after it, a refusal means that somebody else took over.
+                Err(error) if is_contended(&error) => continue,
+                claimed => claimed?,
             }
+            self.read_results(&mut run).await?;
+            return self.drive(run, resident).await;
         }
         Err(self.thread.contended())
     }
 
-    /// Claims the branch, then reads what its last run left.
+    /// Claims the branch and opens its run again, in one small write.
     async fn take_over(&self, run: &mut Run, seen: &Loaded) -> Result<()> {
         let host = self.thread.host.clone();
         let (now, head) = (run.now(), self.thread.expected_head(seen));
         let Some(line) = &mut run.line else { return Ok(()) };
-        let mut runs = Vec::new();
         if !line.on_own_segment {
-            // The branch was forked here: what goes on is a run of its own.
-            let row = begun_run(&host.program.name, line.branch.id, host.ids.run(now), [0; 16], now);
-            line.manifest.run = row.id.clone();
-            runs.push(RunWrite::Begin(row.clone()));
-            line.run = Some(row);
+            // The branch was forked here: what goes on is a run of its own, the same at every attempt to go on.
+            line.manifest.run = first_run(line.branch.id);
         }
-        commit::claim(&host, line, head, runs).await?;
         let place = Place::Branch(line.branch.id);
-        let load = Load { pending: true, run: Some(line.manifest.run.clone()), ..self.thread.request_of(place) };
-        let loaded = store_of(&host)?.load(load).await?;
+        let load = Load { run: Some(line.manifest.run.clone()), ..self.thread.request_of(place) };
+        let stored = store_of(&host)?.load(load).await?.run;
+        let begun = begun_run(&host.program.name, line.branch.id, line.manifest.run.clone(), [0; 16], now);
+        let (row, write) = reopened_run(stored, begun);
+        line.run = Some(row);
+        commit::claim(&host, line, head, write.into_iter().collect()).await
+    }
+
+    /// Reads what the branch's last run stored of the unfinished step; only after the claim, so that nothing is added.
+    async fn read_results(&self, run: &mut Run) -> Result<()> {
+        let Some(line) = &mut run.line else { return Ok(()) };
+        let place = Place::Branch(line.branch.id);
+        let load = Load { pending: true, ..self.thread.request_of(place) };
+        let loaded = store_of(&run.host)?.load(load).await?;
         if loaded.branch.row != line.branch {
-            return Err(self.thread.contended());
+            return Err(Error::new(ErrorKind::Fenced, "another run took the branch over while this one began"));
         }
         line.next_ordinal = line.next_ordinal.max(loaded.next_ordinal);
-        if let Some(mut row) = loaded.run.clone() {
-            if let Some(status) = row.status.next(RunEvent::Resumed) {
-                row.status = status;
-                append_decided(&host, commit::run_append(line, row.clone())).await?;
-            }
-            line.run = Some(row);
-        }
         load::results(run, &loaded)
     }
 
@@ -349,8 +353,7 @@ impl<'a, S: State> Request<'a, S> {
         let (line, position) = load::line(&host.program, &loaded, manifest)?;
         let mut run = Run::new(host.clone(), position, Some(line));
         let mut draft = Draft::of_tasks(Source::Fork, Vec::new());
-        let now = run.now();
-        self.start_run(&mut run, &mut draft, host.ids.run(now), [0; 16]);
+        self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
         commit_decided(&host, "", commit, Vec::new()).await?;
@@ -380,9 +383,26 @@ impl<'a, S: State> Request<'a, S> {
     }
 }
 
+/// The run record to go on with, and what must be written of it.
+fn reopened_run(stored: Option<RunRow>, begun: RunRow) -> (RunRow, Option<RunWrite>) {
+    let Some(mut row) = stored else { return (begun.clone(), Some(RunWrite::Begin(begun))) };
+    match row.status.next(RunEvent::Resumed) {
+        Some(status) if status != row.status => {
+            row.status = status;
+            (row.clone(), Some(RunWrite::Update(row)))
+        }
+        _ => (row, None),
+    }
+}
+
+/// The run that first goes on from where a branch was forked.
+fn first_run(branch: BranchId) -> RunId {
+    RunId::from_uuid(hash16(&[&b"first run of branch"[..], &branch.get().to_le_bytes()].concat()))
+}
+
 fn begun_run(
     graph: &str,
-    branch: stepmark_core::id::BranchId,
+    branch: BranchId,
     id: RunId,
     input_hash: [u8; 16],
     now: stepmark_core::checkpoint::Timestamp,

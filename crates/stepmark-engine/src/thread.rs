@@ -123,7 +123,9 @@ impl<S: State> Thread<S> {
         *resident = None;
         for _ in 0..=DECISIONS_MAX {
             let loaded = self.load(Channels::All).await?;
-            let Some(manifest) = load::manifest(&loaded)? else { return Snapshot::of_loaded(&self.host.program, &loaded) };
+            let Some(manifest) = load::manifest(&loaded)? else {
+                return Snapshot::of_loaded(&self.host.program, &loaded);
+            };
             if manifest.next.is_empty() {
                 return Snapshot::of_loaded(&self.host.program, &loaded);
             }
@@ -205,7 +207,8 @@ impl<S: State> Thread<S> {
 
 /// Whether the first write of a verb was refused because somebody else was first.
 pub(crate) fn is_contended(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Contended | ErrorKind::Fenced) || error.is_store(StoreKind::Exists, Subject::Thread)
+    matches!(error.kind(), ErrorKind::Contended | ErrorKind::Fenced)
+        || error.is_store(StoreKind::Exists, Subject::Thread)
 }
 
 impl<S> fmt::Debug for Thread<S> {

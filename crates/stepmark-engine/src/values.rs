@@ -17,6 +17,8 @@ use crate::state::Shape;
 pub(crate) const TAIL_BYTES_MAX: usize = 32 * 1024;
 /// An open tail holds fewer nodes than this.
 pub(crate) const TAIL_NODES_MAX: u32 = 64;
+/// What an edit counts at least, so that many small ones do not make a long chain of a large value.
+const EDIT_BYTES_MIN: usize = 64;
 /// An edit this close to the end of a list rewrites the end instead of splicing.
 const CUT_ELEMENTS_MAX: usize = 64;
 
@@ -38,18 +40,24 @@ pub(crate) struct Track {
     edit_bytes: usize,
 }
 
-/// A node to write, and the track once it lies at an address.
+/// A node to write, and the track that it makes once it has its place.
 pub(crate) struct NewNode {
     pub(crate) node: ValueNode,
-    track: Track,
+    pub(crate) track: NewTrack,
 }
 
-impl NewNode {
+/// The track of a node that has no place yet.
+pub(crate) struct NewTrack {
+    track: Track,
+    closed: bool,
+}
+
+impl NewTrack {
     /// The track after the node was given its place.
-    pub(crate) fn track_at(self, place: ValueRef) -> Track {
+    pub(crate) fn at(self, place: ValueRef) -> Track {
         let mut track = self.track;
         track.newest = Some(place);
-        if self.node.head.closed {
+        if self.closed {
             track.closed = Some((place, track.length));
             (track.tail_nodes, track.tail_bytes) = (0, 0);
         }
@@ -94,7 +102,8 @@ impl ChannelValue<'_> {
     fn full(&self) -> Result<NewNode, EncodeError> {
         let mut body = Body::default();
         self.schema.encode_full(self.state, self.channel, &mut body)?;
-        let mut track = Track { state_version: self.schema.version(), full_bytes: body.bytes.len(), ..Track::default() };
+        let mut track =
+            Track { state_version: self.schema.version(), full_bytes: body.bytes.len(), ..Track::default() };
         if self.shape() == Shape::List {
             track.length = body.ends.len() as u64;
             let header = stepmark_core::materialise::array_header_bytes(track.length);
@@ -118,7 +127,7 @@ impl ChannelValue<'_> {
         }
         let cut = (track.length as usize).saturating_sub(at) <= CUT_ELEMENTS_MAX;
         let body = if cut { self.items(from, length)? } else { self.items(from, from + insert as u64)? };
-        let edit_bytes = track.edit_bytes + body.bytes.len() + 1;
+        let edit_bytes = track.edit_bytes + body.bytes.len().max(EDIT_BYTES_MIN);
         if edit_bytes > track.full_bytes {
             return self.full();
         }
@@ -161,7 +170,7 @@ impl ChannelValue<'_> {
         for key in &entries.removed {
             body.bytes(key);
         }
-        let edit_bytes = track.edit_bytes + body.as_slice().len() + 1;
+        let edit_bytes = track.edit_bytes + body.as_slice().len().max(EDIT_BYTES_MIN);
         if edit_bytes > track.full_bytes {
             return self.full();
         }
@@ -174,7 +183,7 @@ impl ChannelValue<'_> {
         let mark = ListMark { length: track.length, chain: track.hash };
         let list = (self.shape() == Shape::List).then_some(mark);
         let head = ValueHead { structure, blob: None, state_version: self.schema.version(), closed, list };
-        NewNode { node: ValueNode { head, body }, track }
+        NewNode { node: ValueNode { head, body }, track: NewTrack { track, closed } }
     }
 }
 
@@ -215,7 +224,7 @@ impl Track {
             Structure::List { keep, .. } if keep >= below => self.full_bytes += node.body.len(),
             Structure::Full => self.full_bytes += node.body.len(),
             Structure::List { .. } | Structure::Splice { .. } | Structure::Map { .. } => {
-                self.edit_bytes += node.body.len() + 1;
+                self.edit_bytes += node.body.len().max(EDIT_BYTES_MIN);
             }
         }
     }

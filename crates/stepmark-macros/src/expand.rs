@@ -168,7 +168,7 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
             }
         }
     });
-    let methods = channel_methods(channels);
+    let (encode_methods, channel_methods) = (encode_methods(channels), channel_methods(channels));
     quote! {
         #[automatically_derived]
         #[allow(private_bounds, trivial_bounds)]
@@ -186,7 +186,8 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
                 #(#applies)*
             }
 
-            #methods
+            #encode_methods
+            #channel_methods
         }
     }
 }
@@ -205,15 +206,11 @@ fn channel_spec(channel: &Channel<'_>) -> TokenStream {
     }
 }
 
-/// The methods of `State` that take a channel number.
-fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
+/// The methods of `State` that write a channel as bytes.
+fn encode_methods(channels: &[Channel<'_>]) -> TokenStream {
     let full = arms(channels, |name, reducer| quote!(#reducer::encode_full(&self.#name, out)));
     let items = arms(channels, |name, reducer| quote!(#reducer::encode_items(&self.#name, range, out)));
     let entries = arms(channels, |name, reducer| quote!(#reducer::encode_entries(&self.#name, keys, out)));
-    let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
-    let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
-    // Swapping leaves the default whole, so that a state with a destructor works too.
-    let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
     quote! {
         fn encode_full(&self, channel: usize, out: &mut ::stepmark::__private::Body)
             -> ::core::result::Result<(), ::stepmark::__private::EncodeError>
@@ -241,7 +238,16 @@ fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
             let encoded = match channel { #entries _ => ::stepmark::__private::no_channel_to_encode(channel) };
             encoded.map_err(|error| ::stepmark::__private::encode_error_in::<Self>(error, channel))
         }
+    }
+}
 
+/// The other methods of `State` that take a channel number.
+fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
+    let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
+    let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
+    // Swapping leaves the default whole, so that a state with a destructor works too.
+    let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
+    quote! {
         fn list_len(&self, channel: usize) -> usize {
             match channel { #lens _ => 0 }
         }

@@ -1,1 +1,27 @@
 //! SQLite store of Stepmark: one file, one writer thread, group commit.
+//!
+//! [`Sqlite`] implements the seam of `stepmark-core`. Writes queue up for the one thread that owns the writing
+//! connection; whatever waits is written in one transaction, and each member gets its own answer after the disk has it.
+//! Reads run on a small pool of connections, one read transaction per call. Several processes may share a file.
+//! `sql/schema.sql` explains the tables; read the modules in this order: `store`, `writer`, `apply`, `read`.
+
+mod store;
+
+mod writer;
+
+mod apply;
+mod check;
+
+mod history;
+mod read;
+mod reader;
+mod records;
+
+mod connect;
+mod migrate;
+mod queries;
+mod session;
+
+mod error;
+
+pub use store::{Sqlite, SqliteOptions, Stats};

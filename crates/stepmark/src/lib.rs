@@ -43,15 +43,15 @@
 pub use stepmark_engine::__private;
 
 // Drawing a graph.
-pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
 pub use stepmark_engine::State;
+pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
 pub use stepmark_macros::{State, node};
 
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{App, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
-// SQLITE cfg
-// SQLITE pub use stepmark_store_sqlite::Sqlite;
+#[cfg(feature = "sqlite")]
+pub use stepmark_store_sqlite::Sqlite;
 
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 
@@ -63,14 +63,19 @@ pub mod reducer {
     };
 }
 
+/// What nodes and branches are made of, for code that is generic over them.
+pub mod graph {
+    pub use stepmark_engine::{End, FromCx, IntoNodeOutput, IntoRoutes, Node, NodeOutput, TargetId};
+}
+
 /// What a run did and what is known of the past.
 pub mod run {
+    pub use stepmark_core::checkpoint::{Source, Timestamp};
+    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
         At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, Stats, TaskReport,
         WriteReport,
     };
-    pub use stepmark_core::checkpoint::{Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
 }
 
 /// Time and randomness, for tests that bring their own.

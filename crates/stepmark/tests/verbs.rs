@@ -119,10 +119,7 @@ async fn unfinished_tasks_can_be_discarded_or_resumed_first() {
     let thread = app.thread("first");
     thread.input(|job| job.topic.set("old".into())).run().await.expect_err("fails");
     let outcome = thread.input(|job| job.topic.set("new".into())).on_pending(OnPending::ResumeFirst).run().await;
-    assert_eq!(
-        outcome.expect("runs").state().log,
-        ["old 0", "shaky at attempt 2", "new 1", "shaky at attempt 1"]
-    );
+    assert_eq!(outcome.expect("runs").state().log, ["old 0", "shaky at attempt 2", "new 1", "shaky at attempt 1"]);
 
     lab.failures.store(1, Ordering::SeqCst);
     let thread = app.thread("verb");
@@ -144,8 +141,15 @@ async fn main_and_a_fork_both_run_on() {
     assert_eq!(main.at("nothing").fork("x").await.expect_err("unknown").kind(), ErrorKind::Missing);
 
     main.input(|job| job.target.set(3)).run().await.expect("runs on");
-    fork.input(|job| { job.target.set(5); job.topic.set("fork".into()); }).run().await.expect("runs on");
-    let (main_state, fork_state) = (main.state().await.expect("readable"), app.thread("t").branch("other").state().await);
+    fork.input(|job| {
+        job.target.set(5);
+        job.topic.set("fork".into());
+    })
+    .run()
+    .await
+    .expect("runs on");
+    let (main_state, fork_state) =
+        (main.state().await.expect("readable"), app.thread("t").branch("other").state().await);
     let fork_state = fork_state.expect("readable");
     assert_eq!(main_state.state().log, [" 0", " 1", " 2"]);
     assert_eq!(fork_state.state().log, [" 0", " 1", "fork 2", "fork 3", "fork 4"]);

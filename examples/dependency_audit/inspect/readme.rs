@@ -12,10 +12,9 @@ const SENTENCES_MAX: usize = 3;
 const SENTENCE_CHARS: std::ops::RangeInclusive<usize> = 40..=300;
 /// Words so common that they tell nothing; shorter words are left out anyway.
 const COMMON_WORDS: [&str; 40] = [
-    "about", "also", "and", "any", "are", "but", "can", "does", "for", "from", "has", "have",
-    "how", "into", "its", "may", "more", "most", "not", "one", "only", "other", "see", "should",
-    "some", "than", "that", "the", "their", "then", "there", "these", "this", "use", "when",
-    "which", "will", "with", "you", "your",
+    "about", "also", "and", "any", "are", "but", "can", "does", "for", "from", "has", "have", "how", "into", "its",
+    "may", "more", "most", "not", "one", "only", "other", "see", "should", "some", "than", "that", "the", "their",
+    "then", "there", "these", "this", "use", "when", "which", "will", "with", "you", "your",
 ];
 /// Sections that read alike in every package.
 const COMMON_SECTIONS: [&str; 5] = ["licens", "licenc", "contribut", "copyright", "changelog"];
@@ -43,28 +42,18 @@ fn score(sentence: &str, uses: &BTreeMap<String, u64>) -> u64 {
 
 fn words(sentence: &str) -> Vec<String> {
     let lower = sentence.to_lowercase();
-    let words = lower
-        .unicode_words()
-        .filter(|word| word.chars().count() > 2 && !COMMON_WORDS.contains(word));
+    let words = lower.unicode_words().filter(|word| word.chars().count() > 2 && !COMMON_WORDS.contains(word));
     words.map(str::to_owned).collect()
 }
 
 fn sentences(markdown: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let paragraphs = paragraphs(markdown);
-    let all = paragraphs
-        .iter()
-        .flat_map(|paragraph| paragraph.split_sentence_bounds())
-        .map(str::trim);
+    let all = paragraphs.iter().flat_map(|paragraph| paragraph.split_sentence_bounds()).map(str::trim);
     let telling = all.filter(|sentence| {
-        SENTENCE_CHARS.contains(&sentence.chars().count())
-            && !sentence.contains("://")
-            && !sentence.ends_with(':')
+        SENTENCE_CHARS.contains(&sentence.chars().count()) && !sentence.contains("://") && !sentence.ends_with(':')
     });
-    telling
-        .filter(|sentence| seen.insert(sentence.to_owned()))
-        .map(str::to_owned)
-        .collect()
+    telling.filter(|sentence| seen.insert(sentence.to_owned())).map(str::to_owned).collect()
 }
 
 /// The running text: no headings, code, tables, lists, quotes, images or HTML.
@@ -105,15 +94,12 @@ impl Reader {
 
     fn start_section(&mut self) {
         let heading = self.text.to_lowercase();
-        self.in_common_section = COMMON_SECTIONS
-            .iter()
-            .any(|common| heading.contains(common));
+        self.in_common_section = COMMON_SECTIONS.iter().any(|common| heading.contains(common));
     }
 
     fn end_paragraph(&mut self) {
         if self.outside == 0 && !self.in_common_section {
-            self.paragraphs
-                .push(self.text.split_whitespace().collect::<Vec<_>>().join(" "));
+            self.paragraphs.push(self.text.split_whitespace().collect::<Vec<_>>().join(" "));
         }
     }
 }
@@ -158,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_repeated_sentence_is_kept_once() {
-        let twice = "This sentence about repetition is said two times.\n\nThis sentence about repetition is said two times.";
+        let twice =
+            "This sentence about repetition is said two times.\n\nThis sentence about repetition is said two times.";
         assert_eq!(digest(twice).len(), 1);
     }
 }

@@ -14,10 +14,7 @@ pub struct Measure {
 pub fn measure(source: &str) -> Measure {
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     let mut rest = &source[strip_shebang(source).unwrap_or(0)..];
-    let mut measure = Measure {
-        code_lines: 0,
-        unsafe_count: 0,
-    };
+    let mut measure = Measure { code_lines: 0, unsafe_count: 0 };
     let (mut line, mut first_uncounted) = (0, 0);
     for token in tokenize(rest, FrontmatterAllowed::Yes) {
         let (text, tail) = rest.split_at(token.len as usize);
@@ -36,10 +33,7 @@ pub fn measure(source: &str) -> Measure {
 
 fn is_code(kind: TokenKind) -> bool {
     use TokenKind::{BlockComment, Frontmatter, LineComment, Whitespace};
-    !matches!(
-        kind,
-        Whitespace | LineComment { .. } | BlockComment { .. } | Frontmatter { .. }
-    )
+    !matches!(kind, Whitespace | LineComment { .. } | BlockComment { .. } | Frontmatter { .. })
 }
 
 #[cfg(test)]
@@ -47,45 +41,26 @@ mod tests {
     use super::*;
 
     fn check(source: &str, code_lines: u64, unsafe_count: u64) {
-        assert_eq!(
-            measure(source),
-            Measure {
-                code_lines,
-                unsafe_count
-            },
-            "{source}"
-        );
+        assert_eq!(measure(source), Measure { code_lines, unsafe_count }, "{source}");
     }
 
     #[test]
     fn the_keyword_is_counted_where_it_is_code() {
         check("unsafe fn f() { unsafe { g() } }", 1, 2);
-        check(
-            "unsafe impl Send for X {}\nextern \"C\" { unsafe fn h(); }\n",
-            2,
-            2,
-        );
+        check("unsafe impl Send for X {}\nextern \"C\" { unsafe fn h(); }\n", 2, 2);
         check("macro_rules! m { () => { unsafe { f() } } }", 1, 1);
     }
 
     #[test]
     fn comments_are_not_code() {
-        check(
-            "// unsafe\n/// unsafe\n//! unsafe\n/* unsafe /* unsafe */ unsafe */\n",
-            0,
-            0,
-        );
+        check("// unsafe\n/// unsafe\n//! unsafe\n/* unsafe /* unsafe */ unsafe */\n", 0, 0);
         check("f(); // unsafe\n", 1, 0);
         check("/* unsafe */ unsafe {}", 1, 1);
     }
 
     #[test]
     fn literals_are_not_the_keyword() {
-        check(
-            r##"let a = "unsafe \" unsafe"; let b = r#"unsafe " unsafe"#; let c = b"unsafe";"##,
-            1,
-            0,
-        );
+        check(r##"let a = "unsafe \" unsafe"; let b = r#"unsafe " unsafe"#; let c = b"unsafe";"##, 1, 0);
         check(r#"let a = c"unsafe"; let quote = '"'; unsafe {}"#, 1, 1);
         check("fn f<'a>(x: &'a str) { let q = '\\''; unsafe {} }", 1, 1);
     }

@@ -14,11 +14,7 @@ fn package(files: &[(&str, &[u8])]) -> (TempDir, Package) {
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, bytes).expect("a file");
     }
-    let id = PackageId {
-        name: "sample".into(),
-        version: Version::new(1, 0, 0),
-        source: "path".into(),
-    };
+    let id = PackageId { name: "sample".into(), version: Version::new(1, 0, 0), source: "path".into() };
     let package = Package {
         id,
         directory: root.path().to_str().expect("a utf-8 path").to_owned(),
@@ -52,14 +48,7 @@ fn every_kind_of_file_is_counted() {
         ("src/license.rs", b""),
     ]);
     let facts = facts_of(&package);
-    assert_eq!(
-        facts.rust,
-        Rust {
-            files: 3,
-            code_lines: 2,
-            unsafe_count: 1
-        }
-    );
+    assert_eq!(facts.rust, Rust { files: 3, code_lines: 2, unsafe_count: 1 });
     assert_eq!(facts.native, Native { files: 2, lines: 3 });
     assert_eq!(facts.prebuilt, ["lib/win.lib"]);
     assert_eq!(facts.licence_files, ["LICENSE-MIT", "LICENSES/Zlib.txt"]);
@@ -87,18 +76,10 @@ fn what_cargo_and_git_add_is_not_counted() {
 fn a_missing_directory_or_root_file_is_not_available() {
     let (root, mut package) = package(&[("Cargo.toml", b"")]);
     package.roots = vec!["src/lib.rs".into()];
-    let expected = |reason: &str| Inspected::NotAvailable {
-        reason: reason.into(),
-    };
-    assert_eq!(
-        inspect(&package).result,
-        expected("its file `src/lib.rs` is not on disk")
-    );
+    let expected = |reason: &str| Inspected::NotAvailable { reason: reason.into() };
+    assert_eq!(inspect(&package).result, expected("its file `src/lib.rs` is not on disk"));
     drop(root);
-    assert_eq!(
-        inspect(&package).result,
-        expected("its directory is not on disk")
-    );
+    assert_eq!(inspect(&package).result, expected("its directory is not on disk"));
 }
 
 #[test]
@@ -116,10 +97,7 @@ fn two_inspections_are_equal_wherever_the_package_lies() {
 
 #[test]
 fn bytes_that_are_not_text_do_not_stop_it() {
-    let (_root, package) = package(&[
-        ("src/lib.rs", b"\xff\xfe unsafe { \"\xc3\" }"),
-        ("README", b"\xff\xff\xff"),
-    ]);
+    let (_root, package) = package(&[("src/lib.rs", b"\xff\xfe unsafe { \"\xc3\" }"), ("README", b"\xff\xff\xff")]);
     let facts = facts_of(&package);
     assert_eq!(facts.rust.unsafe_count, 1);
 }
@@ -132,41 +110,20 @@ fn a_file_too_long_to_read_is_reported() {
     let facts = facts_of(&package);
     assert_eq!(facts.native.files, 0);
     assert_eq!(facts.bytes, FILE_BYTES_MAX + 10);
-    assert_eq!(
-        facts.unread,
-        [Unread {
-            path: "huge.c".into(),
-            reason: "longer than 32 MiB".into()
-        }]
-    );
+    assert_eq!(facts.unread, [Unread { path: "huge.c".into(), reason: "longer than 32 MiB".into() }]);
 }
 
 #[test]
 fn the_declared_readme_wins_and_none_outside_is_read() {
     let (_root, mut package) = package(&[
-        (
-            "README.md",
-            b"The usual file of this package is the one here.",
-        ),
-        (
-            "docs/intro.md",
-            b"The declared file of this package is the other one.",
-        ),
+        ("README.md", b"The usual file of this package is the one here."),
+        ("docs/intro.md", b"The declared file of this package is the other one."),
     ]);
-    assert_eq!(
-        facts_of(&package).readme,
-        ["The usual file of this package is the one here."]
-    );
+    assert_eq!(facts_of(&package).readme, ["The usual file of this package is the one here."]);
     package.readme = Some("docs/intro.md".into());
-    assert_eq!(
-        facts_of(&package).readme,
-        ["The declared file of this package is the other one."]
-    );
+    assert_eq!(facts_of(&package).readme, ["The declared file of this package is the other one."]);
     package.readme = Some("../../etc/passwd".into());
-    assert_eq!(
-        facts_of(&package).readme,
-        ["The usual file of this package is the one here."]
-    );
+    assert_eq!(facts_of(&package).readme, ["The usual file of this package is the one here."]);
 }
 
 #[cfg(unix)]
@@ -175,22 +132,10 @@ fn links_and_sockets_are_reported_and_never_followed() {
     let (root, package) = package(&[("src/lib.rs", b"fn f() {}")]);
     std::os::unix::fs::symlink("/", root.path().join("out")).expect("a link");
     std::os::unix::fs::symlink("lib.rs", root.path().join("src/again.rs")).expect("a link");
-    let _socket =
-        std::os::unix::net::UnixListener::bind(root.path().join("socket.rs")).expect("a socket");
+    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket.rs")).expect("a socket");
     let facts = facts_of(&package);
-    let unread: Vec<(&str, &str)> = facts
-        .unread
-        .iter()
-        .map(|it| (it.path.as_str(), it.reason.as_str()))
-        .collect();
+    let unread: Vec<(&str, &str)> = facts.unread.iter().map(|it| (it.path.as_str(), it.reason.as_str())).collect();
     let link = "a link, not followed";
-    assert_eq!(
-        unread,
-        [
-            ("out", link),
-            ("socket.rs", "not a regular file"),
-            ("src/again.rs", link)
-        ]
-    );
+    assert_eq!(unread, [("out", link), ("socket.rs", "not a regular file"), ("src/again.rs", link)]);
     assert_eq!(facts.files, 1);
 }

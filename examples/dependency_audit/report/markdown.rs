@@ -18,85 +18,46 @@ pub fn render(report: &Report<'_>) -> String {
 
 /// Writing to a string cannot fail, so the results of `writeln!` are dropped here and below.
 fn section(out: &mut String, title: &str, report: &Report<'_>, verdict: Verdict) {
-    let rows: Vec<_> = report
-        .packages
-        .iter()
-        .filter(|row| row.verdict == verdict)
-        .collect();
+    let rows: Vec<_> = report.packages.iter().filter(|row| row.verdict == verdict).collect();
     if rows.is_empty() {
         return;
     }
     let _ = writeln!(out, "\n## {title}\n");
     for row in rows {
         let reasons: Vec<String> = row.reasons.iter().map(|reason| escape(reason)).collect();
-        let _ = writeln!(
-            out,
-            "- **{} {}**: {}",
-            row.name,
-            row.version,
-            reasons.join("; ")
-        );
+        let _ = writeln!(out, "- **{} {}**: {}", row.name, row.version, reasons.join("; "));
     }
 }
 
 fn table(out: &mut String, report: &Report<'_>) {
     out.push_str("\n## All packages\n\n");
-    out.push_str("| package | version | verdict | licence | Rust lines | unsafe | native lines | build script | KiB |\n");
+    out.push_str(
+        "| package | version | verdict | licence | Rust lines | unsafe | native lines | build script | KiB |\n",
+    );
     out.push_str("|---|---|---|---|--:|--:|--:|---|--:|\n");
     for row in &report.packages {
         let facts = facts(row).map_or_else(|| "not available | | | | |".to_owned(), columns);
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {facts} |",
-            row.name,
-            row.version,
-            name(row.verdict)
-        );
+        let _ = writeln!(out, "| {} | {} | {} | {facts} |", row.name, row.version, name(row.verdict));
     }
     let totals = &report.totals;
     let kib = totals.bytes.div_ceil(1024);
-    let (rust, count, native) = (
-        totals.rust_code_lines,
-        totals.unsafe_count,
-        totals.native_lines,
-    );
-    let _ = writeln!(
-        out,
-        "| **total** | | | | {rust} | {count} | {native} | | {kib} |"
-    );
+    let (rust, count, native) = (totals.rust_code_lines, totals.unsafe_count, totals.native_lines);
+    let _ = writeln!(out, "| **total** | | | | {rust} | {count} | {native} | | {kib} |");
 }
 
 fn columns(facts: &Facts) -> String {
-    let licence = facts
-        .licence
-        .as_deref()
-        .map_or_else(|| "none".to_owned(), escape);
-    let build_script = if facts.build_script.is_some() {
-        "yes"
-    } else {
-        ""
-    };
+    let licence = facts.licence.as_deref().map_or_else(|| "none".to_owned(), escape);
+    let build_script = if facts.build_script.is_some() { "yes" } else { "" };
     let (rust, native, kib) = (&facts.rust, &facts.native, facts.bytes.div_ceil(1024));
-    format!(
-        "{licence} | {} | {} | {} | {build_script} | {kib}",
-        rust.code_lines, rust.unsafe_count, native.lines
-    )
+    format!("{licence} | {} | {} | {} | {build_script} | {kib}", rust.code_lines, rust.unsafe_count, native.lines)
 }
 
 fn digests(out: &mut String, report: &Report<'_>) {
     out.push_str("\n## What they are\n");
     for row in &report.packages {
         let description = row.description.unwrap_or("No description.");
-        let _ = writeln!(
-            out,
-            "\n**{} {}**: {}",
-            row.name,
-            row.version,
-            escape(description)
-        );
-        let readme = facts(row)
-            .map(|facts| facts.readme.join(" "))
-            .unwrap_or_default();
+        let _ = writeln!(out, "\n**{} {}**: {}", row.name, row.version, escape(description));
+        let readme = facts(row).map(|facts| facts.readme.join(" ")).unwrap_or_default();
         if !readme.is_empty() {
             let _ = writeln!(out, "\n> {}", escape(&readme));
         }
@@ -125,11 +86,7 @@ fn escape(text: &str) -> String {
         if "\\*_[]<>|#".contains(character) {
             escaped.push('\\');
         }
-        escaped.push(if character.is_control() {
-            ' '
-        } else {
-            character
-        });
+        escaped.push(if character.is_control() { ' ' } else { character });
     }
     escaped
 }

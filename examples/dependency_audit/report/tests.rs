@@ -8,11 +8,7 @@ fn audit() -> Audit {
     let facts = Facts {
         licence: Some("MIT".into()),
         bytes: 2048,
-        rust: Rust {
-            files: 1,
-            code_lines: 20,
-            unsafe_count: 3,
-        },
+        rust: Rust { files: 1, code_lines: 20, unsafe_count: 3 },
         readme: vec!["It parses <b>everything</b> | and [more](x).".into()],
         ..Facts::default()
     };
@@ -22,22 +18,10 @@ fn audit() -> Audit {
         reasons: vec![reason.into()],
     };
     Audit {
-        packages: vec![
-            samples::package("ant"),
-            samples::package("bee"),
-            samples::package("cow"),
-        ],
+        packages: vec![samples::package("ant"), samples::package("bee"), samples::package("cow")],
         inspections: vec![
-            Inspection {
-                package: samples::id("ant"),
-                result: Inspected::Facts(facts),
-            },
-            Inspection {
-                package: samples::id("bee"),
-                result: Inspected::NotAvailable {
-                    reason: "gone".into(),
-                },
-            },
+            Inspection { package: samples::id("ant"), result: Inspected::Facts(facts) },
+            Inspection { package: samples::id("bee"), result: Inspected::NotAvailable { reason: "gone".into() } },
         ],
         findings: vec![
             finding("ant", Verdict::Allowed, "licence `MIT` is allowed"),
@@ -53,11 +37,7 @@ fn written(audit: &Audit) -> (String, String) {
     let out = directory.path().join("new/report");
     Report::of(audit).write(&out).expect("written");
     let read = |name| fs::read_to_string(out.join(name)).expect("a report");
-    assert_eq!(
-        fs::read_dir(&out).expect("a directory").count(),
-        2,
-        "only the two reports are left"
-    );
+    assert_eq!(fs::read_dir(&out).expect("a directory").count(), 2, "only the two reports are left");
     (read("report.json"), read("report.md"))
 }
 
@@ -79,31 +59,19 @@ fn the_json_lists_every_package_and_no_path_of_the_machine() {
     let value: serde_json::Value = serde_json::from_str(&json).expect("json");
     assert_eq!(value["packages"].as_array().map(Vec::len), Some(3));
     assert_eq!(value["totals"]["not_available"], 2);
-    assert_eq!(
-        value["packages"][0]["inspected"]["facts"]["rust"]["unsafe_count"],
-        3
-    );
-    assert_eq!(
-        value["packages"][1]["inspected"]["not_available"]["reason"],
-        "gone"
-    );
+    assert_eq!(value["packages"][0]["inspected"]["facts"]["rust"]["unsafe_count"], 3);
+    assert_eq!(value["packages"][1]["inspected"]["not_available"]["reason"], "gone");
     assert!(!json.contains("/nowhere"));
 }
 
 #[test]
 fn the_text_puts_open_questions_first_and_escapes_what_others_wrote() {
     let (_, text) = written(&audit());
-    let at = |part: &str| {
-        text.find(part)
-            .unwrap_or_else(|| panic!("{part} is missing in {text}"))
-    };
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is missing in {text}"));
     assert!(at("**cow 1.0.0**: banned: it lies") < at("**bee 1.0.0**: not available: gone"));
     assert!(at("## Undecided") < at("| ant | 1.0.0 | allowed | MIT | 20 | 3 | 0 |  | 2 |"));
     at("It parses \\<b\\>everything\\</b\\> \\| and \\[more\\](x).");
-    assert_eq!(
-        Report::of(&audit()).summary(),
-        "3 packages (2 not available): 1 allowed, 1 undecided, 1 denied"
-    );
+    assert_eq!(Report::of(&audit()).summary(), "3 packages (2 not available): 1 allowed, 1 undecided, 1 denied");
 }
 
 #[test]
@@ -111,8 +79,6 @@ fn a_directory_that_cannot_be_written_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("taken");
     fs::write(&file, "").expect("a file");
-    let error = Report::of(&audit())
-        .write(&file)
-        .expect_err("a file is no directory");
+    let error = Report::of(&audit()).write(&file).expect_err("a file is no directory");
     assert!(error.to_string().contains("taken"));
 }

@@ -21,34 +21,18 @@ pub(super) struct Entry {
 impl AllowList {
     /// Reads `kind path size` lines; `#` begins a comment line.
     pub(super) fn parse(text: &str) -> Result<Self, Finding> {
-        let lines = text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line.trim()));
+        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let entries = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        Ok(Self {
-            entries: entries
-                .map(|(number, line)| Entry::parse(number, line))
-                .collect::<Result<_, _>>()?,
-        })
+        Ok(Self { entries: entries.map(|(number, line)| Entry::parse(number, line)).collect::<Result<_, _>>()? })
     }
 }
 
 impl Entry {
     fn parse(line: usize, text: &str) -> Result<Self, Finding> {
-        let parts = text
-            .rsplit_once(' ')
-            .and_then(|(key, size)| Some((key, size.parse().ok()?)));
+        let parts = text.rsplit_once(' ').and_then(|(key, size)| Some((key, size.parse().ok()?)));
         match parts {
-            Some((key, size)) => Ok(Self {
-                key: key.to_owned(),
-                size,
-                line,
-            }),
-            None => Err(remark(
-                line,
-                format!("`{text}` is not of the form `kind path size`"),
-            )),
+            Some((key, size)) => Ok(Self { key: key.to_owned(), size, line }),
+            None => Err(remark(line, format!("`{text}` is not of the form `kind path size`"))),
         }
     }
 
@@ -58,11 +42,7 @@ impl Entry {
 }
 
 fn remark(line: usize, message: String) -> Finding {
-    Finding {
-        path: ALLOW_FILE.to_owned(),
-        line: Some(line),
-        message,
-    }
+    Finding { path: ALLOW_FILE.to_owned(), line: Some(line), message }
 }
 
 #[cfg(test)]
@@ -72,11 +52,7 @@ mod tests {
     #[test]
     fn entries_are_read_between_comments() {
         let list = AllowList::parse("# Why.\n\nfunction a.rs::run 84\n").expect("list");
-        let read: Vec<_> = list
-            .entries
-            .iter()
-            .map(|entry| (entry.key.as_str(), entry.size, entry.line))
-            .collect();
+        let read: Vec<_> = list.entries.iter().map(|entry| (entry.key.as_str(), entry.size, entry.line)).collect();
         assert_eq!(read, [("function a.rs::run", 84, 3)]);
     }
 

@@ -14,83 +14,39 @@ struct Rule {
 }
 
 const RULES: [Rule; 8] = [
-    Rule {
-        name: "stepmark-core",
-        uses: &[],
-        tests_use: &["stepmark-conformance"],
-    },
-    Rule {
-        name: "stepmark-macros",
-        uses: &[],
-        tests_use: &["stepmark"],
-    },
+    Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
+    Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
         name: "stepmark-engine",
         uses: &["stepmark-core"],
-        tests_use: &[
-            "stepmark-macros",
-            "stepmark-conformance",
-            "stepmark-store-sqlite",
-        ],
+        tests_use: &["stepmark-macros", "stepmark-conformance", "stepmark-store-sqlite"],
     },
-    Rule {
-        name: "stepmark-store-*",
-        uses: &["stepmark-core"],
-        tests_use: &["stepmark-conformance"],
-    },
-    Rule {
-        name: "stepmark-conformance",
-        uses: &["stepmark-core"],
-        tests_use: &[],
-    },
+    Rule { name: "stepmark-store-*", uses: &["stepmark-core"], tests_use: &["stepmark-conformance"] },
+    Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
         name: "stepmark",
-        uses: &[
-            "stepmark-core",
-            "stepmark-engine",
-            "stepmark-macros",
-            "stepmark-store-*",
-        ],
+        uses: &["stepmark-core", "stepmark-engine", "stepmark-macros", "stepmark-store-*"],
         tests_use: &["stepmark-conformance"],
     },
     // Programs nobody depends on.
     Rule {
         name: "stepmark-bench",
-        uses: &[
-            "stepmark",
-            "stepmark-core",
-            "stepmark-engine",
-            "stepmark-store-*",
-            "stepmark-conformance",
-        ],
+        uses: &["stepmark", "stepmark-core", "stepmark-engine", "stepmark-store-*", "stepmark-conformance"],
         tests_use: &[],
     },
-    Rule {
-        name: "xtask",
-        uses: &[],
-        tests_use: &[],
-    },
+    Rule { name: "xtask", uses: &[], tests_use: &[] },
 ];
 
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {
-    packages
-        .iter()
-        .flat_map(|package| check_package(package, packages))
-        .collect()
+    packages.iter().flat_map(|package| check_package(package, packages)).collect()
 }
 
 fn check_package(package: &Package, members: &[Package]) -> Vec<Finding> {
     let Some(rule) = rule_of(&package.name) else {
-        return vec![finding(
-            package,
-            "has no line in the table of allowed edges",
-        )];
+        return vec![finding(package, "has no line in the table of allowed edges")];
     };
     let is_ours = |name: &str| members.iter().any(|member| member.name == name);
-    let ours = package
-        .dependencies
-        .iter()
-        .filter(|dependency| is_ours(&dependency.name));
+    let ours = package.dependencies.iter().filter(|dependency| is_ours(&dependency.name));
     ours.filter_map(|dependency| remark(rule, &package.name, dependency))
         .map(|message| finding(package, &message))
         .collect()
@@ -106,9 +62,8 @@ fn remark(rule: &Rule, from: &str, dependency: &Dependency) -> Option<String> {
     }
     // cargo publishes such a pair only when the edge back has no version to look up.
     let closes_cycle = rule_of(to).is_some_and(|back| names(back.uses, from));
-    (closes_cycle && dependency.requirement != "*").then(|| {
-        format!("depends in tests on {to}, which depends on it: name it by path alone, no version")
-    })
+    (closes_cycle && dependency.requirement != "*")
+        .then(|| format!("depends in tests on {to}, which depends on it: name it by path alone, no version"))
 }
 
 fn rule_of(name: &str) -> Option<&'static Rule> {
@@ -127,11 +82,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 fn finding(package: &Package, message: &str) -> Finding {
-    Finding {
-        path: "Cargo.toml".to_owned(),
-        line: None,
-        message: format!("{} {message}", package.name),
-    }
+    Finding { path: "Cargo.toml".to_owned(), line: None, message: format!("{} {message}", package.name) }
 }
 
 #[cfg(test)]
@@ -151,26 +102,12 @@ mod tests {
 
     /// Messages for a workspace of `MEMBERS` where one depends on another.
     fn messages(from: &str, to: &str, dev: bool, requirement: &str) -> Vec<String> {
-        let edge = || Dependency {
-            name: to.to_owned(),
-            dev,
-            requirement: requirement.to_owned(),
-        };
+        let edge = || Dependency { name: to.to_owned(), dev, requirement: requirement.to_owned() };
         let package = |name: &str| {
-            let dependencies = if name == from {
-                vec![edge()]
-            } else {
-                Vec::new()
-            };
-            Package {
-                name: name.to_owned(),
-                dependencies,
-            }
+            let dependencies = if name == from { vec![edge()] } else { Vec::new() };
+            Package { name: name.to_owned(), dependencies }
         };
-        check(&MEMBERS.map(package))
-            .into_iter()
-            .map(|finding| finding.message)
-            .collect()
+        check(&MEMBERS.map(package)).into_iter().map(|finding| finding.message).collect()
     }
 
     fn is_refused(from: &str, to: &str) -> bool {
@@ -196,30 +133,17 @@ mod tests {
         ];
         for from in MEMBERS {
             for to in MEMBERS {
-                assert_eq!(
-                    is_refused(from, to),
-                    !allowed.contains(&(from, to)),
-                    "{from} on {to}"
-                );
+                assert_eq!(is_refused(from, to), !allowed.contains(&(from, to)), "{from} on {to}");
             }
         }
     }
 
     #[test]
     fn tests_may_use_the_kit_but_the_kit_no_store() {
-        assert!(!is_refused_in_tests(
-            "stepmark-core",
-            "stepmark-conformance"
-        ));
-        assert!(!is_refused_in_tests(
-            "stepmark-store-sqlite",
-            "stepmark-conformance"
-        ));
+        assert!(!is_refused_in_tests("stepmark-core", "stepmark-conformance"));
+        assert!(!is_refused_in_tests("stepmark-store-sqlite", "stepmark-conformance"));
         assert!(!is_refused_in_tests("stepmark-macros", "stepmark"));
-        assert!(is_refused_in_tests(
-            "stepmark-conformance",
-            "stepmark-store-sqlite"
-        ));
+        assert!(is_refused_in_tests("stepmark-conformance", "stepmark-store-sqlite"));
         assert!(is_refused_in_tests("stepmark-core", "stepmark-engine"));
     }
 
@@ -233,14 +157,8 @@ mod tests {
 
     #[test]
     fn edge_that_closes_a_cycle_has_no_version() {
-        assert_eq!(
-            messages("stepmark-core", "stepmark-conformance", true, "^0.1.0").len(),
-            1
-        );
-        assert_eq!(
-            messages("stepmark-engine", "stepmark-conformance", true, "^0.1.0").len(),
-            0
-        );
+        assert_eq!(messages("stepmark-core", "stepmark-conformance", true, "^0.1.0").len(), 1);
+        assert_eq!(messages("stepmark-engine", "stepmark-conformance", true, "^0.1.0").len(), 0);
     }
 
     #[test]
@@ -250,10 +168,7 @@ mod tests {
 
     #[test]
     fn unlisted_member_is_refused() {
-        let stray = Package {
-            name: "stepmark-common".to_owned(),
-            dependencies: Vec::new(),
-        };
+        let stray = Package { name: "stepmark-common".to_owned(), dependencies: Vec::new() };
         assert_eq!(check(&[stray]).len(), 1);
     }
 }

@@ -4,12 +4,8 @@ use super::Finding;
 use super::tree::SourceFile;
 
 pub(super) fn check(file: &SourceFile) -> Option<Finding> {
-    let says_something = file
-        .text
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("//!"))
-        .is_some_and(|docs| !docs.trim().is_empty());
+    let says_something =
+        file.text.lines().next().and_then(|line| line.strip_prefix("//!")).is_some_and(|docs| !docs.trim().is_empty());
     (!says_something).then(|| file.finding(1, "the file must begin with `//!` and what it answers"))
 }
 

@@ -10,11 +10,7 @@ use super::tree::SourceFile;
 pub(super) fn check(file: &SourceFile, syntax: &syn::File) -> Vec<Finding> {
     let mut attributes = Ignores { lines: Vec::new() };
     attributes.visit_file(syntax);
-    attributes
-        .lines
-        .into_iter()
-        .map(|line| file.finding(line, "`#[ignore]` must give its reason"))
-        .collect()
+    attributes.lines.into_iter().map(|line| file.finding(line, "`#[ignore]` must give its reason")).collect()
 }
 
 struct Ignores {
@@ -33,9 +29,7 @@ impl<'ast> Visit<'ast> for Ignores {
 fn is_bare_ignore(attribute: &Attribute) -> bool {
     match &attribute.meta {
         Meta::Path(path) => path.is_ident("ignore"),
-        Meta::List(list) if list.path.is_ident("cfg_attr") => {
-            list.tokens.to_string().ends_with(", ignore")
-        }
+        Meta::List(list) if list.path.is_ident("cfg_attr") => list.tokens.to_string().ends_with(", ignore"),
         _ => false,
     }
 }
@@ -46,26 +40,17 @@ mod tests {
 
     fn lines(text: &str) -> Vec<Option<usize>> {
         let syntax = syn::parse_file(text).expect("syntax");
-        check(&SourceFile::new("a.rs", text), &syntax)
-            .into_iter()
-            .map(|finding| finding.line)
-            .collect()
+        check(&SourceFile::new("a.rs", text), &syntax).into_iter().map(|finding| finding.line).collect()
     }
 
     #[test]
     fn ignored_test_without_reason_is_refused() {
         assert_eq!(lines("#[test]\n#[ignore]\nfn waits() {}"), [Some(2)]);
-        assert_eq!(
-            lines("mod tests {\n#[test]\n#[cfg_attr(windows, ignore)]\nfn waits() {}\n}"),
-            [Some(3)]
-        );
+        assert_eq!(lines("mod tests {\n#[test]\n#[cfg_attr(windows, ignore)]\nfn waits() {}\n}"), [Some(3)]);
     }
 
     #[test]
     fn ignored_test_with_reason_passes() {
-        assert_eq!(
-            lines("#[test]\n#[ignore = \"needs 64 GB\"]\nfn waits() {}"),
-            []
-        );
+        assert_eq!(lines("#[test]\n#[ignore = \"needs 64 GB\"]\nfn waits() {}"), []);
     }
 }

@@ -5,10 +5,7 @@
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{
-    Block, FnArg, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemTrait, Meta, Signature, TraitItemFn,
-    Type,
-};
+use syn::{Block, FnArg, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemTrait, Meta, Signature, TraitItemFn, Type};
 
 use super::tree::SourceFile;
 
@@ -37,13 +34,7 @@ pub(super) struct Measure {
 }
 
 pub(super) fn measure(file: &SourceFile, syntax: &syn::File) -> Vec<Measure> {
-    let mut ruler = Ruler {
-        path: &file.path,
-        names: Vec::new(),
-        test_lines: 0,
-        tests_begin: 1,
-        sizes: Vec::new(),
-    };
+    let mut ruler = Ruler { path: &file.path, names: Vec::new(), test_lines: 0, tests_begin: 1, sizes: Vec::new() };
     ruler.visit_file(syntax);
     let source_lines = file.text.lines().count() - ruler.test_lines;
     ruler.push(Kind::File, 1, source_lines);
@@ -62,13 +53,7 @@ struct Ruler<'file> {
 
 impl Ruler<'_> {
     fn push(&mut self, kind: Kind, line: usize, size: usize) {
-        self.sizes.push(Measure {
-            kind,
-            path: self.path.to_owned(),
-            line,
-            name: self.names.join("::"),
-            size,
-        });
+        self.sizes.push(Measure { kind, path: self.path.to_owned(), line, name: self.names.join("::"), size });
     }
 
     fn function(&mut self, signature: &Signature, body: Option<&Block>) {
@@ -77,10 +62,7 @@ impl Ruler<'_> {
             let end = body.brace_token.span.close().end().line;
             self.push(Kind::Function, begin, end - begin + 1);
         }
-        let parameters = signature
-            .inputs
-            .iter()
-            .filter(|input| matches!(input, FnArg::Typed(_)));
+        let parameters = signature.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)));
         self.push(Kind::Parameters, begin, parameters.count());
     }
 
@@ -94,10 +76,7 @@ impl Ruler<'_> {
 impl<'ast> Visit<'ast> for Ruler<'_> {
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
         if let Some((brace, _)) = module.content.as_ref().filter(|_| is_test_module(module)) {
-            let first = module
-                .attrs
-                .first()
-                .map_or_else(|| module.span(), Spanned::span);
+            let first = module.attrs.first().map_or_else(|| module.span(), Spanned::span);
             self.tests_begin = first.start().line;
             self.test_lines += brace.span.close().end().line - self.tests_begin + 1;
         }
@@ -152,11 +131,7 @@ fn is_test_module(module: &ItemMod) -> bool {
 
 fn type_name(self_type: &Type) -> String {
     match self_type {
-        Type::Path(path) => path
-            .path
-            .segments
-            .last()
-            .map_or_else(String::new, |segment| segment.ident.to_string()),
+        Type::Path(path) => path.path.segments.last().map_or_else(String::new, |segment| segment.ident.to_string()),
         Type::Reference(reference) => type_name(&reference.elem),
         _ => "impl".to_owned(),
     }
@@ -170,11 +145,7 @@ mod tests {
     fn sizes(kind: Kind, text: &str) -> Vec<(String, usize)> {
         let syntax = syn::parse_file(text).expect("syntax");
         let sizes = measure(&SourceFile::new("a.rs", text), &syntax);
-        sizes
-            .into_iter()
-            .filter(|size| size.kind == kind)
-            .map(|size| (size.name, size.size))
-            .collect()
+        sizes.into_iter().filter(|size| size.kind == kind).map(|size| (size.name, size.size)).collect()
     }
 
     fn named(name: &str, size: usize) -> (String, usize) {
@@ -209,26 +180,13 @@ mod tests {
             trait Store { fn load(&self); fn ready(&self) {} }
             mod inner { async fn late() {} }
         ";
-        let expected = [
-            ("free", 4),
-            ("free::nested", 1),
-            ("Memory::load", 2),
-            ("Store::ready", 1),
-            ("inner::late", 1),
-        ];
-        assert_eq!(
-            sizes(Kind::Function, text),
-            expected.map(|(name, size)| named(name, size))
-        );
+        let expected = [("free", 4), ("free::nested", 1), ("Memory::load", 2), ("Store::ready", 1), ("inner::late", 1)];
+        assert_eq!(sizes(Kind::Function, text), expected.map(|(name, size)| named(name, size)));
     }
 
     #[test]
     fn parameters_are_counted_without_self() {
-        let text =
-            "impl A { fn b(&mut self, c: u8, (d, e): (u8, u8)) {} } trait F { fn g(h: u8); }";
-        assert_eq!(
-            sizes(Kind::Parameters, text),
-            [named("A::b", 2), named("F::g", 1)]
-        );
+        let text = "impl A { fn b(&mut self, c: u8, (d, e): (u8, u8)) {} } trait F { fn g(h: u8); }";
+        assert_eq!(sizes(Kind::Parameters, text), [named("A::b", 2), named("F::g", 1)]);
     }
 }

@@ -10,10 +10,7 @@ use super::tree::SourceFile;
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for list in files {
-        let Some(directory) = list
-            .path
-            .strip_suffix("CHECKSUMS")
-            .filter(|path| path.ends_with("/sql/migrations/"))
+        let Some(directory) = list.path.strip_suffix("CHECKSUMS").filter(|path| path.ends_with("/sql/migrations/"))
         else {
             continue;
         };
@@ -34,9 +31,8 @@ fn check_line(line: &str, directory: &str, files: &[SourceFile]) -> Option<Strin
         return Some(format!("released migration `{name}` is gone"));
     };
     let found = blake3::hash(file.text.as_bytes()).to_hex();
-    (found.as_str() != expected).then(|| {
-        format!("released migration `{name}` changed, its hash is now {found}; add another")
-    })
+    (found.as_str() != expected)
+        .then(|| format!("released migration `{name}` changed, its hash is now {found}; add another"))
 }
 
 #[cfg(test)]
@@ -49,54 +45,33 @@ mod tests {
         let file = |name: &str, text: &str| SourceFile::new(&format!("{DIRECTORY}/{name}"), text);
         let mut files = vec![file("CHECKSUMS", checksums)];
         files.extend(migrations.iter().map(|(name, text)| file(name, text)));
-        check(&files)
-            .into_iter()
-            .map(|finding| finding.message)
-            .collect()
+        check(&files).into_iter().map(|finding| finding.message).collect()
     }
 
     fn released(text: &str) -> String {
-        format!(
-            "{}  0001_init.sql\n",
-            blake3::hash(text.as_bytes()).to_hex()
-        )
+        format!("{}  0001_init.sql\n", blake3::hash(text.as_bytes()).to_hex())
     }
 
     #[test]
     fn changed_migration_is_refused() {
-        let messages = messages(
-            &released("create table a;"),
-            &[("0001_init.sql", "create table b;")],
-        );
-        assert!(
-            messages.len() == 1 && messages[0].contains("changed"),
-            "{messages:?}"
-        );
+        let messages = messages(&released("create table a;"), &[("0001_init.sql", "create table b;")]);
+        assert!(messages.len() == 1 && messages[0].contains("changed"), "{messages:?}");
     }
 
     #[test]
     fn missing_migration_is_refused() {
         let messages = messages(&released("create table a;"), &[]);
-        assert!(
-            messages.len() == 1 && messages[0].contains("is gone"),
-            "{messages:?}"
-        );
+        assert!(messages.len() == 1 && messages[0].contains("is gone"), "{messages:?}");
     }
 
     #[test]
     fn malformed_line_is_refused() {
-        assert_eq!(
-            messages("0001_init.sql\n", &[("0001_init.sql", "")]).len(),
-            1
-        );
+        assert_eq!(messages("0001_init.sql\n", &[("0001_init.sql", "")]).len(), 1);
     }
 
     #[test]
     fn unchanged_and_unreleased_migrations_pass() {
-        let migrations = [
-            ("0001_init.sql", "create table a;"),
-            ("0002_more.sql", "create table b;"),
-        ];
+        let migrations = [("0001_init.sql", "create table a;"), ("0002_more.sql", "create table b;")];
         assert_eq!(messages(&released("create table a;"), &migrations), [""; 0]);
     }
 }

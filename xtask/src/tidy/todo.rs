@@ -12,21 +12,15 @@ const OTHER_MARK: &str = concat!("FIX", "ME");
 const CODE_EXTENSIONS: [&str; 4] = ["rs", "sql", "toml", "sh"];
 
 pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
-    if !CODE_EXTENSIONS
-        .into_iter()
-        .any(|extension| file.has_extension(extension))
-    {
+    if !CODE_EXTENSIONS.into_iter().any(|extension| file.has_extension(extension)) {
         return Vec::new();
     }
     let offenders = file.lines().filter(|(_, line)| has_vague_mark(line));
-    offenders
-        .map(|(line, _)| file.finding(line, format!("write it as `{MARK}-class(#issue)`")))
-        .collect()
+    offenders.map(|(line, _)| file.finding(line, format!("write it as `{MARK}-class(#issue)`"))).collect()
 }
 
 fn has_vague_mark(line: &str) -> bool {
-    whole_words(line, MARK).any(|rest| !names_class_and_issue(rest))
-        || whole_words(line, OTHER_MARK).next().is_some()
+    whole_words(line, MARK).any(|rest| !names_class_and_issue(rest)) || whole_words(line, OTHER_MARK).next().is_some()
 }
 
 /// Where `word` stands for itself in `line`: the text behind it.
@@ -39,10 +33,7 @@ fn whole_words<'line>(line: &'line str, word: &'static str) -> impl Iterator<Ite
 
 /// Whether the text after the mark is `-class(#number)`, and then anything.
 fn names_class_and_issue(rest: &str) -> bool {
-    let Some((class, rest)) = rest
-        .strip_prefix('-')
-        .and_then(|rest| rest.split_once("(#"))
-    else {
+    let Some((class, rest)) = rest.strip_prefix('-').and_then(|rest| rest.split_once("(#")) else {
         return false;
     };
     let Some((issue, _)) = rest.split_once(')') else {
@@ -63,15 +54,9 @@ mod tests {
 
     #[test]
     fn mark_without_class_or_issue_is_refused() {
-        for comment in [
-            "-- TD: faster",
-            "-- TD",
-            "-- TD(#12)",
-            "-- TD-perf",
-            "-- TD-perf(12)",
-            "-- TD-perf(#)",
-            "-- FM soon",
-        ] {
+        for comment in
+            ["-- TD: faster", "-- TD", "-- TD(#12)", "-- TD-perf", "-- TD-perf(12)", "-- TD-perf(#)", "-- FM soon"]
+        {
             assert!(is_refused(comment), "{comment}");
         }
     }

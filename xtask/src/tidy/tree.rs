@@ -19,10 +19,7 @@ pub(super) struct SourceFile {
 
 impl SourceFile {
     pub(super) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub(super) fn is_rust(&self) -> bool {
@@ -30,25 +27,16 @@ impl SourceFile {
     }
 
     pub(super) fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|own| own == extension)
+        Path::new(&self.path).extension().is_some_and(|own| own == extension)
     }
 
     /// The file's lines, counted from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
     pub(super) fn finding(&self, line: usize, message: impl Into<String>) -> Finding {
-        Finding {
-            path: self.path.clone(),
-            line: Some(line),
-            message: message.into(),
-        }
+        Finding { path: self.path.clone(), line: Some(line), message: message.into() }
     }
 }
 
@@ -82,10 +70,7 @@ fn read_directory(directory: &Path, prefix: &str, files: &mut Vec<SourceFile>) -
 }
 
 fn is_skipped(name: &str) -> bool {
-    SKIPPED.contains(&name)
-        || SKIPPED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    SKIPPED.contains(&name) || SKIPPED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -98,10 +83,6 @@ mod tests {
         let files = read(&workspace::root().expect("root")).expect("tree");
         let has = |path: &str| files.iter().any(|file| file.path == path);
         assert!(has("xtask/src/tidy/tree.rs") && has(".ci/run") && has("Cargo.lock"));
-        assert!(
-            !files
-                .iter()
-                .any(|file| file.path.starts_with("target/") || file.path.starts_with(".git/"))
-        );
+        assert!(!files.iter().any(|file| file.path.starts_with("target/") || file.path.starts_with(".git/")));
     }
 }

@@ -12,23 +12,16 @@ const MACHINE_PATHS: [&str; 5] = [
     concat!("/ho", "me/"),
     concat!("/Us", "ers/"),
 ];
-const REGISTRY_SETTINGS: [&str; 3] = [
-    concat!("replace", "-with"),
-    concat!("[regis", "tries"),
-    concat!("sparse", "+http"),
-];
+const REGISTRY_SETTINGS: [&str; 3] =
+    [concat!("replace", "-with"), concat!("[regis", "tries"), concat!("sparse", "+http")];
 const PUBLIC_REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
     let is_lock = file.path == "Cargo.lock";
     let remark = |line: &str| {
-        machine_path(line)
-            .or_else(|| registry_setting(line))
-            .or_else(|| foreign_source(line).filter(|_| is_lock))
+        machine_path(line).or_else(|| registry_setting(line)).or_else(|| foreign_source(line).filter(|_| is_lock))
     };
-    file.lines()
-        .filter_map(|(number, line)| Some(file.finding(number, remark(line)?)))
-        .collect()
+    file.lines().filter_map(|(number, line)| Some(file.finding(number, remark(line)?))).collect()
 }
 
 fn machine_path(line: &str) -> Option<String> {
@@ -41,12 +34,8 @@ fn machine_path(line: &str) -> Option<String> {
 }
 
 fn registry_setting(line: &str) -> Option<String> {
-    let hit = REGISTRY_SETTINGS
-        .into_iter()
-        .find(|setting| line.contains(setting))?;
-    Some(format!(
-        "`{hit}` points at another registry than the public one"
-    ))
+    let hit = REGISTRY_SETTINGS.into_iter().find(|setting| line.contains(setting))?;
+    Some(format!("`{hit}` points at another registry than the public one"))
 }
 
 fn foreign_source(line: &str) -> Option<String> {
@@ -59,8 +48,7 @@ pub(super) fn occurrences<'line>(
     line: &'line str,
     word: &'static str,
 ) -> impl Iterator<Item = (Option<char>, &'line str)> {
-    line.match_indices(word)
-        .map(move |(at, _)| (line[..at].chars().next_back(), &line[at + word.len()..]))
+    line.match_indices(word).map(move |(at, _)| (line[..at].chars().next_back(), &line[at + word.len()..]))
 }
 
 pub(super) fn is_word_part(character: char) -> bool {
@@ -79,10 +67,7 @@ mod tests {
     fn every_machine_path_is_refused() {
         for path in MACHINE_PATHS {
             assert!(is_refused("README.md", &format!("see {path}x")), "{path}");
-            assert!(
-                is_refused("a.rs", &format!("open(\"file://{path}x\")")),
-                "{path}"
-            );
+            assert!(is_refused("a.rs", &format!("open(\"file://{path}x\")")), "{path}");
         }
     }
 
@@ -90,10 +75,7 @@ mod tests {
     fn part_of_a_relative_path_passes() {
         for path in MACHINE_PATHS {
             assert!(!is_refused("a.rs", &format!("docs{path}x")), "{path}");
-            assert!(
-                !is_refused("a.rs", &format!("{{directory}}{path}x")),
-                "{path}"
-            );
+            assert!(!is_refused("a.rs", &format!("{{directory}}{path}x")), "{path}");
         }
     }
 
@@ -102,17 +84,11 @@ mod tests {
         for setting in REGISTRY_SETTINGS {
             assert!(is_refused(".cargo/config.toml", setting), "{setting}");
         }
-        assert!(is_refused(
-            "Cargo.lock",
-            "source = \"registry+https://mirror.example/index\""
-        ));
+        assert!(is_refused("Cargo.lock", "source = \"registry+https://mirror.example/index\""));
     }
 
     #[test]
     fn public_registry_passes() {
-        assert!(!is_refused(
-            "Cargo.lock",
-            &format!("source = \"{PUBLIC_REGISTRY}\"")
-        ));
+        assert!(!is_refused("Cargo.lock", &format!("source = \"{PUBLIC_REGISTRY}\"")));
     }
 }

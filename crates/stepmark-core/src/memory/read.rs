@@ -94,7 +94,7 @@ impl Inner {
         let thread = self.find(&ThreadAddress::Uid(query.thread))?;
         let empty = Space::default();
         let space = thread.spaces.get(&query.namespace).unwrap_or(&empty);
-        let limit = query.limit as usize;
+        let limit = query.limit.max(1) as usize;
         let (rows, next) = match query.line {
             Line::All { before } => arrivals_page(space, before, limit),
             Line::Lineage { branch, below } => lineage_page(space, branch, below, limit)?,
@@ -107,8 +107,9 @@ impl Inner {
         let mut found: Vec<&Thread> = self.threads.values().filter(|thread| thread.row.scope == query.scope).collect();
         found.retain(|thread| query.after.as_ref().is_none_or(|after| thread.row.name > *after));
         found.sort_by(|a, b| a.row.name.cmp(&b.row.name));
-        let more = found.len() > query.limit as usize;
-        found.truncate(query.limit as usize);
+        let limit = query.limit.max(1) as usize;
+        let more = found.len() > limit;
+        found.truncate(limit);
         let next = found.last().filter(|_| more).map(|thread| thread.row.name.clone());
         ThreadPage { threads: found.into_iter().map(thread_entry).collect(), next }
     }
@@ -157,7 +158,7 @@ fn pending_of(space: &Space, checkpoint: &CheckpointRow, branch: BranchId) -> Ve
 fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
     let from = ValueAddress { branch, height, ordinal: 0 };
     let to = ValueAddress { branch, height, ordinal: u32::MAX };
-    space.values.range(from..=to).next_back().map_or(0, |(address, _)| address.ordinal + 1)
+    space.values.range(from..=to).next_back().map_or(0, |(address, _)| address.ordinal.saturating_add(1))
 }
 
 type Rows = Vec<(u64, CheckpointRow)>;

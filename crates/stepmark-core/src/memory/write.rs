@@ -6,6 +6,7 @@ use crate::error::{Error, Result, Subject};
 use crate::id::ThreadUid;
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, Tip};
+use crate::shape;
 use crate::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite};
 use crate::value::{ValueNode, ValueRow};
 
@@ -24,13 +25,17 @@ impl Inner {
         let Some(space) = space else { return Err(refusal) };
         if let Some(checkpoint) = &commit.checkpoint {
             return match space.checkpoint(&checkpoint.id) {
-                Some(stored) if stored.manifest_hash == checkpoint.manifest_hash => Ok(Outcome::Repeated),
+                Some(stored) if stored.has_hashes_of(checkpoint) => Ok(Outcome::Repeated),
                 Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
                 None => Err(refusal),
             };
         }
         match space.branch(commit.branch.id) {
-            Some(stored) if stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+            Some(stored) if commit.claims() && stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+            // Somebody claimed the branch after this call made it: its id is random, so the branch is this call's.
+            Some(stored) if commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork => {
+                Ok(Outcome::Repeated)
+            }
             _ => Err(refusal),
         }
     }
@@ -46,7 +51,12 @@ impl Inner {
         };
         match &commit.expect {
             Expect::New => check_new_branch(space, &commit.branch)?,
-            Expect::At { tip, epoch } => check_fence(space.known_branch(commit.branch.id)?, tip.as_ref(), *epoch)?,
+            Expect::At { tip, epoch } => {
+                let stored = space.known_branch(commit.branch.id)?;
+                check_fence(stored, tip.as_ref(), *epoch)?;
+                check_claim(stored, &commit.branch)?;
+                check_flushed(space, commit)?;
+            }
         }
         if let Some(checkpoint) = &commit.checkpoint
             && space.ids.contains_key(&checkpoint.id)
@@ -54,7 +64,8 @@ impl Inner {
             return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
         }
         check_rows(space, commit.thread, &commit.namespace, &commit.pending, &commit.values)?;
-        self.check_blobs(self.scope_of(commit), &commit.blobs)
+        self.check_blobs(self.scope_of(commit), &commit.blobs)?;
+        shape::check_commit(commit)
     }
 
     fn check_thread(&self, commit: &Commit) -> Result<Option<&Thread>> {
@@ -121,11 +132,11 @@ impl Inner {
         let space = thread.spaces.get(&append.namespace).unwrap_or(&empty);
         let branch = space.known_branch(append.branch)?;
         if let Err(refusal) = check_fence(branch, append.tip.as_ref(), append.epoch) {
-            let repeated = !append.pending.is_empty() && append.pending.iter().all(|row| holds(space, row));
-            return if repeated { Ok(()) } else { Err(refusal) };
+            return if holds_all(thread, space, &append) { Ok(()) } else { Err(refusal) };
         }
         check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
         self.check_blobs(&thread.row.scope, &append.blobs)?;
+        shape::check_append(&append)?;
         if let Some(run) = append.run.as_ref().filter(|run| !thread.runs.contains_key(&run.id)) {
             return Err(Error::missing(Subject::Run, &run.id, ""));
         }
@@ -154,9 +165,7 @@ fn check_run(thread: &Thread, run: &RunWrite) -> Result<()> {
         RunWrite::Begin(run) if thread.runs.contains_key(&run.id) => {
             Err(Error::exists(Subject::Run, &run.id, "its id was used before"))
         }
-        RunWrite::Update(run) if !thread.runs.contains_key(&run.id) => {
-            Err(Error::missing(Subject::Run, &run.id, ""))
-        }
+        RunWrite::Update(run) if !thread.runs.contains_key(&run.id) => Err(Error::missing(Subject::Run, &run.id, "")),
         _ => Ok(()),
     }
 }
@@ -166,12 +175,36 @@ fn check_new_branch(space: &Space, row: &BranchRow) -> Result<()> {
         return Err(Error::exists(Subject::Branch, row.id, ""));
     }
     match row.fork {
-        Some(fork) if !space.checkpoints.contains_key(&(fork.branch, fork.height)) => {
+        Some(fork) => {
+            let point = space.checkpoints.get(&(fork.branch, fork.height)).map(|(_, point)| &point.id);
+            let born_there = |tip: &Tip| tip.height != fork.height || Some(&tip.id) == point;
+            if point.is_some() && row.tip.as_ref().is_none_or(born_there) {
+                return Ok(());
+            }
             let place = format!("{} at height {}", fork.branch, fork.height);
             Err(Error::missing(Subject::Checkpoint, place, "the fork point was pruned or never existed"))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// A branch's fork point and effects mode never change, and only a claim changes its token.
+fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
+    let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
+    if row.fork == stored.fork && row.effects == stored.effects && same_token {
+        return Ok(());
+    }
+    Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
+}
+
+/// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
+/// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
+fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
+    let mut addresses = commit.values.iter().map(|row| row.address).chain(commit.blobs.iter().map(|used| used.value));
+    if commit.claims() && addresses.any(|address| space.values.contains_key(&address)) {
+        return Err(Error::conflict(Subject::Branch, commit.branch.id, "results were flushed meanwhile"));
+    }
+    Ok(())
 }
 
 fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> {
@@ -185,8 +218,11 @@ fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> 
     Ok(())
 }
 
-fn holds(space: &Space, row: &PendingRow) -> bool {
-    space.pending.get(&pending_key(row)) == Some(row)
+/// Whether an earlier append with the same arguments wrote all this.
+fn holds_all(thread: &Thread, space: &Space, append: &Append) -> bool {
+    let rows = append.pending.iter().all(|row| space.pending.get(&pending_key(row)) == Some(row));
+    let run = append.run.as_ref().is_none_or(|run| thread.runs.get(&run.id) == Some(run));
+    rows && run && (!append.pending.is_empty() || append.run.is_some())
 }
 
 fn check_rows(

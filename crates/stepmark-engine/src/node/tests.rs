@@ -36,7 +36,14 @@ fn task<S: State>(state: S) -> TaskContext {
         state: Arc::new(state),
         payload: None,
         deps: Arc::new(deps),
-        info: Arc::new(TaskInfo { node: "search".into(), attempt: 2, thread: Some("t1".into()) }),
+        info: Arc::new(TaskInfo {
+            node: "search".into(),
+            attempt: 2,
+            activation: 1,
+            trigger: 0,
+            branch: None,
+            thread: Some("t1".into()),
+        }),
     }
 }
 

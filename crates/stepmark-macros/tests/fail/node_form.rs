@@ -19,10 +19,14 @@ async fn no_state() {}
 #[node]
 async fn payload_first(In(payload): In<u8>, s: Snap<Report>) {}
 
-type C = Cx<Report>;
+macro_rules! too_many {
+    ($($name:ident)*) => {
+        #[node]
+        async fn too_many($($name: Cx<Report>),*) {}
+    };
+}
 
-#[node(Report)]
-async fn too_many(a: C, b: C, c: C, d: C, e: C, f: C, g: C, h: C, i: C) {}
+too_many!(a b c d e f g h i);
 
 #[node]
 struct NotAFunction;

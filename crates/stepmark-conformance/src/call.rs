@@ -1,0 +1,213 @@
+//! How does one wrapper stand in front of all eight methods?
+//!
+//! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stepmark_core::error::Result;
+use stepmark_core::id::{BranchId, ThreadUid};
+use stepmark_core::store::{
+    Append, BlobCall, BlobReply, CheckpointStore, Commit, Expect, HistoryPage, HistoryQuery, Info, Load, Loaded,
+    Outcome, ThreadPage, ThreadQuery,
+};
+
+/// One call of the seam.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the method of its name with its argument")]
+pub enum Call {
+    Commit(Box<Commit>),
+    Append(Box<Append>),
+    Load(Box<Load>),
+    History(HistoryQuery),
+    Threads(ThreadQuery),
+    Blob(BlobCall),
+    DeleteThread(ThreadUid),
+    Info,
+}
+
+/// The answer to a [`Call`], in the same order.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is the answer of the method of its name")]
+pub enum Reply {
+    Commit(Outcome),
+    Append,
+    Load(Box<Loaded>),
+    History(HistoryPage),
+    Threads(ThreadPage),
+    Blob(BlobReply),
+    DeleteThread,
+    Info(Info),
+}
+
+/// Which method, as counters and witnesses see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CallKind {
+    /// `commit` with a checkpoint.
+    Commit,
+    /// `commit` without a checkpoint that raises an epoch.
+    Claim,
+    /// `commit` of a new branch without a checkpoint.
+    Fork,
+    /// `append` with pending rows.
+    Flush,
+    /// `append` of a run record alone.
+    RunRecord,
+    /// `load`.
+    Load,
+    /// `history`.
+    History,
+    /// `threads`.
+    Threads,
+    /// `blob`.
+    Blob,
+    /// `delete_thread`.
+    DeleteThread,
+    /// `info`.
+    Info,
+}
+
+impl CallKind {
+    /// All of them, in order of declaration.
+    pub const ALL: [Self; 11] = [
+        Self::Commit,
+        Self::Claim,
+        Self::Fork,
+        Self::Flush,
+        Self::RunRecord,
+        Self::Load,
+        Self::History,
+        Self::Threads,
+        Self::Blob,
+        Self::DeleteThread,
+        Self::Info,
+    ];
+
+    /// Whether it changes rows of a thread.
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Commit | Self::Claim | Self::Fork | Self::Flush | Self::RunRecord | Self::DeleteThread)
+    }
+}
+
+impl Call {
+    /// Delivers the call.
+    pub async fn run(self, store: &dyn CheckpointStore) -> Result<Reply> {
+        Ok(match self {
+            Self::Commit(commit) => Reply::Commit(store.commit(*commit).await?),
+            Self::Append(append) => {
+                store.append(*append).await?;
+                Reply::Append
+            }
+            Self::Load(load) => Reply::Load(Box::new(store.load(*load).await?)),
+            Self::History(query) => Reply::History(store.history(query).await?),
+            Self::Threads(query) => Reply::Threads(store.threads(query).await?),
+            Self::Blob(call) => Reply::Blob(store.blob(call).await?),
+            Self::DeleteThread(thread) => {
+                store.delete_thread(thread).await?;
+                Reply::DeleteThread
+            }
+            Self::Info => Reply::Info(store.info().await?),
+        })
+    }
+
+    /// Which method, and what it is used for.
+    pub fn kind(&self) -> CallKind {
+        match self {
+            Self::Commit(commit) if commit.checkpoint.is_some() => CallKind::Commit,
+            Self::Commit(commit) if commit.expect == Expect::New => CallKind::Fork,
+            Self::Commit(_) => CallKind::Claim,
+            Self::Append(append) if append.pending.is_empty() => CallKind::RunRecord,
+            Self::Append(_) => CallKind::Flush,
+            Self::Load(_) => CallKind::Load,
+            Self::History(_) => CallKind::History,
+            Self::Threads(_) => CallKind::Threads,
+            Self::Blob(_) => CallKind::Blob,
+            Self::DeleteThread(_) => CallKind::DeleteThread,
+            Self::Info => CallKind::Info,
+        }
+    }
+
+    /// The branch that a write is fenced on.
+    pub fn branch(&self) -> Option<BranchId> {
+        match self {
+            Self::Commit(commit) => Some(commit.branch.id),
+            Self::Append(append) => Some(append.branch),
+            _ => None,
+        }
+    }
+}
+
+/// What happens around a call.
+#[async_trait]
+pub trait Intercept: std::fmt::Debug + Send + Sync + 'static {
+    /// Answers `call`, by delivering it to `store` or otherwise.
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply>;
+}
+
+/// A store with an [`Intercept`] in front of it.
+#[derive(Debug)]
+pub struct Intercepted<I> {
+    store: Arc<dyn CheckpointStore>,
+    intercept: I,
+}
+
+impl<I: Intercept> Intercepted<I> {
+    /// Puts `intercept` in front of `store`.
+    pub fn around(store: Arc<dyn CheckpointStore>, intercept: I) -> Self {
+        Self { store, intercept }
+    }
+
+    /// What stands in front.
+    pub fn intercept(&self) -> &I {
+        &self.intercept
+    }
+
+    async fn call(&self, call: Call) -> Result<Reply> {
+        self.intercept.intercept(&*self.store, call).await
+    }
+}
+
+/// The reply of the method that was called; an intercept that answers with another one is a bug of the kit.
+macro_rules! reply {
+    ($reply:expr, $pattern:pat => $value:expr) => {
+        match $reply {
+            $pattern => Ok($value),
+            other => unreachable!("an intercept answered {other:?}"),
+        }
+    };
+}
+
+#[async_trait]
+impl<I: Intercept> CheckpointStore for Intercepted<I> {
+    async fn commit(&self, commit: Commit) -> Result<Outcome> {
+        reply!(self.call(Call::Commit(Box::new(commit))).await?, Reply::Commit(outcome) => outcome)
+    }
+
+    async fn append(&self, append: Append) -> Result<()> {
+        reply!(self.call(Call::Append(Box::new(append))).await?, Reply::Append => ())
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded> {
+        reply!(self.call(Call::Load(Box::new(load))).await?, Reply::Load(loaded) => *loaded)
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
+        reply!(self.call(Call::History(query)).await?, Reply::History(page) => page)
+    }
+
+    async fn threads(&self, query: ThreadQuery) -> Result<ThreadPage> {
+        reply!(self.call(Call::Threads(query)).await?, Reply::Threads(page) => page)
+    }
+
+    async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
+        reply!(self.call(Call::Blob(call)).await?, Reply::Blob(reply) => reply)
+    }
+
+    async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
+        reply!(self.call(Call::DeleteThread(thread)).await?, Reply::DeleteThread => ())
+    }
+
+    async fn info(&self) -> Result<Info> {
+        reply!(self.call(Call::Info).await?, Reply::Info(info) => info)
+    }
+}

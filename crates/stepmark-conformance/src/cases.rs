@@ -1,0 +1,157 @@
+//! Which promises does the kit prove? One list; [`suite!`](crate::suite) and [`CASES`] are made from it.
+
+pub mod append;
+pub mod blob;
+pub mod commit;
+pub mod concurrency;
+pub mod delete;
+pub mod durability;
+pub mod history;
+pub mod idempotence;
+pub mod isolation;
+pub mod load;
+pub mod size;
+pub mod threads;
+
+use std::fmt::Display;
+
+use stepmark_core::error::{Error, ErrorKind, Result, Subject};
+
+use crate::run::Case;
+
+/// Hands the list of cases, group by group, to a macro.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each_case {
+    ($then:ident $with:tt) => {
+        $crate::$then! { $with
+            commit:
+                commit_reads_back
+                commit_is_all_or_nothing
+                stale_tip_is_refused
+                stale_epoch_is_fenced
+                moved_head_is_refused
+                second_creator_is_refused
+                taken_branch_is_refused
+                taken_run_is_refused
+                missing_blob_is_refused
+                same_id_with_other_bytes_is_corrupt
+                unknown_targets_are_missing
+                claim_and_checkpoint_are_one_unit
+                branches_of_one_thread_grow_apart
+                run_records_move_with_the_commit;
+            append:
+                flushed_rows_are_loaded
+                append_is_all_or_nothing
+                repeated_append_is_accepted
+                fenced_append_is_refused
+                append_to_an_old_tip_is_refused
+                flush_row_is_never_overwritten
+                lanes_are_apart
+                fork_copies_pending_into_its_lane
+                run_record_moves_on
+                append_to_nothing_is_missing;
+            load:
+                load_is_a_snapshot
+                acknowledged_commit_is_loaded
+                unknown_names_are_errors
+                flipped_byte_is_named
+                every_place_leads_to_its_checkpoint
+                shared_checkpoint_means_the_head
+                only_named_channels_are_loaded
+                payloads_are_loaded
+                value_chain_crosses_branches
+                unchanged_value_is_loaded
+                next_ordinal_skips_flushed_values
+                branches_are_listed_in_order
+                branch_before_its_first_checkpoint_loads
+                store_time_never_goes_back;
+            history:
+                history_crosses_segments
+                history_of_a_bare_fork_is_its_parents
+                history_ignores_clocks
+                paging_sees_every_checkpoint_once
+                all_branches_come_by_arrival
+                history_has_no_packed_values
+                lineage_begins_below_any_height
+                unknown_line_is_missing;
+            threads:
+                threads_are_listed_once
+                thread_entry_has_tip_and_status;
+            blob:
+                blob_reads_back
+                put_blob_twice_is_one_blob
+                unknown_blob_is_missing
+                blob_value_is_loaded_whole;
+            delete:
+                delete_leaves_no_rows
+                deleted_name_is_free
+                deleted_thread_stays_deleted
+                delete_twice_is_delete_once;
+            idempotence:
+                outcome_is_found_after_successors
+                claim_is_idempotent
+                repeated_creation_is_one_thread
+                repeated_fork_is_one_branch
+                refusal_is_not_mistaken_for_a_claim
+                repeated_refusal_stays_a_refusal;
+            concurrency:
+                stale_member_fails_alone
+                commits_keep_submission_order
+                failed_commit_fails_its_successors
+                dropped_commit_completes
+                two_creators_make_one_thread
+                one_of_many_claimers_wins
+                threads_grow_at_once;
+            durability:
+                acknowledged_writes_outlive_the_handle
+                fences_outlive_the_handle
+                two_handles_fence_each_other;
+            size:
+                values_of_any_size_read_back
+                wide_checkpoint_reads_back
+                long_chain_is_loaded
+                many_pending_rows_keep_their_order
+                longest_names_are_kept;
+            isolation:
+                scopes_are_apart
+                namespaces_are_apart
+                threads_are_apart
+                names_are_kept_byte_for_byte;
+        }
+    };
+}
+
+/// Makes [`CASES`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! array_of_cases {
+    ([] $($group:ident: $($case:ident)*;)*) => {
+        &[$($(Case {
+            group: stringify!($group),
+            name: stringify!($case),
+            run: |env| Box::pin($group::$case(env)),
+        }),*),*]
+    };
+}
+
+/// Every case of the kit.
+pub const CASES: &[Case] = crate::each_case!(array_of_cases []);
+
+/// Checks that a call was refused for this reason, and that the refusal names `id`.
+#[track_caller]
+pub(crate) fn assert_refused<T: std::fmt::Debug>(answer: Result<T>, kind: ErrorKind, subject: Subject) -> Error {
+    match answer {
+        Ok(answer) => panic!("expected {kind:?} ({subject:?}), was answered {answer:?}"),
+        Err(error) => {
+            assert!(error.is(kind, subject), "expected {kind:?} ({subject:?}), was refused with {error:?}");
+            error
+        }
+    }
+}
+
+/// Checks that a refusal names what it is about.
+#[track_caller]
+pub(crate) fn assert_names(error: &Error, id: impl Display) {
+    assert_eq!(error.id(), id.to_string(), "{error}");
+}

@@ -1,0 +1,95 @@
+//! Which broken stores is the kit known to catch?
+//!
+//! Each mutant is the memory store, broken in one way that a real backend could be, with the case that must fail on
+//! it. A kit that lets one pass proves nothing, so a test of this crate runs all of it against every mutant.
+
+mod reads;
+mod writes;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stepmark_core::memory::MemoryStore;
+use stepmark_core::store::CheckpointStore;
+
+use crate::call::{Intercept, Intercepted};
+use crate::{MemoryEnv, StoreEnv};
+
+/// A store that is broken in one way.
+#[derive(Clone, Copy)]
+pub struct Mutant {
+    /// What it does wrong.
+    pub name: &'static str,
+    /// The case that catches it.
+    pub caught_by: &'static str,
+    /// Makes an environment of such stores.
+    pub env: fn() -> Box<dyn StoreEnv>,
+}
+
+impl std::fmt::Debug for Mutant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mutant({}, caught by {})", self.name, self.caught_by)
+    }
+}
+
+fn broken<I: Intercept + Default>() -> Box<dyn StoreEnv> {
+    Box::new(MemoryEnv::wrapped(|store| Arc::new(Intercepted::around(Arc::new(store), I::default()))))
+}
+
+/// Acknowledges what only its own handle has.
+#[derive(Debug, Default)]
+struct ForgetsOnReopen;
+
+#[async_trait]
+impl StoreEnv for ForgetsOnReopen {
+    async fn fresh(&self) -> Arc<dyn CheckpointStore> {
+        Arc::new(MemoryStore::new())
+    }
+
+    async fn reopen(&self) -> Arc<dyn CheckpointStore> {
+        Arc::new(MemoryStore::new())
+    }
+}
+
+macro_rules! mutants {
+    ($($name:literal, $case:ident, $env:expr;)*) => {
+        &[$(Mutant { name: $name, caught_by: stringify!($case), env: $env }),*]
+    };
+}
+
+/// Every mutant.
+pub const MUTANTS: &[Mutant] = mutants! {
+    "ignores epoch", stale_epoch_is_fenced, broken::<writes::IgnoresEpoch>;
+    "ignores tip", stale_tip_is_refused, broken::<writes::IgnoresTip>;
+    "ignores head", moved_head_is_refused, broken::<writes::IgnoresHead>;
+    "tip moved before values", commit_is_all_or_nothing, broken::<writes::TipBeforeValues>;
+    "group fails whole", stale_member_fails_alone, broken::<writes::GroupFailsWhole>;
+    "unknown outcome read from tip", outcome_is_found_after_successors, broken::<writes::OutcomeFromTip>;
+    "equal key with another hash accepted", same_id_with_other_bytes_is_corrupt, broken::<writes::OtherHashAccepted>;
+    "claim not idempotent", claim_is_idempotent, broken::<writes::ClaimNotIdempotent>;
+    "any held claim is success", refusal_is_not_mistaken_for_a_claim, broken::<writes::AnyClaimIsSuccess>;
+    "blob reference dropped", missing_blob_is_refused, broken::<writes::BlobReferenceDropped>;
+    "fork leaves pending behind", fork_copies_pending_into_its_lane, broken::<writes::ForkLeavesPending>;
+    "run id taken twice", taken_run_is_refused, broken::<writes::RunTakenTwice>;
+    "append not fenced", fenced_append_is_refused, broken::<writes::AppendNotFenced>;
+    "append row by row", append_is_all_or_nothing, broken::<writes::AppendRowByRow>;
+    "repeated append refused", repeated_append_is_accepted, broken::<writes::RepeatedAppendRefused>;
+    "flush row overwritten", flush_row_is_never_overwritten, broken::<writes::FlushOverwritten>;
+    "dropped commit lost", dropped_commit_completes, broken::<writes::DroppedCommitLost>;
+    "commits reordered", commits_keep_submission_order, broken::<writes::CommitsReordered>;
+    "big values cut", values_of_any_size_read_back, broken::<writes::BigValuesCut>;
+    "delete leaves rows", delete_leaves_no_rows, broken::<writes::DeleteLeavesRows>;
+    "tombstone forgotten", deleted_thread_stays_deleted, broken::<writes::TombstoneForgotten>;
+    "lane ignored", lanes_are_apart, broken::<reads::LaneIgnored>;
+    "load not of one moment", load_is_a_snapshot, broken::<reads::TornLoad>;
+    "chain cut at its segment", value_chain_crosses_branches, broken::<reads::ChainCutAtSegment>;
+    "history skips a segment", history_crosses_segments, broken::<reads::HistorySkipsSegment>;
+    "all branches by clock", history_ignores_clocks, broken::<reads::HistoryByClock>;
+    "page begins one too late", paging_sees_every_checkpoint_once, broken::<reads::PageSkipsOne>;
+    "unknown branch is empty", unknown_line_is_missing, broken::<reads::UnknownIsEmpty>;
+    "thread page repeats its last", threads_are_listed_once, broken::<reads::ThreadPageRepeats>;
+    "namespace ignored", namespaces_are_apart, broken::<reads::NamespaceIgnored>;
+    "scope of blobs ignored", scopes_are_apart, broken::<reads::BlobScopeIgnored>;
+    "case of names ignored", names_are_kept_byte_for_byte, broken::<reads::CaseIgnored>;
+    "acknowledged writes forgotten", acknowledged_writes_outlive_the_handle, || Box::new(ForgetsOnReopen);
+};

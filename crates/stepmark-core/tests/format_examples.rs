@@ -1,0 +1,147 @@
+//! Do the bytes that `docs/format.md` shows come out of the encoders? The document and this file hold the same text.
+
+use stepmark_core::checkpoint::{
+    ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Payload, Source, TaskEntry, WriteMark,
+};
+use stepmark_core::id::{BlobHash, BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
+use stepmark_core::pending::{
+    GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
+};
+use stepmark_core::rows::{BranchRow, EffectsMode, RunRow, RunStatus, ThreadRow, Tip, ref_hash};
+use stepmark_core::value::{
+    ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
+};
+
+const THREAD: ThreadUid = ThreadUid([0x11; 16]);
+const DOCUMENT: &str = include_str!("../../../docs/format.md");
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+/// The document shows these bytes, with blanks wherever they help the eye.
+fn check(name: &str, bytes: &[u8]) {
+    let shown: String = DOCUMENT.chars().filter(|char| !char.is_whitespace()).collect();
+    assert!(shown.contains(&hex(bytes)), "docs/format.md does not show the {name}: {}", hex(bytes));
+}
+
+fn branch() -> BranchId {
+    BranchId::new(0xb1).expect("non-zero")
+}
+
+fn address(height: u64, ordinal: u32) -> ValueAddress {
+    ValueAddress { branch: branch(), height, ordinal }
+}
+
+fn tip() -> Tip {
+    Tip { height: 1, id: CheckpointId::parse("c1").expect("an id") }
+}
+
+fn manifest() -> Manifest {
+    let mut manifest = Manifest::new(RunId::parse("r1").expect("an id"), 1);
+    manifest.parent = Some(CheckpointId::parse("c0").expect("an id"));
+    let value = ValueRef { address: address(1, 0), packed: true };
+    manifest.channels = vec![ChannelEntry { name: "notes".into(), value, version: None }];
+    manifest.nodes =
+        vec![NodeEntry { name: "plan".into(), activations: 1 }, NodeEntry { name: "look".into(), activations: 0 }];
+    let writes = vec![(0, WriteMark::Items { first: 1, count: 1 })];
+    manifest.tasks = vec![TaskEntry {
+        node: 0,
+        trigger: 0,
+        attempts: 1,
+        started_at: 900,
+        duration_us: 80,
+        cache_hit: false,
+        writes,
+    }];
+    manifest.next = vec![NextTask { node: 1, trigger: 1, payload: Payload::Inline([0xa1, b'x'].into()) }];
+    manifest
+}
+
+fn list_node() -> ValueNode {
+    let base = ValueRef { address: address(0, 0), packed: true };
+    let list = Some(ListMark { length: 2, chain: None });
+    let structure = Structure::List { base, keep: 1, items: 1 };
+    let head = ValueHead { structure, blob: None, state_version: 1, closed: false, list };
+    ValueNode { head, body: vec![0xa1, b'b'] }
+}
+
+#[test]
+fn values_are_as_drawn() {
+    let node = list_node();
+    check("list head", &node.head.encode());
+    check("packed part", &encode_packed(&[NumberedValue { ordinal: 0, node: node.clone() }]));
+    let blob = Some((BlobHash([0xbb; 32]), 100_000));
+    let head = ValueHead { structure: Structure::Full, blob, state_version: 1, closed: false, list: None };
+    check("blob head", &head.encode());
+    check("value hash", &ValueRow { address: address(1, 1), node }.hash(THREAD, "").0);
+}
+
+#[test]
+fn checkpoint_is_as_drawn() {
+    let (manifest, none) = (manifest().encode(1000), RecordHash([0; 16]));
+    check("manifest", &manifest);
+    let row = CheckpointRow {
+        branch: branch(),
+        height: 1,
+        id: tip().id,
+        source: Source::Step,
+        created_at: 1000,
+        manifest,
+        manifest_hash: none,
+        packed: encode_packed(&[NumberedValue { ordinal: 0, node: list_node() }]),
+        packed_hash: none,
+    };
+    check("manifest hash", &row.hash_manifest(THREAD, "").0);
+    check("packed hash", &row.hash_packed(THREAD, "").0);
+}
+
+#[test]
+fn flush_is_as_drawn() {
+    let writes = vec![
+        ("notes".into(), WriteBody::Inline(vec![0x91, 0xa1, b'c'])),
+        ("text".into(), WriteBody::Value(ValueRef { address: address(2, 1), packed: false })),
+    ];
+    let end = TaskEnd::Done { writes, goto: vec![GotoEntry::Node("end".into())] };
+    let task = TaskHash::of("", "look", 1, 1);
+    let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
+    let row = PendingRow {
+        base: tip().id,
+        lane: Lane(0xb1),
+        kind: PendingKind::Results,
+        task: NO_TASK,
+        ordinal: 0,
+        values: vec![ValueRef { address: address(2, 1), packed: false }],
+        body: encode_flush(&[record]),
+    };
+    check("task hash", &task.0);
+    check("flush head", &row.encode_head());
+    check("flush body", &row.body);
+    check("flush hash", &row.hash(THREAD, "").0);
+}
+
+#[test]
+fn mutable_rows_are_as_drawn() {
+    let thread = ThreadRow { uid: THREAD, scope: String::new(), name: "t".into(), head: branch(), created_at: 1000 };
+    check("thread hash", &thread.hash().0);
+    check("ref hash", &ref_hash(THREAD, "main", branch()).0);
+    let effects = EffectsMode::Ledger;
+    let row =
+        BranchRow { id: branch(), fork: None, tip: Some(tip()), epoch: 1, claim: ClaimToken([0xcc; 16]), effects };
+    check("branch hash", &row.hash(THREAD, "").0);
+    let run = RunRow {
+        id: RunId::parse("r1").expect("an id"),
+        branch: branch(),
+        graph: "g".into(),
+        status: RunStatus::Open,
+        input_hash: [0xee; 16],
+        started_at: 1000,
+        ended_at: None,
+        last: None,
+    };
+    check("run hash", &run.hash(THREAD).0);
+}

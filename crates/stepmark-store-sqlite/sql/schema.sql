@@ -1,0 +1,263 @@
+-- Schema 1 of Stepmark's SQLite file: the whole current schema, for readers.
+--
+-- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
+-- BLOB columns. Three rules hold everywhere:
+--
+-- * Unsigned 64-bit numbers (branch ids, lanes, epochs, heights) are stored as the same bits, signed.
+-- * `hash` is 16 bytes of BLAKE3 over the record's key and columns as the core crate's `hash()` functions say. Columns
+--   that no hash covers are marked [unhashed]: a flipped bit there changes an order or a hint, never a state.
+-- * Columns marked [later] are written by no version yet; they are here so that schema 1 need not change for them.
+
+-- The file's identity: PRAGMA application_id = 0x53746d6b ("Stmk"), PRAGMA user_version = the newest migration.
+
+-- Which migrations ran.
+CREATE TABLE migration (
+    version    INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    checksum   BLOB NOT NULL,          -- 32 bytes of BLAKE3 over the migration's text
+    applied_at INTEGER NOT NULL        -- microseconds since 1970, this store's clock [unhashed]
+) STRICT;
+
+-- Facts about the file as a whole. [later]
+CREATE TABLE meta (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A thread: a tree of checkpoints under a name. `number` stands for the thread in all other tables of this file.
+CREATE TABLE thread (
+    number     INTEGER PRIMARY KEY,
+    scope      TEXT NOT NULL,          -- the tenant
+    name       TEXT NOT NULL,
+    uid        BLOB NOT NULL,          -- 16 random bytes
+    head       INTEGER NOT NULL,       -- branch that the thread continues by default
+    created_at INTEGER NOT NULL,       -- the engine's clock
+    key_id     BLOB,                   -- encryption: the thread's key at its provider [later]
+    hash       BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX thread_name ON thread (scope, name);
+CREATE UNIQUE INDEX thread_uid ON thread (uid);
+
+-- Uids of deleted threads; they stay refused for ever.
+CREATE TABLE tombstone (
+    uid        BLOB NOT NULL PRIMARY KEY,
+    deleted_at INTEGER NOT NULL        -- this store's clock [unhashed]
+) STRICT, WITHOUT ROWID;
+
+-- A branch: one growing segment, fenced by its tip and its epoch. The only row that a super-step updates.
+CREATE TABLE branch (
+    thread      INTEGER NOT NULL,
+    namespace   TEXT NOT NULL,         -- empty for the root graph
+    branch      INTEGER NOT NULL,      -- 64 random bits
+    arrival     INTEGER NOT NULL,      -- order of creation in (thread, namespace) [unhashed]
+    parent      INTEGER,               -- where it leaves its parent
+    fork_height INTEGER,
+    tip_height  INTEGER,               -- its last checkpoint; NULL before the first input
+    tip_id      BLOB,
+    epoch       INTEGER NOT NULL,      -- raised by every claim
+    claim       BLOB NOT NULL,         -- 16 bytes: who raised it
+    effects     INTEGER NOT NULL,      -- 0 ledger, 1 again
+    root_branch INTEGER,               -- sub-graphs: the root branch that fences it [later]
+    base_height INTEGER,               -- sub-graphs: the root checkpoint it belongs to [later]
+    owner       TEXT,                  -- leases: who holds it [later, unhashed]
+    lease_until INTEGER,               -- leases: until when, this store's clock [later, unhashed]
+    hash        BLOB NOT NULL,
+    PRIMARY KEY (thread, namespace, branch)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX branch_arrival ON branch (thread, namespace, arrival);
+
+-- A branch's name.
+CREATE TABLE ref (
+    thread INTEGER NOT NULL,
+    name   TEXT NOT NULL,
+    branch INTEGER NOT NULL,
+    hash   BLOB NOT NULL,
+    PRIMARY KEY (thread, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ref_branch ON ref (thread, branch);
+
+-- A run: one input, followed to its end.
+CREATE TABLE run (
+    arrival         INTEGER PRIMARY KEY,   -- order of beginning [unhashed]
+    thread          INTEGER NOT NULL,
+    id              BLOB NOT NULL,
+    branch          INTEGER NOT NULL,
+    graph           TEXT NOT NULL,
+    status          INTEGER NOT NULL,
+    input_hash      BLOB NOT NULL,
+    started_at      INTEGER NOT NULL,      -- the engine's clock
+    ended_at        INTEGER,
+    last_height     INTEGER,               -- its last checkpoint when it last ended
+    last_id         BLOB,
+    queue           TEXT,                  -- scheduling [later, unhashed]
+    priority        INTEGER,               -- scheduling [later, unhashed]
+    wake_at         INTEGER,               -- scheduling: not before, this store's clock [later, unhashed]
+    attempt         INTEGER,               -- scheduling [later, unhashed]
+    graph_signature BLOB,                  -- the graph as it was [later, unhashed]
+    hash            BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX run_id ON run (thread, id);
+CREATE INDEX run_arrival ON run (thread);                 -- with the rowid: the run that began last
+
+-- Hot tables lie in the order of arrival, so that a commit touches the end of one tree whatever its thread; unique
+-- indexes carry the keys.
+
+-- A checkpoint exists while its manifest is present; a pruned one may still lend packed values to others.
+CREATE TABLE checkpoint (
+    arrival       INTEGER PRIMARY KEY,     -- serves "all branches, newest first" alone [unhashed]
+    thread        INTEGER NOT NULL,
+    namespace     TEXT NOT NULL,
+    branch        INTEGER NOT NULL,
+    height        INTEGER NOT NULL,
+    id            BLOB NOT NULL,           -- 0x00 and 16 bytes for a UUID, else the text
+    source        INTEGER NOT NULL,        -- 1 input, 2 step, 3 update, 4 fork
+    created_at    INTEGER NOT NULL,        -- the engine's clock; never used for order
+    root_branch   INTEGER,                 -- sub-graphs [later]
+    base_height   INTEGER,                 -- sub-graphs [later]
+    key_epoch     INTEGER,                 -- encryption: which key sealed manifest and packed values [later]
+    manifest_hash BLOB NOT NULL,
+    packed_hash   BLOB NOT NULL,
+    manifest      BLOB,
+    packed        BLOB NOT NULL            -- last, so that reading a manifest fetches no overflow page
+) STRICT;
+CREATE UNIQUE INDEX checkpoint_place ON checkpoint (thread, namespace, branch, height);
+CREATE UNIQUE INDEX checkpoint_id ON checkpoint (thread, namespace, id);
+CREATE INDEX checkpoint_arrival ON checkpoint (thread, namespace);  -- with the rowid
+
+-- A value node that is too large to lie in its checkpoint's row.
+CREATE TABLE value (
+    arrival   INTEGER PRIMARY KEY,         -- [unhashed]
+    thread    INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    branch    INTEGER NOT NULL,
+    height    INTEGER NOT NULL,
+    ordinal   INTEGER NOT NULL,
+    key_epoch INTEGER,                     -- encryption [later]
+    hash      BLOB NOT NULL,
+    head      BLOB NOT NULL,               -- plain: kind, base, counts
+    body      BLOB NOT NULL                -- empty where a blob holds it
+) STRICT;
+CREATE UNIQUE INDEX value_address ON value (thread, namespace, branch, height, ordinal);
+
+-- What is kept of a super-step before its commit. `base`, `lane` and the thread are how it is found and nothing else
+-- names it: a flipped bit there hides the row, and its tasks run again as after a kill.
+CREATE TABLE pending (
+    arrival   INTEGER PRIMARY KEY,         -- [unhashed]
+    thread    INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    base      BLOB NOT NULL,               -- id of the checkpoint whose next tasks it belongs to
+    lane      INTEGER NOT NULL,            -- the branch, or 0 for writers that only know a checkpoint
+    kind      INTEGER NOT NULL,            -- 1 results, 2 memo, 3 interrupt, 4 answer, 5 child
+    task      BLOB NOT NULL,               -- 16 bytes; zero for a flush
+    ordinal   INTEGER NOT NULL,
+    key_epoch INTEGER,                     -- encryption [later]
+    hash      BLOB NOT NULL,
+    head      BLOB NOT NULL,               -- plain: addresses of the values that the body names
+    body      BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX pending_key ON pending (thread, namespace, base, lane, kind, task, ordinal);
+
+-- Content-addressed bytes of a scope. Up to 1 MiB in the row, above that in chunks of 1 MiB.
+CREATE TABLE blob (
+    number     INTEGER PRIMARY KEY,
+    scope      TEXT NOT NULL,
+    hash       BLOB NOT NULL,              -- 32 bytes of BLAKE3 over the bytes: the blob's name
+    length     INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL,           -- last put, this store's clock [unhashed]
+    body       BLOB                        -- NULL where chunks hold it
+) STRICT;
+CREATE UNIQUE INDEX blob_hash ON blob (scope, hash);
+
+CREATE TABLE blob_chunk (
+    number INTEGER PRIMARY KEY,
+    blob   INTEGER NOT NULL,
+    part   INTEGER NOT NULL,               -- 0, 1, 2, …
+    body   BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX blob_chunk_part ON blob_chunk (blob, part);
+
+-- Which value names which blob; read by garbage collection alone. [unhashed]
+CREATE TABLE blob_ref (
+    thread    INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    branch    INTEGER NOT NULL,
+    height    INTEGER NOT NULL,
+    ordinal   INTEGER NOT NULL,
+    blob      INTEGER NOT NULL,
+    PRIMARY KEY (thread, namespace, branch, height, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_ref_blob ON blob_ref (blob);
+
+-- The tables below are written by no version yet. [later]
+
+-- A name for a checkpoint; keeps it from pruning.
+CREATE TABLE tag (
+    thread    INTEGER NOT NULL,
+    name      TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    branch    INTEGER NOT NULL,
+    height    INTEGER NOT NULL,
+    hash      BLOB NOT NULL,
+    PRIMARY KEY (thread, name)
+) STRICT, WITHOUT ROWID;
+
+-- The ledger of what must not be repeated; never rewound.
+CREATE TABLE effect (
+    scope       TEXT NOT NULL,
+    thread      INTEGER NOT NULL,
+    key         BLOB NOT NULL,
+    generation  INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,             -- operation and canonical arguments
+    status      INTEGER NOT NULL,          -- 1 open, 2 done, 3 failed
+    made_at     BLOB NOT NULL,             -- namespace, branch, height and task where it was made
+    key_epoch   INTEGER,
+    result      BLOB,
+    hash        BLOB NOT NULL,
+    PRIMARY KEY (scope, thread, key, generation)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX effect_thread ON effect (thread);
+
+CREATE TABLE effect_attempt (
+    thread     INTEGER NOT NULL,
+    key        BLOB NOT NULL,
+    generation INTEGER NOT NULL,
+    nonce      BLOB NOT NULL,
+    branch     INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    task       BLOB NOT NULL,
+    status     INTEGER NOT NULL,
+    hash       BLOB NOT NULL,
+    PRIMARY KEY (thread, key, generation, nonce)
+) STRICT, WITHOUT ROWID;
+
+-- Where a sub-graph stood when its parent's step committed.
+CREATE TABLE child (
+    thread       INTEGER NOT NULL,
+    root_branch  INTEGER NOT NULL,
+    height       INTEGER NOT NULL,
+    namespace    TEXT NOT NULL,
+    child_branch INTEGER NOT NULL,
+    child_height INTEGER NOT NULL,
+    hash         BLOB NOT NULL,
+    PRIMARY KEY (thread, root_branch, namespace, height)
+) STRICT, WITHOUT ROWID;
+
+-- What a graph looked like, for tools without user code.
+CREATE TABLE graph (
+    name      TEXT NOT NULL,
+    signature BLOB NOT NULL,
+    record    BLOB NOT NULL,
+    hash      BLOB NOT NULL,
+    PRIMARY KEY (name, signature)
+) STRICT, WITHOUT ROWID;
+
+-- Searchable attributes of threads.
+CREATE TABLE attribute (
+    scope  TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    value  BLOB NOT NULL,
+    thread INTEGER NOT NULL,
+    hash   BLOB NOT NULL,
+    PRIMARY KEY (scope, name, value, thread)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attribute_thread ON attribute (thread);

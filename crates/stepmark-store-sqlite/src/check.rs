@@ -1,0 +1,246 @@
+//! May this write take effect, and if not, why?
+//!
+//! Reads only, inside the writer's transaction, in the order in which the memory store asks. A super-step does not come
+//! here: its fence is its first statement, and only a refused one has to say why.
+
+use rusqlite::params;
+use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::{RecordHash, RunId, ThreadUid};
+use stepmark_core::pending::PendingRow;
+use stepmark_core::rows::{BranchRow, ThreadRow, Tip};
+use stepmark_core::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite, ThreadAddress};
+use stepmark_core::value::ValueRow;
+
+use crate::queries;
+use crate::read::{branch, find_thread, known_branch};
+use crate::records::{Space, pending_name, place_name};
+use crate::session::{Cells, Session};
+
+/// Whether a commit may be written. A refused one may be a repeated one: what it wrote decides, never the tip.
+pub(crate) fn commit(session: &Session<'_>, commit: &Commit) -> Result<Verdict> {
+    match refusal_of(session, commit) {
+        Ok(()) => Ok(Verdict::Write),
+        Err(refusal) => outcome_of(session, commit, refusal).map(Verdict::Answer),
+    }
+}
+
+/// What to do with a write.
+pub(crate) enum Verdict {
+    /// Nothing speaks against it.
+    Write,
+    /// It was written before.
+    Answer(Outcome),
+}
+
+fn outcome_of(session: &Session<'_>, commit: &Commit, refusal: Error) -> Result<Outcome> {
+    let Ok((number, thread)) = find_thread(session, &ThreadAddress::Uid(commit.thread)) else { return Err(refusal) };
+    let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
+    if let Some(checkpoint) = &commit.checkpoint {
+        let key = params![number, commit.namespace, checkpoint.id.to_stored()];
+        let stored = stored_hash(session, queries::CHECK_CHECKPOINT, key, &checkpoint.id)?;
+        return match stored {
+            Some(stored) if stored == checkpoint.manifest_hash => Ok(Outcome::Repeated),
+            Some(_) => Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash")),
+            None => Err(refusal),
+        };
+    }
+    match branch(session, space, commit.branch.id)? {
+        Some(stored) if stored.claim == commit.branch.claim => Ok(Outcome::Repeated),
+        _ => Err(refusal),
+    }
+}
+
+fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
+    let Some((number, thread)) = check_thread(session, commit)? else {
+        return check_first(session, commit);
+    };
+    check_thread_rows(session, (number, &thread), commit)?;
+    let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
+    match &commit.expect {
+        Expect::New => check_new_branch(session, space, &commit.branch)?,
+        Expect::At { tip, epoch } => {
+            check_fence(&known_branch(session, space, commit.branch.id)?, tip.as_ref(), *epoch)?;
+        }
+    }
+    if let Some(checkpoint) = &commit.checkpoint {
+        let key = params![number, commit.namespace, checkpoint.id.to_stored()];
+        if session.exists(queries::CHECK_CHECKPOINT, key)? {
+            return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
+        }
+    }
+    check_pending(session, space, &commit.pending)?;
+    check_values(session, space, &commit.values)?;
+    check_blobs(session, &thread.scope, &commit.blobs)
+}
+
+/// The commit that creates its thread: only its own rows can speak against it.
+fn check_first(session: &Session<'_>, commit: &Commit) -> Result<()> {
+    match (&commit.expect, commit.branch.fork) {
+        (Expect::At { .. }, _) => return Err(Error::missing(Subject::Branch, commit.branch.id, "")),
+        (Expect::New, Some(fork)) => return Err(missing_fork_point(fork)),
+        (Expect::New, None) => {}
+    }
+    let scope = commit.new_thread.as_ref().map_or("", |thread| &thread.scope);
+    check_blobs(session, scope, &commit.blobs)
+}
+
+fn check_thread(session: &Session<'_>, commit: &Commit) -> Result<Option<(i64, ThreadRow)>> {
+    if session.exists(queries::CHECK_TOMBSTONE, [&commit.thread.0[..]])? {
+        return Err(Error::deleted(Subject::Thread, commit.thread, ""));
+    }
+    let Some(new) = &commit.new_thread else {
+        return find_thread(session, &ThreadAddress::Uid(commit.thread)).map(Some);
+    };
+    if session.exists(queries::CHECK_THREAD_TAKEN, params![new.scope, new.name, &new.uid.0[..]])? {
+        return Err(Error::exists(Subject::Thread, &new.name, "go on with the existing thread"));
+    }
+    Ok(None)
+}
+
+fn check_thread_rows(session: &Session<'_>, (number, thread): (i64, &ThreadRow), commit: &Commit) -> Result<()> {
+    if commit.expect_head.is_some_and(|head| head != thread.head) {
+        return Err(Error::conflict(Subject::Thread, &thread.name, "its head is another branch now"));
+    }
+    if let Some(name) = &commit.name
+        && session.exists(queries::CHECK_REF, params![number, name])?
+    {
+        return Err(Error::exists(Subject::Branch, name, "choose another name"));
+    }
+    for run in &commit.runs {
+        let known = has_run(session, number, &run.row().id)?;
+        match run {
+            RunWrite::Begin(run) if known => {
+                return Err(Error::exists(Subject::Run, &run.id, "its id was used before"));
+            }
+            RunWrite::Update(run) if !known => return Err(Error::missing(Subject::Run, &run.id, "")),
+            RunWrite::Begin(_) | RunWrite::Update(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn has_run(session: &Session<'_>, thread: i64, id: &RunId) -> Result<bool> {
+    session.exists(queries::CHECK_RUN, params![thread, id.to_stored()])
+}
+
+fn check_new_branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -> Result<()> {
+    if branch(session, space, row.id)?.is_some() {
+        return Err(Error::exists(Subject::Branch, row.id, ""));
+    }
+    let Some(fork) = row.fork else { return Ok(()) };
+    let key = params![space.thread, space.namespace, fork.branch.get() as i64, fork.height as i64];
+    if session.exists(queries::CHECK_FORK_POINT, key)? { Ok(()) } else { Err(missing_fork_point(fork)) }
+}
+
+fn missing_fork_point(fork: stepmark_core::rows::ForkPoint) -> Error {
+    let place = place_name(fork.branch, fork.height);
+    Error::missing(Subject::Checkpoint, place, "the fork point was pruned or never existed")
+}
+
+fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> {
+    if stored.epoch != epoch {
+        let reason = format!("its epoch is {}, not {epoch}", stored.epoch);
+        return Err(Error::fenced(Subject::Branch, stored.id, reason));
+    }
+    if stored.tip.as_ref() != tip {
+        return Err(Error::conflict(Subject::Branch, stored.id, "its tip moved"));
+    }
+    Ok(())
+}
+
+fn check_pending(session: &Session<'_>, space: Space<'_>, rows: &[PendingRow]) -> Result<()> {
+    for row in rows {
+        if pending_hash(session, space, row)?.is_some_and(|stored| stored != row.hash(space.uid, space.namespace)) {
+            return Err(Error::corrupt(Subject::Pending, pending_name(row), "it exists with another hash"));
+        }
+    }
+    Ok(())
+}
+
+fn pending_hash(session: &Session<'_>, space: Space<'_>, row: &PendingRow) -> Result<Option<RecordHash>> {
+    let (base, lane) = (row.base.to_stored(), row.lane.0 as i64);
+    let Space { thread, namespace, .. } = space;
+    let key = params![thread, namespace, base, lane, row.kind.number(), &row.task.0[..], row.ordinal as i64];
+    stored_hash(session, queries::CHECK_PENDING, key, &row.base)
+}
+
+fn check_values(session: &Session<'_>, space: Space<'_>, rows: &[ValueRow]) -> Result<()> {
+    for row in rows {
+        let address = row.address;
+        let (branch, height) = (address.branch.get() as i64, address.height as i64);
+        let key = params![space.thread, space.namespace, branch, height, address.ordinal];
+        let stored = stored_hash(session, queries::CHECK_VALUE, key, &address)?;
+        if stored.is_some_and(|stored| stored != row.hash(space.uid, space.namespace)) {
+            return Err(Error::corrupt(Subject::Value, address, "it exists with another hash"));
+        }
+    }
+    Ok(())
+}
+
+fn check_blobs(session: &Session<'_>, scope: &str, blobs: &[BlobUse]) -> Result<()> {
+    for used in blobs {
+        if !session.exists(queries::CHECK_BLOB, params![scope, &used.hash.0[..]])? {
+            return Err(Error::missing(Subject::Blob, used.hash, "put it again, then repeat the call"));
+        }
+    }
+    Ok(())
+}
+
+fn stored_hash(
+    session: &Session<'_>,
+    sql: &'static str,
+    key: impl rusqlite::Params,
+    id: &dyn std::fmt::Display,
+) -> Result<Option<RecordHash>> {
+    session.first(sql, key, |row| Ok(RecordHash(Cells::new(row, Subject::Store, id).array(0)?)))
+}
+
+/// What to do with an append, and the number of its thread.
+pub(crate) enum AppendVerdict {
+    /// Write it to this thread.
+    Write(i64),
+    /// All its rows are there.
+    Repeated,
+}
+
+/// Whether an append may be written.
+pub(crate) fn append(session: &Session<'_>, append: &Append) -> Result<AppendVerdict> {
+    let (number, thread) = find_thread(session, &ThreadAddress::Uid(append.thread))?;
+    let space = Space { thread: number, uid: thread.uid, namespace: &append.namespace };
+    let stored = known_branch(session, space, append.branch)?;
+    if let Err(refusal) = check_fence(&stored, append.tip.as_ref(), append.epoch) {
+        let repeated = !append.pending.is_empty() && holds_all(session, space, &append.pending)?;
+        return if repeated { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
+    }
+    check_pending(session, space, &append.pending)?;
+    check_values(session, space, &append.values)?;
+    check_blobs(session, &thread.scope, &append.blobs)?;
+    match &append.run {
+        Some(run) if !has_run(session, number, &run.id)? => Err(Error::missing(Subject::Run, &run.id, "")),
+        _ => Ok(AppendVerdict::Write(number)),
+    }
+}
+
+fn holds_all(session: &Session<'_>, space: Space<'_>, rows: &[PendingRow]) -> Result<bool> {
+    for row in rows {
+        if pending_hash(session, space, row)? != Some(row.hash(space.uid, space.namespace)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The number of a thread in this file.
+pub(crate) fn number_of(session: &Session<'_>, uid: ThreadUid) -> Result<Option<i64>> {
+    let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Thread, uid).get::<i64>(0);
+    session.first(queries::THREAD_NUMBER, [&uid.0[..]], read)
+}
+
+/// The number of a thread that is to be deleted; nothing if it was deleted before.
+pub(crate) fn delete(session: &Session<'_>, uid: ThreadUid) -> Result<Option<i64>> {
+    let number = number_of(session, uid)?;
+    if number.is_none() && !session.exists(queries::CHECK_TOMBSTONE, [&uid.0[..]])? {
+        return Err(Error::missing(Subject::Thread, uid, ""));
+    }
+    Ok(number)
+}

@@ -1,0 +1,125 @@
+//! How are checkpoints and threads listed, page by page?
+//!
+//! A page is one read transaction and one range scan per segment; nothing is held between pages.
+
+use rusqlite::params;
+use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::BranchId;
+use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow};
+use stepmark_core::store::{
+    HistoryEntry, HistoryPage, HistoryQuery, Line, ThreadAddress, ThreadEntry, ThreadPage, ThreadQuery,
+};
+
+use crate::queries;
+use crate::read::{branch, find_thread, known_branch};
+use crate::records::{self, Space, place_name};
+use crate::session::Session;
+
+type Rows = Vec<(u64, CheckpointRow)>;
+
+/// One page of checkpoints.
+pub(crate) fn history(session: &Session<'_>, query: &HistoryQuery) -> Result<HistoryPage> {
+    let (number, thread) = find_thread(session, &ThreadAddress::Uid(query.thread))?;
+    let space = Space { thread: number, uid: thread.uid, namespace: &query.namespace };
+    // One row more than asked for tells whether there is a next page.
+    let (limit, fetch) = (query.limit as usize, i64::from(query.limit) + 1);
+    let rows = match query.line {
+        Line::All { before } => arrivals(session, space, before, fetch)?,
+        Line::Lineage { branch, below } => Lineage::from(session, space, branch)?.rows(below, fetch as usize)?,
+    };
+    Ok(page(rows, limit, query.line))
+}
+
+fn page(mut rows: Rows, limit: usize, line: Line) -> HistoryPage {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|(arrival, row)| match line {
+        Line::All { .. } => Line::All { before: Some(*arrival) },
+        Line::Lineage { branch, .. } => Line::Lineage { branch, below: Some(row.height) },
+    });
+    let entries = rows.into_iter().map(|(arrival, checkpoint)| HistoryEntry { checkpoint, arrival }).collect();
+    HistoryPage { entries, next }
+}
+
+fn arrivals(session: &Session<'_>, space: Space<'_>, before: Option<u64>, fetch: i64) -> Result<Rows> {
+    let before = before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
+    let key = params![space.thread, space.namespace, before, fetch];
+    session.all(queries::HISTORY_ALL, key, |row| records::checkpoint(row, space, false))
+}
+
+/// A walk down a branch and its ancestors.
+struct Lineage<'a> {
+    session: &'a Session<'a>,
+    space: Space<'a>,
+    segment: BranchRow,
+}
+
+impl<'a> Lineage<'a> {
+    fn from(session: &'a Session<'a>, space: Space<'a>, branch: BranchId) -> Result<Self> {
+        Ok(Self { session, space, segment: known_branch(session, space, branch)? })
+    }
+
+    fn rows(mut self, below: Option<u64>, fetch: usize) -> Result<Rows> {
+        let tip = self.segment.tip.as_ref().map_or(0, |tip| tip.height + 1);
+        let mut below = below.map_or(tip, |below| below.min(tip));
+        let mut rows = Rows::new();
+        while below > 0 && rows.len() < fetch {
+            match self.segment.fork {
+                Some(fork) if below <= fork.height + 1 => self.climb(fork)?,
+                _ => below = self.take(below, fetch, &mut rows)?,
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Adds the segment's heights below `below`, without a gap; answers where to go on.
+    fn take(&self, below: u64, fetch: usize, rows: &mut Rows) -> Result<u64> {
+        let bottom = self.segment.fork.map_or(0, |fork| fork.height + 1);
+        let wanted = usize::try_from(below - bottom).unwrap_or(usize::MAX).min(fetch - rows.len());
+        let Space { thread, namespace, .. } = self.space;
+        let key = params![thread, namespace, self.segment.id.get() as i64, below as i64, wanted as i64];
+        let read = |row: &rusqlite::Row<'_>| records::checkpoint(row, self.space, false);
+        let found = self.session.all(queries::HISTORY_SEGMENT, key, read)?;
+        let heights = (below - wanted as u64..below).rev();
+        for (index, height) in heights.enumerate() {
+            if found.get(index).is_none_or(|(_, row)| row.height != height) {
+                let place = place_name(self.segment.id, height);
+                return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
+            }
+        }
+        rows.extend(found);
+        Ok(below - wanted as u64)
+    }
+
+    /// Goes to the parent. Fork points fall strictly along a lineage, so damaged rows can never make a loop.
+    fn climb(&mut self, fork: ForkPoint) -> Result<()> {
+        let parent = branch(self.session, self.space, fork.branch)?;
+        let gone = || Error::corrupt(Subject::Branch, fork.branch, "a branch was forked from it but it is gone");
+        let parent = parent.ok_or_else(gone)?;
+        if parent.fork.is_some_and(|older| older.height >= fork.height) {
+            return Err(Error::corrupt(Subject::Branch, parent.id, "it begins above the fork of its child"));
+        }
+        self.segment = parent;
+        Ok(())
+    }
+}
+
+/// One page of a scope's threads.
+pub(crate) fn threads(session: &Session<'_>, query: &ThreadQuery) -> Result<ThreadPage> {
+    let after = query.after.as_deref().unwrap_or_default();
+    let key = params![query.scope, after, i64::from(query.limit) + 1];
+    let mut found = session.all(queries::THREADS_PAGE, key, records::thread)?;
+    let more = found.len() > query.limit as usize;
+    found.truncate(query.limit as usize);
+    let next = found.last().filter(|_| more).map(|(_, thread)| thread.name.clone());
+    let threads = found.into_iter().map(|(number, thread)| entry(session, number, thread)).collect::<Result<_>>()?;
+    Ok(ThreadPage { threads, next })
+}
+
+fn entry(session: &Session<'_>, number: i64, thread: ThreadRow) -> Result<ThreadEntry> {
+    let space = Space { thread: number, uid: thread.uid, namespace: "" };
+    let head = branch(session, space, thread.head)?;
+    let run = session.first(queries::THREADS_LAST_RUN, [number], |row| records::run(row, thread.uid))?;
+    Ok(ThreadEntry { tip: head.and_then(|head| head.tip), status: run.map(|run| run.status), thread })
+}

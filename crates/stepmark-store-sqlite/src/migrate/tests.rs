@@ -1,0 +1,81 @@
+//! Do the migrations lead to `schema.sql`, and do they never change?
+
+use super::*;
+
+const SCHEMA: &str = include_str!("../../sql/schema.sql");
+const CHECKSUMS: &str = include_str!("../../sql/migrations/CHECKSUMS");
+
+/// Every object of a database, without comments and line breaks.
+fn dump(connection: &Connection) -> Vec<String> {
+    let mut statement = connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name")
+        .expect("a statement");
+    let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+    rows.map(|sql| plain(&sql.expect("text"))).collect()
+}
+
+fn plain(sql: &str) -> String {
+    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+fn migrated(times: usize) -> Connection {
+    let connection = Connection::open_in_memory().expect("a database");
+    for migration in &MIGRATIONS {
+        for _ in 0..times {
+            connection.execute_batch(migration.sql).expect(migration.name);
+        }
+    }
+    connection
+}
+
+#[test]
+fn migrations_from_empty_lead_to_the_schema() {
+    let schema = Connection::open_in_memory().expect("a database");
+    schema.execute_batch(SCHEMA).expect("the schema runs");
+    assert_eq!(dump(&migrated(1)), dump(&schema));
+}
+
+#[test]
+fn migration_twice_is_migration_once() {
+    assert_eq!(dump(&migrated(2)), dump(&migrated(1)));
+}
+
+#[test]
+fn released_migrations_never_change() {
+    let lines = MIGRATIONS.iter().map(|migration| format!("{}  {}.sql\n", checksum(migration.sql), migration.name));
+    assert_eq!(lines.collect::<String>(), CHECKSUMS);
+}
+
+#[test]
+fn deleting_a_thread_empties_every_table_that_knows_it() {
+    let connection = migrated(1);
+    let mut statement = connection
+        .prepare(
+            "SELECT t.name FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND c.name = 'thread' ORDER BY 1",
+        )
+        .expect("a statement");
+    let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+    let tables: Vec<String> = rows.collect::<rusqlite::Result<_>>().expect("names");
+    let mut deleted: Vec<&str> = crate::queries::DELETE_ROWS
+        .iter()
+        .filter_map(|sql| sql.split(' ').nth(2))
+        .filter(|table| *table != "thread")
+        .collect();
+    deleted.sort_unstable();
+    assert_eq!(deleted, tables);
+}
+
+#[test]
+fn every_statement_is_valid() {
+    let connection = migrated(1);
+    let source = include_str!("../queries.rs");
+    let statements = source.split('"').skip(1).step_by(2).filter(|text| text.contains(' '));
+    let mut count = 0;
+    for sql in statements {
+        connection.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        count += 1;
+    }
+    assert!(count < crate::session::STATEMENTS_KEPT, "{count} statements are more than a connection keeps");
+}

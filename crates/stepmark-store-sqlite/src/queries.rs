@@ -1,0 +1,179 @@
+//! Which statements does the store run? All of them, named after the call that uses them.
+//!
+//! Columns stand in the order in which `records` reads them.
+
+pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+pub(crate) const BEGIN_READ: &str = "BEGIN DEFERRED";
+pub(crate) const COMMIT: &str = "COMMIT";
+pub(crate) const ROLLBACK: &str = "ROLLBACK";
+
+// ---- commit ----
+
+/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch.
+pub(crate) const COMMIT_FENCE: &str = "
+UPDATE branch
+SET parent = ?8, fork_height = ?9, tip_height = ?10, tip_id = ?11, epoch = ?12, claim = ?13, effects = ?14, hash = ?15
+WHERE thread = (SELECT number FROM thread WHERE uid = ?1 AND (?2 IS NULL OR head = ?2))
+  AND namespace = ?3 AND branch = ?4 AND epoch = ?5 AND tip_height IS ?6 AND tip_id IS ?7";
+
+pub(crate) const COMMIT_CHECKPOINT: &str = "
+INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest,
+                        packed)
+VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+pub(crate) const COMMIT_THREAD: &str =
+    "INSERT INTO thread (scope, name, uid, head, created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// Reads no other column, so that a damaged thread can be deleted.
+pub(crate) const THREAD_NUMBER: &str = "SELECT number FROM thread WHERE uid = ?1";
+
+pub(crate) const COMMIT_BRANCH: &str = "
+INSERT INTO branch (thread, namespace, branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash,
+                    arrival)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+        (SELECT COALESCE(MAX(arrival), 0) + 1 FROM branch WHERE thread = ?1 AND namespace = ?2))";
+
+pub(crate) const COMMIT_REF: &str = "INSERT INTO ref (thread, name, branch, hash) VALUES (?1, ?2, ?3, ?4)";
+
+pub(crate) const COMMIT_RUN_BEGIN: &str = "
+INSERT INTO run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+pub(crate) const COMMIT_RUN_UPDATE: &str = "
+UPDATE run SET branch = ?3, graph = ?4, status = ?5, input_hash = ?6, started_at = ?7, ended_at = ?8, last_height = ?9,
+               last_id = ?10, hash = ?11
+WHERE thread = ?1 AND id = ?2";
+
+/// A row whose key is taken is kept as it is; the caller checked that it is equal.
+pub(crate) const COMMIT_VALUE: &str = "
+INSERT INTO value (thread, namespace, branch, height, ordinal, hash, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT DO NOTHING";
+
+pub(crate) const COMMIT_PENDING: &str = "
+INSERT INTO pending (thread, namespace, base, lane, kind, task, ordinal, hash, head, body)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT DO NOTHING";
+
+pub(crate) const COMMIT_BLOB_REF: &str = "
+INSERT INTO blob_ref (thread, namespace, branch, height, ordinal, blob)
+VALUES (?1, ?2, ?3, ?4, ?5, 
+        (SELECT number FROM blob WHERE scope = (SELECT scope FROM thread WHERE number = ?1) AND hash = ?6))
+ON CONFLICT DO NOTHING";
+
+// ---- what a commit or an append checks ----
+
+pub(crate) const CHECK_TOMBSTONE: &str = "SELECT 1 FROM tombstone WHERE uid = ?1";
+pub(crate) const CHECK_THREAD_TAKEN: &str = "SELECT 1 FROM thread WHERE (scope = ?1 AND name = ?2) OR uid = ?3";
+pub(crate) const CHECK_REF: &str = "SELECT 1 FROM ref WHERE thread = ?1 AND name = ?2";
+pub(crate) const CHECK_RUN: &str = "SELECT 1 FROM run WHERE thread = ?1 AND id = ?2";
+pub(crate) const CHECK_FORK_POINT: &str = "
+SELECT 1 FROM checkpoint
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NOT NULL";
+pub(crate) const CHECK_CHECKPOINT: &str = "
+SELECT manifest_hash FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
+pub(crate) const CHECK_VALUE: &str = "
+SELECT hash FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
+pub(crate) const CHECK_PENDING: &str = "
+SELECT hash FROM pending
+WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 AND kind = ?5 AND task = ?6 AND ordinal = ?7";
+pub(crate) const CHECK_BLOB: &str = "SELECT 1 FROM blob WHERE scope = ?1 AND hash = ?2";
+
+// ---- load ----
+
+pub(crate) const LOAD_THREAD_BY_NAME: &str =
+    "SELECT number, scope, name, uid, head, created_at, hash FROM thread WHERE scope = ?1 AND name = ?2";
+pub(crate) const LOAD_THREAD_BY_UID: &str =
+    "SELECT number, scope, name, uid, head, created_at, hash FROM thread WHERE uid = ?1";
+
+pub(crate) const LOAD_BRANCH: &str = "
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash
+FROM branch WHERE thread = ?1 AND namespace = ?2 AND branch = ?3";
+pub(crate) const LOAD_BRANCHES: &str = "
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash
+FROM branch WHERE thread = ?1 AND namespace = ?2 ORDER BY arrival";
+
+pub(crate) const LOAD_REF_BY_NAME: &str = "SELECT name, branch, hash FROM ref WHERE thread = ?1 AND name = ?2";
+pub(crate) const LOAD_REF_BY_BRANCH: &str =
+    "SELECT name, branch, hash FROM ref WHERE thread = ?1 AND branch = ?2 ORDER BY name LIMIT 1";
+pub(crate) const LOAD_REFS: &str = "SELECT name, branch, hash FROM ref WHERE thread = ?1 ORDER BY name DESC";
+
+pub(crate) const LOAD_CHECKPOINT: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
+FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
+pub(crate) const LOAD_CHECKPOINT_WITH_VALUES: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash, packed
+FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
+
+pub(crate) const LOAD_PACKED: &str = "
+SELECT packed_hash, packed FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4";
+pub(crate) const LOAD_VALUE: &str = "
+SELECT hash, head, body FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
+pub(crate) const LOAD_ORDINAL_MAX: &str = "
+SELECT MAX(ordinal) FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4";
+
+pub(crate) const LOAD_PENDING: &str = "
+SELECT lane, kind, task, ordinal, hash, head, body
+FROM pending WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 ORDER BY kind, task, ordinal";
+
+pub(crate) const LOAD_RUN: &str = "
+SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash
+FROM run WHERE thread = ?1 AND id = ?2";
+
+// ---- history and threads ----
+
+/// One segment of a lineage, downwards.
+pub(crate) const HISTORY_SEGMENT: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
+FROM checkpoint
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height < ?4 AND manifest IS NOT NULL
+ORDER BY height DESC LIMIT ?5";
+
+pub(crate) const HISTORY_ALL: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
+FROM checkpoint INDEXED BY checkpoint_arrival
+WHERE thread = ?1 AND namespace = ?2 AND arrival < ?3 AND manifest IS NOT NULL
+ORDER BY arrival DESC LIMIT ?4";
+
+pub(crate) const THREADS_PAGE: &str = "
+SELECT number, scope, name, uid, head, created_at, hash
+FROM thread WHERE scope = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
+pub(crate) const THREADS_LAST_RUN: &str = "
+SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash
+FROM run INDEXED BY run_arrival WHERE thread = ?1 ORDER BY arrival DESC LIMIT 1";
+
+// ---- blob ----
+
+pub(crate) const BLOB_TOUCH: &str = "UPDATE blob SET touched_at = MAX(touched_at, ?3) WHERE scope = ?1 AND hash = ?2";
+pub(crate) const BLOB_PUT: &str =
+    "INSERT INTO blob (scope, hash, length, touched_at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(crate) const BLOB_PUT_CHUNK: &str = "INSERT INTO blob_chunk (blob, part, body) VALUES (?1, ?2, ?3)";
+pub(crate) const BLOB_GET: &str = "SELECT number, length, body FROM blob WHERE scope = ?1 AND hash = ?2";
+pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT body FROM blob_chunk WHERE blob = ?1 ORDER BY part";
+
+// ---- delete_thread ----
+
+pub(crate) const DELETE_TOMBSTONE: &str = "INSERT INTO tombstone (uid, deleted_at) VALUES (?1, ?2)";
+
+/// Every table with rows of a thread; a test compares this list with the schema.
+pub(crate) const DELETE_ROWS: [&str; 13] = [
+    "DELETE FROM branch WHERE thread = ?1",
+    "DELETE FROM ref WHERE thread = ?1",
+    "DELETE FROM run WHERE thread = ?1",
+    "DELETE FROM checkpoint WHERE thread = ?1",
+    "DELETE FROM value WHERE thread = ?1",
+    "DELETE FROM pending WHERE thread = ?1",
+    "DELETE FROM blob_ref WHERE thread = ?1",
+    "DELETE FROM tag WHERE thread = ?1",
+    "DELETE FROM effect WHERE thread = ?1",
+    "DELETE FROM effect_attempt WHERE thread = ?1",
+    "DELETE FROM child WHERE thread = ?1",
+    "DELETE FROM attribute WHERE thread = ?1",
+    "DELETE FROM thread WHERE number = ?1",
+];
+
+// ---- WAL ----
+
+/// How many pages the WAL holds and how many of them are in the file already; moves nothing.
+pub(crate) const WAL_LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
+pub(crate) const WAL_MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+pub(crate) const WAL_RESET: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
