@@ -46,9 +46,8 @@ impl Arguments {
     /// Whether a benchmark was asked for; `P5` asks for `P5a` to `P5c`, `P1` not for `P10`.
     pub(crate) fn wants(&self, id: &str) -> bool {
         let id = id.to_uppercase();
-        let names = |only: &String| {
-            id.strip_prefix(only.as_str()).is_some_and(|rest| rest.chars().all(char::is_alphabetic))
-        };
+        let names =
+            |only: &String| id.strip_prefix(only.as_str()).is_some_and(|rest| rest.chars().all(char::is_alphabetic));
         self.only.is_empty() || self.only.iter().any(names)
     }
 

@@ -74,7 +74,8 @@ impl Message {
 impl Chat {
     /// Bytes of heap that the state itself takes.
     pub(crate) fn live_bytes(&self) -> usize {
-        let texts: usize = self.messages.iter().map(|message| message.role.capacity() + message.content.capacity()).sum();
+        let texts: usize =
+            self.messages.iter().map(|message| message.role.capacity() + message.content.capacity()).sum();
         self.messages.capacity() * size_of::<Message>() + texts
     }
 }

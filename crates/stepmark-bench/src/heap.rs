@@ -31,10 +31,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn note(allocations: u64, bytes: i64) {
     let counts = COUNTS.get();
-    COUNTS.set(Counts {
-        allocations: counts.allocations + allocations,
-        live_bytes: counts.live_bytes + bytes,
-    });
+    COUNTS.set(Counts { allocations: counts.allocations + allocations, live_bytes: counts.live_bytes + bytes });
 }
 
 #[expect(unsafe_code, reason = "the allocator interface is unsafe; each call is handed to the system's as it came")]
