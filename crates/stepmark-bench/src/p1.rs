@@ -36,7 +36,7 @@ fn without_store(steps: u64) -> Result<Figure> {
     Ok(Figure {
         id: "P1",
         work: format!("one super-step, no store, {steps} steps"),
-        figure,
+        value: figure,
         unit: "µs",
         raw: None,
         ratio: None,
@@ -60,7 +60,7 @@ fn with_memory_store(steps: u64) -> Result<Figure> {
     Ok(Figure {
         id: "P1",
         work: format!("one super-step, memory store, {steps} steps"),
-        figure,
+        value: figure,
         unit: "µs",
         raw: None,
         ratio: None,

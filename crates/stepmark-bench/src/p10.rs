@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     Ok(vec![Figure {
         id: "P10",
         work: format!("kill -9, process start to first new step, SQLite, {kills} kills"),
-        figure: median,
+        value: median,
         unit: "ms",
         raw: Some(limit),
         ratio: Some(median / limit),

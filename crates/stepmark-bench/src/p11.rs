@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let figure = Figure {
         id: "P11",
         work: format!("memory beside the live state, turn {}", course.turns),
-        figure: overhead,
+        value: overhead,
         unit: "MiB",
         raw: Some(settled),
         ratio: Some(overhead / settled),

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let figure = Figure {
         id: "P2",
         work: format!("durable super-step, SQLite, {steps} steps"),
-        figure: pairs.ours,
+        value: pairs.ours,
         unit: "µs",
         raw: Some(pairs.raw),
         ratio: Some(pairs.ratio),

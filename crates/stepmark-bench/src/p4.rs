@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let figure = Figure {
         id: "P4",
         work: format!("{THREADS} threads at once, {steps} durable steps each, SQLite"),
-        figure: pairs.ours,
+        value: pairs.ours,
         unit: "commits/s",
         raw: Some(pairs.raw),
         ratio: Some(pairs.ratio),

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let figure = Figure {
         id: "P5a",
         work: format!("a turn of a conversation with a resident state, turn {}", course.turns),
-        figure: course.last,
+        value: course.last,
         unit: "µs",
         raw: Some(course.first),
         ratio: Some(ratio),

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let figure = Figure {
         id: "P5b",
         work: format!("a turn that loads its thread, {turns} turns"),
-        figure: pairs.ours,
+        value: pairs.ours,
         unit: "µs",
         raw: Some(pairs.raw),
         ratio: Some(pairs.ratio),

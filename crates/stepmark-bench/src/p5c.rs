@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let whole = Figure {
         id: "P5c",
         work: format!("bytes stored of a conversation of {turns} turns of 1 KB"),
-        figure: stored.file,
+        value: stored.file,
         unit: "bytes",
         raw: Some(logical),
         ratio: Some(ratio),
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let each = Figure {
         id: "P5c",
         work: "bytes per checkpoint besides values".to_owned(),
-        figure: besides,
+        value: besides,
         unit: "bytes",
         raw: None,
         ratio: None,

@@ -58,7 +58,7 @@ fn fast(directory: &Path) -> Result<Figure> {
     let figure = Figure {
         id: "P7",
         work: format!("a super-step of {TASKS} no-op tasks, SQLite"),
-        figure: pairs.ours,
+        value: pairs.ours,
         unit: "ms",
         raw: Some(pairs.raw),
         ratio: Some(pairs.ratio),
@@ -102,7 +102,7 @@ fn slow(directory: &Path) -> Result<Figure> {
     Ok(Figure {
         id: "P7",
         work: format!("end of the step after its slowest task of {} ms", SIBLING.as_millis()),
-        figure: late,
+        value: late,
         unit: "ms",
         raw: None,
         ratio: None,

@@ -13,7 +13,8 @@ use crate::Result;
 pub(crate) struct Figure {
     pub(crate) id: &'static str,
     pub(crate) work: String,
-    pub(crate) figure: f64,
+    #[serde(rename = "figure")]
+    pub(crate) value: f64,
     pub(crate) unit: &'static str,
     /// The same work without Stepmark.
     pub(crate) raw: Option<f64>,
@@ -56,7 +57,7 @@ impl Costs {
 
 /// Prints a figure as soon as it is known.
 pub(crate) fn show(figure: &Figure) {
-    let Figure { id, work, figure: value, unit, target, .. } = figure;
+    let Figure { id, work, value, unit, target, .. } = figure;
     let raw = figure.raw.map_or(String::new(), |raw| format!(", raw {}", number(raw)));
     let ratio = figure.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.2}"));
     let met = if figure.met { "met" } else { "MISSED" };
