@@ -214,7 +214,7 @@ impl Manifest {
 
     /// The stored form. `created_at` is the column: task times are written relative to it.
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
-        let mut sealed = Writer::new();
+        let mut sealed = Writer::with_capacity(64);
         let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
         head.u8(MANIFEST_VERSION).u8(u8::from(self.parent.is_some()));
         if let Some(parent) = &self.parent {

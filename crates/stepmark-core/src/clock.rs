@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::checkpoint::Timestamp;
@@ -43,6 +43,12 @@ impl Clock for SystemClock {
 pub trait IdGen: fmt::Debug + Send + Sync {
     /// Fills `bytes` with randomness that no other process repeats.
     fn fill(&self, bytes: &mut [u8]);
+
+    /// Fills `bytes` with randomness that nothing else in this process repeats: enough for what is only ever written
+    /// under a claim, which another process does not hold.
+    fn fill_claimed(&self, bytes: &mut [u8]) {
+        self.fill(bytes);
+    }
 }
 
 /// Typed ids from any [`IdGen`].
@@ -77,20 +83,22 @@ impl dyn IdGen {
 
     /// A new checkpoint's id: a UUIDv7 of `now`.
     pub fn checkpoint(&self, now: Timestamp) -> CheckpointId {
-        CheckpointId::from_uuid(self.uuid_v7(now))
+        let mut random = [0; 10];
+        self.fill_claimed(&mut random);
+        CheckpointId::from_uuid(uuid_v7(now, random))
     }
 
     /// A new run's id: a UUIDv7 of `now`.
     pub fn run(&self, now: Timestamp) -> RunId {
-        RunId::from_uuid(self.uuid_v7(now))
-    }
-
-    fn uuid_v7(&self, now: Timestamp) -> [u8; 16] {
         let mut random = [0; 10];
         self.fill(&mut random);
-        let now_ms = u64::try_from(now / 1000).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid().into_bytes()
+        RunId::from_uuid(uuid_v7(now, random))
     }
+}
+
+fn uuid_v7(now: Timestamp, random: [u8; 10]) -> [u8; 16] {
+    let now_ms = u64::try_from(now / 1000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid().into_bytes()
 }
 
 /// Bytes fetched from the system at a time; one system call serves some thirty ids.
@@ -124,19 +132,37 @@ impl fmt::Debug for SystemIds {
     }
 }
 
+impl SystemIds {
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    fn draw(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.used == POOL_BYTES {
+                #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
+                getrandom::fill(&mut self.random).expect("the operating system has randomness");
+                (self.used, self.process) = (0, std::process::id());
+            }
+            *byte = std::mem::take(&mut self.random[self.used]);
+            self.used += 1;
+        }
+    }
+}
+
 impl IdGen for SystemIds {
     fn fill(&self, bytes: &mut [u8]) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
-        for byte in bytes {
-            if pool.used == POOL_BYTES || pool.process != process {
-                #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
-                getrandom::fill(&mut pool.random).expect("the operating system has randomness");
-                (pool.used, pool.process) = (0, process);
-            }
-            let used = pool.used;
-            *byte = std::mem::take(&mut pool.random[used]);
-            pool.used += 1;
+        let mut pool = self.lock();
+        if pool.process != std::process::id() {
+            pool.used = POOL_BYTES;
         }
+        pool.draw(bytes);
+    }
+
+    /// Does without the system call that asks for the process: once per super-step, it would be a twentieth of it.
+    fn fill_claimed(&self, bytes: &mut [u8]) {
+        self.lock().draw(bytes);
     }
 }

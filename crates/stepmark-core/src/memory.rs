@@ -3,6 +3,7 @@
 //! Values still go through their stored encoding, so tests catch what disk would. Nothing survives the process. Docs,
 //! doctests and engine tests use it; every other store must answer like it.
 
+mod ids;
 mod read;
 mod thread;
 mod write;
@@ -19,6 +20,7 @@ use crate::store::{
     Append, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, ThreadPage, ThreadQuery,
 };
+use ids::IdMap;
 use thread::Thread;
 
 /// A store in memory. Clones share one content.
@@ -31,7 +33,7 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Inner {
-    threads: HashMap<ThreadUid, Thread>,
+    threads: IdMap<ThreadUid, Thread>,
     /// Uids by (scope, name).
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,

@@ -98,9 +98,12 @@ fn subject(channel: Option<&'static str>) -> String {
     }
 }
 
+/// Room for the usual small write; the encoder adds a few bytes at a time.
+const SMALL_BYTES: usize = 32;
+
 /// The encoded form of `value`.
 pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(SMALL_BYTES);
     write_value(value, &mut bytes)?;
     Ok(bytes)
 }

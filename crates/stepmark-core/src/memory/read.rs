@@ -76,7 +76,7 @@ impl Inner {
     fn node(&self, scope: &str, space: &Space, place: ValueRef) -> Result<ValueNode> {
         let ValueAddress { branch, height, ordinal } = place.address;
         let mut node = if place.packed {
-            let row = space.checkpoints.get(&(branch, height)).map(|(_, row)| row);
+            let row = space.checkpoint_at(branch, height).map(|(_, row)| row);
             let packed = row.map(|row| find_packed(&row.packed, ordinal)).transpose();
             packed.map_err(|error| damaged(Subject::Value, place.address, error))?.flatten()
         } else {
@@ -164,8 +164,8 @@ fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
 type Rows = Vec<(u64, CheckpointRow)>;
 
 fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Option<Line>) {
-    let below = space.arrivals.range(..before.unwrap_or(u64::MAX)).rev();
-    let rows: Rows = below.take(limit + 1).filter_map(|(_, key)| space.checkpoints.get(key)).cloned().collect();
+    let below = space.checkpoints.range(..before.unwrap_or(u64::MAX)).rev();
+    let rows = below.take(limit + 1).map(|(arrival, row)| (*arrival, row.clone())).collect();
     page(rows, limit, |arrival, _| Line::All { before: Some(arrival) })
 }
 
@@ -180,8 +180,9 @@ fn lineage_page(space: &Space, branch: BranchId, below: Option<u64>, limit: usiz
             segment = space.known_branch(fork.branch)?;
         }
         let place = || format!("{} at height {height}", segment.id);
-        let row = space.checkpoints.get(&(segment.id, height));
-        rows.push(row.cloned().ok_or_else(|| Error::corrupt(Subject::Checkpoint, place(), "its lineage skips it"))?);
+        let skipped = || Error::corrupt(Subject::Checkpoint, place(), "its lineage skips it");
+        let (arrival, row) = space.checkpoint_at(segment.id, height).ok_or_else(skipped)?;
+        rows.push((arrival, row.clone()));
     }
     Ok(page(rows, limit, |_, height| Line::Lineage { branch, below: Some(height) }))
 }

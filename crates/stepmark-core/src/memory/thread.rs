@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::ids::IdMap;
 use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, CheckpointId, Lane, RunId, TaskHash};
@@ -30,11 +31,10 @@ pub(super) type PendingKey = (CheckpointId, Lane, PendingKind, TaskHash, u64);
 pub(super) struct Space {
     /// In order of creation.
     pub(super) branches: Vec<BranchRow>,
-    /// By segment and height, with the arrival number.
-    pub(super) checkpoints: HashMap<(BranchId, u64), (u64, CheckpointRow)>,
-    pub(super) ids: HashMap<CheckpointId, (BranchId, u64)>,
-    /// By arrival.
-    pub(super) arrivals: BTreeMap<u64, (BranchId, u64)>,
+    /// By arrival; the maps below lead to it.
+    pub(super) checkpoints: BTreeMap<u64, CheckpointRow>,
+    pub(super) places: IdMap<(BranchId, u64), u64>,
+    pub(super) ids: IdMap<CheckpointId, u64>,
     pub(super) values: BTreeMap<ValueAddress, ValueNode>,
     pub(super) pending: BTreeMap<PendingKey, PendingRow>,
 }
@@ -64,7 +64,13 @@ impl Space {
     }
 
     pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
-        self.ids.get(id).and_then(|key| self.checkpoints.get(key)).map(|(_, row)| row)
+        self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival))
+    }
+
+    /// The checkpoint at a height of a segment, and its arrival.
+    pub(super) fn checkpoint_at(&self, branch: BranchId, height: u64) -> Option<(u64, &CheckpointRow)> {
+        let arrival = *self.places.get(&(branch, height))?;
+        self.checkpoints.get(&arrival).map(|row| (arrival, row))
     }
 }
 

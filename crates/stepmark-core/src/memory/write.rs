@@ -41,13 +41,16 @@ impl Inner {
     }
 
     fn check_commit(&self, commit: &Commit) -> Result<()> {
-        let empty = Space::default();
-        let space = match self.check_thread(commit)? {
-            Some(thread) => {
-                check_thread_rows(thread, commit)?;
-                thread.spaces.get(&commit.namespace).unwrap_or(&empty)
-            }
-            None => &empty,
+        let thread = self.check_thread(commit)?;
+        if let Some(thread) = thread {
+            check_thread_rows(thread, commit)?;
+        }
+        let empty;
+        let space = if let Some(space) = thread.and_then(|thread| thread.spaces.get(&commit.namespace)) {
+            space
+        } else {
+            empty = Space::default();
+            &empty
         };
         match &commit.expect {
             Expect::New => check_new_branch(space, &commit.branch)?,
@@ -64,7 +67,8 @@ impl Inner {
             return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
         }
         check_rows(space, commit.thread, &commit.namespace, &commit.pending, &commit.values)?;
-        self.check_blobs(self.scope_of(commit), &commit.blobs)?;
+        let scope = commit.new_thread.as_ref().or(thread.map(|thread| &thread.row)).map_or("", |row| &row.scope);
+        self.check_blobs(scope, &commit.blobs)?;
         shape::check_commit(commit)
     }
 
@@ -79,13 +83,6 @@ impl Inner {
             return Err(Error::exists(Subject::Thread, &new.name, "go on with the existing thread"));
         }
         Ok(None)
-    }
-
-    fn scope_of<'a>(&'a self, commit: &'a Commit) -> &'a str {
-        match &commit.new_thread {
-            Some(new) => &new.scope,
-            None => self.threads.get(&commit.thread).map_or("", |thread| &thread.row.scope),
-        }
     }
 
     fn check_blobs(&self, scope: &str, blobs: &[BlobUse]) -> Result<()> {
@@ -113,10 +110,9 @@ impl Inner {
         };
         if let Some(row) = commit.checkpoint {
             self.arrivals += 1;
-            let key = (row.branch, row.height);
-            space.ids.insert(row.id.clone(), key);
-            space.arrivals.insert(self.arrivals, key);
-            space.checkpoints.insert(key, (self.arrivals, row));
+            space.ids.insert(row.id.clone(), self.arrivals);
+            space.places.insert((row.branch, row.height), self.arrivals);
+            space.checkpoints.insert(self.arrivals, row);
         }
         match space.branch_mut(commit.branch.id) {
             Some(row) => *row = commit.branch,
@@ -176,7 +172,7 @@ fn check_new_branch(space: &Space, row: &BranchRow) -> Result<()> {
     }
     match row.fork {
         Some(fork) => {
-            let point = space.checkpoints.get(&(fork.branch, fork.height)).map(|(_, point)| &point.id);
+            let point = space.checkpoint_at(fork.branch, fork.height).map(|(_, point)| &point.id);
             let born_there = |tip: &Tip| tip.height != fork.height || Some(&tip.id) == point;
             if point.is_some() && row.tip.as_ref().is_none_or(born_there) {
                 return Ok(());

@@ -1,0 +1,80 @@
+//! What was asked for on the command line?
+
+use std::path::PathBuf;
+
+use crate::Result;
+
+/// How to call the program.
+pub(crate) const HELP: &str = "\
+Measured figures of Stepmark, each beside the raw limit of this machine.
+
+Usage: cargo xtask bench [--only P1,P2] [--json FILE] [--quick]
+
+  --only IDS    run these benchmarks only
+  --json FILE   also write the figures to a file, as a list
+  --quick       less work per figure: minutes become seconds, noise grows
+";
+
+/// What to run and how.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    pub(crate) only: Vec<String>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) quick: bool,
+    pub(crate) help: bool,
+    /// This process is a part of a benchmark: which, and its own arguments.
+    pub(crate) child: Option<Vec<String>>,
+}
+
+impl Arguments {
+    /// Reads the command line.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut arguments = Self::default();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--only" => arguments.only.extend(value(&word, words.next())?.split(',').map(str::to_uppercase)),
+                "--json" => arguments.json = Some(value(&word, words.next())?.into()),
+                "--quick" => arguments.quick = true,
+                "--help" | "-h" => arguments.help = true,
+                "--child" => arguments.child = Some(words.by_ref().collect()),
+                unknown => return Err(format!("unknown argument `{unknown}`; `--help` lists them").into()),
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// Whether a benchmark was asked for; `P5` asks for `P5a` to `P5c`, `P1` not for `P10`.
+    pub(crate) fn wants(&self, id: &str) -> bool {
+        let id = id.to_uppercase();
+        let names =
+            |only: &String| id.strip_prefix(only.as_str()).is_some_and(|rest| rest.chars().all(char::is_alphabetic));
+        self.only.is_empty() || self.only.iter().any(names)
+    }
+
+    /// `full`, or less of it when quick.
+    pub(crate) fn amount(&self, full: u32, quick: u32) -> u32 {
+        if self.quick { quick } else { full }
+    }
+}
+
+fn value(option: &str, word: Option<String>) -> Result<String> {
+    word.ok_or_else(|| format!("`{option}` needs a value").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+
+    #[test]
+    fn a_group_is_asked_for_by_its_number() {
+        let asked = Arguments { only: vec!["P5".to_owned(), "P1".to_owned()], ..Arguments::default() };
+        assert!(asked.wants("P5a") && asked.wants("P1"));
+        assert!(!asked.wants("P10"));
+    }
+
+    #[test]
+    fn unknown_arguments_are_refused_by_name() {
+        let words = ["--json", "a", "--fast"].map(str::to_owned);
+        assert!(Arguments::parse(words.into_iter()).expect_err("refused").to_string().contains("`--fast`"));
+    }
+}

@@ -1,0 +1,114 @@
+//! What passes between the engine and its store?
+//!
+//! A store in front of another one that keeps a copy of every commit, or when each was sent and acknowledged.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use stepmark_core::error::Result;
+use stepmark_core::id::ThreadUid;
+use stepmark_core::store::{
+    Append, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
+    ThreadPage, ThreadQuery,
+};
+
+use crate::measure;
+
+/// When a commit was sent and when it was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) sent: Instant,
+    pub(crate) acknowledged: Instant,
+}
+
+impl Times {
+    /// How long the commit took, in microseconds.
+    pub(crate) fn micros(&self) -> f64 {
+        self.acknowledged.duration_since(self.sent).as_secs_f64() * 1e6
+    }
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    commits: Vec<Commit>,
+    times: Vec<Times>,
+}
+
+/// A watched store.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched<S> {
+    inner: S,
+    copies: bool,
+    // A std mutex: held to push one entry, never across an await.
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl<S> Watched<S> {
+    /// Keeps a copy of every commit.
+    pub(crate) fn copying(inner: S) -> Self {
+        Self { inner, copies: true, seen: Arc::default() }
+    }
+
+    /// Notes the time of every commit.
+    pub(crate) fn timing(inner: S) -> Self {
+        Self { inner, copies: false, seen: Arc::default() }
+    }
+
+    /// The commits since the last call, in order.
+    pub(crate) fn take_commits(&self) -> Vec<Commit> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).commits)
+    }
+
+    /// The times of commits since the last call, in order of acknowledgement.
+    pub(crate) fn take_times(&self) -> Vec<Times> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).times)
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Seen)) {
+        note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[async_trait]
+impl<S: CheckpointStore> CheckpointStore for Watched<S> {
+    async fn commit(&self, commit: Commit) -> Result<Outcome> {
+        if self.copies {
+            self.note(|seen| seen.commits.push(commit.clone()));
+            return self.inner.commit(commit).await;
+        }
+        let sent = measure::now();
+        let outcome = self.inner.commit(commit).await;
+        let acknowledged = measure::now();
+        self.note(|seen| seen.times.push(Times { sent, acknowledged }));
+        outcome
+    }
+
+    async fn append(&self, append: Append) -> Result<()> {
+        self.inner.append(append).await
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded> {
+        self.inner.load(load).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
+        self.inner.history(query).await
+    }
+
+    async fn threads(&self, query: ThreadQuery) -> Result<ThreadPage> {
+        self.inner.threads(query).await
+    }
+
+    async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
+        self.inner.blob(call).await
+    }
+
+    async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
+        self.inner.delete_thread(thread).await
+    }
+
+    async fn info(&self) -> Result<Info> {
+        self.inner.info().await
+    }
+}
