@@ -74,7 +74,7 @@ async fn begin(desk: Snap<Desk>) -> Update<Desk> {
     if round % 4 == 1 {
         update.picture.set((0..30_000 + round).collect());
     }
-    if round % 7 == 0 {
+    if round.is_multiple_of(7) {
         update.log.overwrite(vec![format!("cut in round {round}")]);
     }
     update
@@ -97,7 +97,7 @@ async fn right(desk: Snap<Desk>) -> Update<Desk> {
     update.log.push(format!("right {}", desk.round));
     update.longest.push("l".repeat(desk.round as usize));
     update.cards.upsert(Card { id: 100 + desk.round, text: "right".into() });
-    if desk.round % 3 == 0 {
+    if desk.round.is_multiple_of(3) {
         update.scores.remove(format!("player {}", (desk.round + 1) % 5));
         update.cards.remove(100 + desk.round - 1);
     }
@@ -133,7 +133,7 @@ fn desk() -> App<Desk> {
     graph.edge(begin, right);
     graph.join(to![left, right], joined);
     graph.branch_on(joined, to![part], move |desk, _| {
-        (0..desk.round % 4 + 1).map(|n| part.send((desk.round, n))).collect::<Vec<_>>()
+        (0..=desk.round % 4).map(|n| part.send((desk.round, n))).collect::<Vec<_>>()
     });
     graph.edge(part, finish);
     graph.branch(
