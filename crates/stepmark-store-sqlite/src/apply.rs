@@ -58,10 +58,11 @@ pub(crate) fn explain(session: &Session<'_>, commit: &Commit) -> Result<Outcome>
 
 type Expected<'a> = (Option<&'a Tip>, u64);
 
-/// What a claim or a checkpoint on an existing branch expects. Anything else is checked before its first write, because
-/// its refusals (a taken name, a lost blob) are ordinary and must not undo a group.
+/// What a claim, an input or a super-step on an existing branch expects. Anything else is checked before its first write,
+/// because its refusals (a taken name, a lost blob) are ordinary and must not undo a group. A taken run id does undo it;
+/// the engine looks before it begins a run under a caller's id.
 fn super_step(commit: &Commit) -> Option<Expected<'_>> {
-    let alone = commit.new_thread.is_none() && commit.name.is_none() && commit.runs.is_empty();
+    let alone = commit.new_thread.is_none() && commit.name.is_none();
     let plain = alone && commit.values.is_empty() && commit.blobs.is_empty() && commit.pending.is_empty();
     match &commit.expect {
         Expect::At { tip, epoch } if plain && check_commit(commit).is_ok() => Some((tip.as_ref(), *epoch)),
@@ -70,6 +71,9 @@ fn super_step(commit: &Commit) -> Option<Expected<'_>> {
 }
 
 fn write_step(session: &Session<'_>, commit: &Commit) -> Result<()> {
+    for run in &commit.runs {
+        write_run(session, commit.thread, run)?;
+    }
     commit.checkpoint.as_ref().map_or(Ok(()), |row| insert_checkpoint(session, commit, row))
 }
 
@@ -89,9 +93,6 @@ fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
     if let Some(name) = &commit.name {
         let hash = ref_hash(commit.thread, name, commit.branch.id);
         session.execute(queries::COMMIT_REF, params![number, name, commit.branch.id.get() as i64, &hash.0[..]])?;
-    }
-    for run in &commit.runs {
-        write_run(session, space, run)?;
     }
     write_step(session, commit)?;
     write_rows(session, space, &commit.pending, &commit.values)?;
@@ -173,18 +174,21 @@ fn insert_branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -> Re
     Ok(())
 }
 
-fn write_run(session: &Session<'_>, space: Space<'_>, write: &RunWrite) -> Result<()> {
+fn write_run(session: &Session<'_>, thread: ThreadUid, write: &RunWrite) -> Result<()> {
     match write {
-        RunWrite::Begin(row) => run_statement(session, queries::COMMIT_RUN_BEGIN, space, row),
-        RunWrite::Update(row) => run_statement(session, queries::COMMIT_RUN_UPDATE, space, row),
+        RunWrite::Begin(row) => run_statement(session, queries::COMMIT_RUN_BEGIN, thread, row).map(drop),
+        RunWrite::Update(row) => match run_statement(session, queries::COMMIT_RUN_UPDATE, thread, row)? {
+            0 => Err(Error::missing(Subject::Run, &row.id, "")),
+            _ => Ok(()),
+        },
     }
 }
 
-fn run_statement(session: &Session<'_>, sql: &'static str, space: Space<'_>, row: &RunRow) -> Result<()> {
+fn run_statement(session: &Session<'_>, sql: &'static str, thread: ThreadUid, row: &RunRow) -> Result<usize> {
     session.execute(
         sql,
         params![
-            space.thread,
+            &thread.0[..],
             row.id.to_stored(),
             row.branch.get() as i64,
             row.graph,
@@ -194,10 +198,9 @@ fn run_statement(session: &Session<'_>, sql: &'static str, space: Space<'_>, row
             row.ended_at,
             row.last.as_ref().map(|last| last.height as i64),
             row.last.as_ref().map(|last| last.id.to_stored()),
-            &row.hash(space.uid).0[..],
+            &row.hash(thread).0[..],
         ],
-    )?;
-    Ok(())
+    )
 }
 
 fn write_rows(session: &Session<'_>, space: Space<'_>, pending: &[PendingRow], values: &[ValueRow]) -> Result<()> {
@@ -238,7 +241,7 @@ pub(crate) fn append(session: &Session<'_>, append: &Append) -> Applied<()> {
     let space = Space { thread, uid: append.thread, namespace: &append.namespace };
     let write = || {
         if let Some(run) = &append.run {
-            run_statement(session, queries::COMMIT_RUN_UPDATE, space, run)?;
+            run_statement(session, queries::COMMIT_RUN_UPDATE, append.thread, run)?;
         }
         write_rows(session, space, &append.pending, &append.values)?;
         write_blob_uses(session, space, &append.blobs)

@@ -38,12 +38,12 @@ pub(crate) const COMMIT_REF: &str = "INSERT INTO ref (thread, name, branch, hash
 
 pub(crate) const COMMIT_RUN_BEGIN: &str = "
 INSERT INTO run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 pub(crate) const COMMIT_RUN_UPDATE: &str = "
 UPDATE run SET branch = ?3, graph = ?4, status = ?5, input_hash = ?6, started_at = ?7, ended_at = ?8, last_height = ?9,
                last_id = ?10, hash = ?11
-WHERE thread = ?1 AND id = ?2";
+WHERE thread = (SELECT number FROM thread WHERE uid = ?1) AND id = ?2";
 
 /// A row whose key is taken is kept as it is; the caller checked that it is equal.
 pub(crate) const COMMIT_VALUE: &str = "
