@@ -62,8 +62,17 @@ impl TaskHash {
 
 /// The first 16 bytes of the BLAKE3 hash of `bytes`.
 pub fn hash16(bytes: &[u8]) -> [u8; 16] {
+    shortened(blake3::hash(bytes))
+}
+
+/// The same of `head` and a large `body` behind it, which is not copied.
+pub(crate) fn hash16_joined(head: &[u8], body: &[u8]) -> [u8; 16] {
+    shortened(blake3::Hasher::new().update(head).update(body).finalize())
+}
+
+fn shortened(hash: blake3::Hash) -> [u8; 16] {
     let mut short = [0; 16];
-    short.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    short.copy_from_slice(&hash.as_bytes()[..16]);
     short
 }
 

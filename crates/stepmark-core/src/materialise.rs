@@ -3,6 +3,7 @@
 //! Pure and store-free. A chain is given newest first and ends with a `Full` node; anything else is damage and is
 //! refused with a reason, never guessed at.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use thiserror::Error;
@@ -28,8 +29,9 @@ pub enum ChainError {
 }
 
 /// The value of a chain, newest node first, as one MessagePack value.
-pub fn materialise(chain: &[ValueNode]) -> Result<Vec<u8>, ChainError> {
-    let (full, newer) = chain.split_last().ok_or(ChainError::Unfinished)?;
+pub fn materialise<N: Borrow<ValueNode>>(chain: &[N]) -> Result<Vec<u8>, ChainError> {
+    let nodes: Vec<&ValueNode> = chain.iter().map(Borrow::borrow).collect();
+    let (full, newer) = nodes.split_last().ok_or(ChainError::Unfinished)?;
     if full.head.structure != Structure::Full {
         return Err(ChainError::Unfinished);
     }
@@ -43,19 +45,24 @@ pub fn materialise(chain: &[ValueNode]) -> Result<Vec<u8>, ChainError> {
 
 /// List elements in one buffer, with their boundaries found only when a cut needs them.
 struct Elements {
+    /// An array header for as many elements as the newest node says, then the elements.
     bytes: Vec<u8>,
+    header_bytes: usize,
+    announced: u64,
     count: u64,
     ends: Option<Vec<usize>>,
 }
 
-fn materialise_list(full: &ValueNode, newer: &[ValueNode]) -> Result<Vec<u8>, ChainError> {
+fn materialise_list(full: &ValueNode, newer: &[&ValueNode]) -> Result<Vec<u8>, ChainError> {
     let mut array = Reader::new(&full.body);
     let count = read_array_header(&mut array)?;
     let total = newer.iter().map(|node| node.body.len()).sum::<usize>() + full.body.len();
-    let mut elements = Elements { bytes: Vec::with_capacity(total + 5), count, ends: None };
-    // Room for the longest header, so that the elements need not move when it is written in front of them.
-    let header = full.body.len() - remaining(array);
-    elements.bytes.extend_from_slice(&full.body[header..]);
+    let announced = newer.first().and_then(|node| node.head.list).map_or(0, |list| list.length);
+    let mut bytes = Vec::with_capacity(total + array_header_bytes(u64::MAX));
+    write_array_header(&mut bytes, announced);
+    let header_bytes = bytes.len();
+    bytes.extend_from_slice(&full.body[full.body.len() - remaining(array)..]);
+    let mut elements = Elements { bytes, header_bytes, announced, count, ends: None };
     for node in newer.iter().rev() {
         elements.follow(node)?;
     }
@@ -102,31 +109,35 @@ impl Elements {
 
     /// Every element takes a byte, so a count beyond the bytes is damage; it also bounds the sum.
     fn plus(&self, kept: u64, items: u64) -> Result<u64, ChainError> {
-        let count = kept.checked_add(items).filter(|count| *count <= self.bytes.len() as u64);
+        let bytes = (self.bytes.len() - self.header_bytes) as u64;
+        let count = kept.checked_add(items).filter(|count| *count <= bytes);
         count.ok_or(ChainError::Misfit("element count"))
     }
 
     /// Byte offset at which element `index` starts.
     fn boundary(&mut self, index: u64) -> Result<usize, ChainError> {
         if index == 0 {
-            return Ok(0);
+            return Ok(self.header_bytes);
         }
         if self.ends.is_none() {
-            self.ends = Some(element_ends(&self.bytes)?);
+            self.ends = Some(element_ends(&self.bytes[self.header_bytes..])?);
         }
-        let ends = self.ends.as_deref().unwrap_or_default();
-        ends.get(index as usize - 1).copied().ok_or(ChainError::Misfit("element count"))
+        let end = self.ends.as_deref().unwrap_or_default().get(index as usize - 1);
+        end.map(|end| self.header_bytes + end).ok_or(ChainError::Misfit("element count"))
     }
 
-    fn into_array(self) -> Vec<u8> {
-        let mut array = Vec::with_capacity(self.bytes.len() + 5);
-        write_array_header(&mut array, self.count);
-        array.extend_from_slice(&self.bytes);
-        array
+    /// The elements move only where the newest node did not say how many there are.
+    fn into_array(mut self) -> Vec<u8> {
+        if self.count != self.announced {
+            let mut header = Vec::new();
+            write_array_header(&mut header, self.count);
+            self.bytes.splice(..self.header_bytes, header);
+        }
+        self.bytes
     }
 }
 
-fn materialise_map(full: &ValueNode, newer: &[ValueNode]) -> Result<Vec<u8>, ChainError> {
+fn materialise_map(full: &ValueNode, newer: &[&ValueNode]) -> Result<Vec<u8>, ChainError> {
     let mut entries = read_map(&full.body)?;
     for node in newer.iter().rev() {
         let Structure::Map { set, removed, .. } = node.head.structure else {

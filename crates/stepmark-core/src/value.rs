@@ -4,7 +4,7 @@
 //! number; a store walks chains by heads alone and never interprets a body. [`crate::materialise`] turns a chain into
 //! one MessagePack value.
 
-use crate::id::{BlobHash, BranchId, RecordHash, ThreadUid, hash16};
+use crate::id::{BlobHash, BranchId, RecordHash, ThreadUid, hash16, hash16_joined};
 use crate::wire::{Reader, WireError, Writer};
 
 /// Values of one checkpoint lie in its row up to this many bytes of bodies together.
@@ -310,11 +310,11 @@ pub struct ValueRow {
 impl ValueRow {
     /// The hash over key, head and body.
     pub fn hash(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
-        let mut writer = Writer::with_capacity(self.node.body.len() + 128);
+        let mut writer = Writer::with_capacity(192);
         writer.u8(b'V').raw(&thread.0).str(namespace).u64(self.address.branch.get());
         writer.varint(self.address.height).varint(u64::from(self.address.ordinal));
-        writer.bytes(&self.node.head.encode()).bytes(&self.node.body);
-        RecordHash(hash16(writer.as_slice()))
+        writer.bytes(&self.node.head.encode()).varint(self.node.body.len() as u64);
+        RecordHash(hash16_joined(writer.as_slice(), &self.node.body))
     }
 }
 

@@ -39,7 +39,7 @@ impl<'a> Chains<'a> {
     }
 
     fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
-        let nodes: Vec<ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node.clone()).collect();
+        let nodes: Vec<&ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
         materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
     }
 }
