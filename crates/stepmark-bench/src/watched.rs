@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
-    Append, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
+    BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome, Records,
     ThreadPage, ThreadQuery,
 };
 
@@ -84,7 +84,7 @@ impl<S: CheckpointStore> CheckpointStore for Watched<S> {
         outcome
     }
 
-    async fn append(&self, append: Append) -> Result<()> {
+    async fn append(&self, append: Records) -> Result<()> {
         self.inner.append(append).await
     }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use stepmark_core::error::Result;
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::store::{
-    Append, BlobCall, BlobReply, CheckpointStore, Commit, Expect, HistoryPage, HistoryQuery, Info, Load, Loaded,
-    Outcome, ThreadPage, ThreadQuery,
+    BlobCall, BlobReply, CheckpointStore, Commit, Expect, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
+    Records, ThreadPage, ThreadQuery,
 };
 
 /// One call of the seam.
@@ -17,7 +17,7 @@ use stepmark_core::store::{
 #[expect(missing_docs, reason = "each is the method of its name with its argument")]
 pub enum Call {
     Commit(Box<Commit>),
-    Append(Box<Append>),
+    Records(Box<Records>),
     Load(Box<Load>),
     History(HistoryQuery),
     Threads(ThreadQuery),
@@ -31,7 +31,7 @@ pub enum Call {
 #[expect(missing_docs, reason = "each is the answer of the method of its name")]
 pub enum Reply {
     Commit(Outcome),
-    Append,
+    Records,
     Load(Box<Loaded>),
     History(HistoryPage),
     Threads(ThreadPage),
@@ -94,9 +94,9 @@ impl Call {
     pub async fn run(self, store: &dyn CheckpointStore) -> Result<Reply> {
         Ok(match self {
             Self::Commit(commit) => Reply::Commit(store.commit(*commit).await?),
-            Self::Append(append) => {
+            Self::Records(append) => {
                 store.append(*append).await?;
-                Reply::Append
+                Reply::Records
             }
             Self::Load(load) => Reply::Load(Box::new(store.load(*load).await?)),
             Self::History(query) => Reply::History(store.history(query).await?),
@@ -116,8 +116,8 @@ impl Call {
             Self::Commit(commit) if commit.checkpoint.is_some() => CallKind::Commit,
             Self::Commit(commit) if commit.expect == Expect::New => CallKind::Fork,
             Self::Commit(_) => CallKind::Claim,
-            Self::Append(append) if append.pending.is_empty() => CallKind::RunRecord,
-            Self::Append(_) => CallKind::Flush,
+            Self::Records(append) if append.pending.is_empty() => CallKind::RunRecord,
+            Self::Records(_) => CallKind::Flush,
             Self::Load(_) => CallKind::Load,
             Self::History(_) => CallKind::History,
             Self::Threads(_) => CallKind::Threads,
@@ -131,7 +131,7 @@ impl Call {
     pub fn branch(&self) -> Option<BranchId> {
         match self {
             Self::Commit(commit) => Some(commit.branch.id),
-            Self::Append(append) => Some(append.branch),
+            Self::Records(append) => Some(append.branch),
             _ => None,
         }
     }
@@ -183,8 +183,8 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
         reply!(self.call(Call::Commit(Box::new(commit))).await?, Reply::Commit(outcome) => outcome)
     }
 
-    async fn append(&self, append: Append) -> Result<()> {
-        reply!(self.call(Call::Append(Box::new(append))).await?, Reply::Append => ())
+    async fn append(&self, append: Records) -> Result<()> {
+        reply!(self.call(Call::Records(Box::new(append))).await?, Reply::Records => ())
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {

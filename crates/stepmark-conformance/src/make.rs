@@ -19,8 +19,8 @@ use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{
-    Append, BlobUse, Channels, CheckpointStore, Commit, Expect, HistoryQuery, Line as Walk, Load, Loaded, Outcome,
-    Place, RunWrite, ThreadAddress,
+    BlobUse, Channels, CheckpointStore, Commit, Expect, HistoryQuery, Line as Walk, Load, Loaded, Outcome, Place,
+    Records, RunWrite, ThreadAddress,
 };
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
@@ -182,13 +182,13 @@ impl Line {
     }
 
     /// A flush of one task's result under `number`, with `body` as what it wrote.
-    pub fn flush(&self, number: u64, body: &str) -> Append {
+    pub fn flush(&self, number: u64, body: &str) -> Records {
         self.append(vec![self.pending(number, body)])
     }
 
     /// An append of these rows.
-    pub fn append(&self, pending: Vec<PendingRow>) -> Append {
-        Append {
+    pub fn append(&self, pending: Vec<PendingRow>) -> Records {
+        Records {
             thread: self.thread.uid,
             namespace: self.namespace.clone(),
             branch: self.branch.id,

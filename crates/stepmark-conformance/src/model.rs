@@ -73,7 +73,7 @@ pub(crate) enum Log {
     /// Writes it whole, packed or as a row.
     Full { packed: bool },
     /// Keeps some of its elements and appends some.
-    Append { cut: u8, items: u8, packed: bool },
+    Records { cut: u8, items: u8, packed: bool },
 }
 
 fn any_writer() -> impl Strategy<Value = Writer> {
@@ -85,7 +85,7 @@ fn any_log() -> impl Strategy<Value = Log> {
     prop_oneof![
         Just(Log::Keep),
         any::<bool>().prop_map(|packed| Log::Full { packed }),
-        (0..3u8, 0..4u8, any::<bool>()).prop_map(|(cut, items, packed)| Log::Append { cut, items, packed }),
+        (0..3u8, 0..4u8, any::<bool>()).prop_map(|(cut, items, packed)| Log::Records { cut, items, packed }),
     ]
 }
 

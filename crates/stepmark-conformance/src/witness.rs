@@ -11,7 +11,7 @@ use stepmark_core::error::{Error, Result};
 use stepmark_core::id::{BranchId, CheckpointId, TaskHash, ThreadUid};
 use stepmark_core::load::manifest_of;
 use stepmark_core::pending::{PendingKind, TaskEnd, decode_flush};
-use stepmark_core::store::{Append, CheckpointStore, Commit};
+use stepmark_core::store::{CheckpointStore, Commit, Records};
 
 use crate::call::{Call, CallKind, Intercept, Intercepted, Reply};
 
@@ -66,7 +66,7 @@ impl Sight {
                 sight.pending = commit.pending.len();
                 sight.tasks = committed_tasks(commit);
             }
-            Call::Append(append) => {
+            Call::Records(append) => {
                 (sight.thread, sight.epoch) = (Some(append.thread), Some(append.epoch));
                 sight.pending = append.pending.len();
                 sight.tasks = flushed_tasks(append);
@@ -88,7 +88,7 @@ fn committed_tasks(commit: &Commit) -> Vec<TaskHash> {
     manifest.tasks.iter().filter_map(|task| hash(task.node, task.trigger)).collect()
 }
 
-fn flushed_tasks(append: &Append) -> Vec<TaskHash> {
+fn flushed_tasks(append: &Records) -> Vec<TaskHash> {
     let flushes = append.pending.iter().filter(|row| row.kind == PendingKind::Results);
     let records = flushes.filter_map(|row| decode_flush(&row.body).ok()).flatten();
     records.filter(|record| matches!(record.end, TaskEnd::Done { .. })).map(|record| record.task).collect()

@@ -8,7 +8,7 @@ use stepmark_conformance::make::{Line, value_of};
 use stepmark_conformance::{CountingStore, Fault, FaultPlan, FaultStore, Sight, Witness, WitnessStore};
 use stepmark_core::error::{Error, ErrorKind, Result};
 use stepmark_core::memory::MemoryStore;
-use stepmark_core::store::{Append, CheckpointStore, Commit};
+use stepmark_core::store::{CheckpointStore, Commit, Records};
 
 /// Calls sent again before a test gives up; faults here strike once.
 const TRIES_MAX: usize = 3;
@@ -27,7 +27,7 @@ async fn commit(store: &dyn CheckpointStore, commit: Commit) -> Result<()> {
     store.commit(commit).await.map(|_| ())
 }
 
-async fn append(store: &dyn CheckpointStore, append: Append) -> Result<()> {
+async fn append(store: &dyn CheckpointStore, append: Records) -> Result<()> {
     for _ in 0..TRIES_MAX {
         match store.append(append.clone()).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {}

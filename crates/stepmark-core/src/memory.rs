@@ -17,8 +17,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
 use crate::store::{
-    Append, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
-    Loaded, Outcome, ThreadPage, ThreadQuery,
+    BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load, Loaded,
+    Outcome, Records, ThreadPage, ThreadQuery,
 };
 use ids::IdMap;
 use thread::Thread;
@@ -65,7 +65,7 @@ impl CheckpointStore for MemoryStore {
         self.lock().commit(commit)
     }
 
-    async fn append(&self, append: Append) -> Result<()> {
+    async fn append(&self, append: Records) -> Result<()> {
         self.lock().append(append)
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, RunRow, Tip};
-use crate::store::{Append, Commit, Expect};
+use crate::store::{Commit, Expect, Records};
 use crate::value::ValueRow;
 
 /// Refuses a commit whose parts contradict each other.
@@ -28,7 +28,7 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
 }
 
 /// Refuses an append whose rows belong to another branch or base.
-pub fn check_append(append: &Append) -> Result<()> {
+pub fn check_append(append: &Records) -> Result<()> {
     let height = append.tip.as_ref().map_or(0, |tip| tip.height + 1);
     check_values(append.branch, Some(height), &append.values)?;
     check_pending(append.branch, append.tip.as_ref(), &append.pending)?;

@@ -68,7 +68,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Fenced`, `Conflict`, `Deleted` and `Missing` as for [`commit`](Self::commit). `Corrupt` (pending row, value): its
     /// key exists with another hash; the stored row is kept (`flush_row_is_never_overwritten`).
-    async fn append(&self, append: Append) -> Result<()>;
+    async fn append(&self, append: Records) -> Result<()>;
 
     /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment.
     ///
@@ -273,7 +273,7 @@ impl RunWrite {
 
 /// Rows beside a running super-step, fenced on its branch.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Append {
+pub struct Records {
     /// The thread.
     pub thread: ThreadUid,
     /// The namespace.

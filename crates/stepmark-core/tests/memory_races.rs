@@ -8,7 +8,7 @@ use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash, RunId, T
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::pending::{NO_TASK, PendingKind, PendingRow, encode_flush};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{Append, CheckpointStore, Commit, Expect, Outcome, RunWrite};
+use stepmark_core::store::{CheckpointStore, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow};
 
 const THREAD: ThreadUid = ThreadUid([1; 16]);
@@ -82,7 +82,7 @@ async fn store() -> Arc<dyn CheckpointStore> {
     store
 }
 
-fn flush(epoch: u64, value: ValueRow) -> Append {
+fn flush(epoch: u64, value: ValueRow) -> Records {
     let reference = ValueRef { address: value.address, packed: false };
     let row = PendingRow {
         base: tip(0, "c0").id,
@@ -95,7 +95,7 @@ fn flush(epoch: u64, value: ValueRow) -> Append {
     };
     let (tip, pending) = (Some(tip(0, "c0")), vec![row]);
     let (namespace, blobs) = (String::new(), Vec::new());
-    Append { thread: THREAD, namespace, branch: id(1), tip, epoch, pending, values: vec![value], blobs, run: None }
+    Records { thread: THREAD, namespace, branch: id(1), tip, epoch, pending, values: vec![value], blobs, run: None }
 }
 
 fn claim(epoch: u64) -> Commit {

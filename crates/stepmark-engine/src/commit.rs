@@ -10,7 +10,7 @@ use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Sou
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::rows::{RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{Append, BlobCall, BlobUse, CheckpointStore, Commit, Expect, Outcome, RunWrite};
+use stepmark_core::store::{BlobCall, BlobUse, CheckpointStore, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{
     INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
     ValueRow, encode_packed,
@@ -269,8 +269,8 @@ pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
 }
 
 /// An append that moves a run record and nothing else.
-pub(crate) fn run_append(line: &Line, run: stepmark_core::rows::RunRow) -> Append {
-    Append {
+pub(crate) fn run_append(line: &Line, run: stepmark_core::rows::RunRow) -> Records {
+    Records {
         thread: line.thread.uid,
         namespace: String::new(),
         branch: line.branch.id,
@@ -327,7 +327,7 @@ fn is_undecided(error: &stepmark_core::error::Error, has_blobs: bool) -> bool {
 }
 
 /// Appends, and repeats the same call while its outcome is unknown.
-pub(crate) async fn append_decided(host: &Host, append: Append) -> Result<()> {
+pub(crate) async fn append_decided(host: &Host, append: Records) -> Result<()> {
     let store = store_of(host)?;
     for repeat in 0.. {
         match store.append(append.clone()).await {

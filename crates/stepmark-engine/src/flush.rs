@@ -9,7 +9,7 @@ use stepmark_core::pending::{
     GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
 };
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
-use stepmark_core::store::Append;
+use stepmark_core::store::Records;
 use stepmark_core::value::{Structure, ValueHead, ValueNode, ValueRef};
 
 use crate::commit::{self, Placement, append_decided};
@@ -68,7 +68,7 @@ async fn append_records(
         values: placement.rows.iter().map(|row| ValueRef { address: row.address, packed: false }).collect(),
         body: encode_flush(&records),
     });
-    let append = Append {
+    let append = Records {
         thread: line.thread.uid,
         namespace: String::new(),
         branch: line.branch.id,

@@ -11,7 +11,7 @@ use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip, ref_hash};
 use stepmark_core::shape::check_commit;
-use stepmark_core::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite};
+use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::ValueRow;
 
 use crate::check::{self, AppendVerdict, Verdict};
@@ -232,7 +232,7 @@ fn write_blob_uses(session: &Session<'_>, space: Space<'_>, blobs: &[BlobUse]) -
 }
 
 /// Writes an append.
-pub(crate) fn append(session: &Session<'_>, append: &Append) -> Applied<()> {
+pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<()> {
     let thread = match check::append(session, append) {
         Ok(AppendVerdict::Write(thread)) => thread,
         Ok(AppendVerdict::Repeated) => return Ok(Ok(())),

@@ -10,7 +10,7 @@ use stepmark_core::id::{RecordHash, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow, Tip};
 use stepmark_core::shape;
-use stepmark_core::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite, ThreadAddress};
+use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 use crate::queries;
@@ -252,7 +252,7 @@ pub(crate) enum AppendVerdict {
 }
 
 /// Whether an append may be written.
-pub(crate) fn append(session: &Session<'_>, append: &Append) -> Result<AppendVerdict> {
+pub(crate) fn append(session: &Session<'_>, append: &Records) -> Result<AppendVerdict> {
     let (number, thread) = find_thread(session, &ThreadAddress::Uid(append.thread))?;
     let space = Space { thread: number, uid: thread.uid, namespace: &append.namespace };
     let stored = known_branch(session, space, append.branch)?;
@@ -270,7 +270,7 @@ pub(crate) fn append(session: &Session<'_>, append: &Append) -> Result<AppendVer
 }
 
 /// Whether an earlier append with the same arguments wrote all this.
-fn holds_all(session: &Session<'_>, space: Space<'_>, append: &Append) -> Result<bool> {
+fn holds_all(session: &Session<'_>, space: Space<'_>, append: &Records) -> Result<bool> {
     for row in &append.pending {
         if pending_hash(session, space, row)? != Some(row.hash(space.uid, space.namespace)) {
             return Ok(false);

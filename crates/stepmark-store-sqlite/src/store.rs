@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
-    Append, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
-    Loaded, Outcome, ThreadPage, ThreadQuery,
+    BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load, Loaded,
+    Outcome, Records, ThreadPage, ThreadQuery,
 };
 
 use crate::connect::Place;
@@ -238,8 +238,8 @@ impl CheckpointStore for Sqlite {
         }
     }
 
-    async fn append(&self, append: Append) -> Result<()> {
-        self.submit(Work::Append(Box::new(append))).await.map(drop)
+    async fn append(&self, append: Records) -> Result<()> {
+        self.submit(Work::Records(Box::new(append))).await.map(drop)
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {

@@ -12,7 +12,7 @@ use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
-use stepmark_core::store::{Append, Commit, Outcome};
+use stepmark_core::store::{Commit, Outcome, Records};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connect::Place;
@@ -27,7 +27,7 @@ const CLOSE_WAIT: Duration = Duration::from_millis(250);
 /// What a member asks for.
 pub(crate) enum Work {
     Commit(Box<Commit>),
-    Append(Box<Append>),
+    Records(Box<Records>),
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
 }
@@ -146,7 +146,7 @@ impl Work {
                 let values: usize = commit.values.iter().map(|row| row.node.body.len()).sum();
                 row + values + commit.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
-            Self::Append(append) => {
+            Self::Records(append) => {
                 let values: usize = append.values.iter().map(|row| row.node.body.len()).sum();
                 values + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }

@@ -4,7 +4,7 @@ use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::{Lane, TaskHash};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::RunStatus;
-use stepmark_core::store::{Append, BlobUse, Load, RunWrite};
+use stepmark_core::store::{BlobUse, Load, Records, RunWrite};
 use stepmark_core::value::{ValueRef, ValueRow};
 
 use super::{assert_names, assert_refused};
@@ -20,7 +20,7 @@ pub async fn flushed_rows_are_loaded(env: &dyn StoreEnv) {
     first.values.push(ValueRef { address, packed: false });
     let memo = PendingRow { kind: PendingKind::Memo, task: TaskHash([9; 16]), ..line.pending(0, "memo") };
     let values = vec![ValueRow { address, node: full(&"a big result") }];
-    store.append(Append { values, ..line.append(vec![first.clone()]) }).await.expect("the first flush");
+    store.append(Records { values, ..line.append(vec![first.clone()]) }).await.expect("the first flush");
     store.append(line.append(vec![memo.clone(), second.clone()])).await.expect("the second flush");
 
     let loaded = line.read().await;
@@ -43,7 +43,7 @@ pub async fn append_is_all_or_nothing(env: &dyn StoreEnv) {
     let before = line.read().await;
 
     let address = line.next().next_address();
-    let parts = || Append {
+    let parts = || Records {
         values: vec![ValueRow { address, node: full(&1) }],
         run: Some(line.run("r", RunStatus::Done)),
         ..line.flush(1, "lost")
@@ -54,7 +54,7 @@ pub async fn append_is_all_or_nothing(env: &dyn StoreEnv) {
     let mut no_blob = parts();
     no_blob.blobs.push(BlobUse { value: address, hash: blob_node(&"lost").0.head.blob.expect("a blob").0 });
     assert_refused(store.append(no_blob).await, ErrorKind::Missing, Subject::Blob);
-    let no_run = Append { run: Some(line.run("none", RunStatus::Done)), ..parts() };
+    let no_run = Records { run: Some(line.run("none", RunStatus::Done)), ..parts() };
     let refusal = assert_refused(store.append(no_run).await, ErrorKind::Missing, Subject::Run);
     assert_names(&refusal, run_id("none"));
 
@@ -79,7 +79,7 @@ pub async fn repeated_append_is_accepted(env: &dyn StoreEnv) {
     line.step().await;
     store.append(flush.clone()).await.expect("after a successor");
     line.apply(line.next().with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
-    let end = Append { run: Some(line.run("r", RunStatus::Done)), ..line.append(Vec::new()) };
+    let end = Records { run: Some(line.run("r", RunStatus::Done)), ..line.append(Vec::new()) };
     store.append(end.clone()).await.expect("the run ends");
     line.apply(line.claim()).await;
     store.append(flush).await.expect("after a claim");
@@ -98,7 +98,7 @@ pub async fn fenced_append_is_refused(env: &dyn StoreEnv) {
     line.apply(line.claim()).await;
     let refusal = assert_refused(store.append(zombie.flush(1, "late")).await, ErrorKind::Fenced, Subject::Branch);
     assert_names(&refusal, line.branch.id);
-    let end = Append { run: Some(zombie.run("r", RunStatus::Done)), ..zombie.append(Vec::new()) };
+    let end = Records { run: Some(zombie.run("r", RunStatus::Done)), ..zombie.append(Vec::new()) };
     assert_refused(store.append(end).await, ErrorKind::Fenced, Subject::Branch);
     assert_eq!(line.read().await.pending, [line.pending(0, "in time")], "a claim keeps what it finds");
     store.append(line.flush(1, "mine")).await.expect("the new owner");
@@ -125,9 +125,9 @@ pub async fn flush_row_is_never_overwritten(env: &dyn StoreEnv) {
     let value = |text: &str| ValueRow { address, node: full(&text) };
     let mut flush = line.flush(0, "first");
     flush.pending[0].values.push(ValueRef { address, packed: false });
-    store.append(Append { values: vec![value("first")], ..flush.clone() }).await.expect("the first flush");
+    store.append(Records { values: vec![value("first")], ..flush.clone() }).await.expect("the first flush");
     assert_refused(store.append(line.flush(0, "second")).await, ErrorKind::Corrupt, Subject::Pending);
-    let other_value = Append { values: vec![value("second")], ..line.flush(1, "second") };
+    let other_value = Records { values: vec![value("second")], ..line.flush(1, "second") };
     let refusal = assert_refused(store.append(other_value).await, ErrorKind::Corrupt, Subject::Value);
     assert_names(&refusal, address);
     let loaded = line.read().await;
@@ -180,7 +180,7 @@ pub async fn run_record_moves_on(env: &dyn StoreEnv) {
     line.apply(line.next().with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
     for status in [RunStatus::Failed, RunStatus::Open, RunStatus::Done] {
         let row = line.run("r", status);
-        store.append(Append { run: Some(row.clone()), ..line.append(Vec::new()) }).await.expect("the owner writes");
+        store.append(Records { run: Some(row.clone()), ..line.append(Vec::new()) }).await.expect("the owner writes");
         let loaded = store.load(Load { run: Some(run_id("r")), ..line.whole() }).await.expect("the tip loads");
         assert_eq!(loaded.run, Some(row));
     }
@@ -190,10 +190,10 @@ pub async fn run_record_moves_on(env: &dyn StoreEnv) {
 pub async fn append_to_nothing_is_missing(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let line = Line::born(&store, "t").await;
-    let elsewhere = Append { branch: branch_id(), ..line.flush(0, "x") };
+    let elsewhere = Records { branch: branch_id(), ..line.flush(0, "x") };
     let refusal = assert_refused(store.append(elsewhere.clone()).await, ErrorKind::Missing, Subject::Branch);
     assert_names(&refusal, elsewhere.branch);
-    let nowhere = Append { thread: Line::unborn(&store, "", "u").thread.uid, ..line.flush(0, "x") };
+    let nowhere = Records { thread: Line::unborn(&store, "", "u").thread.uid, ..line.flush(0, "x") };
     let refusal = assert_refused(store.append(nowhere.clone()).await, ErrorKind::Missing, Subject::Thread);
     assert_names(&refusal, nowhere.thread);
 }

@@ -4,7 +4,7 @@ use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::BlobHash;
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{ForkPoint, RunStatus, ThreadRow};
-use stepmark_core::store::{Append, BlobCall, BlobReply, Commit, Load, Outcome, RunWrite, ThreadAddress};
+use stepmark_core::store::{BlobCall, BlobReply, Commit, Load, Outcome, Records, RunWrite, ThreadAddress};
 use stepmark_core::value::ValueRow;
 
 use super::{assert_names, assert_refused};
@@ -285,7 +285,7 @@ pub async fn claim_over_flushed_values_conflicts(env: &dyn StoreEnv) {
     let takeover = line.next().from_ordinal(3).stored("log", full(&"mine")).claiming();
     let address = takeover.value("log").address;
     let values = vec![ValueRow { address, node: full(&"flushed") }];
-    store.append(Append { values, ..line.flush(0, "in time") }).await.expect("the owner flushes");
+    store.append(Records { values, ..line.flush(0, "in time") }).await.expect("the owner flushes");
     let refusal = assert_refused(line.send(takeover.build()).await, ErrorKind::Conflict, Subject::Branch);
     assert_names(&refusal, line.branch.id);
     let free = line.read().await.next_ordinal;
@@ -317,7 +317,7 @@ pub async fn contradiction_is_invalid(env: &dyn StoreEnv) {
         contradict(&side, &mut commit);
         assert_refused(store.commit(commit).await, ErrorKind::Invalid, subject);
     }
-    let astray = Append { pending: side.flush(0, "of another lane").pending, ..line.flush(0, "x") };
+    let astray = Records { pending: side.flush(0, "of another lane").pending, ..line.flush(0, "x") };
     assert_refused(store.append(astray).await, ErrorKind::Invalid, Subject::Pending);
     line.assert_stored().await;
     assert_eq!(line.read().await.next_ordinal, 0);

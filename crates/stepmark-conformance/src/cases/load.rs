@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::CheckpointId;
 use stepmark_core::rows::{RunStatus, Tip};
-use stepmark_core::store::{Append, BlobCall, Channels, FORMAT_VERSION, Load, Loaded, Place, RunWrite, ThreadAddress};
+use stepmark_core::store::{BlobCall, Channels, FORMAT_VERSION, Load, Loaded, Place, Records, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueRef, ValueRow};
 
 use super::{assert_names, assert_refused};
@@ -245,7 +245,7 @@ pub async fn next_ordinal_skips_flushed_values(env: &dyn StoreEnv) {
         address: stepmark_core::value::ValueAddress { ordinal, ..address },
         node: full(&ordinal),
     });
-    store.append(Append { values: values.into(), ..line.flush(0, "x") }).await.expect("the flush is fenced well");
+    store.append(Records { values: values.into(), ..line.flush(0, "x") }).await.expect("the flush is fenced well");
     line.apply(line.claim()).await;
     assert_eq!(line.read().await.next_ordinal, 5);
     let flushed = ValueRef { address: stepmark_core::value::ValueAddress { ordinal: 4, ..address }, packed: false };

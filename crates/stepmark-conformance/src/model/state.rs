@@ -8,7 +8,7 @@ use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow, ThreadRow};
-use stepmark_core::store::{Append, Commit, Expect, NamedBranch, Outcome, RunWrite};
+use stepmark_core::store::{Commit, Expect, NamedBranch, Outcome, Records, RunWrite};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 /// What a call may be answered with.
@@ -231,7 +231,7 @@ impl Model {
         commit.runs.iter().for_each(|run| thread.write_run(run.row().clone()));
     }
 
-    pub(super) fn append(&mut self, append: &Append) -> Verdict {
+    pub(super) fn append(&mut self, append: &Records) -> Verdict {
         if self.deleted.contains(&append.thread) {
             return Verdict::Refused(vec![(ErrorKind::Deleted, Subject::Thread)]);
         }

@@ -8,7 +8,7 @@ use stepmark_core::error::Result;
 use stepmark_core::id::{CheckpointId, ThreadUid};
 use stepmark_core::rows::{RunRow, RunStatus};
 use stepmark_core::store::{
-    Append, Channels, CheckpointStore, Commit, HistoryQuery, Line as Walk, Load, Loaded, NamedBranch, Outcome, Place,
+    Channels, CheckpointStore, Commit, HistoryQuery, Line as Walk, Load, Loaded, NamedBranch, Outcome, Place, Records,
     RunWrite, ThreadAddress, ThreadQuery,
 };
 use stepmark_core::value::{ValueAddress, ValueRef, ValueRow};
@@ -38,7 +38,7 @@ struct Belief {
 #[derive(Clone, Debug)]
 enum Sent {
     Commit(Box<Commit>),
-    Append(Box<Append>),
+    Records(Box<Records>),
 }
 
 /// A store, the model of it, and everybody who writes.
@@ -89,7 +89,7 @@ impl World {
                 let again = chosen(&self.sent, *write)?.clone();
                 match again {
                     Sent::Commit(commit) => Some(self.answer_commit(&commit).await.0),
-                    Sent::Append(append) => self.send_append(*append).await,
+                    Sent::Records(append) => self.send_append(*append).await,
                 }
             }
             Step::Forge { write, packed } => self.forge(*write, *packed).await,
@@ -174,11 +174,11 @@ impl World {
         let (draft, held) = match (log, &belief.log) {
             (Log::Keep, None) => return (draft, None),
             (Log::Keep, Some((value, held))) => (draft.keep("log", *value), held.clone()),
-            (Log::Full { packed } | Log::Append { packed, .. }, None) | (Log::Full { packed }, Some(_)) => {
+            (Log::Full { packed } | Log::Records { packed, .. }, None) | (Log::Full { packed }, Some(_)) => {
                 let held = self.new_items(2);
                 (put(draft, packed, full(&held)), held)
             }
-            (Log::Append { cut, items, packed }, Some((base, held))) => {
+            (Log::Records { cut, items, packed }, Some((base, held))) => {
                 let keep = held.len().saturating_sub(usize::from(cut));
                 let new = self.new_items(items);
                 let node = appended(*base, keep as u64, &new);
@@ -225,7 +225,7 @@ impl World {
         (commit.thread, verdict == Verdict::Done(Outcome::Applied))
     }
 
-    async fn send_append(&mut self, append: Append) -> Option<ThreadUid> {
+    async fn send_append(&mut self, append: Records) -> Option<ThreadUid> {
         let verdict = self.model.append(&append);
         let answer = self.store.append(append.clone()).await;
         let outcome = match &verdict {
@@ -234,7 +234,7 @@ impl World {
         };
         assert_verdict(&verdict, answer.map(|()| outcome), &append);
         let thread = append.thread;
-        self.sent.push(Sent::Append(Box::new(append)));
+        self.sent.push(Sent::Records(Box::new(append)));
         Some(thread)
     }
 
@@ -319,7 +319,7 @@ fn run_write(line: &Line, begins: bool, id: u8) -> RunWrite {
     }
 }
 
-fn flush(line: &Line, (number, text): (u8, u8), value: bool, run: Option<u8>) -> Append {
+fn flush(line: &Line, (number, text): (u8, u8), value: bool, run: Option<u8>) -> Records {
     let mut append = line.flush(u64::from(number), &format!("text {text}"));
     append.run = run.map(|id| RunRow {
         ended_at: Some(START + i64::from(text)),

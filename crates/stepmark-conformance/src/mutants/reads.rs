@@ -21,7 +21,7 @@ pub(super) struct LaneIgnored {
 impl Intercept for LaneIgnored {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let (written, read) = match &call {
-            Call::Append(append) => (append.pending.iter().map(|row| (append.thread, row.clone())).collect(), false),
+            Call::Records(append) => (append.pending.iter().map(|row| (append.thread, row.clone())).collect(), false),
             Call::Load(load) => (Vec::new(), load.pending),
             _ => (Vec::new(), false),
         };
@@ -178,7 +178,7 @@ impl Intercept for NamespaceIgnored {
     async fn intercept(&self, store: &dyn CheckpointStore, mut call: Call) -> Result<Reply> {
         match &mut call {
             Call::Commit(commit) => commit.namespace.clear(),
-            Call::Append(append) => append.namespace.clear(),
+            Call::Records(append) => append.namespace.clear(),
             Call::Load(load) => load.namespace.clear(),
             Call::History(query) => query.namespace.clear(),
             _ => {}

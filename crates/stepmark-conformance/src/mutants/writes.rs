@@ -9,7 +9,7 @@ use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, Lane, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::BranchRow;
-use stepmark_core::store::{Append, CheckpointStore, Commit, Expect, Load, Outcome, Place, RunWrite, ThreadAddress};
+use stepmark_core::store::{CheckpointStore, Commit, Expect, Load, Outcome, Place, Records, RunWrite, ThreadAddress};
 
 use crate::call::{Call, Intercept, Reply};
 
@@ -83,7 +83,7 @@ changes! {
     BlobReferenceDropped: |store, call| {
         match &mut call {
             Call::Commit(commit) => commit.blobs.clear(),
-            Call::Append(append) => append.blobs.clear(),
+            Call::Records(append) => append.blobs.clear(),
             _ => {}
         }
     }
@@ -110,7 +110,7 @@ changes! {
 
     /// Fences commits, but not what is flushed beside them.
     AppendNotFenced: |store, call| {
-        if let Call::Append(append) = &mut call
+        if let Call::Records(append) = &mut call
             && let Some(stored) = stored_branch(store, append.thread, &append.namespace, append.branch).await
         {
             append.epoch = stored.epoch;
@@ -140,7 +140,7 @@ pub(super) struct TipBeforeValues;
 impl Intercept for TipBeforeValues {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let Call::Commit(mut commit) = call else { return call.run(store).await };
-        let rest = Append {
+        let rest = Records {
             thread: commit.thread,
             namespace: commit.namespace.clone(),
             branch: commit.branch.id,
@@ -229,7 +229,7 @@ impl Intercept for OtherHashAccepted {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let accepted = match &call {
             Call::Commit(_) => Reply::Commit(Outcome::Repeated),
-            Call::Append(_) => Reply::Append,
+            Call::Records(_) => Reply::Records,
             _ => return call.run(store).await,
         };
         match call.run(store).await {
@@ -281,12 +281,12 @@ pub(super) struct AppendRowByRow;
 #[async_trait]
 impl Intercept for AppendRowByRow {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
-        let Call::Append(mut append) = call else { return call.run(store).await };
+        let Call::Records(mut append) = call else { return call.run(store).await };
         for row in std::mem::take(&mut append.pending) {
-            let alone = Append { values: Vec::new(), blobs: Vec::new(), run: None, ..(*append).clone() };
-            store.append(Append { pending: vec![row], ..alone }).await?;
+            let alone = Records { values: Vec::new(), blobs: Vec::new(), run: None, ..(*append).clone() };
+            store.append(Records { pending: vec![row], ..alone }).await?;
         }
-        Call::Append(append).run(store).await
+        Call::Records(append).run(store).await
     }
 }
 
@@ -299,7 +299,7 @@ pub(super) struct RepeatedAppendRefused {
 #[async_trait]
 impl Intercept for RepeatedAppendRefused {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
-        let Call::Append(append) = call else { return call.run(store).await };
+        let Call::Records(append) = call else { return call.run(store).await };
         let key = |row: &PendingRow| (append.thread, row.base.clone(), row.lane, row.ordinal);
         let keys: Vec<_> = append.pending.iter().map(key).collect();
         if keys.iter().any(|key| locked(&self.keys).contains(key)) {
@@ -307,7 +307,7 @@ impl Intercept for RepeatedAppendRefused {
         }
         store.append(*append).await?;
         locked(&self.keys).extend(keys);
-        Ok(Reply::Append)
+        Ok(Reply::Records)
     }
 }
 
@@ -321,13 +321,13 @@ pub(super) struct FlushOverwritten {
 impl Intercept for FlushOverwritten {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let rows = match &call {
-            Call::Append(append) => append.pending.clone(),
+            Call::Records(append) => append.pending.clone(),
             _ => Vec::new(),
         };
         match call.run(store).await {
             Err(error) if error.is(ErrorKind::Corrupt, Subject::Pending) && !rows.is_empty() => {
                 locked(&self.newer).extend(rows);
-                Ok(Reply::Append)
+                Ok(Reply::Records)
             }
             Ok(Reply::Load(mut loaded)) => {
                 for newer in &*locked(&self.newer) {
@@ -374,7 +374,7 @@ impl Intercept for DeleteLeavesRows {
                 return Ok(Reply::DeleteThread);
             }
             Call::Commit(commit) => Some(commit.thread),
-            Call::Append(append) => Some(append.thread),
+            Call::Records(append) => Some(append.thread),
             _ => None,
         };
         match written.filter(|thread| locked(&self.marked).contains(thread)) {

@@ -7,7 +7,7 @@ use crate::id::ThreadUid;
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, Tip};
 use crate::shape;
-use crate::store::{Append, BlobUse, Commit, Expect, Outcome, RunWrite};
+use crate::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use crate::value::{ValueNode, ValueRow};
 
 impl Inner {
@@ -121,7 +121,7 @@ impl Inner {
         write_rows(space, commit.pending, commit.values);
     }
 
-    pub(super) fn append(&mut self, append: Append) -> Result<()> {
+    pub(super) fn append(&mut self, append: Records) -> Result<()> {
         let refused = self.missing_thread(append.thread);
         let thread = self.threads.get(&append.thread).ok_or(refused)?;
         let empty = Space::default();
@@ -215,7 +215,7 @@ fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> 
 }
 
 /// Whether an earlier append with the same arguments wrote all this.
-fn holds_all(thread: &Thread, space: &Space, append: &Append) -> bool {
+fn holds_all(thread: &Thread, space: &Space, append: &Records) -> bool {
     let rows = append.pending.iter().all(|row| space.pending.get(&pending_key(row)) == Some(row));
     let run = append.run.as_ref().is_none_or(|run| thread.runs.get(&run.id) == Some(run));
     rows && run && (!append.pending.is_empty() || append.run.is_some())

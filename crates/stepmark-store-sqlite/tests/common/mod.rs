@@ -8,7 +8,7 @@ use stepmark_core::checkpoint::{ChannelEntry, CheckpointRow, Manifest, Source};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash, RunId, TaskHash, ThreadUid};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{Append, Channels, CheckpointStore, Commit, Expect, Load, Outcome, Place, ThreadAddress};
+use stepmark_core::store::{Channels, CheckpointStore, Commit, Expect, Load, Outcome, Place, Records, ThreadAddress};
 use stepmark_core::value::{
     NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
 };
@@ -163,7 +163,7 @@ impl Pen {
     }
 
     /// A flush of one finished task.
-    pub(crate) fn flush(&self, ordinal: u64, body: &[u8]) -> Append {
+    pub(crate) fn flush(&self, ordinal: u64, body: &[u8]) -> Records {
         let tip = self.branch.tip.clone().expect("a tip");
         let height = tip.height + 1;
         let address = ValueAddress { branch: self.branch.id, height, ordinal: ordinal as u32 };
@@ -176,7 +176,7 @@ impl Pen {
             values: vec![ValueRef { address, packed: false }],
             body: body.to_vec(),
         };
-        Append {
+        Records {
             thread: self.thread.uid,
             namespace: String::new(),
             branch: self.branch.id,
