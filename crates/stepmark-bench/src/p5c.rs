@@ -19,7 +19,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let stored = converse(turns)?;
     let logical = (2 * turns * MESSAGE_BYTES) as f64;
     let ratio = stored.file / logical;
-    let besides = (stored.file - stored.empty - stored.values) / stored.checkpoints;
+    let besides = (stored.file - stored.empty - stored.nodes) / stored.checkpoints;
+    let heads = (stored.nodes - stored.values) / stored.checkpoints;
     let whole = Figure {
         id: "P5c",
         work: format!("bytes stored of a conversation of {turns} turns of 1 KB"),
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     };
     let each = Figure {
         id: "P5c",
-        work: "bytes per checkpoint besides values".to_owned(),
+        work: "bytes per checkpoint besides value nodes".to_owned(),
         value: besides,
         unit: "bytes",
         raw: None,
@@ -43,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
         notes: stored.notes,
     };
     let empty = format!("of which {} bytes of an empty file", stored.empty);
-    Ok(vec![whole.note(format!("{:.0} bytes of values; {empty}", stored.values)), each])
+    let heads = format!("heads of value nodes, which are not in it: {heads:.0}");
+    Ok(vec![whole.note(format!("{:.0} bytes of values; {empty}", stored.values)), each.note(heads)])
 }
 
 struct Stored {
@@ -52,6 +54,8 @@ struct Stored {
     empty: f64,
     /// Bodies of value nodes, those that a merge wrote again included.
     values: f64,
+    /// The same with their heads.
+    nodes: f64,
     checkpoints: f64,
     notes: Vec<String>,
 }
@@ -71,25 +75,32 @@ fn converse(turns: usize) -> Result<Stored> {
         Connection::open(file)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
     let connection = Connection::open(&path)?;
+    let (values, nodes) = value_bytes(&connection)?;
     Ok(Stored {
         file: disk::size(&path) as f64,
         empty: disk::size(&empty) as f64,
-        values: value_bytes(&connection)?,
+        values,
+        nodes,
         checkpoints: connection.query_row("SELECT COUNT(*) FROM checkpoint", [], |row| row.get(0))?,
         notes: shares(&connection)?,
     })
 }
 
-fn value_bytes(connection: &Connection) -> Result<f64> {
-    let mut bytes: usize =
-        connection.query_row("SELECT TOTAL(LENGTH(body)) FROM value", [], |row| row.get::<_, f64>(0))? as usize;
+/// Bytes of bodies, and of whole nodes.
+fn value_bytes(connection: &Connection) -> Result<(f64, f64)> {
+    let (mut bodies, mut nodes): (f64, f64) = connection.query_row(
+        "SELECT TOTAL(LENGTH(body)), TOTAL(LENGTH(body) + LENGTH(head)) FROM value",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let mut statement = connection.prepare("SELECT packed FROM checkpoint")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let packed: Vec<u8> = row.get(0)?;
-        bytes += decode_packed(&packed)?.iter().map(|value| value.node.body.len()).sum::<usize>();
+        bodies += decode_packed(&packed)?.iter().map(|value| value.node.body.len() as f64).sum::<f64>();
+        nodes += packed.len() as f64;
     }
-    Ok(bytes as f64)
+    Ok((bodies, nodes))
 }
 
 /// Which table or index takes how much of a checkpoint, and how much of that is empty space in pages.
