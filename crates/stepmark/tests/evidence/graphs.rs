@@ -98,7 +98,8 @@ pub(crate) async fn ask(thread: &Thread<Trail>, number: u32) -> Result<()> {
     Err(last.expect("an input was refused"))
 }
 
-async fn finish(thread: &Thread<Trail>) -> Result<()> {
+/// Resumes until nothing is left.
+pub(crate) async fn finish(thread: &Thread<Trail>) -> Result<()> {
     for _ in 1..RESUMES_MAX {
         match thread.resume().run().await {
             Err(error) if is_unfinished(&error) => {}
