@@ -30,7 +30,7 @@ pub(crate) struct Trail {
     #[reduce(Add)]
     pub(crate) steps: u64,
     /// More than 4 KiB: a value row of its own when it is flushed.
-    page: String,
+    pub(crate) page: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

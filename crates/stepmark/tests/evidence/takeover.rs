@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use stepmark::store::CheckpointStore;
-use stepmark::{App, Cx, Dep, ErrorKind, Graph, MemoryStore, Snap, State, Update};
+use stepmark::{App, Cx, Dep, ErrorKind, Graph, MemoryStore, OnPending, Snap, State, Update};
 use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
 use stepmark_conformance::{Sight, Witness, WitnessStore};
 use stepmark_core::error::{Error, Result};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::graphs::{FAILURES, OTHER, Setup, Shape, finish};
 use crate::journal::{Event, Journal};
-use crate::promises::MemoryPages;
+use crate::promises::{MemoryPages, unread_journal};
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Pages {
@@ -128,4 +128,20 @@ async fn fork_at_an_unfinished_tip_keeps_finished_results() {
     assert_eq!(starts() - before, 2 * (FAILURES as usize + 1));
     let state = main.state().await.expect("readable");
     assert_eq!(other.state().await.expect("readable").state(), state.state());
+}
+
+#[tokio::test(start_paused = true)]
+async fn discarded_result_gives_way_to_the_next_input() {
+    let setup = Setup { shape: Shape::FailingSibling, rounds: 1, linger_ms: 5, concurrency_max: 64 };
+    let app = setup.app(unread_journal()).with(MemoryStore::new());
+    let thread = app.thread("t");
+    thread.input(|_| ()).run().await.expect_err("a node fails");
+    let page = "page ".repeat(4_000);
+    let input = page.clone();
+    // In its own row, as the result that lies at this height already.
+    let request = thread.input(|trail| trail.page.set(input)).on_pending(OnPending::Discard);
+    request.run().await.expect_err("the node fails again");
+    let left = thread.discard().await.expect("discards");
+    assert_eq!(left.state().page, page);
+    assert_eq!(thread.history().await.expect("readable").len(), 3);
 }
