@@ -3,13 +3,14 @@
 //! Pure: no I/O, no clock. Writes are applied in plan order, never in the order in which tasks finished. The state is
 //! changed in place unless somebody kept a snapshot of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{TaskEntry, WriteMark};
 
 use crate::change::{Change, Changes};
 use crate::compile::{NodeSpec, Program};
-use crate::execute::Finished;
+use crate::execute::{Finished, panic_text};
 use crate::graph::Router;
 use crate::handle::{Destination, Route};
 use crate::node_error::NodeError;
@@ -159,17 +160,15 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
         let mut view = None;
         for branch in &node.branches {
             let routes = match &branch.router {
-                Router::Update(route) => route(&run.position.state, &done.update),
+                Router::Update(route) => routes_of(node, || route(&run.position.state, &done.update)),
                 Router::State(_) if single => continue,
                 Router::State(route) => {
-                    let schema = &*program.schema;
-                    if view.is_none() {
-                        run.stats.copies += 1;
-                    }
-                    route(view.get_or_insert_with(|| own_view(schema, &run.position.state, done)))
+                    run.stats.copies += u64::from(view.is_none());
+                    let view = view.get_or_insert_with(|| own_view(program, &run.position.state, done));
+                    routes_of(node, || route(view))
                 }
             };
-            for route in routes {
+            for route in routes.map_err(|error| Fault { task, error })? {
                 follow(program, node, &branch.targets, route, &mut run.routed)
                     .map_err(|error| Fault { task, error })?;
             }
@@ -178,8 +177,17 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
     Ok(())
 }
 
-fn own_view(schema: &dyn Schema, state: &AnyState, done: &Finished) -> AnyState {
+/// Calls a branch's function; its panic is a failure of its node.
+fn routes_of(node: &NodeSpec, route: impl FnOnce() -> Vec<Route>) -> Result<Vec<Route>, NodeError> {
+    catch_unwind(AssertUnwindSafe(route))
+        .map_err(|panic| NodeError::new(format!("a branch of node {:?} panicked: {}", node.name, panic_text(panic))))
+}
+
+/// The state as a task's own branches see it: without what lived one step, and with the task's writes alone.
+fn own_view(program: &Program, state: &AnyState, done: &Finished) -> AnyState {
+    let schema = &*program.schema;
     let mut view = schema.clone_state(state);
+    program.ephemerals.iter().for_each(|channel| schema.reset(&mut view, *channel));
     let mut changes = Changes::new(schema.channels().len());
     schema.apply(&mut view, schema.clone_update(&done.update), &mut changes);
     view
@@ -190,7 +198,8 @@ fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
     let node = &program.nodes[run.position.next[0].node as usize];
     for branch in &node.branches {
         let Router::State(route) = &branch.router else { continue };
-        for route in route(&run.position.state) {
+        let routes = routes_of(node, || route(&run.position.state)).map_err(|error| Fault { task: 0, error })?;
+        for route in routes {
             follow(program, node, &branch.targets, route, &mut run.routed).map_err(|error| Fault { task: 0, error })?;
         }
     }

@@ -138,8 +138,8 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     commit.runs = draft.runs;
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
-    let scope = line.thread.scope.clone();
-    commit_decided(&run.host, &scope, commit, placement.blob_bytes).await?;
+    commit_decided(&run.host, &line.thread.scope, commit, placement.blob_bytes).await?;
+    line.stored = line.manifest_id();
     Ok(())
 }
 
@@ -183,7 +183,7 @@ impl AppliedStep<'_> {
             return Ok(Track::whole(place, schema.version()));
         }
         let value = ChannelValue { schema, state: &self.position.state, channel };
-        let new = value.node(track, change).map_err(Error::invalid)?;
+        let new = value.node(track, change).map_err(Error::unencodable)?;
         let place = placement.place(line.next_address(), new.node);
         Ok(new.track.at(place))
     }

@@ -76,7 +76,8 @@ pub(crate) enum Fault {
     NoStart,
     BadName(String),
     NameTwice(Arc<str>),
-    ForeignHandle,
+    ForeignHandle(Option<Arc<str>>),
+    JoinOfEnd(Arc<str>),
     Unreachable(Arc<str>),
     NoTargets(Arc<str>),
     NoEnd(Arc<str>),
@@ -89,7 +90,11 @@ impl fmt::Display for Fault {
             Self::NoStart => f.write_str("it has no start: call `start(node)`"),
             Self::BadName(reason) => f.write_str(reason),
             Self::NameTwice(name) => write!(f, "two nodes have the name or alias {name:?}"),
-            Self::ForeignHandle => f.write_str("a handle of another graph was used: an edge to nowhere"),
+            Self::ForeignHandle(Some(name)) => {
+                write!(f, "node {name:?} is connected with a handle of another graph: an edge to nowhere")
+            }
+            Self::ForeignHandle(None) => f.write_str("a handle of another graph was used"),
+            Self::JoinOfEnd(name) => write!(f, "a join into node {name:?} names END as a source"),
             Self::Unreachable(name) => {
                 write!(f, "node {name:?} is unreachable: no edge, join, branch or goto leads to it from a start")
             }
@@ -139,15 +144,16 @@ fn lay_out(
     by_name: HashMap<Arc<str>, u32>,
     faults: &mut Vec<Fault>,
 ) -> Program {
-    let mut own = |targets: &[TargetId]| own_targets(drawing.id, targets, faults);
+    let mut own = |near: &Arc<str>, targets: &[TargetId]| own_targets((drawing.id, near), targets, faults);
     let mut nodes: Vec<NodeSpec> = Vec::with_capacity(drawing.nodes.len());
     for node in drawing.nodes {
-        let gotos = own(&node.gotos);
+        let gotos = own(&node.name, &node.gotos);
         let (edges, joins, branches) = (Vec::new(), Vec::new(), Vec::new());
         nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos });
     }
     for branch in drawing.branches {
-        let targets = own(&branch.targets);
+        let near = Arc::clone(&nodes[branch.source as usize].name);
+        let targets = own(&near, &branch.targets);
         nodes[branch.source as usize].branches.push(BranchSpec { targets, router: branch.router });
     }
     for (from, to) in drawing.edges {
@@ -177,11 +183,12 @@ fn lay_out_joins(drawn: Vec<(Vec<u32>, u32)>, nodes: &mut [NodeSpec]) -> Vec<Joi
     joins
 }
 
-fn own_targets(graph: GraphId, targets: &[TargetId], faults: &mut Vec<Fault>) -> Vec<Option<u32>> {
+/// The targets of node `near` as numbers; those of another graph are faults.
+fn own_targets((graph, near): (GraphId, &Arc<str>), targets: &[TargetId], faults: &mut Vec<Fault>) -> Vec<Option<u32>> {
     let mut own = Vec::with_capacity(targets.len());
     for target in targets {
         if target.graph.is_some_and(|of| of != graph) {
-            faults.push(Fault::ForeignHandle);
+            faults.push(Fault::ForeignHandle(Some(Arc::clone(near))));
         } else {
             own.push(target.node);
         }

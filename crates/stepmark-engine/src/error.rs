@@ -42,15 +42,20 @@ pub enum ErrorKind {
     Store,
 }
 
-/// Where a run failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The thread; absent for a run in memory.
-    pub thread: Option<String>,
+/// Where a run stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    /// The thread.
+    pub thread: String,
     /// The branch's name, or its id where it has none.
-    pub branch: Option<String>,
+    pub branch: String,
     /// The last checkpoint, from which `resume` goes on.
     pub checkpoint: Option<CheckpointId>,
+}
+
+/// Which task failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
     /// The node.
     pub node: String,
     /// Which attempt it was, from 1.
@@ -65,9 +70,11 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
+    place: Option<RunPlace>,
     failure: Option<Failure>,
     state: Option<AnyState>,
     store: Option<store::Error>,
+    unencodable: bool,
 }
 
 /// The result of a call to the engine.
@@ -75,7 +82,27 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { kind, message: message.to_string(), failure: None, state: None, store: None }))
+        let message = message.to_string();
+        Self(Box::new(Inner {
+            kind,
+            message,
+            place: None,
+            failure: None,
+            state: None,
+            store: None,
+            unencodable: false,
+        }))
+    }
+
+    /// A value that has no stored form.
+    pub(crate) fn unencodable(error: crate::encode::EncodeError) -> Self {
+        let mut unencodable = Self::invalid(error);
+        unencodable.0.unencodable = true;
+        unencodable
+    }
+
+    pub(crate) fn is_unencodable(&self) -> bool {
+        self.0.unencodable
     }
 
     pub(crate) fn invalid(message: impl fmt::Display) -> Self {
@@ -87,22 +114,33 @@ impl Error {
         store::Error::corrupt(subject, id, reason.to_string()).into()
     }
 
-    pub(crate) fn failed(failure: Failure, state: AnyState) -> Self {
-        let place = match (&failure.thread, &failure.checkpoint) {
-            (Some(thread), Some(checkpoint)) => format!(" on thread {thread:?} after checkpoint {checkpoint}"),
+    pub(crate) fn failed(failure: Failure, place: Option<RunPlace>) -> Self {
+        let at = match &place {
+            Some(RunPlace { thread, checkpoint: Some(checkpoint), .. }) => {
+                format!(" on thread {thread:?} after checkpoint {checkpoint}")
+            }
             _ => String::new(),
         };
-        let message =
-            format!("node {:?} failed at attempt {}{place}: {}", failure.node, failure.attempt, failure.error);
-        let inner =
-            Inner { kind: ErrorKind::NodeFailed, message, failure: Some(failure), state: Some(state), store: None };
-        Self(Box::new(inner))
+        let message = format!("node {:?} failed at attempt {}{at}: {}", failure.node, failure.attempt, failure.error);
+        let mut failed = Self::new(ErrorKind::NodeFailed, message);
+        (failed.0.failure, failed.0.place) = (Some(failure), place);
+        failed
     }
 
-    /// The same error with the state that the run stopped with.
+    /// The same error with the state of the checkpoint that the run stopped after.
     pub(crate) fn with_state(mut self, state: AnyState) -> Self {
         self.0.state = Some(state);
         self
+    }
+
+    /// The same error with the place where the run stopped, if it has none yet.
+    pub(crate) fn at(mut self, place: Option<RunPlace>) -> Self {
+        self.0.place = self.0.place.take().or(place);
+        self
+    }
+
+    pub(crate) fn has_state(&self) -> bool {
+        self.0.state.is_some()
     }
 
     /// What the caller should do.
@@ -110,12 +148,17 @@ impl Error {
         self.0.kind
     }
 
+    /// Where the run stopped; absent if none had begun, and for a run in memory.
+    pub fn place(&self) -> Option<&RunPlace> {
+        self.0.place.as_ref()
+    }
+
     /// Which task failed, for [`ErrorKind::NodeFailed`].
     pub fn failure(&self) -> Option<&Failure> {
         self.0.failure.as_ref()
     }
 
-    /// The state that the run stopped with, if it was one of an `S`.
+    /// The state of the checkpoint that the run stopped after, if it is an `S` and could still be read.
     pub fn state<S: Any>(&self) -> Option<&S> {
         self.0.state.as_ref().and_then(|state| state.downcast_ref())
     }
@@ -140,8 +183,14 @@ impl From<store::Error> for Error {
             store::ErrorKind::Invalid => ErrorKind::Invalid,
             _ => ErrorKind::Store,
         };
-        let message = error.to_string();
-        Self(Box::new(Inner { kind, message, failure: None, state: None, store: Some(error) }))
+        let mut from_store = match kind {
+            ErrorKind::Fenced => {
+                Self::new(kind, format!("another run took over; what this one finished is stored: {error}"))
+            }
+            _ => Self::new(kind, &error),
+        };
+        from_store.0.store = Some(error);
+        from_store
     }
 }
 

@@ -4,12 +4,13 @@
 //! task that fails stops new tasks from starting; those that run are let finish, and every finished result is made
 //! durable before the error is returned.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use stepmark_core::checkpoint::Timestamp;
+use stepmark_core::checkpoint::{TaskEntry, Timestamp};
 use stepmark_core::clock::Sleep;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ use crate::node_error::NodeError;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
+use crate::state::Keep;
 
 /// A task's result.
 pub(crate) struct Finished {
@@ -31,6 +33,8 @@ pub(crate) struct Finished {
     pub(crate) attempts: u32,
     pub(crate) started_at: Timestamp,
     pub(crate) duration_us: u64,
+    /// Its encoded writes, by channel, where it may have to be flushed.
+    pub(crate) encoded: Vec<(usize, Vec<u8>)>,
     /// Whether it is in the store.
     pub(crate) durable: bool,
     /// Written channels whose write lies in a value row already.
@@ -65,7 +69,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Vec<Finished>> {
     if failed.is_empty() {
         return Ok(results.into_iter().flatten().collect());
     }
-    Err(fail(run, results, failed).await)
+    Err(fail(run, results, failed).await.with_state(Arc::clone(&run.position.state)))
 }
 
 /// The usual step: one task, no spawning, no flush.
@@ -76,7 +80,7 @@ async fn run_single(run: &mut Run) -> Result<Vec<Finished>> {
     run.stats.executed += 1;
     match accept(run, Ended { task: 0, started_at, output }) {
         Ok(finished) => Ok(vec![finished]),
-        Err(failed) => Err(fail(run, Vec::new(), vec![failed]).await),
+        Err(failed) => Err(fail(run, Vec::new(), vec![failed]).await.with_state(Arc::clone(&run.position.state))),
     }
 }
 
@@ -252,6 +256,7 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
     let attempt = run.failures.get(index).map_or(1, |failures| failures + 1);
     let info = TaskInfo {
         node: Arc::clone(&node.name),
+        identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
         attempt,
         activation: run.position.activations[*number as usize] + 1,
         trigger: *trigger,
@@ -270,26 +275,52 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
 /// Runs a node once; a panic is a failure of its task.
 async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
     let call = async move { node(context).await };
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(NodeError::new(format!("the node panicked: {text}")))
-    })
+    let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or_else(String::new, |text| (*text).to_owned()),
+    }
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
     let Ended { task, started_at, output } = ended;
     let attempts = run.failures.get(task).map_or(1, |failures| failures + 1);
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
-    match output {
-        Ok(RawOutput { goto, .. }) if let Some(error) = unsendable(&goto) => {
-            Err(Failed { task, attempts, started_at, duration_us, error })
-        }
-        Ok(RawOutput { update, goto }) => {
-            Ok(Finished { update, goto, attempts, started_at, duration_us, durable: false, flushed: Vec::new() })
+    let storable = output.and_then(|RawOutput { update, goto }| {
+        let encoded = encoded_writes(run, &update)?;
+        unsendable(&goto).map_or(Ok(()), Err)?;
+        Ok((update, goto, encoded))
+    });
+    match storable {
+        Ok((update, goto, encoded)) => {
+            let (durable, flushed) = (false, Vec::new());
+            Ok(Finished { update, goto, attempts, started_at, duration_us, encoded, durable, flushed })
         }
         Err(error) => Err(Failed { task, attempts, started_at, duration_us, error }),
     }
+}
+
+/// The writes of a task that has siblings, as a flush stores them: one that cannot be encoded fails its own task, not the
+/// step. The only task of a step is never flushed; its values are encoded once, by the commit.
+fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
+    let mut encoded = Vec::new();
+    if run.line.is_none() || run.position.next.len() == 1 {
+        return Ok(encoded);
+    }
+    let schema = &*run.host.program.schema;
+    // An untracked value is never stored: a task that wrote one and is not run again has not written it then.
+    let mut written = Vec::new();
+    schema.writes(update, &mut |channel, _| written.push(channel));
+    written.retain(|channel| schema.channels()[*channel].keep != Keep::Untracked);
+    for channel in written {
+        encoded.push((channel, schema.encode_write(update, channel)?));
+    }
+    Ok(encoded)
 }
 
 /// The error of a payload that could not be encoded when it was sent.
@@ -309,16 +340,8 @@ async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Fai
     let Some(Failed { task, attempts, error, .. }) = first else {
         return Error::invalid("a step failed without a failed task");
     };
-    let line = run.line.as_ref();
-    let failure = Failure {
-        thread: line.map(|line| line.thread.name.clone()),
-        branch: line.map(crate::position::Line::branch_label),
-        checkpoint: line.and_then(|line| line.tip()).map(|tip| tip.id.clone()),
-        node: run.host.program.nodes[run.position.next[task].node as usize].name.to_string(),
-        attempt: attempts,
-        error,
-    };
-    Error::failed(failure, Arc::clone(&run.position.state))
+    let node = run.host.program.nodes[run.position.next[task].node as usize].name.to_string();
+    Error::failed(Failure { node, attempt: attempts, error }, run.place())
 }
 
 /// Fails the step for a task that finished but went where it may not. The other results are kept.
@@ -329,6 +352,30 @@ pub(crate) async fn refuse(run: &mut Run, fault: Fault, finished: Vec<Finished>)
     let (attempts, started_at, duration_us) =
         own.map_or((1, run.now(), 0), |done| (done.attempts, done.started_at, done.duration_us));
     fail(run, results, vec![Failed { task, attempts, started_at, duration_us, error }]).await
+}
+
+/// The only task of a step that was applied.
+pub(crate) struct Done {
+    task: Task,
+    attempts: u32,
+    started_at: Timestamp,
+    duration_us: u64,
+}
+
+impl Done {
+    pub(crate) fn of(task: &Task, entry: &TaskEntry) -> Self {
+        let TaskEntry { attempts, started_at, duration_us, .. } = *entry;
+        Self { task: task.clone(), attempts, started_at, duration_us }
+    }
+}
+
+/// Fails the only task of a step, whose writes were applied but have no stored form.
+pub(crate) async fn refuse_unencodable(run: &mut Run, done: Done, error: &Error) -> Error {
+    let Done { task, attempts, started_at, duration_us } = done;
+    run.position.activations[task.node as usize] -= 1;
+    run.position.next = vec![task];
+    let error = NodeError::new(error);
+    fail(run, Vec::new(), vec![Failed { task: 0, attempts, started_at, duration_us, error }]).await
 }
 
 /// Bounds that async user code must meet, checked here once.

@@ -19,8 +19,6 @@ use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
 use crate::position::{Line, Position};
 use crate::run::Run;
-use crate::schema::AnyUpdate;
-use crate::state::Keep;
 
 /// A write of at least this many bytes lies in a value row, which the commit may name.
 const VALUE_BYTES_MIN: usize = 4 * 1024;
@@ -108,10 +106,10 @@ struct Flush<'a> {
 
 impl Flush<'_> {
     fn result_record(&mut self, task: usize, done: &mut Finished) -> Result<TaskRecord> {
-        let writes = self.writes(&done.update, &mut done.flushed)?;
+        let writes = self.writes(done);
         let goto = done.goto.iter().map(|route| goto_entry(self.program, route)).collect::<Result<_>>()?;
         Ok(TaskRecord {
-            task: self.position.task_hash(self.program, &self.position.next[task]),
+            task: self.line.task_hash(self.program, self.position, &self.position.next[task]),
             state_version: self.program.schema.version(),
             attempts: done.attempts,
             started_at: done.started_at,
@@ -123,7 +121,7 @@ impl Flush<'_> {
     fn failure_record(&self, failed: &Failed) -> Result<TaskRecord> {
         let error = crate::encode::to_bytes(&failed.error).map_err(Error::invalid)?;
         Ok(TaskRecord {
-            task: self.position.task_hash(self.program, &self.position.next[failed.task]),
+            task: self.line.task_hash(self.program, self.position, &self.position.next[failed.task]),
             state_version: self.program.schema.version(),
             attempts: failed.attempts,
             started_at: failed.started_at,
@@ -132,30 +130,21 @@ impl Flush<'_> {
         })
     }
 
-    /// The writes of an update, large ones in value rows. Untracked channels are never stored: a task that wrote one and
-    /// is not run again after a crash has not written it then.
-    fn writes(
-        &mut self,
-        update: &AnyUpdate,
-        flushed: &mut Vec<(usize, ValueRef)>,
-    ) -> Result<Vec<(Arc<str>, WriteBody)>> {
-        let schema = &*self.program.schema;
-        let mut written = Vec::new();
-        schema.writes(update, &mut |channel, _| written.push(channel));
-        written.retain(|channel| schema.channels()[*channel].keep != Keep::Untracked);
-        let mut bodies = Vec::with_capacity(written.len());
-        for channel in written {
-            let bytes = schema.encode_write(update, channel).map_err(Error::invalid)?;
+    /// The encoded writes of a result, large ones in value rows.
+    fn writes(&mut self, done: &mut Finished) -> Vec<(Arc<str>, WriteBody)> {
+        let channels = self.program.schema.channels();
+        let mut bodies = Vec::with_capacity(done.encoded.len());
+        for (channel, bytes) in std::mem::take(&mut done.encoded) {
             let body = if bytes.len() < VALUE_BYTES_MIN {
                 WriteBody::Inline(bytes)
             } else {
                 let place = self.place_write(bytes);
-                flushed.push((channel, place));
+                done.flushed.push((channel, place));
                 WriteBody::Value(place)
             };
-            bodies.push((schema.channels()[channel].name.into(), body));
+            bodies.push((channels[channel].name.into(), body));
         }
-        Ok(bodies)
+        bodies
     }
 
     /// Gives a large write a value row at the height that the commit will have.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::compile::{self, Fault};
 use crate::error::Result;
-use crate::handle::{GraphId, IntoRoutes, NodeRef, Route, TargetId};
+use crate::handle::{END, GraphId, IntoRoutes, NodeRef, Route, TargetId};
 use crate::node::{Node, NodeFn, erase};
 use crate::schema::{AnyState, AnyUpdate, TypedSchema};
 use crate::state::State;
@@ -98,23 +98,28 @@ impl<S: State> Graph<S> {
 
     /// Runs `to` after every step in which `from` ran. A node without edges, branches and gotos ends its line.
     pub fn edge<P>(&mut self, from: NodeRef<S, P>, to: NodeRef<S>) {
-        if let (Some(from), Some(to)) = (self.own(from), self.own(to)) {
-            self.drawing.edges.push((from, to));
+        match (self.own(from), self.own(to)) {
+            (Some(from), Some(to)) => self.drawing.edges.push((from, to)),
+            (Some(near), None) | (None, Some(near)) => self.name_fault(near),
+            (None, None) => {}
         }
     }
 
     /// Runs `to` once all of `from` have run since it last ran.
     pub fn join<const N: usize>(&mut self, from: [TargetId; N], to: NodeRef<S>) {
-        let sources: Vec<u32> = from.iter().filter_map(|source| self.own_target(*source)).collect();
-        if let Some(to) = self.own(to) {
-            self.drawing.joins.push((sources, to));
+        let Some(to) = self.own(to) else { return };
+        if from.iter().any(|source| *source == TargetId::from(END)) {
+            let name = Arc::clone(&self.drawing.nodes[to as usize].name);
+            self.drawing.faults.push(Fault::JoinOfEnd(name));
         }
+        let sources = from.iter().filter_map(|source| self.own_target(*source)).collect();
+        self.drawing.joins.push((sources, to));
     }
 
     /// After `from` ran, goes where `route` says: it sees the state with `from`'s own writes applied, and may return
     /// only nodes listed in `targets`.
     ///
-    /// In a step of several tasks each branching task gets its own view of the state: one clone per branching task.
+    /// `route` should not panic; if it does, its node fails. In a step of several tasks each branching task gets its own view of the state: one clone per branching task.
     /// [`Graph::branch_on`] needs none.
     pub fn branch<P, const N: usize, R: IntoRoutes>(
         &mut self,
@@ -169,9 +174,17 @@ impl<S: State> Graph<S> {
         self.own_target(TargetId::from(node))
     }
 
+    /// Names the own side of an edge whose other side was just found to be foreign.
+    fn name_fault(&mut self, near: u32) {
+        let name = Arc::clone(&self.drawing.nodes[near as usize].name);
+        if let Some(Fault::ForeignHandle(unnamed)) = self.drawing.faults.last_mut() {
+            *unnamed = Some(name);
+        }
+    }
+
     fn own_target(&mut self, target: TargetId) -> Option<u32> {
         if target.graph.is_some_and(|graph| graph != self.drawing.id) {
-            self.drawing.faults.push(Fault::ForeignHandle);
+            self.drawing.faults.push(Fault::ForeignHandle(None));
             return None;
         }
         target.node

@@ -288,7 +288,8 @@ impl<'a, S: State> History<'a, S> {
             let namespace = String::new();
             let query = HistoryQuery { thread: loaded.thread.uid, namespace, line: from, limit: wanted };
             let page = store.history(query).await?;
-            for entry in page.entries {
+            let wanted = |row: &CheckpointRow| self.below.is_none_or(|below| row.height < below);
+            for entry in page.entries.into_iter().filter(|entry| wanted(&entry.checkpoint)) {
                 let info = CheckpointInfo::new(&entry.checkpoint, manifest_of(&entry.checkpoint)?);
                 found.push(Checkpoint { thread: Arc::clone(&thread), info });
             }

@@ -46,7 +46,7 @@ mod position;
 mod values;
 
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
-pub use error::{Error, ErrorKind, Failure, Result};
+pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
 pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
 pub use outcome::{Ending, Outcome, Stats};

@@ -71,7 +71,10 @@ pub(crate) fn state(program: &Program, manifest: &Manifest, chains: &Chains<'_>)
             continue;
         }
         let value = chains.value(entry.value)?;
-        let unreadable = |error| Error::unreadable(Subject::Channel, &entry.name, error);
+        let unreadable = |error| {
+            let reason = format!("{error}; was the thread written by another graph, or the field's type changed?");
+            Error::unreadable(Subject::Channel, &entry.name, reason)
+        };
         program.schema.decode(&mut state, channel, &value).map_err(unreadable)?;
     }
     Ok(state)
@@ -86,6 +89,7 @@ pub(crate) fn line(program: &Program, loaded: &Loaded, manifest: Manifest) -> Re
     let mut line = Line::new(program, loaded.thread.clone(), branch, manifest.run.clone());
     line.branch_name.clone_from(&loaded.branch.name);
     line.created_at = loaded.checkpoint.as_ref().map_or(Timestamp::MIN, |row| row.created_at);
+    line.stored = loaded.checkpoint.as_ref().map(|row| row.id.clone());
     line.on_own_segment = loaded.checkpoint.as_ref().is_some_and(|row| row.branch == line.branch.id);
     line.next_ordinal = loaded.next_ordinal;
     for (place, entry) in manifest.channels.iter().enumerate() {
@@ -188,7 +192,8 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
     let tasks = run.position.next.len();
     (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
     for task in 0..tasks {
-        let hash = run.position.task_hash(&program, &run.position.next[task]);
+        let Some(line) = &run.line else { return Ok(()) };
+        let hash = line.task_hash(&program, &run.position, &run.position.next[task]);
         let record = by_task.remove(&hash);
         if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
             run.failures[task] = *attempts;
@@ -226,6 +231,7 @@ fn finished(program: &Program, record: TaskRecord, chains: &Chains<'_>) -> Resul
         attempts: record.attempts,
         started_at: record.started_at,
         duration_us: record.duration_us,
+        encoded: Vec::new(),
         durable: true,
         flushed,
     }))

@@ -22,7 +22,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "this function is not a node of a `{S}` graph",
     label = "not a node",
-    note = "a node is `async fn(extractors...) -> impl IntoNodeOutput<{S}>`; put `#[stepmark::node]` on the function to see which argument or return type is wrong"
+    note = "a node is `async fn(extractors..., In<T> last) -> impl IntoNodeOutput<{S}>`; put `#[stepmark::node]` on the function to see which argument or return type is wrong"
 )]
 pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
     /// Runs the node once.
@@ -94,6 +94,8 @@ pub(crate) struct TaskContext {
 #[derive(Clone, Debug)]
 pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
+    /// The name under which the lineage first knew the node: the same after a rename with an alias.
+    pub(crate) identity: Arc<str>,
     /// 1 for the first.
     pub(crate) attempt: u32,
     /// The activation number of the node on this lineage, and the place among the step's sends to it.
@@ -140,7 +142,7 @@ impl<S: State> Cx<S> {
     /// at every later activation of the node.
     pub fn task_id(&self) -> TaskHash {
         let info = &self.task.info;
-        TaskHash::of("", &info.node, info.activation, info.trigger)
+        TaskHash::of("", &info.identity, info.activation, info.trigger)
     }
 
     /// The branch that the run grows; `None` when the run has no thread.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{ChannelEntry, Manifest, NodeEntry, Timestamp};
-use stepmark_core::id::{RunId, TaskHash};
+use stepmark_core::id::{CheckpointId, RunId, TaskHash};
 use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip};
 use stepmark_core::value::ValueRef;
 
@@ -45,12 +45,6 @@ impl Position {
         }
     }
 
-    /// The identity of a planned task.
-    pub(crate) fn task_hash(&self, program: &Program, task: &Task) -> TaskHash {
-        let node = &program.nodes[task.node as usize];
-        TaskHash::of("", &node.name, self.activations[task.node as usize] + 1, task.trigger)
-    }
-
     /// Plans the start of a run; waiting joins and planned tasks are left behind, the latter counted as activations.
     pub(crate) fn restart(&mut self, program: &Program) {
         self.abandon();
@@ -79,6 +73,8 @@ pub(crate) struct Line {
     /// The tip's manifest; rewritten in place by the next commit.
     pub(crate) manifest: Manifest,
     pub(crate) created_at: Timestamp,
+    /// The last checkpoint that is known to be stored: the tip, but for a commit that was refused.
+    pub(crate) stored: Option<CheckpointId>,
     /// The segment of the tip: another branch's right after a fork.
     pub(crate) on_own_segment: bool,
     /// By channel of the program.
@@ -105,6 +101,7 @@ impl Line {
             branch_name: None,
             manifest: Manifest::new(run, program.schema.version()),
             created_at: Timestamp::MIN,
+            stored: None,
             on_own_segment: true,
             tracks: vec![Track::default(); channels],
             node_places: vec![None; program.nodes.len()],
@@ -118,6 +115,18 @@ impl Line {
     /// The tip, which every place that asks has made sure of.
     pub(crate) fn tip(&self) -> Option<&Tip> {
         self.branch.tip.as_ref()
+    }
+
+    /// The name under which this lineage first knew a node.
+    pub(crate) fn identity<'a>(&'a self, program: &'a Program, node: u32) -> &'a Arc<str> {
+        let known = self.node_places[node as usize].and_then(|place| self.manifest.nodes.get(place as usize));
+        known.map_or(&program.nodes[node as usize].name, |entry| &entry.name)
+    }
+
+    /// The identity of a planned task of `position`.
+    pub(crate) fn task_hash(&self, program: &Program, position: &Position, task: &Task) -> TaskHash {
+        let activation = position.activations[task.node as usize] + 1;
+        TaskHash::of("", self.identity(program, task.node), activation, task.trigger)
     }
 
     /// The name that people know the branch by.

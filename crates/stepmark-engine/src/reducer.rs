@@ -46,7 +46,8 @@ pub use replace::{Last, Replace};
 
 /// How writes combine with a value of type `T`.
 ///
-/// Applying must be deterministic: the same value and the same writes in the same order give the same value, on any
+/// Applying must not panic: a panic unwinds through the run, and what was not stored by then runs again. And it must be
+/// deterministic: the same value and the same writes in the same order give the same value, on any
 /// machine.
 #[diagnostic::on_unimplemented(
     message = "reducer `{Self}` cannot merge writes into a field of type `{T}`",

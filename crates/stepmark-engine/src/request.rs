@@ -16,14 +16,14 @@ use tokio::sync::MutexGuard;
 
 use crate::apply::apply_input;
 use crate::commit::{self, Draft, commit_decided, store_of};
-use crate::error::{Error, ErrorKind, Result, snapshot};
+use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::load;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
 use crate::run::{self, Run};
 use crate::schema::AnyUpdate;
 use crate::state::{State, StateUpdate};
-use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, new_branch};
+use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone, new_branch};
 
 /// The name of a thread's first branch.
 pub const MAIN_BRANCH: &str = "main";
@@ -95,6 +95,10 @@ impl<'a, S: State> Request<'a, S> {
     /// `RunIdReused`, `Missing` and `Store` as [`ErrorKind`] says. After every error the thread can be read, resumed,
     /// forked and discarded.
     pub async fn run(self) -> Result<Outcome<S>> {
+        let is_input = matches!(self.verb, Verb::Run(_));
+        if !is_input && (self.run_id.is_some() || self.on_pending != OnPending::default()) {
+            return Err(Error::invalid("`run_id` and `on_pending` belong to an input"));
+        }
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
@@ -107,22 +111,28 @@ impl<'a, S: State> Request<'a, S> {
         check_name(Subject::Thread, &self.thread.name)?;
         let id = self.run_id.as_deref().map(RunId::parse).transpose()?;
         let input_hash = hash_input::<S>(update)?;
+        let mut refused = self.thread.contended();
         for _ in 0..=DECISIONS_MAX {
             if let Some(id) = &id
                 && let Some(outcome) = self.earlier_run(id, input_hash).await?
             {
                 return Ok(outcome);
             }
-            let begun = self.begin(update, id.as_ref(), input_hash, resident).await;
-            match begun {
+            let was_resident = resident.is_some();
+            match self.begin(update, id.as_ref(), input_hash, resident).await {
                 Ok(run) => return self.drive(run, resident).await,
-                Err(error) if is_contended(&error) => {}
+                Err(error) if error.kind() == ErrorKind::Unfinished && self.on_pending == OnPending::ResumeFirst => {
+                    // Its errors end this call: after its claim, nodes may have run.
+                    self.resume(resident).await?;
+                    refused = error;
+                }
+                Err(error) if is_contended(&error) || (was_resident && is_gone(&error)) => {}
                 // Another caller began this run between the look and the write.
                 Err(error) if id.is_some() && error.is_store(StoreKind::Exists, Subject::Run) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(self.thread.contended())
+        Err(refused)
     }
 
     /// The outcome of the run that has this id already.
@@ -147,7 +157,11 @@ impl<'a, S: State> Request<'a, S> {
                 let message = format!("run {id} of thread {:?} is open; resume takes it over", thread.name);
                 return Err(Error::new(ErrorKind::RunActive, message));
             }
-            RunStatus::Failed | RunStatus::Interrupted | RunStatus::Drained | RunStatus::Cancelled => {
+            RunStatus::Cancelled => {
+                let message = format!("run {id} of thread {:?} was discarded; give the input another id", thread.name);
+                return Err(Error::new(ErrorKind::RunIdReused, message));
+            }
+            RunStatus::Failed | RunStatus::Interrupted | RunStatus::Drained => {
                 let message = format!("run {id} of thread {:?} ended {}", thread.name, row.status.as_str());
                 return Err(Error::new(ErrorKind::Unfinished, message));
             }
@@ -188,15 +202,8 @@ impl<'a, S: State> Request<'a, S> {
         };
         if !run.position.next.is_empty() {
             match self.on_pending {
-                OnPending::Refuse => return Err(self.unfinished(&run)),
+                OnPending::Refuse | OnPending::ResumeFirst => return Err(self.unfinished(&run)),
                 OnPending::Discard => draft.runs = self.thread.cancelled_run(run.line.as_ref(), run.now()).await?,
-                OnPending::ResumeFirst => {
-                    let outcome = Box::pin(self.resume(resident)).await?;
-                    if !outcome.is_done() {
-                        return Err(self.unfinished(&run));
-                    }
-                    (run, draft) = self.on_loaded_line().await?;
-                }
             }
         }
         let now = run.now();
@@ -362,12 +369,34 @@ impl<'a, S: State> Request<'a, S> {
         self.drive(run, &mut resident).await
     }
 
+    /// An error with the place where the run stopped and the state of its last checkpoint. A step that failed after its
+    /// writes were applied has changed the state in memory; the stored one is read instead, if the store still answers.
+    async fn placed(&self, error: Error, place: Option<RunPlace>) -> Error {
+        if error.has_state() {
+            return error.at(place);
+        }
+        let Some(at) = place.as_ref().and_then(|place| place.checkpoint.clone()) else { return error.at(place) };
+        let load = Load { channels: Channels::All, ..self.thread.request_of(Place::Checkpoint(at)) };
+        let host = &self.thread.host;
+        let state = match store_of(host) {
+            Ok(store) => store.load(load).await.ok().and_then(|loaded| {
+                let manifest = load::manifest(&loaded).ok().flatten()?;
+                load::state(&host.program, &manifest, &load::Chains::of(&loaded)).ok()
+            }),
+            Err(_) => None,
+        };
+        let error = error.at(place);
+        match state {
+            Some(state) => error.with_state(state),
+            None => error,
+        }
+    }
+
     /// Runs to the end; keeps the line where the next input may go on from it.
     async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
         let ending = match run::run(&mut run, self.steps_max).await {
             Ok(ending) => ending,
-            Err(error) if error.failure().is_some() => return Err(error),
-            Err(error) => return Err(error.with_state(snapshot(&run.position.state))),
+            Err(error) => return Err(self.placed(error, run.place()).await),
         };
         let Run { position, line, stats, .. } = run;
         let mut outcome = Outcome::new(ending, snapshot(&position.state), stats)?;
@@ -388,7 +417,7 @@ fn reopened_run(stored: Option<RunRow>, begun: RunRow) -> (RunRow, Option<RunWri
     let Some(mut row) = stored else { return (begun.clone(), Some(RunWrite::Begin(begun))) };
     match row.status.next(RunEvent::Resumed) {
         Some(status) if status != row.status => {
-            row.status = status;
+            (row.status, row.ended_at, row.last) = (status, None, None);
             (row.clone(), Some(RunWrite::Update(row)))
         }
         _ => (row, None),
@@ -396,7 +425,7 @@ fn reopened_run(stored: Option<RunRow>, begun: RunRow) -> (RunRow, Option<RunWri
 }
 
 /// The run that first goes on from where a branch was forked.
-fn first_run(branch: BranchId) -> RunId {
+pub(crate) fn first_run(branch: BranchId) -> RunId {
     RunId::from_uuid(hash16(&[&b"first run of branch"[..], &branch.get().to_le_bytes()].concat()))
 }
 

@@ -14,7 +14,7 @@ use stepmark_core::value::ValueRef;
 use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
-use crate::error::Result;
+use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
@@ -79,6 +79,13 @@ impl Run {
             routed: Routed::default(),
             named: vec![None; channels],
         }
+    }
+
+    /// Where the run stands, for its errors.
+    pub(crate) fn place(&self) -> Option<RunPlace> {
+        let line = self.line.as_ref()?;
+        let (thread, branch) = (line.thread.name.clone(), line.branch_label());
+        Some(RunPlace { thread, branch, checkpoint: line.stored.clone() })
     }
 
     /// The engine's time, where it is recorded: a run without a store asks no clock.

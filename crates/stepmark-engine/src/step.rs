@@ -19,11 +19,16 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<()> {
         Ok(entries) => entries,
         Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),
     };
+    let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position.next, &mut run.routed, &mut run.position.joins);
+    run.failures.clear();
     run.stats.steps += 1;
-    if run.line.is_some() {
-        commit::commit_step(run, Draft::of_tasks(Source::Step, entries)).await?;
+    if run.line.is_none() {
+        return Ok(());
     }
-    Ok(())
+    match (commit::commit_step(run, Draft::of_tasks(Source::Step, entries)).await, only) {
+        (Err(error), Some(only)) if error.is_unencodable() => Err(execute::refuse_unencodable(run, only, &error).await),
+        (committed, _) => committed,
+    }
 }

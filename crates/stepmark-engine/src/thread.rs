@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
 use crate::load;
 use crate::position::{Line, Position};
-use crate::request::{Request, Verb};
+use crate::request::{Request, Verb, first_run};
 use crate::run::{Host, Run};
 use crate::state::State;
 
@@ -29,7 +29,8 @@ pub(crate) const DECISIONS_MAX: u32 = 3;
 /// A thread, addressed at one of its branches.
 ///
 /// The handle keeps the state of its last finished run: the next run through the same handle reads nothing. Every write
-/// still checks that nobody else moved the branch meanwhile.
+/// still checks that nobody else moved the branch meanwhile. Runs of one handle follow each other: a node that runs its
+/// own thread through the handle that it is run by would wait for ever.
 pub struct Thread<S> {
     pub(crate) host: Host,
     pub(crate) name: String,
@@ -153,10 +154,11 @@ impl<S: State> Thread<S> {
         Err(self.contended())
     }
 
-    /// The run record of the line, given up; none after a fork, whose run is another branch's.
+    /// The run record of the line, given up; right after a fork, that of the branch's own first run, if it has begun.
     pub(crate) async fn cancelled_run(&self, line: Option<&Line>, now: Timestamp) -> Result<Vec<RunWrite>> {
-        let Some(line) = line.filter(|line| line.on_own_segment) else { return Ok(Vec::new()) };
-        let load = Load { run: Some(line.manifest.run.clone()), ..self.request_of(Place::Branch(line.branch.id)) };
+        let Some(line) = line else { return Ok(Vec::new()) };
+        let id = if line.on_own_segment { line.manifest.run.clone() } else { first_run(line.branch.id) };
+        let load = Load { run: Some(id), ..self.request_of(Place::Branch(line.branch.id)) };
         let Some(mut row) = store_of(&self.host)?.load(load).await?.run else { return Ok(Vec::new()) };
         let open = row.status.next(RunEvent::Resumed).unwrap_or(row.status);
         let Some(status) = open.next(RunEvent::Discarded) else { return Ok(Vec::new()) };
@@ -222,6 +224,11 @@ impl<S> fmt::Debug for Thread<S> {
     }
 }
 
+/// Whether the thread that a handle remembers was deleted; its name may be a new thread's by now.
+pub(crate) fn is_gone(error: &Error) -> bool {
+    error.is_store(StoreKind::Deleted, Subject::Thread) || error.is_store(StoreKind::Missing, Subject::Thread)
+}
+
 /// A past moment of a thread.
 #[derive(Debug)]
 pub struct At<'a, S> {
@@ -232,6 +239,14 @@ pub struct At<'a, S> {
 impl<S: State> At<'_, S> {
     async fn load(&self, channels: Channels, pending: bool) -> Result<Loaded> {
         let id = CheckpointId::parse(&self.checkpoint)?;
+        if self.thread.at != BranchPlace::Head {
+            // A handle at a branch means that branch where the moment is its tip, whoever else shares it.
+            let load = Load { channels: channels.clone(), pending, ..self.thread.request_of(Place::Head) };
+            let loaded = self.thread.load_with(load).await?;
+            if loaded.branch.row.tip.as_ref().is_some_and(|tip| tip.id == id) {
+                return Ok(loaded);
+            }
+        }
         let load = Load { channels, pending, ..self.thread.request_of(Place::Checkpoint(id)) };
         Ok(store_of(&self.thread.host)?.load(load).await?)
     }

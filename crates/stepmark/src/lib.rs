@@ -73,8 +73,8 @@ pub mod run {
     pub use stepmark_core::checkpoint::{Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
-        At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, Stats, TaskReport,
-        WriteReport,
+        At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, RunPlace, Stats,
+        TaskReport, WriteReport,
     };
 }
 

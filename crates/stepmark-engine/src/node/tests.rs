@@ -38,6 +38,7 @@ fn task<S: State>(state: S) -> TaskContext {
         deps: Arc::new(deps),
         info: Arc::new(TaskInfo {
             node: "search".into(),
+            identity: "search".into(),
             attempt: 2,
             activation: 1,
             trigger: 0,

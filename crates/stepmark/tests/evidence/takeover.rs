@@ -118,7 +118,7 @@ async fn fork_at_an_unfinished_tip_keeps_finished_results() {
     let app = setup.app(Journal::new(pages.clone(), None)).with(MemoryStore::new());
     let main = app.thread("t");
     let error = main.input(|_| ()).run().await.expect_err("a node fails");
-    let tip = error.failure().and_then(|failure| failure.checkpoint.clone()).expect("says where");
+    let tip = error.place().and_then(|place| place.checkpoint.clone()).expect("says where");
     let other = main.at(tip).fork(OTHER).await.expect("forks");
     let starts = || pages.events().iter().filter(|event| matches!(event, Event::Started(_))).count();
     let before = starts();
