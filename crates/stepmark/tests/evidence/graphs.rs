@@ -30,7 +30,7 @@ pub(crate) struct Trail {
     #[reduce(Add)]
     pub(crate) steps: u64,
     /// More than 4 KiB: a value row of its own when it is flushed.
-    page: String,
+    pub(crate) page: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,8 @@ pub(crate) async fn ask(thread: &Thread<Trail>, number: u32) -> Result<()> {
     Err(last.expect("an input was refused"))
 }
 
-async fn finish(thread: &Thread<Trail>) -> Result<()> {
+/// Resumes until nothing is left.
+pub(crate) async fn finish(thread: &Thread<Trail>) -> Result<()> {
     for _ in 1..RESUMES_MAX {
         match thread.resume().run().await {
             Err(error) if is_unfinished(&error) => {}

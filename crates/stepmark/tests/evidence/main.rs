@@ -15,6 +15,7 @@ mod faults;
 mod kill;
 mod sim;
 mod slow_processes;
+mod takeover;
 mod zombie;
 
 /// Runs a future of a test that is not one itself.
