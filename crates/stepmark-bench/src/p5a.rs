@@ -3,6 +3,8 @@
 //! One handle keeps the state; each turn is a message of 1 KB, answered by one node with as much. The conversation runs
 //! in a process of its own, whose memory P11 looks at.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -62,7 +64,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let spread =
         format!("p99 {} µs, worst turn {worst:.2} ms (turn {worst_turn}); {copies} copies of the state", number(*p99));
     let costs = format!("per super-step: {commits:.3} commits, {statements:.3} statements, {bytes:.0} bytes written");
-    Ok(vec![figure.note(spread).note(costs)])
+    Ok(vec![figure.note(spread).note(disk_alone(course.turns)?).note(costs)])
+}
+
+/// What the disk alone does at its worst in as many commits: two appends of 4 KB, each followed by an fsync.
+fn disk_alone(turns: usize) -> Result<String> {
+    let directory = disk::directory()?;
+    let mut file = File::create(directory.path().join("appended"))?;
+    let page = [1; 4096];
+    let mut times = Vec::with_capacity(turns);
+    for _ in 0..turns {
+        let start = measure::now();
+        for _ in 0..2 {
+            file.write_all(&page)?;
+            file.sync_data()?;
+        }
+        times.push(micros_since(start));
+    }
+    let (median, p99, worst) =
+        (measure::median(&times), measure::percentile(&times, 99), measure::largest(&times) / 1e3);
+    Ok(format!(
+        "the disk alone, two appends of 4 KB with fdatasync: {} µs, p99 {} µs, worst {worst:.2} ms",
+        number(median),
+        number(p99)
+    ))
 }
 
 /// Has the conversation, once for all benchmarks of this process.
