@@ -132,7 +132,7 @@ async fn run_records_say_what_is() {
     assert_eq!(again.kind(), ErrorKind::RunIdReused, "{again}");
     let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10 };
     let listed = store.threads(query).await.expect("listed");
-    assert_eq!(listed.threads[0].status.map(|status| status.as_str()), Some("cancelled"));
+    assert_eq!(listed.threads[0].status.map(stepmark_core::rows::RunStatus::as_str), Some("cancelled"));
 }
 
 /// A task whose write could not be encoded took its finished siblings with it, at every resume again.
