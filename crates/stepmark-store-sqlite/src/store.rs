@@ -117,7 +117,7 @@ impl Default for SqliteOptions {
             group_max: 200,
             read_only: false,
             page_max: None,
-            wal_checkpoint_pages: 1000,
+            wal_checkpoint_pages: 500,
         }
     }
 }
@@ -158,7 +158,7 @@ impl SqliteOptions {
         self
     }
 
-    /// How many pages may gather in the write-ahead log before they are moved into the file (default 1000).
+    /// How many pages may gather in the write-ahead log before they are moved into the file (default 500).
     #[must_use]
     pub fn wal_checkpoint_pages(mut self, wal_checkpoint_pages: u32) -> Self {
         self.wal_checkpoint_pages = wal_checkpoint_pages.max(1);
