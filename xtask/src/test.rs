@@ -94,7 +94,9 @@ fn select(steps: Vec<Step>, arguments: &[String]) -> Outcome<Vec<Step>> {
     if !names.contains(&wanted.as_str()) {
         return Err(format!("there is no step `{wanted}`; the steps are {}", names.join(", ")).into());
     }
-    Ok(steps.into_iter().filter(|step| step.name == wanted).collect())
+    // Tests start examples as programs, so the one step brings the other along.
+    let wants = |step: &Step| step.name == wanted || (step.name == "examples" && wanted == "tests");
+    Ok(steps.into_iter().filter(wants).collect())
 }
 
 fn run_step(step: &Step) -> Outcome {
@@ -155,6 +157,11 @@ mod tests {
     #[test]
     fn only_selects_one_step() {
         assert_eq!(selected(&["--only", "clippy"]), Ok("clippy".to_owned()));
+    }
+
+    #[test]
+    fn tests_bring_the_examples_that_they_start() {
+        assert_eq!(selected(&["--only", "tests"]), Ok("examples, tests".to_owned()));
     }
 
     #[test]

@@ -4,13 +4,11 @@
 //! nothing. After a refusal the line is stale and must be dropped.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
-use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::rows::{RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{BlobCall, BlobUse, CheckpointStore, Commit, Expect, Outcome, Records, RunWrite};
+use stepmark_core::store::{BlobUse, Commit, Expect, Records, RunWrite};
 use stepmark_core::value::{
     INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
     ValueRow, encode_packed,
@@ -18,6 +16,7 @@ use stepmark_core::value::{
 
 use crate::change::{Change, Changes};
 use crate::compile::Program;
+use crate::decide::{append_decided, commit_decided};
 use crate::error::{Error, Result};
 use crate::flush::ended_run;
 use crate::position::{Line, Position};
@@ -25,9 +24,6 @@ use crate::run::{Host, Run};
 use crate::state::Keep;
 use crate::values::{ChannelValue, Track};
 
-/// How often a call is repeated to learn its outcome, and how long to wait before each repetition.
-const REPEATS_MAX: u32 = 3;
-const REPEAT_PAUSE: Duration = Duration::from_millis(5);
 /// A payload of at least this many bytes is a value of its checkpoint.
 const PAYLOAD_VALUE_BYTES_MIN: usize = 4 * 1024;
 
@@ -293,56 +289,4 @@ pub(crate) async fn claim(host: &Host, line: &mut Line, head: Option<BranchId>, 
     commit.runs = runs;
     commit_decided(host, "", commit, Vec::new()).await?;
     Ok(())
-}
-
-/// Puts the blobs of a unit before it.
-pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
-    let store = store_of(host)?;
-    for bytes in blobs {
-        store.blob(BlobCall::Put { scope: scope.to_owned(), bytes }).await?;
-    }
-    Ok(())
-}
-
-/// Commits, and repeats the same call while its outcome is unknown.
-pub(crate) async fn commit_decided(host: &Host, scope: &str, commit: Commit, blobs: Vec<Vec<u8>>) -> Result<Outcome> {
-    let store = store_of(host)?;
-    for repeat in 0.. {
-        if !blobs.is_empty() {
-            put_blobs(host, scope, blobs.clone()).await?;
-        }
-        match store.commit(commit.clone()).await {
-            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
-                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
-            }
-            decided => return decided.map_err(Error::from),
-        }
-    }
-    Err(Error::invalid("a bounded loop ended"))
-}
-
-/// Whether the same call may go better: its outcome is unknown, or a blob was collected between put and commit.
-fn is_undecided(error: &stepmark_core::error::Error, has_blobs: bool) -> bool {
-    error.kind() == StoreKind::Unavailable || (has_blobs && error.is(StoreKind::Missing, Subject::Blob))
-}
-
-/// Appends, and repeats the same call while its outcome is unknown.
-pub(crate) async fn append_decided(host: &Host, append: Records) -> Result<()> {
-    let store = store_of(host)?;
-    for repeat in 0.. {
-        match store.append(append.clone()).await {
-            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
-                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
-            }
-            decided => return decided.map_err(Error::from),
-        }
-    }
-    Err(Error::invalid("a bounded loop ended"))
-}
-
-/// The store, or a plain word that there is none.
-pub(crate) fn store_of(host: &Host) -> Result<&Arc<dyn CheckpointStore>> {
-    host.store.as_ref().ok_or_else(|| {
-        Error::invalid("this application has no store: call `.with(store)` after `build()`, or use `run_in_memory`")
-    })
 }

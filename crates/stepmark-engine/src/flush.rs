@@ -12,8 +12,9 @@ use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
 use stepmark_core::store::Records;
 use stepmark_core::value::{Structure, ValueHead, ValueNode, ValueRef};
 
-use crate::commit::{self, Placement, append_decided};
+use crate::commit::Placement;
 use crate::compile::Program;
+use crate::decide::{append_decided, put_blobs};
 use crate::error::{Error, Result};
 use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
@@ -78,7 +79,7 @@ async fn append_records(
         run: run_row,
     };
     line.next_flush += 1;
-    commit::put_blobs(&run.host, &line.thread.scope, placement.blob_bytes).await?;
+    put_blobs(&run.host, &line.thread.scope, placement.blob_bytes).await?;
     append_decided(&run.host, append).await
 }
 

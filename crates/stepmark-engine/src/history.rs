@@ -11,8 +11,8 @@ use stepmark_core::id::{BranchId, CheckpointId, RunId};
 use stepmark_core::load::manifest_of;
 use stepmark_core::store::{Channels, HistoryQuery, Line, Loaded, NamedBranch};
 
-use crate::commit::store_of;
 use crate::compile::Program;
+use crate::decide::store_of;
 use crate::error::{Error, Result};
 use crate::load;
 use crate::node::Snap;

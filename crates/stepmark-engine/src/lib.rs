@@ -29,6 +29,7 @@ mod schema;
 mod app;
 mod thread;
 mod request;
+mod resume;
 mod history;
 mod outcome;
 mod error;
@@ -42,6 +43,7 @@ mod flush;
 mod apply;
 mod plan;
 mod commit;
+mod decide;
 mod position;
 mod values;
 

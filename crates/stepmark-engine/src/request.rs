@@ -8,22 +8,24 @@ use std::future::IntoFuture;
 use futures_util::future::BoxFuture;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{BranchId, CheckpointId, RunId, check_name, hash16};
-use stepmark_core::rows::{BranchRow, EffectsMode, RunEvent, RunRow, RunStatus, ThreadRow};
-use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
+use stepmark_core::id::{RunId, check_name, hash16};
+use stepmark_core::rows::{BranchRow, EffectsMode, RunStatus, ThreadRow};
+use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite};
 use stepmark_core::wire::Writer;
 use tokio::sync::MutexGuard;
 
 use crate::apply::apply_input;
-use crate::commit::{self, Draft, commit_decided, store_of};
+use crate::commit::{self, Draft};
+use crate::decide::store_of;
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::load;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
+use crate::resume::begun_run;
 use crate::run::{self, Run};
 use crate::schema::AnyUpdate;
 use crate::state::{State, StateUpdate};
-use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone, new_branch};
+use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone};
 
 /// The name of a thread's first branch.
 pub const MAIN_BRANCH: &str = "main";
@@ -49,14 +51,14 @@ pub(crate) enum Verb<U> {
 
 /// A verb that executes, with its options. `.run().await` and `.await` are the same.
 pub struct Request<'a, S: State> {
-    thread: &'a Thread<S>,
-    verb: Verb<S::Update>,
-    run_id: Option<String>,
-    on_pending: OnPending,
-    steps_max: u64,
+    pub(crate) thread: &'a Thread<S>,
+    pub(crate) verb: Verb<S::Update>,
+    pub(crate) run_id: Option<String>,
+    pub(crate) on_pending: OnPending,
+    pub(crate) steps_max: u64,
 }
 
-type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
+pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
@@ -173,7 +175,7 @@ impl<'a, S: State> Request<'a, S> {
     }
 
     /// An outcome that was read, not run.
-    fn outcome_of(&self, loaded: &Loaded, ending: Ending) -> Result<Outcome<S>> {
+    pub(crate) fn outcome_of(&self, loaded: &Loaded, ending: Ending) -> Result<Outcome<S>> {
         let program = &self.thread.host.program;
         let manifest = load::manifest(loaded)?;
         let state = match &manifest {
@@ -275,7 +277,7 @@ impl<'a, S: State> Request<'a, S> {
     }
 
     /// Begins a run record on the run's line.
-    fn start_run(&self, run: &mut Run, draft: &mut Draft, id: RunId, input_hash: [u8; 16]) {
+    pub(crate) fn start_run(&self, run: &mut Run, draft: &mut Draft, id: RunId, input_hash: [u8; 16]) {
         let now = run.now();
         let Some(line) = &mut run.line else { return };
         let row = begun_run(&self.thread.host.program.name, line.branch.id, id, input_hash, now);
@@ -295,78 +297,6 @@ impl<'a, S: State> Request<'a, S> {
             nodes.join(", ")
         );
         Error::new(ErrorKind::Unfinished, message)
-    }
-
-    async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
-        **resident = None;
-        for _ in 0..=DECISIONS_MAX {
-            let loaded = self.thread.load(Channels::All).await?;
-            let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
-            let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
-            let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
-            let mut run = Run::new(self.thread.host.clone(), position, Some(line));
-            match self.take_over(&mut run, &loaded).await {
-                // Only the claim is decided anew: after it, a refusal means that somebody else took over.
-                Err(error) if is_contended(&error) => continue,
-                claimed => claimed?,
-            }
-            self.read_results(&mut run).await?;
-            return self.drive(run, resident).await;
-        }
-        Err(self.thread.contended())
-    }
-
-    /// Claims the branch and opens its run again, in one small write.
-    async fn take_over(&self, run: &mut Run, seen: &Loaded) -> Result<()> {
-        let host = self.thread.host.clone();
-        let (now, head) = (run.now(), self.thread.expected_head(seen));
-        let Some(line) = &mut run.line else { return Ok(()) };
-        if !line.on_own_segment {
-            // The branch was forked here: what goes on is a run of its own, the same at every attempt to go on.
-            line.manifest.run = first_run(line.branch.id);
-        }
-        let place = Place::Branch(line.branch.id);
-        let load = Load { run: Some(line.manifest.run.clone()), ..self.thread.request_of(place) };
-        let stored = store_of(&host)?.load(load).await?.run;
-        let begun = begun_run(&host.program.name, line.branch.id, line.manifest.run.clone(), [0; 16], now);
-        let (row, write) = reopened_run(stored, begun);
-        line.run = Some(row);
-        commit::claim(&host, line, head, write.into_iter().collect()).await
-    }
-
-    /// Reads what the branch's last run stored of the unfinished step; only after the claim, so that nothing is added.
-    async fn read_results(&self, run: &mut Run) -> Result<()> {
-        let Some(line) = &mut run.line else { return Ok(()) };
-        let place = Place::Branch(line.branch.id);
-        let load = Load { pending: true, ..self.thread.request_of(place) };
-        let loaded = store_of(&run.host)?.load(load).await?;
-        if loaded.branch.row != line.branch {
-            return Err(Error::new(ErrorKind::Fenced, "another run took the branch over while this one began"));
-        }
-        line.next_ordinal = line.next_ordinal.max(loaded.next_ordinal);
-        load::results(run, &loaded)
-    }
-
-    async fn replay(&self, checkpoint: &str) -> Result<Outcome<S>> {
-        let host = self.thread.host.clone();
-        let place = Place::Checkpoint(CheckpointId::parse(checkpoint)?);
-        let load = Load { channels: Channels::All, ..self.thread.request_of(place) };
-        let mut loaded = store_of(&host)?.load(load).await?;
-        let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
-        let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
-        loaded.branch.row = new_branch(&host, &loaded)?;
-        loaded.branch.name = None;
-        loaded.next_ordinal = 0;
-        let (line, position) = load::line(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
-        let mut draft = Draft::of_tasks(Source::Fork, Vec::new());
-        self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
-        let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
-        commit.runs = draft.runs;
-        commit_decided(&host, "", commit, Vec::new()).await?;
-        let branch = self.thread.same_place().on(BranchPlace::Id(loaded.branch.row.id));
-        let mut resident = branch.resident.lock().await;
-        self.drive(run, &mut resident).await
     }
 
     /// An error with the place where the run stopped and the state of its last checkpoint. A step that failed after its
@@ -393,7 +323,7 @@ impl<'a, S: State> Request<'a, S> {
     }
 
     /// Runs to the end; keeps the line where the next input may go on from it.
-    async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+    pub(crate) async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
         let ending = match run::run(&mut run, self.steps_max).await {
             Ok(ending) => ending,
             Err(error) => return Err(self.placed(error, run.place()).await),
@@ -410,34 +340,6 @@ impl<'a, S: State> Request<'a, S> {
         }
         Ok(outcome)
     }
-}
-
-/// The run record to go on with, and what must be written of it.
-fn reopened_run(stored: Option<RunRow>, begun: RunRow) -> (RunRow, Option<RunWrite>) {
-    let Some(mut row) = stored else { return (begun.clone(), Some(RunWrite::Begin(begun))) };
-    match row.status.next(RunEvent::Resumed) {
-        Some(status) if status != row.status => {
-            (row.status, row.ended_at, row.last) = (status, None, None);
-            (row.clone(), Some(RunWrite::Update(row)))
-        }
-        _ => (row, None),
-    }
-}
-
-/// The run that first goes on from where a branch was forked.
-pub(crate) fn first_run(branch: BranchId) -> RunId {
-    RunId::from_uuid(hash16(&[&b"first run of branch"[..], &branch.get().to_le_bytes()].concat()))
-}
-
-fn begun_run(
-    graph: &str,
-    branch: BranchId,
-    id: RunId,
-    input_hash: [u8; 16],
-    now: stepmark_core::checkpoint::Timestamp,
-) -> RunRow {
-    let (status, graph) = (RunStatus::Open, graph.to_owned());
-    RunRow { id, branch, graph, status, input_hash, started_at: now, ended_at: None, last: None }
 }
 
 /// 16 bytes over verb and encoded input.

@@ -14,12 +14,14 @@ use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunEvent};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite, ThreadAddress};
 use tokio::sync::Mutex;
 
-use crate::commit::{self, Draft, commit_decided, store_of};
+use crate::commit::{self, Draft};
+use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
 use crate::load;
 use crate::position::{Line, Position};
-use crate::request::{Request, Verb, first_run};
+use crate::request::{Request, Verb};
+use crate::resume::first_run;
 use crate::run::{Host, Run};
 use crate::state::State;
 

@@ -1,0 +1,69 @@
+//! How is the outcome of a write learned?
+//!
+//! By the same call again, with the same bytes: a store decides by what the call wrote, so repeating is safe. The number
+//! of repetitions is bounded; a run that still does not know stops, and `resume` finds out what is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::store::{BlobCall, CheckpointStore, Commit, Outcome, Records};
+
+use crate::error::{Error, Result};
+use crate::run::Host;
+
+/// How often a call is repeated to learn its outcome, and how long to wait before each repetition.
+const REPEATS_MAX: u32 = 3;
+const REPEAT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Puts the blobs of a unit before it.
+pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
+    let store = store_of(host)?;
+    for bytes in blobs {
+        store.blob(BlobCall::Put { scope: scope.to_owned(), bytes }).await?;
+    }
+    Ok(())
+}
+
+/// Commits, and repeats the same call while its outcome is unknown.
+pub(crate) async fn commit_decided(host: &Host, scope: &str, commit: Commit, blobs: Vec<Vec<u8>>) -> Result<Outcome> {
+    let store = store_of(host)?;
+    for repeat in 0.. {
+        if !blobs.is_empty() {
+            put_blobs(host, scope, blobs.clone()).await?;
+        }
+        match store.commit(commit.clone()).await {
+            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
+                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
+            }
+            decided => return decided.map_err(Error::from),
+        }
+    }
+    Err(Error::invalid("a bounded loop ended"))
+}
+
+/// Whether the same call may go better: its outcome is unknown, or a blob was collected between put and commit.
+fn is_undecided(error: &stepmark_core::error::Error, has_blobs: bool) -> bool {
+    error.kind() == StoreKind::Unavailable || (has_blobs && error.is(StoreKind::Missing, Subject::Blob))
+}
+
+/// Appends, and repeats the same call while its outcome is unknown.
+pub(crate) async fn append_decided(host: &Host, append: Records) -> Result<()> {
+    let store = store_of(host)?;
+    for repeat in 0.. {
+        match store.append(append.clone()).await {
+            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
+                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
+            }
+            decided => return decided.map_err(Error::from),
+        }
+    }
+    Err(Error::invalid("a bounded loop ended"))
+}
+
+/// The store, or a plain word that there is none.
+pub(crate) fn store_of(host: &Host) -> Result<&Arc<dyn CheckpointStore>> {
+    host.store.as_ref().ok_or_else(|| {
+        Error::invalid("this application has no store: call `.with(store)` after `build()`, or use `run_in_memory`")
+    })
+}
