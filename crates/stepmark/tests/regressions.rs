@@ -42,7 +42,7 @@ impl Lab {
     }
 }
 
-async fn note(n: u32) -> Update<Log> {
+fn note(n: u32) -> Update<Log> {
     let mut update = Update::<Log>::default();
     update.lines.push(format!("read {n}"));
     update
@@ -53,7 +53,7 @@ async fn read(lab: Dep<Arc<Lab>>, In(n): In<u32>) -> NodeResult<Update<Log>> {
         return Err(NodeError::new("not yet"));
     }
     lab.runs.fetch_add(1, Ordering::SeqCst);
-    Ok(note(n).await)
+    Ok(note(n))
 }
 
 async fn write(log: Snap<Log>, cx: Cx<Log>) -> Update<Log> {
@@ -308,7 +308,7 @@ async fn a_resume_first_leaves_no_other_input_behind() {
             }
         }
     });
-    tokio::time::timeout(Duration::from_secs(60), futures_util::future::join_all(callers)).await.expect("all end");
+    tokio::time::timeout(Duration::from_mins(1), futures_util::future::join_all(callers)).await.expect("all end");
     let lines = app.thread("t").state().await.expect("readable").state().lines.clone();
     for n in 0..8 {
         let line = format!("input {n}");

@@ -102,6 +102,7 @@ impl Loop {
 
     /// Reads on in the journal.
     fn hear(&mut self) {
+        self.journal.cut_torn();
         for event in self.journal.read() {
             self.promises.hear(event);
         }

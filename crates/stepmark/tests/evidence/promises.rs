@@ -183,12 +183,23 @@ impl JournalFile {
         Self { path: path.to_owned(), read: 0 }
     }
 
-    /// The events since the last reading.
+    /// Cuts off the end of a line that a kill tore where a page ends: it was not noted, and its process did nothing after
+    /// it. Only for a journal whose writer is dead.
+    pub(crate) fn cut_torn(&self) {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            let file = std::fs::OpenOptions::new().write(true).open(&self.path).expect("the journal is there");
+            file.set_len(whole as u64).expect("the journal can be cut");
+        }
+    }
+
+    /// The events since the last reading, up to the last whole line.
     pub(crate) fn read(&mut self) -> Vec<Event> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        let new = &text[self.read..];
-        self.read = text.len();
-        assert!(new.is_empty() || new.ends_with('\n'), "a line of the journal is torn");
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let new = &text[self.read..whole];
+        self.read = whole;
         new.lines().map(|line| serde_json::from_str(line).expect("a line of the journal is an event")).collect()
     }
 }
