@@ -1,6 +1,6 @@
 //! Does a store answer random sequences of calls as a small model of the seam does?
 //!
-//! The model ([`state`]) was written from the documentation of the seam alone: lists, and rules read off one by one.
+//! The model (`state`) was written from the documentation of the seam alone: lists, and rules read off one by one.
 //! Writers here remember what they once believed, so sequences are full of stale, fenced, repeated and forged calls.
 
 mod state;

@@ -1,4 +1,4 @@
-//! Is a write well-formed?
+//! Is a write well-formed, and does it fit the branch that it names?
 //!
 //! A store interprets no value, but a unit whose parts contradict each other would leave a branch whose tip is not
 //! there, rows of another lane, or a call whose outcome can never be told. Every store refuses such a call as `Invalid`
@@ -69,6 +69,27 @@ fn check_tip(commit: &Commit) -> Result<()> {
         return Err(Error::invalid(Subject::Checkpoint, &checkpoint.id, reason));
     }
     Ok(())
+}
+
+/// Refuses a write whose branch is not what its writer expects. Every store asks this in the unit that it writes.
+pub fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> {
+    if stored.epoch != epoch {
+        let reason = format!("its epoch is {}, not {epoch}", stored.epoch);
+        return Err(Error::fenced(Subject::Branch, stored.id, reason));
+    }
+    if stored.tip.as_ref() != tip {
+        return Err(Error::conflict(Subject::Branch, stored.id, "its tip moved"));
+    }
+    Ok(())
+}
+
+/// A branch's fork point and effects mode never change, and only a claim changes its token.
+pub fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
+    let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
+    if row.fork == stored.fork && row.effects == stored.effects && same_token {
+        return Ok(());
+    }
+    Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
 }
 
 fn check_values(branch: BranchId, height: Option<u64>, values: &[ValueRow]) -> Result<()> {

@@ -39,56 +39,43 @@ pub struct Entries {
     pub removed: Vec<Vec<u8>>,
 }
 
-/// A value could not be encoded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot encode {}: {message}", subject(*.channel))]
-pub struct EncodeError {
-    channel: Option<&'static str>,
-    message: String,
+macro_rules! codec_error {
+    ($(#[$doc:meta])* $name:ident, $verb:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+        #[error("cannot {} {}: {}", $verb, subject(*.channel), .message)]
+        pub struct $name {
+            channel: Option<&'static str>,
+            message: String,
+        }
+
+        impl $name {
+            /// An error that names no channel yet.
+            pub fn new(message: impl Display) -> Self {
+                Self { channel: None, message: message.to_string() }
+            }
+
+            /// The same error, naming the channel.
+            #[must_use]
+            pub fn in_channel(self, channel: &'static str) -> Self {
+                Self { channel: Some(channel), ..self }
+            }
+
+            /// The channel whose value it was, if it was a channel's.
+            pub fn channel(&self) -> Option<&'static str> {
+                self.channel
+            }
+        }
+    };
 }
 
-impl EncodeError {
-    /// An error that names no channel yet.
-    pub fn new(message: impl Display) -> Self {
-        Self { channel: None, message: message.to_string() }
-    }
-
-    /// The same error, naming the channel.
-    #[must_use]
-    pub fn in_channel(self, channel: &'static str) -> Self {
-        Self { channel: Some(channel), ..self }
-    }
-
-    /// The channel whose value it was, if it was a channel's.
-    pub fn channel(&self) -> Option<&'static str> {
-        self.channel
-    }
+codec_error! {
+    /// A value could not be encoded.
+    EncodeError, "encode"
 }
-
-/// Bytes could not be decoded into the type that reads them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot decode {}: {message}", subject(*.channel))]
-pub struct DecodeError {
-    channel: Option<&'static str>,
-    message: String,
-}
-
-impl DecodeError {
-    /// An error that names no channel yet.
-    pub fn new(message: impl Display) -> Self {
-        Self { channel: None, message: message.to_string() }
-    }
-
-    /// The same error, naming the channel.
-    #[must_use]
-    pub fn in_channel(self, channel: &'static str) -> Self {
-        Self { channel: Some(channel), ..self }
-    }
-
-    /// The channel whose value it was, if it was a channel's.
-    pub fn channel(&self) -> Option<&'static str> {
-        self.channel
-    }
+codec_error! {
+    /// Bytes could not be decoded into the type that reads them.
+    DecodeError, "decode"
 }
 
 fn subject(channel: Option<&'static str>) -> String {

@@ -9,7 +9,7 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow, Tip};
-use stepmark_core::shape;
+use stepmark_core::shape::{self, check_claim, check_fence};
 use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
@@ -156,15 +156,6 @@ fn check_new_branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) ->
     if point.is_some() && row.tip.as_ref().is_none_or(born_there) { Ok(()) } else { Err(missing_fork_point(fork)) }
 }
 
-/// A branch's fork point and effects mode never change, and only a claim changes its token.
-fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
-    let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
-    if row.fork == stored.fork && row.effects == stored.effects && same_token {
-        return Ok(());
-    }
-    Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
-}
-
 /// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
 /// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
 fn check_flushed(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Result<()> {
@@ -180,17 +171,6 @@ fn check_flushed(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Re
 fn missing_fork_point(fork: ForkPoint) -> Error {
     let place = place_name(fork.branch, fork.height);
     Error::missing(Subject::Checkpoint, place, "the fork point was pruned or never existed")
-}
-
-fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> {
-    if stored.epoch != epoch {
-        let reason = format!("its epoch is {}, not {epoch}", stored.epoch);
-        return Err(Error::fenced(Subject::Branch, stored.id, reason));
-    }
-    if stored.tip.as_ref() != tip {
-        return Err(Error::conflict(Subject::Branch, stored.id, "its tip moved"));
-    }
-    Ok(())
 }
 
 fn check_pending(session: &Session<'_>, space: Space<'_>, rows: &[PendingRow]) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, Subject};
 use crate::id::ThreadUid;
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, Tip};
-use crate::shape;
+use crate::shape::{self, check_claim, check_fence};
 use crate::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use crate::value::{ValueNode, ValueRow};
 
@@ -184,32 +184,12 @@ fn check_new_branch(space: &Space, row: &BranchRow) -> Result<()> {
     }
 }
 
-/// A branch's fork point and effects mode never change, and only a claim changes its token.
-fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
-    let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
-    if row.fork == stored.fork && row.effects == stored.effects && same_token {
-        return Ok(());
-    }
-    Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
-}
-
 /// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
 /// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
 fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
     let mut addresses = commit.values.iter().map(|row| row.address).chain(commit.blobs.iter().map(|used| used.value));
     if commit.claims() && addresses.any(|address| space.values.contains_key(&address)) {
         return Err(Error::conflict(Subject::Branch, commit.branch.id, "results were flushed meanwhile"));
-    }
-    Ok(())
-}
-
-fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<()> {
-    if stored.epoch != epoch {
-        let reason = format!("its epoch is {}, not {epoch}", stored.epoch);
-        return Err(Error::fenced(Subject::Branch, stored.id, reason));
-    }
-    if stored.tip.as_ref() != tip {
-        return Err(Error::conflict(Subject::Branch, stored.id, "its tip moved"));
     }
     Ok(())
 }
