@@ -324,3 +324,21 @@ async fn options_of_an_input_are_refused_elsewhere() {
     let refused = app.thread("t").resume().run_id("x").run().await.expect_err("not an input");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
+
+/// The run of a fork that was discarded before its first checkpoint stayed open for ever.
+#[tokio::test]
+async fn a_discarded_fork_ends_its_own_run() {
+    let (lab, store) = (Arc::new(Lab::default()), MemoryStore::new());
+    lab.failures.store(2, Ordering::SeqCst);
+    let app = reading(&lab, &store, "read", None);
+    let main = app.thread("t");
+    let error = main.input(|_| ()).run().await.expect_err("fails");
+    let tip = error.place().and_then(|place| place.checkpoint.clone()).expect("says where");
+    let fork = main.at(&tip).fork("side").await.expect("forks");
+    fork.resume().await.expect_err("fails on the fork too");
+    fork.discard().await.expect("discards");
+    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10 };
+    let listed = store.threads(query).await.expect("listed");
+    assert_eq!(listed.threads[0].status.map(stepmark_core::rows::RunStatus::as_str), Some("cancelled"));
+    main.resume().await.expect("main goes on, its run is its own");
+}

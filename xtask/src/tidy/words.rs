@@ -5,12 +5,8 @@ use super::Finding;
 use super::tree::SourceFile;
 
 // Spelled in two parts, so that this file passes its own rule.
-const MACHINE_PATHS: [&str; 4] = [
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-    concat!("/Us", "ers/"),
-];
+const MACHINE_PATHS: [&str; 4] =
+    [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 const REGISTRY_SETTINGS: [&str; 3] =
     [concat!("replace", "-with"), concat!("[regis", "tries"), concat!("sparse", "+http")];
 const PUBLIC_REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
