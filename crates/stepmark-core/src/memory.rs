@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
+use crate::rows::GraphRow;
 use crate::store::{
     BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load, Loaded,
     Outcome, Records, ThreadPage, ThreadQuery,
@@ -38,6 +39,8 @@ struct Inner {
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,
     blobs: HashMap<(String, BlobHash), Vec<u8>>,
+    /// By (name, signature).
+    graphs: HashMap<(String, [u8; 16]), GraphRow>,
     /// Checkpoints written so far, over all threads.
     arrivals: u64,
 }

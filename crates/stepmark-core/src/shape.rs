@@ -6,9 +6,9 @@
 
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
-use crate::pending::PendingRow;
+use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, RunRow, Tip};
-use crate::store::{Commit, Expect, Records};
+use crate::store::{Commit, Expect, Fence, LeftBranch, Records};
 use crate::value::ValueRow;
 
 /// Refuses a commit whose parts contradict each other.
@@ -19,20 +19,54 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     {
         return Err(invalid(Subject::Thread, branch, "a new thread begins with the branch that is its head"));
     }
+    if commit.becomes_head && commit.expect_head.is_none() {
+        return Err(invalid(Subject::Thread, branch, "a head moves only from an expected one"));
+    }
     check_epoch(commit)?;
     check_tip(commit)?;
-    let height = commit.checkpoint.as_ref().map(|row| row.height);
-    check_values(branch.id, height, &commit.values)?;
+    commit.leaves.iter().try_for_each(|left| check_left(branch, left))?;
+    let heights = [&commit.root, &commit.checkpoint].map(|row| row.as_ref().map(|row| row.height));
+    check_values(branch.id, heights, &commit.values)?;
     check_pending(branch.id, branch.tip.as_ref(), &commit.pending)?;
     commit.runs.iter().try_for_each(|run| check_run(branch.id, run.row()))
 }
 
-/// Refuses an append whose rows belong to another branch or base.
+/// Refuses an append whose rows belong to another branch or base, or that its writer may not write.
 pub fn check_append(append: &Records) -> Result<()> {
-    let height = append.tip.as_ref().map_or(0, |tip| tip.height + 1);
-    check_values(append.branch, Some(height), &append.values)?;
-    check_pending(append.branch, append.tip.as_ref(), &append.pending)?;
-    append.run.iter().try_for_each(|run| check_run(append.branch, run))
+    let answers = append.pending.iter().filter(|row| row.kind == PendingKind::Answer).count();
+    match &append.fence {
+        Fence::Owner { tip, .. } => {
+            if answers > 0 || append.head_from.is_some() || !append.tags.is_empty() {
+                return Err(records(append, "answers, the head and tags are written from outside of a run"));
+            }
+            let height = tip.as_ref().map_or(0, |tip| tip.height + 1);
+            check_values(append.branch, [None, Some(height)], &append.values)?;
+            check_pending(append.branch, tip.as_ref(), &append.pending)?;
+            append.run.iter().try_for_each(|run| check_run(append.branch, run))
+        }
+        Fence::Outside => {
+            let more = append.run.is_some() || !append.values.is_empty() || append.expect_answers.is_some();
+            if more || answers < append.pending.len() || append.pending.iter().any(|row| !row.values.is_empty()) {
+                return Err(records(append, "only the owner of a branch writes more than answers, the head and tags"));
+            }
+            match append.pending.iter().find(|row| row.lane != append.branch.lane()) {
+                Some(row) => Err(Error::invalid(Subject::Pending, &row.base, "an answer lies in its branch's lane")),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn records(append: &Records, reason: &str) -> Error {
+    Error::invalid(Subject::Branch, append.branch, reason)
+}
+
+/// What is left is another branch, claimed and not moved.
+fn check_left(branch: &BranchRow, left: &LeftBranch) -> Result<()> {
+    if left.row.id != branch.id && left.row.epoch == left.epoch + 1 {
+        return Ok(());
+    }
+    Err(invalid(Subject::Branch, &left.row, "a unit leaves another branch than its own, with a claim"))
 }
 
 /// A unit without a checkpoint must claim (or make the branch): its claim is all that a repeated call can be told by.
@@ -55,6 +89,9 @@ fn check_tip(commit: &Commit) -> Result<()> {
         Expect::At { tip, .. } => tip.as_ref().map(|tip| tip.height),
     };
     let Some(checkpoint) = &commit.checkpoint else {
+        if let Some(root) = &commit.root {
+            return Err(Error::invalid(Subject::Checkpoint, &root.id, "a root comes with the checkpoint above it"));
+        }
         let stays = match &commit.expect {
             Expect::New => branch.tip.as_ref().map(|tip| tip.height) == before,
             Expect::At { tip, .. } => branch.tip == *tip,
@@ -63,6 +100,13 @@ fn check_tip(commit: &Commit) -> Result<()> {
         return if stays { Ok(()) } else { Err(invalid(Subject::Branch, branch, reason)) };
     };
     let tip = Tip { height: checkpoint.height, id: checkpoint.id.clone() };
+    if let Some(root) = &commit.root
+        && (commit.new_thread.is_none() || root.branch != branch.id || root.height != 0)
+    {
+        let reason = "a root below the tip begins a new thread, at height 0 of its branch";
+        return Err(Error::invalid(Subject::Checkpoint, &root.id, reason));
+    }
+    let before = before.or(commit.root.as_ref().map(|_| 0));
     let height = before.map_or(0, |before| before + 1);
     if checkpoint.branch != branch.id || branch.tip.as_ref() != Some(&tip) || checkpoint.height != height {
         let reason = format!("it must lie on branch {} at height {height} and be its tip", branch.id);
@@ -92,8 +136,8 @@ pub fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
     Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
 }
 
-fn check_values(branch: BranchId, height: Option<u64>, values: &[ValueRow]) -> Result<()> {
-    let astray = |row: &&ValueRow| row.address.branch != branch || Some(row.address.height) != height;
+fn check_values(branch: BranchId, heights: [Option<u64>; 2], values: &[ValueRow]) -> Result<()> {
+    let astray = |row: &&ValueRow| row.address.branch != branch || !heights.contains(&Some(row.address.height));
     match values.iter().find(astray) {
         Some(row) => {
             Err(Error::invalid(Subject::Value, row.address, "values lie on the branch at the height that is written"))

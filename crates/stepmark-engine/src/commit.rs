@@ -127,7 +127,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
     commit.checkpoint = Some(row.sealed(line.thread.uid, ""));
     commit.new_thread = draft.new_thread;
-    commit.name = draft.name;
+    commit.name = draft.name.map(Into::into);
     commit.expect_head = draft.expect_head;
     commit.values = placement.rows;
     commit.blobs = placement.blobs;
@@ -266,17 +266,7 @@ pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
 
 /// An append that moves a run record and nothing else.
 pub(crate) fn run_append(line: &Line, run: stepmark_core::rows::RunRow) -> Records {
-    Records {
-        thread: line.thread.uid,
-        namespace: String::new(),
-        branch: line.branch.id,
-        tip: line.branch.tip.clone(),
-        epoch: line.branch.epoch,
-        pending: Vec::new(),
-        values: Vec::new(),
-        blobs: Vec::new(),
-        run: Some(run),
-    }
+    Records { run: Some(run), ..Records::of_owner(line.thread.uid, &line.branch) }
 }
 
 /// Claims the line's branch before any node starts: afterwards every other run of it is fenced.

@@ -116,6 +116,15 @@ pub(crate) fn begun_run(
     input_hash: [u8; 16],
     now: stepmark_core::checkpoint::Timestamp,
 ) -> RunRow {
-    let (status, graph) = (RunStatus::Open, graph.to_owned());
-    RunRow { id, branch, graph, status, input_hash, started_at: now, ended_at: None, last: None }
+    RunRow {
+        id,
+        branch,
+        graph: graph.to_owned(),
+        graph_signature: None,
+        status: RunStatus::Open,
+        input_hash,
+        started_at: now,
+        ended_at: None,
+        last: None,
+    }
 }

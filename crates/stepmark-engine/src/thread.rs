@@ -293,7 +293,7 @@ impl<S: State> At<'_, S> {
         let lane = row.id.lane();
         let is_tip = loaded.branch.row.tip == row.tip;
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, row);
-        commit.name = name;
+        commit.name = name.map(Into::into);
         if is_tip {
             let results = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
             commit.pending = results.map(|row| row.in_lane(lane)).collect();

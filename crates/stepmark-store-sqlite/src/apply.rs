@@ -11,7 +11,7 @@ use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip, ref_hash};
 use stepmark_core::shape::check_commit;
-use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
+use stepmark_core::store::{BlobUse, Commit, Expect, NameWrite, Outcome, Records, RunWrite};
 use stepmark_core::value::ValueRow;
 
 use crate::check::{self, AppendVerdict, Verdict};
@@ -90,7 +90,7 @@ fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
             }
         }
     }
-    if let Some(name) = &commit.name {
+    if let Some(NameWrite { name, .. }) = &commit.name {
         let hash = ref_hash(commit.thread, name, commit.branch.id);
         session.execute(queries::COMMIT_REF, params![number, name, commit.branch.id.get() as i64, &hash.0[..]])?;
     }

@@ -10,7 +10,7 @@ use stepmark_core::id::{RecordHash, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow, Tip};
 use stepmark_core::shape::{self, check_claim, check_fence};
-use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite, ThreadAddress};
+use stepmark_core::store::{BlobUse, Commit, Expect, Fence, NameWrite, Outcome, Records, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 use crate::queries;
@@ -121,7 +121,7 @@ fn check_thread_rows(session: &Session<'_>, (number, thread): (i64, &ThreadRow),
     if commit.expect_head.is_some_and(|head| head != thread.head) {
         return Err(Error::conflict(Subject::Thread, &thread.name, "its head is another branch now"));
     }
-    if let Some(name) = &commit.name
+    if let Some(NameWrite { name, .. }) = &commit.name
         && session.exists(queries::CHECK_REF, params![number, name])?
     {
         return Err(Error::exists(Subject::Branch, name, "choose another name"));
@@ -236,7 +236,7 @@ pub(crate) fn append(session: &Session<'_>, append: &Records) -> Result<AppendVe
     let (number, thread) = find_thread(session, &ThreadAddress::Uid(append.thread))?;
     let space = Space { thread: number, uid: thread.uid, namespace: &append.namespace };
     let stored = known_branch(session, space, append.branch)?;
-    if let Err(refusal) = check_fence(&stored, append.tip.as_ref(), append.epoch) {
+    if let Err(refusal) = check_writer(&stored, append) {
         return if holds_all(session, space, append)? { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
     }
     check_pending(session, space, &append.pending)?;
@@ -246,6 +246,13 @@ pub(crate) fn append(session: &Session<'_>, append: &Records) -> Result<AppendVe
     match &append.run {
         Some(run) if !has_run(session, number, &run.id)? => Err(Error::missing(Subject::Run, &run.id, "")),
         _ => Ok(AppendVerdict::Write(number)),
+    }
+}
+
+fn check_writer(stored: &BranchRow, append: &Records) -> Result<()> {
+    match &append.fence {
+        Fence::Owner { tip, epoch } => check_fence(stored, tip.as_ref(), *epoch),
+        Fence::Outside => Err(Error::unsupported(Subject::Store, "sqlite", "records from outside of a run")),
     }
 }
 

@@ -123,5 +123,10 @@ fn entry(session: &Session<'_>, number: i64, thread: ThreadRow) -> Result<Thread
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
     let head = branch(session, space, thread.head)?;
     let run = session.first(queries::THREADS_LAST_RUN, [number], |row| records::run(row, thread.uid))?;
-    Ok(ThreadEntry { tip: head.and_then(|head| head.tip), status: run.map(|run| run.status), thread })
+    Ok(ThreadEntry {
+        tip: head.and_then(|head| head.tip),
+        status: run.map(|run| run.status),
+        thread,
+        waiting: Vec::new(),
+    })
 }

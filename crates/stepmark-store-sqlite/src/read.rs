@@ -34,6 +34,8 @@ pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
         chains: chains(session, space, load, (&thread.scope, checkpoint.as_ref(), &pending))?,
         branches: if load.branches { branches(session, space)? } else { Vec::new() },
         run: load.run.as_ref().map(|id| run(session, space, id)).transpose()?.flatten(),
+        tags: Vec::new(),
+        graph: None,
         branch: named(session, space, branch)?,
         thread,
         checkpoint,

@@ -105,6 +105,7 @@ pub(crate) fn run(row: &Row<'_>, uid: ThreadUid) -> Result<RunRow> {
         id: id.clone(),
         branch: branch_id(&cells, 1)?,
         graph: cells.get(2)?,
+        graph_signature: None,
         status: cells.decoded(RunStatus::from_number(cells.get(3)?))?,
         input_hash: cells.array(4)?,
         started_at: cells.get(5)?,

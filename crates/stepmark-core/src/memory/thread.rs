@@ -7,7 +7,7 @@ use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, CheckpointId, Lane, RunId, TaskHash};
 use crate::pending::{PendingKind, PendingRow};
-use crate::rows::{BranchRow, RunRow, ThreadRow};
+use crate::rows::{BranchRow, RunRow, TagRow, ThreadRow};
 use crate::store::NamedBranch;
 use crate::value::{ValueAddress, ValueNode};
 
@@ -37,6 +37,7 @@ pub(super) struct Space {
     pub(super) ids: IdMap<CheckpointId, u64>,
     pub(super) values: BTreeMap<ValueAddress, ValueNode>,
     pub(super) pending: BTreeMap<PendingKey, PendingRow>,
+    pub(super) tags: BTreeMap<String, TagRow>,
 }
 
 impl Thread {
@@ -65,6 +66,11 @@ impl Space {
 
     pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
         self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival))
+    }
+
+    /// The pending rows on a checkpoint in a branch's lane, in key order.
+    pub(super) fn pending_of(&self, base: &CheckpointId, branch: BranchId) -> impl Iterator<Item = &PendingRow> {
+        self.pending.values().filter(move |row| row.base == *base && row.lane == branch.lane())
     }
 
     /// The checkpoint at a height of a segment, and its arrival.

@@ -194,6 +194,7 @@ impl Pen {
             id: self.run.clone(),
             branch: self.branch.id,
             graph: "graph".to_owned(),
+            graph_signature: None,
             status,
             input_hash: [3; 16],
             started_at: 1_500_000,
