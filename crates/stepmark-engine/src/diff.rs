@@ -171,3 +171,6 @@ impl Diff {
         Ok(diff)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,7 @@ impl<'a, S: State> Request<'a, S> {
     }
 
     /// The metadata as it is stored.
-    fn encoded_metadata(&self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn encoded_metadata(&self) -> Result<Option<Vec<u8>>> {
         let Some(encoded) = &self.metadata else { return Ok(None) };
         let bytes = encoded.as_ref().map_err(|error| Error::invalid(format!("metadata: {error}")))?;
         if !encode::is_map(bytes) {

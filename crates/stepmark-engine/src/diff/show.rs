@@ -98,12 +98,12 @@ fn write_lines(f: &mut fmt::Formatter<'_>, sign: char, text: &str) -> fmt::Resul
 
 /// Shows an equal part near the differences beside it.
 fn write_context(f: &mut fmt::Formatter<'_>, text: &str, after: bool, before: bool) -> fmt::Result {
+    let (head, tail) = (CONTEXT_CHARS * usize::from(after), CONTEXT_CHARS * usize::from(before));
     let chars = text.chars().count();
-    if chars <= 2 * CONTEXT_CHARS {
+    if chars <= head + tail {
         return f.write_str(text);
     }
-    let head = text.chars().take(if after { CONTEXT_CHARS } else { 0 });
-    let tail = text.chars().skip(if before { chars - CONTEXT_CHARS } else { chars });
+    let (head, tail) = (text.chars().take(head), text.chars().skip(chars - tail));
     write!(f, "{}…{}", head.collect::<String>(), tail.collect::<String>())
 }
 

@@ -226,13 +226,14 @@ impl<'a, S: State> History<'a, S> {
     /// Nodes of filters that neither the program knows nor the checkpoint at which the walk begins. A checkpoint names all
     /// nodes of its lineage.
     fn strangers(&self, loaded: &Loaded) -> Result<Vec<String>> {
-        let begin = loaded.checkpoint.as_ref().map(|row| CheckpointInfo::new(row, manifest_of(row)?)).transpose()?;
-        let is_known = |node: &str| {
-            let is_planned = self.thread.host.program.node(node).is_some();
-            is_planned || begin.as_ref().is_some_and(|info| info.knows(node))
-        };
-        let nodes = self.filters.iter().filter_map(|filter| filter.node.clone());
-        Ok(nodes.filter(|node| !is_known(node)).collect())
+        let is_planned = |node: &String| self.thread.host.program.node(node).is_some();
+        let mut nodes: Vec<String> = self.filters.iter().filter_map(|filter| filter.node.clone()).collect();
+        nodes.retain(|node| !is_planned(node));
+        if let Some(row) = loaded.checkpoint.as_ref().filter(|_| !nodes.is_empty()) {
+            let info = CheckpointInfo::new(row, manifest_of(row)?)?;
+            nodes.retain(|node| !info.knows(node));
+        }
+        Ok(nodes)
     }
 }
 
