@@ -38,11 +38,14 @@ pub(crate) struct Draft {
     /// Claims the branch in the same unit.
     pub(crate) claim: Option<ClaimToken>,
     pub(crate) runs: Vec<RunWrite>,
+    /// The caller's, encoded. It belongs to this checkpoint alone.
+    pub(crate) metadata: Option<Vec<u8>>,
 }
 
 impl Draft {
     pub(crate) fn of_tasks(source: Source, tasks: Vec<TaskEntry>) -> Self {
-        Self { source, tasks, new_thread: None, name: None, expect_head: None, claim: None, runs: Vec::new() }
+        let (new_thread, name, metadata) = (None, None, None);
+        Self { source, tasks, new_thread, name, expect_head: None, claim: None, runs: Vec::new(), metadata }
     }
 }
 
@@ -108,6 +111,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
+    line.manifest.metadata = draft.metadata;
     let row = CheckpointRow {
         branch: line.branch.id,
         height: tip.height,

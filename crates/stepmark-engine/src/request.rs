@@ -6,6 +6,7 @@
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
@@ -17,6 +18,7 @@ use tokio::sync::MutexGuard;
 use crate::apply::apply_input;
 use crate::commit::{self, Draft};
 use crate::decide::store_of;
+use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::load;
 use crate::outcome::{Ending, Outcome, Stats};
@@ -56,20 +58,34 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    metadata: Option<Result<Vec<u8>, EncodeError>>,
 }
+
+/// How many bytes of metadata a checkpoint takes: every look at the history reads them.
+const METADATA_BYTES_MAX: usize = 64 * 1024;
 
 pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
         let steps_max = thread.host.settings.steps_max;
-        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max }
+        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max, metadata: None }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
     #[must_use]
     pub fn run_id(mut self, id: impl Into<String>) -> Self {
         self.run_id = Some(id.into());
+        self
+    }
+
+    /// Attaches metadata to the input's checkpoint: a map, or a struct with named fields, of at most 64 KiB. History shows
+    /// it and finds the checkpoint by it ([`Filter::metadata`](crate::Filter::metadata)); the steps that follow do not
+    /// repeat it, but share the checkpoint's run id ([`Filter::run`](crate::Filter::run)). It is no part of the input: a
+    /// repeated run id keeps the metadata of its first call.
+    #[must_use]
+    pub fn metadata(mut self, metadata: &(impl Serialize + ?Sized)) -> Self {
+        self.metadata = Some(encode::to_bytes(metadata));
         self
     }
 
@@ -98,15 +114,31 @@ impl<'a, S: State> Request<'a, S> {
     /// forked and discarded.
     pub async fn run(self) -> Result<Outcome<S>> {
         let is_input = matches!(self.verb, Verb::Run(_));
-        if !is_input && (self.run_id.is_some() || self.on_pending != OnPending::default()) {
-            return Err(Error::invalid("`run_id` and `on_pending` belong to an input"));
+        let is_plain = self.run_id.is_none() && self.metadata.is_none() && self.on_pending == OnPending::default();
+        if !is_input && !is_plain {
+            return Err(Error::invalid("`run_id`, `metadata` and `on_pending` belong to an input"));
         }
+        self.encoded_metadata()?;
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
             Verb::Resume => self.resume(&mut resident).await,
             Verb::Replay(checkpoint) => self.replay(checkpoint).await,
         }
+    }
+
+    /// The metadata as it is stored.
+    pub(crate) fn encoded_metadata(&self) -> Result<Option<Vec<u8>>> {
+        let Some(encoded) = &self.metadata else { return Ok(None) };
+        let bytes = encoded.as_ref().map_err(|error| Error::invalid(format!("metadata: {error}")))?;
+        if !encode::is_map(bytes) {
+            return Err(Error::invalid("metadata is a map or a struct with named fields, this is something else"));
+        }
+        if bytes.len() > METADATA_BYTES_MAX {
+            let message = format!("metadata has {} bytes, more than {METADATA_BYTES_MAX}", bytes.len());
+            return Err(Error::invalid(message));
+        }
+        Ok(Some(bytes.clone()))
     }
 
     async fn run_input(&self, update: &S::Update, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -208,6 +240,7 @@ impl<'a, S: State> Request<'a, S> {
                 OnPending::Discard => draft.runs = self.thread.cancelled_run(run.line.as_ref(), run.now()).await?,
             }
         }
+        draft.metadata = self.encoded_metadata()?;
         let now = run.now();
         let run_id = id.cloned().unwrap_or_else(|| host.ids.run(now));
         self.start_run(&mut run, &mut draft, run_id, input_hash);

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
+use crate::diff::Diff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph_record::GraphRecord;
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
@@ -125,6 +126,25 @@ impl<S: State> Thread<S> {
     pub async fn graph(&self) -> Result<Option<GraphRecord>> {
         let loaded = self.load_with(Load { graph: true, ..self.request_of(Place::Head) }).await?;
         loaded.graph.as_ref().map(GraphRecord::from_row).transpose()
+    }
+
+    /// A past moment of the branch, by step.
+    ///
+    /// # Errors
+    /// `Missing` if the branch has no such step, or as for [`Thread::state`].
+    pub async fn at_step(&self, step: u64) -> Result<At<'_, S>> {
+        let found = self.history().from_step(step).limit(1).await?;
+        if let Some(checkpoint) = found.first().filter(|checkpoint| checkpoint.step == step) {
+            return Ok(self.at(&checkpoint.id));
+        }
+        let last = found.first().map_or_else(String::new, |last| format!(", its last is {}", last.step));
+        let message = format!("the branch of thread {:?} has no step {step}{last}", self.name);
+        Err(Error::new(ErrorKind::Missing, message))
+    }
+
+    /// What differs in checkpoint `new` from checkpoint `old`, whatever their branches: see [`At::diff`].
+    pub async fn diff(&self, old: impl fmt::Display, new: impl fmt::Display) -> Result<Diff> {
+        self.at(old).diff(&self.at(new)).await
     }
 
     /// A past moment of the thread, by checkpoint id.
@@ -245,12 +265,12 @@ pub(crate) fn is_gone(error: &Error) -> bool {
 /// A past moment of a thread.
 #[derive(Debug)]
 pub struct At<'a, S> {
-    thread: &'a Thread<S>,
+    pub(crate) thread: &'a Thread<S>,
     checkpoint: String,
 }
 
-impl<S: State> At<'_, S> {
-    async fn load(&self, channels: Channels, pending: bool) -> Result<Loaded> {
+impl<'a, S: State> At<'a, S> {
+    pub(crate) async fn load(&self, channels: Channels, pending: bool) -> Result<Loaded> {
         let id = CheckpointId::parse(&self.checkpoint)?;
         if self.thread.at != BranchPlace::Head {
             // A handle at a branch means that branch where the moment is its tip, whoever else shares it.
@@ -277,6 +297,11 @@ impl<S: State> At<'_, S> {
         CheckpointInfo::of_loaded(&self.load(Channels::None, false).await?)
     }
 
+    /// The checkpoint and its lineage, newest first.
+    pub fn history(&self) -> History<'a, S> {
+        self.thread.history().ending_at(self.checkpoint.clone())
+    }
+
     /// Makes a new branch from that moment and returns a handle to it. Executes nothing; writes one branch row and, at a
     /// tip, copies of the results that finished tasks of its unfinished step had stored.
     ///
@@ -294,7 +319,7 @@ impl<S: State> At<'_, S> {
     ///
     /// # Errors
     /// As for [`Thread::resume`], and `Missing` as for [`At::state`].
-    pub fn replay(&self) -> Request<'_, S> {
+    pub fn replay(&self) -> Request<'a, S> {
         Request::new(self.thread, Verb::Replay(self.checkpoint.clone()))
     }
 
