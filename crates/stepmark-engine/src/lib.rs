@@ -31,6 +31,8 @@ mod app;
 mod thread;
 mod request;
 mod resume;
+mod update;
+mod fork;
 mod history;
 mod outcome;
 mod error;
@@ -58,6 +60,7 @@ pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, Tas
 pub use outcome::{Ending, Outcome, Stats};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
+pub use update::{AsNode, ManualUpdate};
 
 pub use change::{Change, Changes};
 pub use deps::Deps;

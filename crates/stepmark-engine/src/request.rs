@@ -45,6 +45,8 @@ pub enum OnPending {
 
 pub(crate) enum Verb<U> {
     Run(U),
+    /// At a checkpoint, on a branch of its own.
+    RunAt(String, U),
     Resume,
     Replay(String),
 }
@@ -97,13 +99,16 @@ impl<'a, S: State> Request<'a, S> {
     /// `RunIdReused`, `Missing` and `Store` as [`ErrorKind`] says. After every error the thread can be read, resumed,
     /// forked and discarded.
     pub async fn run(self) -> Result<Outcome<S>> {
-        let is_input = matches!(self.verb, Verb::Run(_));
-        if !is_input && (self.run_id.is_some() || self.on_pending != OnPending::default()) {
-            return Err(Error::invalid("`run_id` and `on_pending` belong to an input"));
+        if self.run_id.is_some() && matches!(self.verb, Verb::Resume | Verb::Replay(_)) {
+            return Err(Error::invalid("`run_id` belongs to an input"));
+        }
+        if self.on_pending != OnPending::default() && !matches!(self.verb, Verb::Run(_)) {
+            return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
+            Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
             Verb::Resume => self.resume(&mut resident).await,
             Verb::Replay(checkpoint) => self.replay(checkpoint).await,
         }
@@ -138,7 +143,7 @@ impl<'a, S: State> Request<'a, S> {
     }
 
     /// The outcome of the run that has this id already.
-    async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Option<Outcome<S>>> {
+    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Option<Outcome<S>>> {
         let thread = self.thread;
         let store = store_of(&thread.host)?;
         let load = Load { run: Some(id.clone()), ..thread.request_of(Place::Head) };
@@ -235,7 +240,7 @@ impl<'a, S: State> Request<'a, S> {
             Err(error)
                 if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
             {
-                return Ok(self.on_new_thread());
+                return Ok(on_new_thread(self.thread, Source::Input));
             }
             loaded => loaded?,
         };
@@ -251,29 +256,6 @@ impl<'a, S: State> Request<'a, S> {
             }
         };
         Ok(self.on_known_line(line, position))
-    }
-
-    fn on_new_thread(&self) -> (Run, Draft) {
-        let host = &self.thread.host;
-        let now = host.clock.now();
-        let fork = None;
-        let (id, claim) = (host.ids.branch(), host.ids.claim());
-        let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
-        let thread = ThreadRow {
-            uid: host.ids.thread(),
-            scope: self.thread.scope().to_owned(),
-            name: self.thread.name.clone(),
-            head: id,
-            created_at: now,
-        };
-        let mut line = Line::new(&host.program, thread.clone(), branch, host.ids.run(now));
-        line.branch_name = Some(MAIN_BRANCH.to_owned());
-        let draft = Draft {
-            new_thread: Some(thread),
-            name: Some(MAIN_BRANCH.to_owned()),
-            ..Draft::of_tasks(Source::Input, Vec::new())
-        };
-        (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
     }
 
     /// Begins a run record on the run's line.
@@ -342,8 +324,33 @@ impl<'a, S: State> Request<'a, S> {
     }
 }
 
+/// A thread that is not there yet, which the draft makes.
+pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Run, Draft) {
+    let host = &thread.host;
+    let now = host.clock.now();
+    let fork = None;
+    let (id, claim) = (host.ids.branch(), host.ids.claim());
+    let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
+    let row = ThreadRow {
+        uid: host.ids.thread(),
+        scope: thread.scope().to_owned(),
+        name: thread.name.clone(),
+        head: id,
+        created_at: now,
+    };
+    let mut line = Line::new(&host.program, row.clone(), branch, host.ids.run(now));
+    line.branch_name = Some(MAIN_BRANCH.to_owned());
+    let draft = Draft {
+        new_thread: Some(row),
+        new_branch: true,
+        name: Some(MAIN_BRANCH.to_owned()),
+        ..Draft::of_tasks(source, Vec::new())
+    };
+    (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+}
+
 /// 16 bytes over verb and encoded input.
-fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
+pub(crate) fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
     let mut channels = Vec::new();
     update.writes(&mut |channel, _| channels.push(channel));
     let mut writer = Writer::new();

@@ -76,8 +76,8 @@ pub mod run {
     pub use stepmark_core::checkpoint::{Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
-        At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, RunPlace, Stats,
-        TaskReport, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, ManualUpdate, Request,
+        RunPlace, Stats, TaskReport, WriteReport,
     };
     pub use stepmark_engine::{StoredCheck, StoredProblem};
 }
