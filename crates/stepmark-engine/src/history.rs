@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source, TaskEntry, Timestamp, WriteMark};
 use stepmark_core::error::Subject;
-use stepmark_core::id::{BranchId, CheckpointId, RunId};
+use stepmark_core::id::{BranchId, CheckpointId, RecordHash, RunId};
 use stepmark_core::load::manifest_of;
 use stepmark_core::store::{Loaded, NamedBranch};
 
@@ -183,6 +183,27 @@ impl<S: State> Snapshot<S> {
 
     pub(crate) fn of_resident(loaded: &Loaded, state: &AnyState) -> Result<Self> {
         Self::new(loaded, AnyState::clone(state))
+    }
+
+    /// What was just committed on a line.
+    pub(crate) fn of_line(line: &crate::position::Line, source: Source, state: &AnyState) -> Result<Self> {
+        let info = line.tip().map(|tip| {
+            let row = CheckpointRow {
+                branch: line.branch.id,
+                height: tip.height,
+                id: tip.id.clone(),
+                source,
+                created_at: line.created_at,
+                manifest: Vec::new(),
+                manifest_hash: RecordHash([0; 16]),
+                packed: Vec::new(),
+                packed_hash: RecordHash([0; 16]),
+            };
+            CheckpointInfo::new(&row, line.manifest.clone())
+        });
+        let info = info.transpose()?;
+        let state = Snap::of(AnyState::clone(state)).ok_or_else(|| Error::invalid("the state is of another type"))?;
+        Ok(Self { checkpoint: info, branch: line.branch_label(), state })
     }
 
     pub(crate) fn of_loaded(program: &Program, loaded: &Loaded) -> Result<Self> {

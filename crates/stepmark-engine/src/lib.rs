@@ -30,7 +30,10 @@ mod schema;
 mod app;
 mod thread;
 mod request;
+mod metadata;
 mod resume;
+mod update;
+mod fork;
 mod history;
 mod dynamic;
 mod outcome;
@@ -64,6 +67,7 @@ pub use history::{
 pub use outcome::{Ending, Outcome, Stats};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
+pub use update::{AsNode, ManualUpdate};
 
 pub use change::{Change, Changes};
 pub use deps::Deps;

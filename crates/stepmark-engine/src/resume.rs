@@ -11,12 +11,13 @@ use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWri
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::new_branch;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
 use crate::request::{Request, Resident};
 use crate::run::{Host, Run};
 use crate::state::State;
-use crate::thread::{BranchPlace, DECISIONS_MAX, is_contended, new_branch};
+use crate::thread::{DECISIONS_MAX, is_contended};
 
 impl<S: State> Request<'_, S> {
     pub(crate) async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -86,9 +87,7 @@ impl<S: State> Request<'_, S> {
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
         commit_decided(&host, "", commit, Vec::new()).await?;
-        let branch = self.thread.same_place().on(BranchPlace::Id(loaded.branch.row.id));
-        let mut resident = branch.resident.lock().await;
-        self.drive(run, &mut resident).await
+        self.drive_on_own_branch(run).await
     }
 }
 

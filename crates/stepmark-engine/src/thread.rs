@@ -8,14 +8,13 @@ use std::marker::PhantomData;
 
 use stepmark_core::checkpoint::{Source, Timestamp};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{BranchId, CheckpointId, check_name};
-use stepmark_core::pending::PendingKind;
-use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunEvent};
-use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite, ThreadAddress};
+use stepmark_core::id::{BranchId, CheckpointId};
+use stepmark_core::rows::RunEvent;
+use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite, ThreadAddress};
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Draft};
-use crate::decide::{commit_decided, store_of};
+use crate::decide::store_of;
 use crate::diff::Diff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph_record::GraphRecord;
@@ -266,7 +265,7 @@ pub(crate) fn is_gone(error: &Error) -> bool {
 #[derive(Debug)]
 pub struct At<'a, S> {
     pub(crate) thread: &'a Thread<S>,
-    checkpoint: String,
+    pub(crate) checkpoint: String,
 }
 
 impl<'a, S: State> At<'a, S> {
@@ -302,19 +301,6 @@ impl<'a, S: State> At<'a, S> {
         self.thread.history().ending_at(self.checkpoint.clone())
     }
 
-    /// Makes a new branch from that moment and returns a handle to it. Executes nothing; writes one branch row and, at a
-    /// tip, copies of the results that finished tasks of its unfinished step had stored.
-    ///
-    /// # Errors
-    /// `Exists` if the thread has a branch of this name; `Missing` as for [`At::state`].
-    pub async fn fork(&self, name: &str) -> Result<Thread<S>> {
-        check_name(Subject::Branch, name)?;
-        let loaded = self.load(Channels::None, true).await?;
-        let commit = self.branch_commit(&loaded, Some(name.to_owned()))?;
-        commit_decided(&self.thread.host, "", commit, Vec::new()).await?;
-        Ok(self.thread.branch(name))
-    }
-
     /// Makes a new unnamed branch from that moment and executes its planned tasks again, without stored results.
     ///
     /// # Errors
@@ -322,34 +308,4 @@ impl<'a, S: State> At<'a, S> {
     pub fn replay(&self) -> Request<'a, S> {
         Request::new(self.thread, Verb::Replay(self.checkpoint.clone()))
     }
-
-    /// The unit that makes a branch at a loaded checkpoint.
-    fn branch_commit(&self, loaded: &Loaded, name: Option<String>) -> Result<Commit> {
-        let row = new_branch(&self.thread.host, loaded)?;
-        let lane = row.id.lane();
-        let is_tip = loaded.branch.row.tip == row.tip;
-        let mut commit = Commit::new(loaded.thread.uid, Expect::New, row);
-        commit.name = name.map(Into::into);
-        if is_tip {
-            let results = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
-            commit.pending = results.map(|row| row.in_lane(lane)).collect();
-        }
-        Ok(commit)
-    }
-}
-
-/// A new branch at a loaded checkpoint, born claimed.
-pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
-    let Some(row) = &loaded.checkpoint else {
-        return Err(Error::invalid("a thread without checkpoints cannot be forked"));
-    };
-    let tip = stepmark_core::rows::Tip { height: row.height, id: row.id.clone() };
-    Ok(BranchRow {
-        id: host.ids.branch(),
-        fork: Some(ForkPoint { branch: row.branch, height: row.height }),
-        tip: Some(tip),
-        epoch: 1,
-        claim: host.ids.claim(),
-        effects: EffectsMode::Ledger,
-    })
 }

@@ -76,8 +76,8 @@ pub mod run {
     pub use stepmark_core::checkpoint::{Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
-        At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, Page, Progress, Request,
-        RunPlace, Stats, TaskReport, UnfinishedTask, Value, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
+        Progress, Request, RunPlace, Stats, TaskReport, UnfinishedTask, Value, WriteReport,
     };
 }
 
