@@ -3,14 +3,17 @@
 //! A [`FaultStore`] delivers calls to a store and lets chosen ones fail. Recovery is tested by raising N from 0 until
 //! [`FaultStore::struck`] says that no fault was met.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, select};
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::store::CheckpointStore;
+use tokio::sync::watch;
 
 use crate::call::{Call, CallKind, Intercept, Intercepted, Reply};
 
@@ -136,6 +139,7 @@ pub struct Faults {
     clock: Arc<dyn Clock>,
     counted: AtomicU64,
     struck: AtomicU64,
+    crashed: watch::Sender<bool>,
 }
 
 impl FaultStore {
@@ -146,7 +150,8 @@ impl FaultStore {
 
     /// The same with delays on another clock.
     pub fn with_clock(store: Arc<dyn CheckpointStore>, plan: FaultPlan, clock: Arc<dyn Clock>) -> Self {
-        Self::around(store, Faults { plan, clock, counted: AtomicU64::new(0), struck: AtomicU64::new(0) })
+        let (counted, struck, crashed) = (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(false));
+        Self::around(store, Faults { plan, clock, counted, struck, crashed })
     }
 
     /// How many calls were counted.
@@ -157,6 +162,21 @@ impl FaultStore {
     /// How many of them failed.
     pub fn struck(&self) -> u64 {
         self.intercept().struck.load(Ordering::Relaxed)
+    }
+
+    /// Does `work` until the planned crash and drops it there, as a killed process is gone: then the answer is `None`.
+    pub async fn until_crash<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut crashes = self.intercept().crashed.subscribe();
+        let done = {
+            let crash = pin!(crashes.wait_for(|crashed| *crashed));
+            match select(crash, pin!(work)).await {
+                Either::Left(_) => return None,
+                Either::Right((done, _)) => done,
+            }
+        };
+        // What was told of the crash before it was dropped is not heard either.
+        let crashed = *crashes.borrow();
+        (!crashed).then_some(done)
     }
 }
 
@@ -170,11 +190,14 @@ impl Intercept for Faults {
         let Some(fault) = self.plan.fault(number) else { return call.run(store).await };
         self.struck.fetch_add(1, Ordering::Relaxed);
         let unavailable = || Err(Error::unavailable(Subject::Store, format!("call {number}"), "a fault was injected"));
+        if matches!(fault, Fault::ErrorAfter | Fault::CrashAfter) {
+            // Its outcome is what the caller must not learn here.
+            let _ = call.clone().run(store).await;
+        }
         match fault {
-            Fault::ErrorBefore | Fault::CrashBefore => unavailable(),
-            Fault::ErrorAfter | Fault::CrashAfter => {
-                // Its outcome is what the caller must not learn here.
-                let _ = call.run(store).await;
+            Fault::ErrorBefore | Fault::ErrorAfter => unavailable(),
+            Fault::CrashBefore | Fault::CrashAfter => {
+                self.crashed.send_replace(true);
                 unavailable()
             }
             Fault::Delay(duration) => {

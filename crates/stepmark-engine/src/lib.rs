@@ -34,6 +34,9 @@ mod history;
 mod outcome;
 mod error;
 
+// Values without a graph.
+mod plain;
+
 // The flow of a run, top to bottom.
 mod run;
 mod load;
@@ -52,6 +55,7 @@ pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
 pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
 pub use outcome::{Ending, Outcome, Stats};
+pub use plain::{Checkpoints, Saved};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
 

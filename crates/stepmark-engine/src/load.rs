@@ -38,7 +38,7 @@ impl<'a> Chains<'a> {
         self.0.get(&value.address).copied().ok_or_else(gone)
     }
 
-    fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
+    pub(crate) fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
         let nodes: Vec<&ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
         materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
     }
