@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, pending, select};
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::store::CheckpointStore;
@@ -164,19 +164,20 @@ impl FaultStore {
         self.intercept().struck.load(Ordering::Relaxed)
     }
 
-    /// Does `work` until the planned crash and drops it there, as a killed process is gone: then the answer is `None`.
+    /// Does `work` until the planned crash and drops it there: then the answer is `None`. As in a killed process, the call
+    /// that met the crash does not return, and neither does a later one.
     pub async fn until_crash<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut crashes = self.intercept().crashed.subscribe();
+        let mut watch = self.intercept().crashed.subscribe();
         let done = {
-            let crash = pin!(crashes.wait_for(|crashed| *crashed));
+            let crash = pin!(watch.wait_for(|crashed| *crashed));
             match select(crash, pin!(work)).await {
                 Either::Left(_) => return None,
                 Either::Right((done, _)) => done,
             }
         };
-        // What was told of the crash before it was dropped is not heard either.
-        let crashed = *crashes.borrow();
-        (!crashed).then_some(done)
+        // It may have ended without waiting for the call that met the crash.
+        let survived = !*watch.borrow();
+        survived.then_some(done)
     }
 }
 
@@ -189,17 +190,13 @@ impl Intercept for Faults {
         let number = self.counted.fetch_add(1, Ordering::Relaxed);
         let Some(fault) = self.plan.fault(number) else { return call.run(store).await };
         self.struck.fetch_add(1, Ordering::Relaxed);
-        let unavailable = || Err(Error::unavailable(Subject::Store, format!("call {number}"), "a fault was injected"));
         if matches!(fault, Fault::ErrorAfter | Fault::CrashAfter) {
             // Its outcome is what the caller must not learn here.
             let _ = call.clone().run(store).await;
         }
         match fault {
-            Fault::ErrorBefore | Fault::ErrorAfter => unavailable(),
-            Fault::CrashBefore | Fault::CrashAfter => {
-                self.crashed.send_replace(true);
-                unavailable()
-            }
+            Fault::ErrorBefore | Fault::ErrorAfter => Err(injected(format!("call {number}"))),
+            Fault::CrashBefore | Fault::CrashAfter => Err(self.die(format!("call {number}")).await),
             Fault::Delay(duration) => {
                 let reply = call.run(store).await;
                 self.clock.sleep(duration).await;
@@ -219,9 +216,22 @@ impl Faults {
         let counted = self.counted.load(Ordering::Relaxed);
         match self.plan.when {
             When::Nth(nth, Fault::CrashBefore | Fault::CrashAfter) if counted > nth => {
-                Err(Error::unavailable(Subject::Store, "after the crash", "a fault was injected"))
+                Err(self.die("after the crash".to_owned()).await)
             }
             _ => call.run(store).await,
         }
     }
+
+    /// Ends the process, if somebody watches it; else its calls are told.
+    async fn die(&self, call: String) -> Error {
+        self.crashed.send_replace(true);
+        if self.crashed.receiver_count() > 0 {
+            pending::<()>().await;
+        }
+        injected(call)
+    }
+}
+
+fn injected(call: String) -> Error {
+    Error::unavailable(Subject::Store, call, "a fault was injected")
 }

@@ -1,4 +1,5 @@
 //! Are plain values saved, loaded, listed, expired and refused as promised, in memory and on SQLite?
+#![expect(clippy::unwrap_used, reason = "the functions below are the tests, each of which has two places")]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -210,7 +211,7 @@ async fn a_deleted_thread_is_gone_and_its_name_is_free(place: Place) {
 
 async fn an_expired_thread_reads_as_gone_and_is_saved_anew(place: Place) {
     place.clock.pass(1_000_000);
-    let checkpoints = place.of::<Progress>().expire_after(Duration::from_secs(60));
+    let checkpoints = place.of::<Progress>().expire_after(Duration::from_mins(1));
     let old = checkpoints.save(THREAD, &Progress::at(1)).await.unwrap();
     assert_eq!(old.expires_at, Some(1_000_060_000_000));
     place.clock.pass(59);
@@ -238,7 +239,7 @@ async fn an_expired_thread_reads_as_gone_and_is_saved_anew(place: Place) {
 }
 
 async fn every_save_renews_the_expiry(place: Place) {
-    let checkpoints = place.of::<Progress>().expire_after(Duration::from_secs(60));
+    let checkpoints = place.of::<Progress>().expire_after(Duration::from_mins(1));
     for index in 0..3 {
         assert_eq!(checkpoints.save(THREAD, &Progress::at(index)).await.unwrap().number, index as u64);
         place.clock.pass(59);
@@ -358,6 +359,7 @@ async fn bad_names_are_refused_and_strange_ones_kept_apart(place: Place) {
     check_refusal(checkpoints.load_at("main", "a\nb").await, ErrorKind::Invalid, &["checkpoint"]);
 }
 
+#[expect(clippy::disallowed_methods, reason = "savers are tasks of their own")]
 async fn savers_at_the_same_time_lose_nothing(place: Place) {
     const SAVERS: usize = 6;
     const SAVES: usize = 20;
@@ -442,7 +444,7 @@ async fn a_save_on_a_thread_that_was_just_deleted_begins_it_anew(place: Place) {
 
 /// Saves two values and deletes a third thread, whatever an earlier process has done of it.
 async fn work(store: FaultStore) -> Result<u64> {
-    let checkpoints = Checkpoints::<Progress>::new(store).expire_after(Duration::from_secs(60));
+    let checkpoints = Checkpoints::<Progress>::new(store).expire_after(Duration::from_mins(1));
     let mut saves = 0;
     for index in checkpoints.load(THREAD).await?.map_or(0, |progress| progress.index + 1)..2 {
         // A large one: a blob is put before it is saved.

@@ -18,7 +18,7 @@ impl Place {
         let directory = tempfile::tempdir().expect("a directory");
         for number in 0..DOCUMENTS {
             let text = "A river flows. ".repeat(number) + "The sea is calm, River!";
-            write(&directory.path().join(format!("texts/{:02}.txt", number)), &text);
+            write(&directory.path().join(format!("texts/{number:02}.txt")), &text);
         }
         write(&directory.path().join("texts/.hidden/x.txt"), "no word of this counts");
         write(&directory.path().join("texts/picture.png"), "no word of this counts");

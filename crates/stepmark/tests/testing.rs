@@ -140,6 +140,7 @@ async fn a_run_that_is_out_of_steps_recovers_to_the_same_step() {
 }
 
 /// What the assertion panics with.
+#[expect(clippy::disallowed_methods, reason = "a task of its own, so that its panic can be looked at")]
 async fn failure<B: Fn() -> App<Draft> + Send + Sync + 'static>(build: B) -> String {
     let failed = tokio::spawn(assert_recovers(build, input).into_future()).await.expect_err("the assertion holds");
     failed.into_panic().downcast_ref::<String>().expect("a message").clone()
@@ -311,8 +312,8 @@ async fn a_single_fault_is_survived() {
 fn passes_with(kill: &str, test: &str) -> bool {
     let mut command = std::process::Command::new(std::env::current_exe().expect("a path"));
     let output = command.args(["--exact", test]).env("STEPMARK_KILL", kill).output().expect("it starts");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("running 1 test"), "{text}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("running 1 test"), "{printed}");
     output.status.success()
 }
 

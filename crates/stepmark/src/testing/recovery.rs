@@ -161,14 +161,14 @@ impl<S: State> Trial<S> {
         for killed in 0..=self.clean.steps() {
             match self.subject.process(&store, Kill::EveryStep, self.clean.limit()).await {
                 None => {}
-                Some(Err(error)) => self.fail(Kill::EveryStep, &[format!("the run fails: {error}")]),
+                Some(Err(error)) => Self::fail(Kill::EveryStep, &[format!("the run fails: {error}")]),
                 Some(Ok(_)) => {
                     self.finish(&store, Kill::EveryStep, &mut Recovery::default()).await;
                     return killed;
                 }
             }
         }
-        self.fail(Kill::EveryStep, &["the run takes more steps after the kills than without them".to_owned()])
+        Self::fail(Kill::EveryStep, &["the run takes more steps after the kills than without them".to_owned()])
     }
 
     /// Lets a new process go on to the end, and compares it.
@@ -177,18 +177,18 @@ impl<S: State> Trial<S> {
         let Some(ran) = self.subject.process(store, Kill::Never, limit).await else { unreachable!("nothing crashes") };
         let outcome = match ran {
             Ok(outcome) => outcome,
-            Err(error) => self.fail(kill, &[format!("the run fails: {error}")]),
+            Err(error) => Self::fail(kill, &[format!("the run fails: {error}")]),
         };
         recovery.executed += outcome.stats().executed;
         recovery.reused += outcome.stats().reused;
         let end = read(self.subject.end(store, outcome).await);
         let found = read(self.subject.compare(&self.clean, &end).await);
         if !found.is_empty() {
-            self.fail(kill, &found);
+            Self::fail(kill, &found);
         }
     }
 
-    fn fail(&self, kill: Kill, found: &[String]) -> ! {
+    fn fail(kill: Kill, found: &[String]) -> ! {
         let advice = match kill {
             Kill::Never => {
                 "a node is not deterministic: it reads a clock, draws randomness or keeps something between runs"

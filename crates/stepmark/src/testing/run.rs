@@ -14,10 +14,12 @@ pub(super) const THREAD: &str = "assert_recovers";
 
 pub(super) type Store = Arc<dyn CheckpointStore>;
 
+type Input<S> = Box<dyn Fn(&mut <S as State>::Update) + Send + Sync>;
+
 /// What a test is about.
 pub(super) struct Subject<S: State> {
     pub(super) build: Box<dyn Fn() -> App<S> + Send + Sync>,
-    pub(super) input: Box<dyn Fn(&mut S::Update) + Send + Sync>,
+    pub(super) input: Input<S>,
     pub(super) make_store: Box<dyn Fn() -> Store + Send + Sync>,
     /// Channels that may differ.
     pub(super) ignored: Vec<String>,
