@@ -41,6 +41,9 @@ mod error;
 mod check_stored;
 pub mod diff;
 
+// Values without a graph.
+mod plain;
+
 // The flow of a run, top to bottom.
 mod run;
 mod load;
@@ -65,6 +68,7 @@ pub use history::{
     WriteReport,
 };
 pub use outcome::{Ending, Outcome, Stats};
+pub use plain::{Checkpoints, Saved};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
