@@ -149,7 +149,8 @@ impl Work {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Commit(commit) => {
-                let row = commit.checkpoint.as_ref().map_or(0, |row| row.manifest.len() + row.packed.len());
+                let rows = [&commit.root, &commit.checkpoint].into_iter().flatten();
+                let row: usize = rows.map(|row| row.manifest.len() + row.packed.len()).sum();
                 let values: usize = commit.values.iter().map(|row| row.node.body.len()).sum();
                 row + values + commit.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
