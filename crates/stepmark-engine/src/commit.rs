@@ -74,7 +74,7 @@ impl Draft {
 /// Where the values of one unit go.
 #[derive(Default)]
 pub(crate) struct Placement {
-    packed: Vec<NumberedValue>,
+    pub(crate) packed: Vec<NumberedValue>,
     packed_bytes: usize,
     pub(crate) rows: Vec<ValueRow>,
     pub(crate) blobs: Vec<BlobUse>,
@@ -83,7 +83,7 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Into the checkpoint row while there is room, else into a row of its own.
-    fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
+    pub(crate) fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
         self.off_load(address, &mut node);
         let packed = self.packed_bytes + node.body.len() <= PACKED_BYTES_MAX;
         if packed {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source, Timestamp, WriteMark};
+use stepmark_core::checkpoint::{CheckpointRow, Manifest, Origin, Source, Timestamp, WriteMark};
 use stepmark_core::id::{BranchId, CheckpointId, RecordHash, RunId};
 use stepmark_core::load::manifest_of;
 use stepmark_core::store::{Channels, HistoryQuery, Line, Loaded, NamedBranch};
@@ -45,6 +45,9 @@ pub struct CheckpointInfo {
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
+    /// The checkpoint of another thread that it has its state from: on the first one of a thread made by
+    /// [`At::fork_to`](crate::At::fork_to).
+    pub origin: Option<Origin>,
     /// Who made it, for manual updates.
     pub author: Option<String>,
 }
@@ -104,6 +107,7 @@ impl CheckpointInfo {
             next: manifest.next.iter().map(|task| node(task.node)).collect(),
             parent: manifest.parent,
             run: manifest.run,
+            origin: manifest.origin,
             author: manifest.author,
         }
     }

@@ -73,11 +73,11 @@ pub mod graph {
 
 /// What a run did and what is known of the past.
 pub mod run {
-    pub use stepmark_core::checkpoint::{Source, Timestamp};
+    pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, ManualUpdate, Request,
-        RunPlace, Stats, TaskReport, WriteReport,
+        RunPlace, Stats, TagInfo, TaskReport, WriteReport,
     };
     pub use stepmark_engine::{StoredCheck, StoredProblem};
 }
