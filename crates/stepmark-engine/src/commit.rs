@@ -40,6 +40,8 @@ pub(crate) struct Draft {
     /// Claims the branch in the same unit.
     pub(crate) claim: Option<ClaimToken>,
     pub(crate) runs: Vec<RunWrite>,
+    /// The caller's, encoded. It belongs to this checkpoint alone.
+    pub(crate) metadata: Option<Vec<u8>>,
     /// How the line's run ends with this checkpoint; a step with nothing next ends it as done.
     pub(crate) ends: Option<RunStatus>,
     /// Who made the checkpoint.
@@ -59,6 +61,7 @@ impl Draft {
             runs: Vec::new(),
             ends: None,
             author: None,
+            metadata: None,
         }
     }
 
@@ -136,7 +139,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
-    (line.manifest.origin, line.manifest.author) = (None, draft.author);
+    (line.manifest.origin, line.manifest.author, line.manifest.metadata) = (None, draft.author, draft.metadata);
     let row = CheckpointRow {
         branch: line.branch.id,
         height: tip.height,

@@ -96,6 +96,7 @@ impl<S: State> Request<'_, S> {
         let mut run = Run::new(host.clone(), position, Some(line));
         let mut draft = Draft { new_branch: true, ..Draft::of_tasks(Source::Input, Vec::new()) };
         let id = id.cloned().unwrap_or_else(|| host.ids.run(run.now()));
+        draft.metadata = self.metadata.stored()?;
         self.start_run(&mut run, &mut draft, id, input_hash);
         run.position.restart(&host.program);
         apply_input(&mut run, Box::new(update.clone()));

@@ -6,6 +6,7 @@
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
@@ -19,6 +20,7 @@ use crate::commit::{self, Draft};
 use crate::decide::store_of;
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::load;
+use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
 use crate::resume::begun_run;
@@ -58,6 +60,7 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    pub(crate) metadata: Metadata,
 }
 
 pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
@@ -65,13 +68,23 @@ pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
         let steps_max = thread.host.settings.steps_max;
-        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max }
+        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max, metadata: Metadata::default() }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
     #[must_use]
     pub fn run_id(mut self, id: impl Into<String>) -> Self {
         self.run_id = Some(id.into());
+        self
+    }
+
+    /// Attaches metadata to the input's checkpoint: a map, or a struct with named fields, of at most 64 KiB. History shows
+    /// it and finds the checkpoint by it ([`Filter::metadata`](crate::Filter::metadata)); the steps that follow do not
+    /// repeat it, but share the checkpoint's run id ([`Filter::run`](crate::Filter::run)). It is no part of the input: a
+    /// repeated run id keeps the metadata of its first call.
+    #[must_use]
+    pub fn metadata(mut self, metadata: &(impl Serialize + ?Sized)) -> Self {
+        self.metadata = Metadata::new(metadata);
         self
     }
 
@@ -99,12 +112,13 @@ impl<'a, S: State> Request<'a, S> {
     /// `RunIdReused`, `Missing` and `Store` as [`ErrorKind`] says. After every error the thread can be read, resumed,
     /// forked and discarded.
     pub async fn run(self) -> Result<Outcome<S>> {
-        if self.run_id.is_some() && matches!(self.verb, Verb::Resume | Verb::Replay(_)) {
-            return Err(Error::invalid("`run_id` belongs to an input"));
+        if (self.run_id.is_some() || self.metadata.is_some()) && matches!(self.verb, Verb::Resume | Verb::Replay(_)) {
+            return Err(Error::invalid("`run_id` and `metadata` belong to an input"));
         }
         if self.on_pending != OnPending::default() && !matches!(self.verb, Verb::Run(_)) {
             return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
+        self.metadata.stored()?;
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
@@ -213,6 +227,7 @@ impl<'a, S: State> Request<'a, S> {
                 OnPending::Discard => draft.runs = self.thread.cancelled_run(run.line.as_ref(), run.now()).await?,
             }
         }
+        draft.metadata = self.metadata.stored()?;
         let now = run.now();
         let run_id = id.cloned().unwrap_or_else(|| host.ids.run(now));
         self.start_run(&mut run, &mut draft, run_id, input_hash);

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::commit::{self, Draft};
 use crate::decide::store_of;
+use crate::diff::Diff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph_record::GraphRecord;
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
@@ -124,6 +125,25 @@ impl<S: State> Thread<S> {
     pub async fn graph(&self) -> Result<Option<GraphRecord>> {
         let loaded = self.load_with(Load { graph: true, ..self.request_of(Place::Head) }).await?;
         loaded.graph.as_ref().map(GraphRecord::from_row).transpose()
+    }
+
+    /// A past moment of the branch, by step.
+    ///
+    /// # Errors
+    /// `Missing` if the branch has no such step, or as for [`Thread::state`].
+    pub async fn at_step(&self, step: u64) -> Result<At<'_, S>> {
+        let found = self.history().from_step(step).limit(1).await?;
+        if let Some(checkpoint) = found.first().filter(|checkpoint| checkpoint.step == step) {
+            return Ok(self.at(&checkpoint.id));
+        }
+        let last = found.first().map_or_else(String::new, |last| format!(", its last is {}", last.step));
+        let message = format!("the branch of thread {:?} has no step {step}{last}", self.name);
+        Err(Error::new(ErrorKind::Missing, message))
+    }
+
+    /// What differs in checkpoint `new` from checkpoint `old`, whatever their branches: see [`At::diff`].
+    pub async fn diff(&self, old: impl fmt::Display, new: impl fmt::Display) -> Result<Diff> {
+        self.at(old).diff(&self.at(new)).await
     }
 
     /// A past moment of the thread, by checkpoint id.
@@ -280,6 +300,11 @@ impl<'a, S: State> At<'a, S> {
     /// What the checkpoint is, without values.
     pub async fn info(&self) -> Result<CheckpointInfo> {
         CheckpointInfo::of_loaded(&self.load(Channels::None, false).await?)
+    }
+
+    /// The checkpoint and its lineage, newest first.
+    pub fn history(&self) -> History<'a, S> {
+        self.thread.history().ending_at(self.checkpoint.clone())
     }
 
     /// Makes a new unnamed branch from that moment and executes its planned tasks again, without stored results.

@@ -6,6 +6,7 @@
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use stepmark_core::checkpoint::{Manifest, Source, TaskEntry};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::check_name;
@@ -21,6 +22,7 @@ use crate::fork::{is_at_tip, new_branch};
 use crate::handle::{End, NodeRef, TargetId};
 use crate::history::Snapshot;
 use crate::load;
+use crate::metadata::Metadata;
 use crate::plan::plan_step;
 use crate::position::Task;
 use crate::request::on_new_thread;
@@ -41,6 +43,7 @@ pub struct ManualUpdate<'a, S: State> {
     checkpoint: Option<String>,
     parts: Vec<(S::Update, Option<Writer>)>,
     author: Option<String>,
+    metadata: Metadata,
 }
 
 /// In whose name a manual update writes: a node, by handle or by name, or [`END`](crate::END).
@@ -76,7 +79,8 @@ impl<S: State> Thread<S> {
     /// Without `as_node` the writer is what can only be meant: the one node whose results the tip holds; after a run input,
     /// and on a thread that is not there yet, more of the input. Such an update creates the thread.
     pub fn update(&self, values: impl FnOnce(&mut S::Update)) -> ManualUpdate<'_, S> {
-        ManualUpdate { thread: self, checkpoint: None, parts: Vec::new(), author: None }.and(values)
+        ManualUpdate { thread: self, checkpoint: None, parts: Vec::new(), author: None, metadata: Metadata::default() }
+            .and(values)
     }
 }
 
@@ -85,7 +89,7 @@ impl<'a, S: State> At<'a, S> {
     /// unnamed branch, whose label the returned snapshot has. Nothing that is there changes.
     pub fn update(&self, values: impl FnOnce(&mut S::Update)) -> ManualUpdate<'a, S> {
         let (thread, checkpoint) = (self.thread, Some(self.checkpoint.clone()));
-        ManualUpdate { thread, checkpoint, parts: Vec::new(), author: None }.and(values)
+        ManualUpdate { thread, checkpoint, parts: Vec::new(), author: None, metadata: Metadata::default() }.and(values)
     }
 }
 
@@ -112,6 +116,12 @@ impl<S: State> ManualUpdate<'_, S> {
     /// Who writes: free text of at most 1,024 bytes, shown by history.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
+        self
+    }
+
+    /// Attaches metadata to the checkpoint, as [`Request::metadata`](crate::Request::metadata) does.
+    pub fn metadata(mut self, metadata: &(impl Serialize + ?Sized)) -> Self {
+        self.metadata = Metadata::new(metadata);
         self
     }
 
@@ -142,6 +152,7 @@ impl<S: State> ManualUpdate<'_, S> {
         draft.tasks = apply(&mut run, plan)?;
         self.settle_run(&mut run, &mut draft).await?;
         draft.author.clone_from(&self.author);
+        draft.metadata = self.metadata.stored()?;
         commit::commit_step(&mut run, draft).await?;
         let Some(line) = &run.line else { return Err(Error::invalid("an update needs a thread")) };
         Snapshot::of_line(line, Source::Update, &run.position.state)

@@ -71,13 +71,21 @@ pub mod graph {
     };
 }
 
-/// What a run did and what is known of the past.
+#[doc = include_str!("docs/past.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
-        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, ManualUpdate, Request,
-        RunPlace, Stats, TagInfo, TaskReport, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
+        Progress, Request, RunPlace, Stats, TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
+    };
+}
+
+#[doc = include_str!("docs/diff.md")]
+pub mod diff {
+    pub use stepmark_engine::diff::{
+        ALIGNED_MAX, COMPARED_BYTES_MAX, COMPARED_ITEMS_MAX, Change, ChannelDiff, Diff, EntryDiff, ItemDiff, ListDiff,
+        TextDiff, TextPart, TextUnit,
     };
     pub use stepmark_engine::{StoredCheck, StoredProblem};
 }
