@@ -43,6 +43,9 @@ mod error;
 mod check_stored;
 pub mod diff;
 
+// Values without a graph.
+mod plain;
+
 // The flow of a run, top to bottom.
 mod run;
 mod load;
@@ -67,6 +70,7 @@ pub use history::{
     WriteReport,
 };
 pub use outcome::{Ending, Outcome, Stats};
+pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
