@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, RunRow, ThreadRow, Tip};
-use crate::store::{Commit, Expect, Fence, LeftBranch, NameWrite, Records};
+use crate::store::{Commit, Expect, Fence, LeftBranch, NameWrite, Records, RunWrite};
 use crate::value::ValueRow;
 
 /// Refuses a commit whose parts contradict each other.
@@ -32,7 +32,10 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     let heights = [&commit.root, &commit.checkpoint].map(|row| row.as_ref().map(|row| row.height));
     check_values(branch.id, heights, &commit.values)?;
     check_pending(branch.id, branch.tip.as_ref(), &commit.pending)?;
-    commit.runs.iter().try_for_each(|run| check_run(branch.id, run.row()))
+    // The run of a branch that is left may be given up with it.
+    let left = commit.leaves.as_ref().map(|left| left.row.id);
+    let is_left = |run: &RunWrite| matches!(run, RunWrite::Update(row) if Some(row.branch) == left);
+    commit.runs.iter().filter(|run| !is_left(run)).try_for_each(|run| check_run(branch.id, run.row()))
 }
 
 /// Refuses an append whose rows belong to another branch or base, or that its writer may not write.

@@ -33,11 +33,16 @@ impl<'a, S: State> At<'a, S> {
     /// `Exists` if the thread has a branch of this name; `Missing` as for [`At::state`].
     pub async fn fork(&self, name: &str) -> Result<Thread<S>> {
         check_name(Subject::Branch, name)?;
-        let loaded = self.load(Channels::None, true).await?;
-        let mut commit = fork_commit(&self.thread.host, &loaded)?;
+        let mut commit = fork_commit(&self.thread.host, &self.load_to_fork().await?)?;
         commit.name = Some(name.into());
         commit_decided(&self.thread.host, "", commit, Vec::new()).await?;
         Ok(self.thread.branch(name))
+    }
+
+    /// Loads the moment, at a tip with what is stored of the unfinished step: a damaged row of an old one is in nobody's way.
+    pub(crate) async fn load_to_fork(&self) -> Result<Loaded> {
+        let loaded = self.load(Channels::None, false).await?;
+        if is_at_tip(&loaded) { self.load(Channels::None, true).await } else { Ok(loaded) }
     }
 
     /// A new run with this input from that moment, on a new unnamed branch; also at a tip. Tasks that are planned there are
@@ -109,11 +114,15 @@ impl<S: State> Request<'_, S> {
     }
 }
 
-/// The unit that makes a branch at a place loaded with its pending rows.
+/// Whether the loaded checkpoint is the tip of its branch.
+pub(crate) fn is_at_tip(loaded: &Loaded) -> bool {
+    loaded.checkpoint.as_ref().map(|row| &row.id) == loaded.branch.row.tip.as_ref().map(|tip| &tip.id)
+}
+
+/// The unit that makes a branch at a place loaded to fork.
 pub(crate) fn fork_commit(host: &Host, loaded: &Loaded) -> Result<Commit> {
     let row = new_branch(host, loaded)?;
-    let pending =
-        if loaded.branch.row.tip == row.tip { copied_rows(&loaded.pending, row.id.lane())? } else { Vec::new() };
+    let pending = if is_at_tip(loaded) { copied_rows(&loaded.pending, row.id.lane())? } else { Vec::new() };
     let commit = Commit::new(loaded.thread.uid, Expect::New, row);
     Ok(Commit { pending, ..commit })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source, TaskEntry, Timestamp, WriteMark};
+use stepmark_core::checkpoint::{CheckpointRow, Manifest, Origin, Source, TaskEntry, Timestamp, WriteMark};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{BranchId, CheckpointId, RecordHash, RunId};
 use stepmark_core::load::manifest_of;
@@ -54,6 +54,9 @@ pub struct CheckpointInfo {
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
+    /// The checkpoint of another thread that it has its state from: on the first one of a thread made by
+    /// [`At::fork_to`](crate::At::fork_to).
+    pub origin: Option<Origin>,
     /// How often each node was activated on this lineage, by the name under which the lineage first knew it. What a manual
     /// update did in a node's name and what was discarded counts too.
     pub activations: Vec<(String, u64)>,
@@ -116,6 +119,7 @@ impl CheckpointInfo {
             metadata: metadata.map_err(unreadable)?,
             parent: manifest.parent,
             run: manifest.run,
+            origin: manifest.origin,
             author: manifest.author,
         })
     }

@@ -34,6 +34,8 @@ mod metadata;
 mod resume;
 mod update;
 mod fork;
+mod fork_to;
+mod pointer;
 mod history;
 mod dynamic;
 mod outcome;
@@ -69,6 +71,7 @@ pub use history::{
 };
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};
+pub use pointer::TagInfo;
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};

@@ -39,6 +39,12 @@ impl<'a> Chains<'a> {
         self.0.get(&value.address).copied().ok_or_else(gone)
     }
 
+    /// The newest node of a value.
+    pub(crate) fn newest(&self, value: ValueRef) -> Result<&'a ValueNode> {
+        let gone = || Error::unreadable(Subject::Value, value.address, "its chain is empty");
+        self.chain(value)?.nodes.first().map(|(_, node)| node).ok_or_else(gone)
+    }
+
     pub(crate) fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
         let nodes: Vec<&ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
         materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))

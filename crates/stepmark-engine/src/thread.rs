@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 
 use stepmark_core::checkpoint::{Source, Timestamp};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{BranchId, CheckpointId};
-use stepmark_core::rows::RunEvent;
+use stepmark_core::id::{BranchId, CheckpointId, RunId};
+use stepmark_core::rows::{BranchRow, RunEvent};
 use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite, ThreadAddress};
 use tokio::sync::Mutex;
 
@@ -22,7 +22,7 @@ use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
 use crate::load;
 use crate::position::{Line, Position};
 use crate::request::{Request, Verb};
-use crate::resume::first_run;
+use crate::resume::run_of_tip;
 use crate::run::{Host, Run};
 use crate::state::State;
 
@@ -189,14 +189,20 @@ impl<S: State> Thread<S> {
     /// The run record of the line, given up; right after a fork, that of the branch's own first run, if it has begun.
     pub(crate) async fn cancelled_run(&self, line: Option<&Line>, now: Timestamp) -> Result<Vec<RunWrite>> {
         let Some(line) = line else { return Ok(Vec::new()) };
-        let id = if line.on_own_segment { line.manifest.run.clone() } else { first_run(line.branch.id) };
-        let load = Load { run: Some(id), ..self.request_of(Place::Branch(line.branch.id)) };
-        let Some(mut row) = store_of(&self.host)?.load(load).await?.run else { return Ok(Vec::new()) };
+        let run = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+        self.given_up(&line.branch, run, now).await
+    }
+
+    /// The record of a branch's run, given up; nothing if it has not begun or is over.
+    pub(crate) async fn given_up(&self, branch: &BranchRow, run: RunId, now: Timestamp) -> Result<Vec<RunWrite>> {
+        let load = Load { run: Some(run), ..self.request_of(Place::Branch(branch.id)) };
+        let stored = store_of(&self.host)?.load(load).await?.run.filter(|row| row.branch == branch.id);
+        let Some(mut row) = stored else { return Ok(Vec::new()) };
         let open = row.status.next(RunEvent::Resumed).unwrap_or(row.status);
         let Some(status) = open.next(RunEvent::Discarded) else { return Ok(Vec::new()) };
         row.status = status;
         row.ended_at = Some(now.max(row.started_at));
-        row.last.clone_from(&line.branch.tip);
+        row.last.clone_from(&branch.tip);
         Ok(vec![RunWrite::Update(row)])
     }
 

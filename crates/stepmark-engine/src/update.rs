@@ -11,15 +11,14 @@ use stepmark_core::checkpoint::{Manifest, Source, TaskEntry};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::check_name;
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
-use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite};
+use stepmark_core::store::{Channels, Loaded, RunWrite};
 
 use crate::apply::{apply_input, apply_writes};
 use crate::commit::{self, Draft};
 use crate::compile::Program;
-use crate::decide::store_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::Finished;
-use crate::fork::new_branch;
+use crate::fork::{is_at_tip, new_branch};
 use crate::handle::{End, NodeRef, TargetId};
 use crate::history::Snapshot;
 use crate::load;
@@ -27,7 +26,7 @@ use crate::metadata::Metadata;
 use crate::plan::plan_step;
 use crate::position::Task;
 use crate::request::on_new_thread;
-use crate::resume::{begun_run, first_run};
+use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::state::State;
@@ -191,8 +190,7 @@ impl<S: State> ManualUpdate<'_, S> {
         // What was planned is left behind; it may name nodes that the program does not have.
         manifest.next.clear();
         let mut draft = Draft::of_tasks(Source::Update, Vec::new());
-        let tip = loaded.branch.row.tip.as_ref().map(|tip| &tip.id);
-        if tip == loaded.checkpoint.as_ref().map(|row| &row.id) {
+        if is_at_tip(&loaded) {
             let is_head = self.thread.at == BranchPlace::Head && loaded.branch.row.id == loaded.thread.head;
             draft.expect_head = is_head.then_some(loaded.thread.head);
             draft.claim = Some(host.ids.claim());
@@ -235,18 +233,13 @@ impl<S: State> ManualUpdate<'_, S> {
         let now = run.now();
         draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
         let Some(line) = &mut run.line else { return Ok(()) };
-        let id = if line.on_own_segment { line.manifest.run.clone() } else { first_run(line.branch.id) };
-        let stored = if draft.new_branch {
-            None
+        let (id, begun) = if draft.new_branch {
+            (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
         } else {
-            let load = Load { run: Some(id.clone()), ..self.thread.request_of(Place::Branch(line.branch.id)) };
-            store_of(host)?.load(load).await?.run
+            self.thread.unfinished_run(line).await?
         };
-        let is_used = stored.is_some();
-        let own = stored.filter(|row| row.branch == line.branch.id);
-        let open = own.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
+        let open = begun.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
         let row = open.unwrap_or_else(|| {
-            let id = if is_used { host.ids.run(now) } else { id };
             let row = begun_run(host, line.branch.id, id, ([0; 16], now));
             draft.runs.push(RunWrite::Begin(row.clone()));
             row

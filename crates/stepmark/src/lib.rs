@@ -107,12 +107,12 @@ pub mod graph {
 
 #[doc = include_str!("docs/past.md")]
 pub mod run {
-    pub use stepmark_core::checkpoint::{Source, Timestamp};
+    pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
-        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TaskReport, UnfinishedTask, Value,
-        WriteReport,
+        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
+        Value, WriteReport,
     };
 }
 

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use stepmark::run::CheckpointId;
 use stepmark::store::{CheckpointStore, ThreadQuery};
 use stepmark::{
-    Add, App, Append, Cx, Dep, END, Graph, MemoryStore, NodeError, NodeResult, Route, Snap, State, Thread, Update, to,
+    Add, App, Append, Cx, Dep, END, Graph, MemoryStore, NodeError, NodeResult, Route, Snap, Sqlite, State, Thread,
+    Update, to,
 };
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use stepmark_core::error::Result;
 use stepmark_core::rows::RunStatus;
+use tempfile::TempDir;
 use tokio::sync::Notify;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,11 +64,18 @@ impl Orders {
 pub(crate) struct Lab {
     pub(crate) store: Arc<dyn CheckpointStore>,
     pub(crate) orders: Arc<Orders>,
+    _directory: Option<TempDir>,
 }
 
 impl Lab {
     pub(crate) fn in_memory() -> Self {
-        Self { store: Arc::new(MemoryStore::new()), orders: Arc::default() }
+        Self { store: Arc::new(MemoryStore::new()), orders: Arc::default(), _directory: None }
+    }
+
+    pub(crate) fn on_sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Sqlite::open(directory.path().join("desk.db")).expect("opens");
+        Self { store: Arc::new(store), orders: Arc::default(), _directory: Some(directory) }
     }
 
     /// A process of its own: it shares the store and nothing else.
@@ -170,6 +179,13 @@ macro_rules! on_every_store {
             $(#[tokio::test]
             async fn $promise() {
                 super::$promise(&crate::lab::Lab::in_memory()).await;
+            })*
+        }
+
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $promise() {
+                super::$promise(&crate::lab::Lab::on_sqlite()).await;
             })*
         }
     };
