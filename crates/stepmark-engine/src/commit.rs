@@ -17,6 +17,7 @@ use stepmark_core::value::{
 use crate::change::{Change, Changes};
 use crate::compile::Program;
 use crate::decide::{append_decided, commit_decided};
+use crate::durability;
 use crate::error::{Error, Result};
 use crate::flush::ended_run;
 use crate::position::{Line, Position};
@@ -43,6 +44,26 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn of_tasks(source: Source, tasks: Vec<TaskEntry>) -> Self {
         Self { source, tasks, new_thread: None, name: None, expect_head: None, claim: None, runs: Vec::new() }
+    }
+}
+
+/// A unit that is ready to be sent.
+pub(crate) struct Unit {
+    pub(crate) commit: Commit,
+    scope: String,
+    /// What its values name; put before it.
+    blobs: Vec<Vec<u8>>,
+}
+
+impl Unit {
+    /// The checkpoint that it commits.
+    pub(crate) fn checkpoint(&self) -> Option<&CheckpointId> {
+        self.commit.checkpoint.as_ref().map(|row| &row.id)
+    }
+
+    /// Sends it until its outcome is known.
+    pub(crate) async fn send(self, host: &Host) -> Result<()> {
+        commit_decided(host, &self.scope, self.commit, self.blobs).await.map(|_| ())
     }
 }
 
@@ -88,10 +109,21 @@ impl Placement {
     }
 }
 
-/// Commits the present position as the next checkpoint of the run's line.
-pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
+/// Commits the present position as the next checkpoint of the run's line. Afterwards it is durable.
+pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
+    let Some(unit) = prepare(run, draft)? else { return Ok(()) };
+    unit.send(&run.host).await?;
+    if let Some(line) = &mut run.line {
+        line.stored = line.manifest_id();
+    }
+    Ok(())
+}
+
+/// Makes the present position the next checkpoint of the run's line, in memory, and returns what must be sent. `None` for
+/// a run without a store.
+pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let now = run.now();
-    let Some(line) = &mut run.line else { return Ok(()) };
+    let Some(line) = &mut run.line else { return Ok(None) };
     let expect = match &draft.new_thread {
         Some(_) => Expect::New,
         None => Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch },
@@ -134,9 +166,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     commit.runs = draft.runs;
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
-    commit_decided(&run.host, &line.thread.scope, commit, placement.blob_bytes).await?;
-    line.stored = line.manifest_id();
-    Ok(())
+    Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes }))
 }
 
 /// What a step or an input changed.
@@ -257,6 +287,7 @@ impl Line {
 
 /// Records that the run ended at the tip without a further checkpoint.
 pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
+    durability::settle(run).await?;
     let now = run.now();
     let Some(line) = &mut run.line else { return Ok(()) };
     let Some(ended) = ended_run(line.run.as_mut(), status, now, line.branch.tip.clone()) else { return Ok(()) };

@@ -38,6 +38,8 @@ mod error;
 mod run;
 mod load;
 mod step;
+mod durability;
+mod pipeline;
 mod execute;
 mod flush;
 mod apply;
@@ -48,6 +50,7 @@ mod position;
 mod values;
 
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use durability::Durability;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
 pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};

@@ -17,12 +17,13 @@ use tokio::sync::MutexGuard;
 use crate::apply::apply_input;
 use crate::commit::{self, Draft};
 use crate::decide::store_of;
+use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::load;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
 use crate::resume::begun_run;
-use crate::run::{self, Run};
+use crate::run::{self, Run, Settings};
 use crate::schema::AnyUpdate;
 use crate::state::{State, StateUpdate};
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone};
@@ -56,14 +57,15 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    pub(crate) durability: Durability,
 }
 
 pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let steps_max = thread.host.settings.steps_max;
-        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max }
+        let Settings { steps_max, durability, .. } = thread.host.settings;
+        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max, durability }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -84,6 +86,13 @@ impl<'a, S: State> Request<'a, S> {
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// When the super-steps of this run become durable.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -225,7 +234,14 @@ impl<'a, S: State> Request<'a, S> {
             expect_head: (self.thread.at == BranchPlace::Head).then_some(line.branch.id),
             ..Draft::of_tasks(Source::Input, Vec::new())
         };
-        (Run::new(host.clone(), position, Some(line)), draft)
+        (self.new_run(position, line), draft)
+    }
+
+    /// A run on a line, as durable as this request says.
+    pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
+        let mut host = self.thread.host.clone();
+        host.settings.durability = self.durability;
+        Run::new(host, position, Some(line))
     }
 
     /// The branch as stored; a thread that is not there yet is made by the draft.
@@ -273,7 +289,7 @@ impl<'a, S: State> Request<'a, S> {
             name: Some(MAIN_BRANCH.to_owned()),
             ..Draft::of_tasks(Source::Input, Vec::new())
         };
-        (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+        (self.new_run(Position::new(&host.program), line), draft)
     }
 
     /// Begins a run record on the run's line.

@@ -26,7 +26,7 @@ impl<S: State> Request<'_, S> {
             let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
             let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
             let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
-            let mut run = Run::new(self.thread.host.clone(), position, Some(line));
+            let mut run = self.new_run(position, line);
             match self.take_over(&mut run, &loaded).await {
                 // Only the claim is decided anew: after it, a refusal means that somebody else took over.
                 Err(error) if is_contended(&error) => continue,
@@ -80,7 +80,7 @@ impl<S: State> Request<'_, S> {
         loaded.branch.name = None;
         loaded.next_ordinal = 0;
         let (line, position) = load::line(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
+        let mut run = self.new_run(position, line);
         let mut draft = Draft::of_tasks(Source::Fork, Vec::new());
         self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
