@@ -26,8 +26,18 @@ pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> 
 }
 
 /// Commits, and repeats the same call while its outcome is unknown.
-pub(crate) async fn commit_decided(host: &Host, scope: &str, commit: Commit, blobs: Vec<Vec<u8>>) -> Result<Outcome> {
+///
+/// The first unit of an application that moves a run record brings its graph's record along.
+pub(crate) async fn commit_decided(
+    host: &Host,
+    scope: &str,
+    mut commit: Commit,
+    blobs: Vec<Vec<u8>>,
+) -> Result<Outcome> {
     let store = store_of(host)?;
+    if !commit.runs.is_empty() {
+        commit.graph = host.graph.unstored().cloned();
+    }
     for repeat in 0.. {
         if !blobs.is_empty() {
             put_blobs(host, scope, blobs.clone()).await?;
@@ -36,7 +46,12 @@ pub(crate) async fn commit_decided(host: &Host, scope: &str, commit: Commit, blo
             Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
                 host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
             }
-            decided => return decided.map_err(Error::from),
+            decided => {
+                if decided.is_ok() && commit.graph.is_some() {
+                    host.graph.set_stored();
+                }
+                return decided.map_err(Error::from);
+            }
         }
     }
     Err(Error::invalid("a bounded loop ended"))

@@ -23,6 +23,7 @@ mod deps;
 // From a drawing to a program.
 mod graph;
 mod compile;
+mod graph_record;
 mod schema;
 
 // What callers hold.
@@ -33,6 +34,7 @@ mod resume;
 mod history;
 mod outcome;
 mod error;
+mod check_stored;
 
 // The flow of a run, top to bottom.
 mod run;
@@ -50,9 +52,11 @@ mod position;
 mod values;
 
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
+pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord};
 pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
 pub use outcome::{Ending, Outcome, Stats};
 pub use request::{MAIN_BRANCH, OnPending, Request};

@@ -296,7 +296,7 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn start_run(&self, run: &mut Run, draft: &mut Draft, id: RunId, input_hash: [u8; 16]) {
         let now = run.now();
         let Some(line) = &mut run.line else { return };
-        let row = begun_run(&self.thread.host.program.name, line.branch.id, id, input_hash, now);
+        let row = begun_run(&self.thread.host, line.branch.id, id, (input_hash, now));
         line.manifest.run = row.id.clone();
         draft.runs.push(RunWrite::Begin(row.clone()));
         line.run = Some(row);

@@ -21,6 +21,7 @@ pub(crate) type AnyUpdate = Box<dyn Any + Send>;
 
 /// The vtable of a state type.
 pub(crate) trait Schema: fmt::Debug + Send + Sync {
+    fn name(&self) -> &'static str;
     fn version(&self) -> u32;
     fn channels(&self) -> &'static [ChannelSpec];
     fn initial(&self) -> AnyState;
@@ -84,6 +85,10 @@ fn update<S: State>(update: &AnyUpdate) -> &S::Update {
 }
 
 impl<S: State> Schema for TypedSchema<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
     fn version(&self) -> u32 {
         S::VERSION
     }

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph_record::GraphRecord;
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
 use crate::load;
 use crate::position::{Line, Position};
@@ -114,6 +115,16 @@ impl<S: State> Thread<S> {
         let loaded = store_of(&self.host)?.load(load).await?;
         let head = loaded.thread.head;
         Ok(loaded.branches.into_iter().map(|branch| BranchInfo::new(branch, head)).collect())
+    }
+
+    /// The graph that made the branch's tip, as data; absent for runs of the first release. It may be another one than
+    /// this application's.
+    ///
+    /// # Errors
+    /// `Missing` as for [`Thread::state`].
+    pub async fn graph(&self) -> Result<Option<GraphRecord>> {
+        let loaded = self.load_with(Load { graph: true, ..self.request_of(Place::Head) }).await?;
+        loaded.graph.as_ref().map(GraphRecord::from_row).transpose()
     }
 
     /// A past moment of the thread, by checkpoint id.

@@ -65,7 +65,10 @@ pub mod reducer {
 
 /// What nodes and branches are made of, for code that is generic over them.
 pub mod graph {
-    pub use stepmark_engine::{End, FromCx, IntoNodeOutput, IntoRoutes, Node, NodeOutput, TargetId};
+    pub use stepmark_engine::{
+        ChannelRecord, End, FromCx, GraphRecord, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput, NodeRecord,
+        TargetId,
+    };
 }
 
 /// What a run did and what is known of the past.
@@ -76,6 +79,7 @@ pub mod run {
         At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, RunPlace, Stats,
         TaskReport, WriteReport,
     };
+    pub use stepmark_engine::{StoredCheck, StoredProblem};
 }
 
 /// Time and randomness, for tests that bring their own.
