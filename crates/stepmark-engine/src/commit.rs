@@ -3,11 +3,12 @@
 //! One commit per super-step. It names the expected tip and epoch, so a run that lost its branch is refused and writes
 //! nothing. After a refusal the line is stale and must be dropped.
 
+use std::mem;
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
-use stepmark_core::rows::{RunStatus, ThreadRow, Tip};
+use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{BlobUse, Commit, Expect, Records, RunWrite};
 use stepmark_core::value::{
     INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
@@ -32,6 +33,7 @@ const PAYLOAD_VALUE_BYTES_MIN: usize = 4 * 1024;
 pub(crate) struct Draft {
     pub(crate) source: Source,
     pub(crate) tasks: Vec<TaskEntry>,
+    pub(crate) steps_covered: u32,
     pub(crate) new_thread: Option<ThreadRow>,
     /// Names the branch.
     pub(crate) name: Option<String>,
@@ -43,7 +45,8 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn of_tasks(source: Source, tasks: Vec<TaskEntry>) -> Self {
-        Self { source, tasks, new_thread: None, name: None, expect_head: None, claim: None, runs: Vec::new() }
+        let (name, runs) = (None, Vec::new());
+        Self { source, tasks, steps_covered: 1, new_thread: None, name, expect_head: None, claim: None, runs }
     }
 }
 
@@ -61,9 +64,31 @@ impl Unit {
         self.commit.checkpoint.as_ref().map(|row| &row.id)
     }
 
+    /// This unit and the one below it as one: `root` makes the branch's first checkpoint.
+    pub(crate) fn on_root(mut self, root: Self) -> Self {
+        let (commit, below) = (&mut self.commit, root.commit);
+        (commit.expect, commit.new_thread, commit.name) = (below.expect, below.new_thread, below.name);
+        (commit.expect_head, commit.root) = (below.expect_head, below.checkpoint);
+        commit.values.extend(below.values);
+        commit.blobs.extend(below.blobs);
+        self.blobs.extend(root.blobs);
+        for write in mem::replace(&mut commit.runs, below.runs) {
+            put_run(&mut commit.runs, write.row().clone());
+        }
+        self
+    }
+
     /// Sends it until its outcome is known.
     pub(crate) async fn send(self, host: &Host) -> Result<()> {
         commit_decided(host, &self.scope, self.commit, self.blobs).await.map(|_| ())
+    }
+}
+
+/// Adds what became of a run to those of a unit; where the unit writes its record already, that record is the later one.
+pub(crate) fn put_run(runs: &mut Vec<RunWrite>, row: RunRow) {
+    match runs.iter_mut().find(|write| write.row().id == row.id) {
+        Some(RunWrite::Begin(earlier) | RunWrite::Update(earlier)) => *earlier = row,
+        None => runs.push(RunWrite::Update(row)),
     }
 }
 
@@ -132,13 +157,14 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
     if run.position.next.is_empty() && draft.source == Source::Step {
         let ended = ended_run(line.run.as_mut(), RunStatus::Done, created_at, Some(tip.clone()));
-        draft.runs.extend(ended.map(RunWrite::Update));
+        ended.into_iter().for_each(|row| put_run(&mut draft.runs, row));
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
     let step = AppliedStep { program: &program, position: &run.position, changes: &run.changes, named: &run.named };
     let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
+    line.manifest.steps_covered = draft.steps_covered;
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
     let row = CheckpointRow {
         branch: line.branch.id,
@@ -234,7 +260,6 @@ fn fill_manifest(
         });
     }
     line.manifest.tasks = tasks;
-    line.manifest.steps_covered = 1;
     line.manifest.state_version = program.schema.version();
     line.manifest.next.clear();
     for task in &position.next {
@@ -296,7 +321,7 @@ pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
 }
 
 /// An append that moves a run record and nothing else.
-pub(crate) fn run_append(line: &Line, run: stepmark_core::rows::RunRow) -> Records {
+pub(crate) fn run_append(line: &Line, run: RunRow) -> Records {
     Records { run: Some(run), ..Records::of_owner(line.thread.uid, &line.branch) }
 }
 

@@ -11,7 +11,8 @@ use stepmark_core::id::CheckpointId;
 
 use crate::commit::{self, Draft};
 use crate::error::Result;
-use crate::pipeline::Pipeline;
+use crate::exit::{self, Deferred};
+use crate::pipeline::{self, Pipeline};
 use crate::run::{Host, Run};
 
 /// When the super-steps of a run become durable.
@@ -21,8 +22,11 @@ use crate::run::{Host, Run};
 /// | `Sync` | before the next one begins | the running step, less the results that were flushed |
 /// | `Async` | at most `behind_max` steps later | at most `behind_max` steps, the running one included |
 ///
-/// In every mode what is stored is a whole line of checkpoints without a gap, a resume goes on from its tip, and an
-/// [`Outcome`](crate::Outcome) says nothing that is not durable. An input is accepted durably before the first node runs.
+/// | `Exit` | when the run ends, is interrupted or fails | everything since the last commit, the input included |
+///
+/// In every mode what is stored is a whole line of checkpoints without a gap, `resume` goes on from its tip, and an
+/// [`Outcome`](crate::Outcome) says nothing that is not durable. In `Sync` and `Async` an input is durable before the
+/// first node runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// A super-step is durable before the next one begins.
@@ -37,6 +41,16 @@ pub enum Durability {
         /// How many steps may be not durable.
         behind_max: u32,
     },
+    /// One checkpoint when the run ends, is interrupted or fails; it has the tasks of the last step. On a new thread it
+    /// lies on the input's own.
+    ///
+    /// The branch is claimed only with that checkpoint: if somebody moved it meanwhile, nothing of the run is stored and
+    /// the error says so by [`rolled_back`](crate::Error::rolled_back). A run whose id the caller chose claims at its
+    /// start and writes its run record then, so that the same call elsewhere is `RunActive`; after a crash `resume`
+    /// lets go of that claim, and the same call begins anew.
+    ///
+    /// A step of one task that has a `branch` copies the state once, as in a step of several; `branch_on` does not.
+    Exit,
 }
 
 impl Durability {
@@ -49,6 +63,7 @@ pub(crate) enum Commits {
     /// Nothing: each step waits for its own commit.
     Sync,
     Async(Pipeline),
+    Exit(Box<Deferred>),
 }
 
 impl Commits {
@@ -56,6 +71,7 @@ impl Commits {
         match durability {
             Durability::Sync => Self::Sync,
             Durability::Async { behind_max } => Self::Async(Pipeline::new(host.clone(), behind_max.max(1) as usize)),
+            Durability::Exit => Self::Exit(Box::new(Deferred::new(host.program.schema.channels().len()))),
         }
     }
 
@@ -63,37 +79,50 @@ impl Commits {
     pub(crate) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
         match self {
             Self::Async(pipeline) if !pipeline.is_idle() => pipeline.beside(work).await,
-            Self::Sync | Self::Async(_) => Ok(work.await),
+            Self::Sync | Self::Async(_) | Self::Exit(_) => Ok(work.await),
         }
+    }
+
+    /// Whether nothing of a step is stored before the run's end.
+    pub(crate) fn are_deferred(&self) -> bool {
+        matches!(self, Self::Exit(_))
     }
 
     /// The newest checkpoint that was committed beside the run, if any was.
     pub(crate) fn durable(&self) -> Option<&CheckpointId> {
         match self {
-            Self::Sync => None,
+            Self::Sync | Self::Exit(_) => None,
             Self::Async(pipeline) => pipeline.durable(),
         }
+    }
+}
+
+/// Takes an input over that was applied and planned. `is_named`: the caller chose the run's id. Afterwards nodes may run.
+pub(crate) async fn accept(run: &mut Run, draft: Draft, is_named: bool) -> Result<()> {
+    match run.commits {
+        Commits::Sync | Commits::Async(_) => commit::commit_step(run, draft).await,
+        Commits::Exit(_) => exit::accept(run, draft, is_named).await,
     }
 }
 
 /// Waits until the next step may begin.
 pub(crate) async fn catch_up(run: &mut Run) -> Result<()> {
     match &mut run.commits {
-        Commits::Sync => Ok(()),
+        Commits::Sync | Commits::Exit(_) => Ok(()),
         Commits::Async(pipeline) => pipeline.catch_up().await,
     }
 }
 
 /// Takes a finished step over: its tasks were applied, and the next ones are planned.
 pub(crate) async fn keep_step(run: &mut Run, tasks: Vec<TaskEntry>) -> Result<()> {
-    let draft = Draft::of_tasks(Source::Step, tasks);
-    if let Commits::Sync = run.commits {
-        return commit::commit_step(run, draft).await;
+    match run.commits {
+        Commits::Sync => commit::commit_step(run, Draft::of_tasks(Source::Step, tasks)).await,
+        Commits::Async(_) => pipeline::keep_step(run, tasks),
+        Commits::Exit(_) => {
+            exit::keep_step(run, tasks);
+            Ok(())
+        }
     }
-    let Some(unit) = commit::prepare(run, draft)? else { return Ok(()) };
-    let Run { commits: Commits::Async(pipeline), line: Some(line), .. } = run else { return Ok(()) };
-    pipeline.push(unit, line.stored.as_ref());
-    Ok(())
 }
 
 /// Waits until everything that the run did is durable. What names the tip is written only after this.
@@ -101,6 +130,7 @@ pub(crate) async fn settle(run: &mut Run) -> Result<()> {
     match &mut run.commits {
         Commits::Sync => return Ok(()),
         Commits::Async(pipeline) => pipeline.settle().await?,
+        Commits::Exit(_) => return exit::commit(run).await,
     }
     if let Some(line) = &mut run.line {
         line.stored = line.manifest_id();

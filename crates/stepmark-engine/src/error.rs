@@ -146,6 +146,10 @@ impl Error {
         let cause = self.0.store.as_ref().map_or_else(|| self.0.message.clone(), ToString::to_string);
         let place = durable.map_or("nothing of the run is stored".to_owned(), |id| format!("checkpoint {id} stands"));
         self.0.message = format!("rolled back, {place}, steps given up: {steps}: {cause}");
+        if self.is_store(store::ErrorKind::Exists, Subject::Thread) {
+            // The run was to make its thread, and another was faster.
+            self.0.kind = ErrorKind::Contended;
+        }
         self.0.rolled_back = Some(steps);
         self
     }

@@ -169,7 +169,7 @@ impl Step {
     /// Starts tasks while there are slots. With `linger(0)` a slot is freed only when its result is durable, so that a
     /// kill repeats at most as many tasks as there are slots.
     fn start_tasks(&mut self, run: &mut Run) {
-        let held = if run.host.settings.linger.is_zero() && run.line.is_some() { self.unflushed } else { 0 };
+        let held = if run.host.settings.linger.is_zero() && run.flushes() { self.unflushed } else { 0 };
         while self.failed.is_empty()
             && self.waiting < self.results.len()
             && self.running.len() + held < run.host.settings.concurrency_max
@@ -214,7 +214,7 @@ impl Step {
 
     fn keep(&mut self, run: &Run, task: usize, done: Finished) {
         self.results[task] = Some(done);
-        if run.line.is_some() {
+        if run.flushes() {
             self.unflushed += 1;
             let linger = run.host.settings.linger;
             if self.linger.is_none() && !linger.is_zero() {
@@ -313,10 +313,11 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
 }
 
 /// The writes of a task that has siblings, as a flush stores them: one that cannot be encoded fails its own task, not the
-/// step. The only task of a step is never flushed; its values are encoded once, by the commit.
+/// step. The only task of a step is never flushed; its values are encoded once, by its commit, or else it must be known now
+/// that they can be: a later commit could not tell whose they were.
 fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
     let mut encoded = Vec::new();
-    if run.line.is_none() || run.position.next.len() == 1 {
+    if run.line.is_none() || (run.position.next.len() == 1 && !run.commits.are_deferred()) {
         return Ok(encoded);
     }
     let schema = &*run.host.program.schema;

@@ -41,7 +41,9 @@ pub struct CheckpointInfo {
     pub run: RunId,
     /// When, in microseconds since the Unix epoch.
     pub created_at: Timestamp,
-    /// The tasks whose results it holds, in plan order.
+    /// How many super-steps it stores: more than one only under [`Durability::Exit`](crate::Durability::Exit).
+    pub steps_covered: u32,
+    /// The tasks of its last super-step, in plan order.
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
@@ -100,6 +102,7 @@ impl CheckpointInfo {
             source: row.source,
             branch: row.branch,
             created_at: row.created_at,
+            steps_covered: manifest.steps_covered,
             tasks: tasks.collect(),
             next: manifest.next.iter().map(|task| node(task.node)).collect(),
             parent: manifest.parent,

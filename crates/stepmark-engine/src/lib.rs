@@ -42,6 +42,7 @@ mod load;
 mod step;
 mod durability;
 mod pipeline;
+mod exit;
 mod execute;
 mod flush;
 mod apply;

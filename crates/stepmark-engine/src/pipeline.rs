@@ -9,11 +9,13 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use stepmark_core::checkpoint::{Source, TaskEntry};
 use stepmark_core::id::CheckpointId;
 
-use crate::commit::Unit;
+use crate::commit::{self, Draft, Unit};
+use crate::durability::Commits;
 use crate::error::{Error, Result};
-use crate::run::Host;
+use crate::run::{Host, Run};
 
 /// Commits that are on their way.
 pub(crate) struct Pipeline {
@@ -24,6 +26,15 @@ pub(crate) struct Pipeline {
     waiting: VecDeque<Unit>,
     /// The newest checkpoint that is known to be stored.
     durable: Option<CheckpointId>,
+}
+
+/// Queues a step's commit.
+pub(crate) fn keep_step(run: &mut Run, tasks: Vec<TaskEntry>) -> Result<()> {
+    let Some(unit) = commit::prepare(run, Draft::of_tasks(Source::Step, tasks))? else { return Ok(()) };
+    if let Run { commits: Commits::Async(pipeline), line: Some(line), .. } = run {
+        pipeline.push(unit, line.stored.as_ref());
+    }
+    Ok(())
 }
 
 /// The unit whose answer is awaited.
@@ -50,7 +61,7 @@ impl Pipeline {
     }
 
     /// Queues a unit that goes on from the one before it; the first one from `stored`.
-    pub(crate) fn push(&mut self, unit: Unit, stored: Option<&CheckpointId>) {
+    fn push(&mut self, unit: Unit, stored: Option<&CheckpointId>) {
         if self.durable.is_none() {
             self.durable = stored.cloned();
         }

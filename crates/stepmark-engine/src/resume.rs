@@ -11,8 +11,10 @@ use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWri
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exit;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
+use crate::position::Line;
 use crate::request::{Request, Resident};
 use crate::run::{Host, Run};
 use crate::state::State;
@@ -24,7 +26,13 @@ impl<S: State> Request<'_, S> {
         for _ in 0..=DECISIONS_MAX {
             let loaded = self.thread.load(Channels::All).await?;
             let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
-            let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
+            let Some(manifest) = manifest else {
+                match self.let_go(&loaded).await {
+                    Err(error) if is_contended(&error) => continue,
+                    done => done?,
+                }
+                return self.outcome_of(&loaded, Ending::Done);
+            };
             let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
             let mut run = self.new_run(position, line);
             match self.take_over(&mut run, &loaded).await {
@@ -36,6 +44,17 @@ impl<S: State> Request<'_, S> {
             return self.drive(run, resident).await;
         }
         Err(self.thread.contended())
+    }
+
+    /// Takes a branch over where nothing is to do: from a run whose input is not stored, so that its id can be used again.
+    async fn let_go(&self, loaded: &Loaded) -> Result<()> {
+        if !exit::is_held(&loaded.branch.row) {
+            return Ok(());
+        }
+        let host = &self.thread.host;
+        let (thread, branch) = (loaded.thread.clone(), loaded.branch.row.clone());
+        let mut line = Line::new(&host.program, thread, branch, host.ids.run(0));
+        commit::claim(host, &mut line, self.thread.expected_head(loaded), Vec::new()).await
     }
 
     /// Claims the branch and opens its run again, in one small write.

@@ -128,6 +128,11 @@ impl Run {
         Some(RunPlace { thread, branch, checkpoint })
     }
 
+    /// Whether finished results of an unfinished step are stored before it.
+    pub(crate) fn flushes(&self) -> bool {
+        self.line.is_some() && !self.commits.are_deferred()
+    }
+
     /// The engine's time, where it is recorded: a run without a store asks no clock.
     pub(crate) fn now(&self) -> Timestamp {
         if self.line.is_some() { self.host.clock.now() } else { 0 }
