@@ -50,6 +50,9 @@ mod plain;
 mod run;
 mod load;
 mod step;
+mod durability;
+mod pipeline;
+mod exit;
 mod execute;
 mod flush;
 mod apply;
@@ -61,6 +64,7 @@ mod values;
 
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use check_stored::{StoredCheck, StoredProblem};
+pub use durability::Durability;
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;

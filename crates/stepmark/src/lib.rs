@@ -50,7 +50,7 @@ pub use stepmark_macros::{State, node};
 
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
-pub use stepmark_engine::{App, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
+pub use stepmark_engine::{App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
