@@ -122,7 +122,7 @@ pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>)
 
 /// How deep arrays and maps may be nested in a value. Reading recurses as deep as the value and must not meet the end of
 /// the stack: unoptimised, a level takes some KiB.
-const NESTING_MAX: usize = 256;
+pub(crate) const NESTING_MAX: usize = 256;
 
 fn check_nesting(value: &[u8]) -> Result<(), EncodeError> {
     // A level takes a byte at least.

@@ -55,6 +55,12 @@ pub use stepmark_store_sqlite::Sqlite;
 
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 
+/// How a state changes while old threads live on.
+#[doc = include_str!("docs/evolution.md")]
+pub mod evolution {
+    pub use stepmark_engine::{RawError, RawState, Value};
+}
+
 /// How writes combine with values, and what a reducer of your own needs.
 pub mod reducer {
     pub use stepmark_engine::{
