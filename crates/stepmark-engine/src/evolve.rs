@@ -93,24 +93,23 @@ impl Stored {
         let values = manifest.channels.iter().map(|entry| Ok((Arc::clone(&entry.name), chains.value(entry.value)?)));
         let mut raw = RawState::of_stored(values.collect::<Result<_>>()?);
         run(&*program.schema, migrations, &mut raw).map_err(incompatible)?;
+        let done = migrated(&*program.schema, migrations);
         for (name, bytes, place) in raw.channels() {
-            match (reader(program, name, |name| raw.contains(name)), place) {
-                (Reader::Channel(channel), place) if is_kept(program, channel) => {
-                    let unreadable =
-                        |error| incompatible(format!("{}: {error}", migrated(&*program.schema, migrations)));
-                    self.decode(program, channel, bytes).map_err(unreadable)?;
-                    match place {
-                        Some(place) => self.keep(today(program, channel), &manifest.channels[place]),
+            let entry = place.map(|place| &manifest.channels[place]);
+            match (reader(program, name, |name| raw.contains(name)), entry) {
+                (Reader::Channel(channel), _) if is_kept(program, channel) => {
+                    let misfit = |error| incompatible(format!("{done}: {error}"));
+                    self.decode(program, channel, bytes).map_err(misfit)?;
+                    match entry {
+                        Some(entry) => self.keep(today(program, channel), entry),
                         None => self.stale[channel] = program.schema.channels()[channel].keep == Keep::Stored,
                     }
                 }
-                (Reader::Channel(_) | Reader::Nobody, Some(place)) => self.keep(name, &manifest.channels[place]),
                 (Reader::Shadowed, Some(_)) => {}
+                (_, Some(entry)) => self.keep(name, entry),
                 (_, None) => {
                     let advice = "no field stores it: let a migration remove it";
-                    let message =
-                        format!("{} set channel {name:?}, but {advice}", migrated(&*program.schema, migrations));
-                    return Err(incompatible(message));
+                    return Err(incompatible(format!("{done} set channel {name:?}, but {advice}")));
                 }
             }
         }

@@ -106,5 +106,5 @@ async fn a_discard_takes_the_new_version_too() {
     assert_eq!(discarded.state().lines, expected.lines);
     assert_eq!(value(&store, "t", "euros").await, Some(3.0f64.into()));
     let after = thread.input(|_| ()).on_pending(OnPending::Discard).await.expect("runs");
-    assert_eq!(*after.state(), v3::Order { euros: 4.0, ..expected });
+    assert_eq!(*after.state(), v3::Order { euros: 4.0, hint: 43, ..expected });
 }
