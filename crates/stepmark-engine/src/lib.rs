@@ -25,6 +25,7 @@ mod deps;
 mod graph;
 mod compile;
 mod schema;
+mod schema_lock;
 
 // What callers hold.
 mod app;
@@ -68,5 +69,6 @@ pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

@@ -53,12 +53,13 @@ pub use stepmark_engine::{App, Ending, Error, ErrorKind, OnPending, Outcome, Res
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
+pub use evolution::{RawState, SchemaError, check_schema};
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 
 /// How a state changes while old threads live on.
 #[doc = include_str!("docs/evolution.md")]
 pub mod evolution {
-    pub use stepmark_engine::{RawError, RawState, Value};
+    pub use stepmark_engine::{RawError, RawState, SchemaError, Value, check_schema};
 }
 
 /// How writes combine with values, and what a reducer of your own needs.
