@@ -40,16 +40,6 @@ pub(crate) struct Form<'a> {
 /// that is recorded stays in the file, so its number cannot mean something else later, and a name that was removed cannot
 /// come back with another form. One file may hold several states; they are told apart by the names of their structs.
 ///
-/// ```no_run
-/// # use stepmark_engine as stepmark;
-/// # #[derive(stepmark_macros::State, Clone, Default)]
-/// # struct Report {}
-/// #[test]
-/// fn the_stored_form_is_recorded() -> Result<(), stepmark::SchemaError> {
-///     stepmark::check_schema::<Report>("schema.lock")
-/// }
-/// ```
-///
 /// # Errors
 /// The state changed in a way that needs a new version, whether or not the variable is set; the file is behind and the
 /// variable is not set; the file cannot be read or written. The text of the error is the difference and what to do; the

@@ -59,7 +59,7 @@ pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 /// How a state changes while old threads live on.
 #[doc = include_str!("docs/evolution.md")]
 pub mod evolution {
-    pub use stepmark_engine::{RawError, RawState, SchemaError, Value, check_schema};
+    pub use stepmark_engine::{Migration, RawError, RawState, SchemaError, Value, check_schema};
 }
 
 /// How writes combine with values, and what a reducer of your own needs.
