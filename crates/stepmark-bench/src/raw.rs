@@ -136,7 +136,7 @@ impl RawFile {
     }
 
     fn write_run(&self, thread: i64, write: &RunWrite, hash: &RecordHash) -> Result {
-        let RunRow { id, branch, graph, status, input_hash, started_at, ended_at, last } = write.row();
+        let RunRow { id, branch, graph, status, input_hash, started_at, ended_at, last, .. } = write.row();
         let (id, status, hash) = (id.to_stored(), status.number(), &hash.0[..]);
         match write {
             RunWrite::Begin(_) => {

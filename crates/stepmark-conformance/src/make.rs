@@ -188,17 +188,7 @@ impl Line {
 
     /// An append of these rows.
     pub fn append(&self, pending: Vec<PendingRow>) -> Records {
-        Records {
-            thread: self.thread.uid,
-            namespace: self.namespace.clone(),
-            branch: self.branch.id,
-            tip: self.branch.tip.clone(),
-            epoch: self.branch.epoch,
-            pending,
-            values: Vec::new(),
-            blobs: Vec::new(),
-            run: None,
-        }
+        Records { namespace: self.namespace.clone(), pending, ..Records::of_owner(self.thread.uid, &self.branch) }
     }
 
     /// One flush row on the tip, in this line's lane.
@@ -213,6 +203,7 @@ impl Line {
             id: run_id(id),
             branch: self.branch.id,
             graph: "kit".into(),
+            graph_signature: None,
             status,
             input_hash: hash16(id.as_bytes()),
             started_at: START,

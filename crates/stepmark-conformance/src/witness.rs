@@ -11,7 +11,7 @@ use stepmark_core::error::{Error, Result};
 use stepmark_core::id::{BranchId, CheckpointId, TaskHash, ThreadUid};
 use stepmark_core::load::manifest_of;
 use stepmark_core::pending::{PendingKind, TaskEnd, decode_flush};
-use stepmark_core::store::{CheckpointStore, Commit, Records};
+use stepmark_core::store::{CheckpointStore, Commit, Fence, Records};
 
 use crate::call::{Call, CallKind, Intercept, Intercepted, Reply};
 
@@ -67,7 +67,10 @@ impl Sight {
                 sight.tasks = committed_tasks(commit);
             }
             Call::Records(append) => {
-                (sight.thread, sight.epoch) = (Some(append.thread), Some(append.epoch));
+                sight.thread = Some(append.thread);
+                if let Fence::Owner { epoch, .. } = append.fence {
+                    sight.epoch = Some(epoch);
+                }
                 sight.pending = append.pending.len();
                 sight.tasks = flushed_tasks(append);
             }

@@ -11,8 +11,11 @@ use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
 
-/// Version of the manifest's layout.
-pub const MANIFEST_VERSION: u8 = 1;
+/// Newest version of the manifest's layout. Version 1, which has no origin, is written where there is none.
+pub const MANIFEST_VERSION: u8 = 2;
+
+/// The version without an origin.
+const MANIFEST_VERSION_PLAIN: u8 = 1;
 
 /// What made a checkpoint. Numbers are frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,11 +162,22 @@ pub struct NextTask {
     pub payload: Payload,
 }
 
+/// Where the root of a thread was forked from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The other thread.
+    pub thread: ThreadUid,
+    /// Its checkpoint.
+    pub checkpoint: CheckpointId,
+}
+
 /// What a checkpoint is: everything but its key and its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// The checkpoint before it, unless it is a root.
     pub parent: Option<CheckpointId>,
+    /// The checkpoint of another thread that this root has its state from.
+    pub origin: Option<Origin>,
     /// The run that wrote it.
     pub run: RunId,
     /// Version of the state type.
@@ -193,6 +207,7 @@ impl Manifest {
     pub fn new(run: RunId, state_version: u32) -> Self {
         Self {
             parent: None,
+            origin: None,
             run,
             state_version,
             steps_covered: 1,
@@ -216,9 +231,14 @@ impl Manifest {
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
         let mut sealed = Writer::with_capacity(64);
         let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
-        head.u8(MANIFEST_VERSION).u8(u8::from(self.parent.is_some()));
+        let version = if self.origin.is_some() { MANIFEST_VERSION } else { MANIFEST_VERSION_PLAIN };
+        head.u8(version).u8(u8::from(self.parent.is_some()));
         if let Some(parent) = &self.parent {
             parent.write(&mut head);
+        }
+        if let Some(origin) = &self.origin {
+            head.raw(&origin.thread.0);
+            origin.checkpoint.write(&mut head);
         }
         self.run.write(&mut head);
         head.varint(u64::from(self.state_version)).varint(u64::from(self.steps_covered));
@@ -319,12 +339,18 @@ impl Manifest {
         let mut sealed = Reader::new(manifest);
         let head = &mut Reader::new(sealed.bytes()?);
         let version = head.u8()?;
-        if version != MANIFEST_VERSION {
-            return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
-        }
-        let parent = if head.flag()? { Some(CheckpointId::read(head)?) } else { None };
+        let parent = |head: &mut Reader<'_>| Ok(if head.flag()? { Some(CheckpointId::read(head)?) } else { None });
+        let (parent, origin) = match version {
+            MANIFEST_VERSION_PLAIN => (parent(head)?, None),
+            MANIFEST_VERSION => {
+                let parent = parent(head)?;
+                let thread = ThreadUid(head.array()?);
+                (parent, Some(Origin { thread, checkpoint: CheckpointId::read(head)? }))
+            }
+            _ => return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) }),
+        };
         let mut read = Self::new(RunId::read(head)?, head.varint32()?);
-        read.parent = parent;
+        (read.parent, read.origin) = (parent, origin);
         read.steps_covered = head.varint32()?;
         read.channels = read_channels(head)?;
         read.read_nodes(head)?;

@@ -51,6 +51,12 @@ pub enum Subject {
     Run,
     /// A blob, by hash.
     Blob,
+    /// A tag, by name.
+    Tag,
+    /// A question or its answer, by id.
+    Interrupt,
+    /// A graph record, by name.
+    Graph,
     /// A node of a graph, by name.
     Node,
     /// A channel of a state, by name.
@@ -69,6 +75,9 @@ impl fmt::Display for Subject {
             Self::Pending => "pending row",
             Self::Run => "run",
             Self::Blob => "blob",
+            Self::Tag => "tag",
+            Self::Interrupt => "interrupt",
+            Self::Graph => "graph",
             Self::Node => "node",
             Self::Channel => "channel",
             Self::Store => "store",

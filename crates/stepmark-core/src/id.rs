@@ -46,8 +46,38 @@ bytes16! {
     TaskHash
 }
 bytes16! {
+    /// A question's identity within its thread; the same on every fork (see [`InterruptId::of`]).
+    InterruptId
+}
+bytes16! {
     /// The first 16 bytes of the BLAKE3 hash of a stored record.
     RecordHash
+}
+
+impl InterruptId {
+    /// Hashes (thread, task, declared name of the question, how many of that name the task asked before). It names no
+    /// checkpoint, so it survives restarts, forks and inserted updates; on each branch it has an answer of its own.
+    pub fn of(thread: ThreadUid, task: TaskHash, name: &str, occurrence: u32) -> Self {
+        let mut writer = Writer::new();
+        writer.u8(b'I').raw(&thread.0).raw(&task.0).str(name).varint(u64::from(occurrence));
+        Self(hash16(writer.as_slice()))
+    }
+
+    /// Reads an id as listings show it: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::invalid(Subject::Interrupt, text, "an interrupt id has 32 hexadecimal digits");
+        let digits = text.as_bytes();
+        if digits.len() != 32 {
+            return Err(invalid());
+        }
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
+            let pair =
+                std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            *byte = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(invalid)?;
+        }
+        Ok(Self(id))
+    }
 }
 
 impl TaskHash {

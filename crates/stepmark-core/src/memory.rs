@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
+use crate::rows::GraphRow;
 use crate::store::{
     BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load, Loaded,
     Outcome, Records, ThreadPage, ThreadQuery,
@@ -38,6 +39,8 @@ struct Inner {
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,
     blobs: HashMap<(String, BlobHash), Vec<u8>>,
+    /// By (name, signature).
+    graphs: HashMap<(String, [u8; 16]), GraphRow>,
     /// Checkpoints written so far, over all threads.
     arrivals: u64,
 }
@@ -45,7 +48,12 @@ struct Inner {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock), inner: Arc::default() }
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty store whose own time, which ends leases and lets things expire, is that of `clock`.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, inner: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

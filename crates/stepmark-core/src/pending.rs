@@ -1,8 +1,8 @@
 //! What is kept of a super-step before its checkpoint is committed?
 //!
 //! Pending rows hang on a *base* checkpoint and belong to a lane (a branch, or 0). They are never part of state: a
-//! checkpoint that names or repeats what they hold makes them dead. Results of finished tasks are the only kind that
-//! this version writes; the numbers of the others are reserved by the schema.
+//! checkpoint that names or repeats what they hold makes them dead. Results of finished tasks are here; questions and
+//! answers in `interrupt.rs`; the numbers of the others are reserved by the schema.
 
 use std::sync::Arc;
 
@@ -55,7 +55,8 @@ pub struct PendingRow {
     pub kind: PendingKind,
     /// The task, or [`NO_TASK`] for a flush.
     pub task: TaskHash,
-    /// Number within (base, lane, kind, task).
+    /// Number within (base, lane, kind, task): of a flush its place among flushes, of a memo or question its place in the
+    /// task's journal, of an answer that of its question.
     pub ordinal: u64,
     /// Addresses of the values that the body names; plain.
     pub values: Vec<ValueRef>,

@@ -1,4 +1,4 @@
-//! What are the mutable rows: threads, branches, refs and runs?
+//! What are the rows beside checkpoints: threads, branches, refs, runs, tags and graphs?
 //!
 //! Each is written whole and carries a hash over its key and its fenced columns, so that a flipped bit is found when
 //! the row is read. Columns that a store sets by its own clock are outside the hash.
@@ -187,6 +187,9 @@ pub struct RunRow {
     pub branch: BranchId,
     /// The graph's name.
     pub graph: String,
+    /// The signature of the graph as it was when the run began or was last resumed; absent for runs of the first
+    /// release.
+    pub graph_signature: Option<[u8; 16]>,
     /// How far it has come.
     pub status: RunStatus,
     /// 16 bytes of BLAKE3 over verb and encoded input.
@@ -212,6 +215,55 @@ impl RunRow {
             writer.varint(last.height);
             last.id.write(&mut writer);
         }
+        // A run without a signature hashes as in the first release.
+        if let Some(signature) = &self.graph_signature {
+            writer.raw(signature);
+        }
+        RecordHash(hash16(writer.as_slice()))
+    }
+}
+
+/// A name for a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRow {
+    /// The name, unique in the thread.
+    pub name: String,
+    /// The segment that holds the checkpoint.
+    pub branch: BranchId,
+    /// Its height.
+    pub height: u64,
+}
+
+impl TagRow {
+    /// The hash over key and all columns.
+    pub fn hash(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
+        let mut writer = Writer::with_capacity(96);
+        writer.u8(b'G').raw(&thread.0).str(namespace).str(&self.name).u64(self.branch.get()).varint(self.height);
+        RecordHash(hash16(writer.as_slice()))
+    }
+}
+
+/// What a graph looked like, for tools without user code. Kept per name and signature, never rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphRow {
+    /// The graph's name.
+    pub name: String,
+    /// 16 bytes of BLAKE3 over the record.
+    pub signature: [u8; 16],
+    /// MessagePack with named fields, written by the engine.
+    pub record: Vec<u8>,
+}
+
+impl GraphRow {
+    /// The row of a record.
+    pub fn new(name: String, record: Vec<u8>) -> Self {
+        Self { signature: hash16(&record), name, record }
+    }
+
+    /// The hash over key and record.
+    pub fn hash(&self) -> RecordHash {
+        let mut writer = Writer::with_capacity(self.record.len() + 96);
+        writer.u8(b'H').str(&self.name).raw(&self.signature).bytes(&self.record);
         RecordHash(hash16(writer.as_slice()))
     }
 }

@@ -6,9 +6,9 @@
 
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
-use crate::pending::PendingRow;
-use crate::rows::{BranchRow, RunRow, Tip};
-use crate::store::{Commit, Expect, Records};
+use crate::pending::{PendingKind, PendingRow};
+use crate::rows::{BranchRow, RunRow, ThreadRow, Tip};
+use crate::store::{Commit, Expect, Fence, LeftBranch, NameWrite, Records};
 use crate::value::ValueRow;
 
 /// Refuses a commit whose parts contradict each other.
@@ -19,20 +19,76 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     {
         return Err(invalid(Subject::Thread, branch, "a new thread begins with the branch that is its head"));
     }
+    if commit.becomes_head && (commit.expect_head.is_none() || !commit.namespace.is_empty()) {
+        let reason = "a head moves only from an expected one, to a branch of the root namespace";
+        return Err(invalid(Subject::Thread, branch, reason));
+    }
+    if commit.new_thread.is_some() && commit.name.as_ref().is_some_and(|name| name.from.is_some()) {
+        return Err(invalid(Subject::Branch, branch, "no branch of a new thread has a name to lose"));
+    }
     check_epoch(commit)?;
     check_tip(commit)?;
-    let height = commit.checkpoint.as_ref().map(|row| row.height);
-    check_values(branch.id, height, &commit.values)?;
+    commit.leaves.iter().try_for_each(|left| check_left(branch, left))?;
+    let heights = [&commit.root, &commit.checkpoint].map(|row| row.as_ref().map(|row| row.height));
+    check_values(branch.id, heights, &commit.values)?;
     check_pending(branch.id, branch.tip.as_ref(), &commit.pending)?;
     commit.runs.iter().try_for_each(|run| check_run(branch.id, run.row()))
 }
 
-/// Refuses an append whose rows belong to another branch or base.
+/// Refuses an append whose rows belong to another branch or base, or that its writer may not write.
 pub fn check_append(append: &Records) -> Result<()> {
-    let height = append.tip.as_ref().map_or(0, |tip| tip.height + 1);
-    check_values(append.branch, Some(height), &append.values)?;
-    check_pending(append.branch, append.tip.as_ref(), &append.pending)?;
-    append.run.iter().try_for_each(|run| check_run(append.branch, run))
+    match &append.fence {
+        Fence::Owner { tip, .. } => {
+            let answers = append.pending.iter().any(|row| row.kind == PendingKind::Answer);
+            if answers || append.head_from.is_some() || !append.tags.is_empty() {
+                return Err(records(append, "answers, the head and tags are written from outside of a run"));
+            }
+            let height = tip.as_ref().map_or(0, |tip| tip.height + 1);
+            check_values(append.branch, [None, Some(height)], &append.values)?;
+            check_pending(append.branch, tip.as_ref(), &append.pending)?;
+            append.run.iter().try_for_each(|run| check_run(append.branch, run))
+        }
+        Fence::Outside => check_outside(append),
+    }
+}
+
+/// From outside of a run come answers in the lane of the branch, the head and tags, each once.
+fn check_outside(append: &Records) -> Result<()> {
+    let answers = |row: &PendingRow| row.kind == PendingKind::Answer && row.values.is_empty();
+    let owned = append.run.is_some() || append.expect_answers.is_some();
+    if owned || !append.values.is_empty() || !append.blobs.is_empty() || !append.pending.iter().all(answers) {
+        return Err(records(append, "only the owner of a branch writes more than answers, the head and tags"));
+    }
+    if append.head_from.is_some() && !append.namespace.is_empty() {
+        return Err(records(append, "the head is a branch of the root namespace"));
+    }
+    for (index, tag) in append.tags.iter().enumerate() {
+        if append.tags[..index].iter().any(|before| before.name() == tag.name()) {
+            return Err(Error::invalid(Subject::Tag, tag.name(), "a unit names it twice"));
+        }
+    }
+    for (index, row) in append.pending.iter().enumerate() {
+        let question = |row: &PendingRow| (row.base.clone(), row.task, row.ordinal);
+        if row.lane != append.branch.lane() {
+            return Err(Error::invalid(Subject::Pending, &row.base, "an answer lies in its branch's lane"));
+        }
+        if append.pending[..index].iter().any(|before| question(before) == question(row)) {
+            return Err(Error::invalid(Subject::Pending, &row.base, "a unit answers a question twice"));
+        }
+    }
+    Ok(())
+}
+
+fn records(append: &Records, reason: &str) -> Error {
+    Error::invalid(Subject::Branch, append.branch, reason)
+}
+
+/// What is left is another branch, claimed and not moved.
+fn check_left(branch: &BranchRow, left: &LeftBranch) -> Result<()> {
+    if left.row.id != branch.id && left.row.epoch == left.epoch + 1 {
+        return Ok(());
+    }
+    Err(invalid(Subject::Branch, &left.row, "a unit leaves another branch than its own, with a claim"))
 }
 
 /// A unit without a checkpoint must claim (or make the branch): its claim is all that a repeated call can be told by.
@@ -55,6 +111,9 @@ fn check_tip(commit: &Commit) -> Result<()> {
         Expect::At { tip, .. } => tip.as_ref().map(|tip| tip.height),
     };
     let Some(checkpoint) = &commit.checkpoint else {
+        if let Some(root) = &commit.root {
+            return Err(Error::invalid(Subject::Checkpoint, &root.id, "a root comes with the checkpoint above it"));
+        }
         let stays = match &commit.expect {
             Expect::New => branch.tip.as_ref().map(|tip| tip.height) == before,
             Expect::At { tip, .. } => branch.tip == *tip,
@@ -63,6 +122,13 @@ fn check_tip(commit: &Commit) -> Result<()> {
         return if stays { Ok(()) } else { Err(invalid(Subject::Branch, branch, reason)) };
     };
     let tip = Tip { height: checkpoint.height, id: checkpoint.id.clone() };
+    if let Some(root) = &commit.root
+        && (commit.new_thread.is_none() || root.branch != branch.id || root.height != 0 || root.id == checkpoint.id)
+    {
+        let reason = "a root below the tip begins a new thread, at height 0 of its branch, under an id of its own";
+        return Err(Error::invalid(Subject::Checkpoint, &root.id, reason));
+    }
+    let before = before.or(commit.root.as_ref().map(|_| 0));
     let height = before.map_or(0, |before| before + 1);
     if checkpoint.branch != branch.id || branch.tip.as_ref() != Some(&tip) || checkpoint.height != height {
         let reason = format!("it must lie on branch {} at height {height} and be its tip", branch.id);
@@ -83,6 +149,38 @@ pub fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<
     Ok(())
 }
 
+/// Refuses a name that is not whose its writer expects; `stored` is the branch that has it.
+pub fn check_name(stored: Option<BranchId>, write: &NameWrite) -> Result<()> {
+    match (write.from, stored) {
+        (None, Some(_)) => Err(Error::exists(Subject::Branch, &write.name, "choose another name")),
+        (Some(from), stored) if stored != Some(from) => {
+            Err(Error::conflict(Subject::Branch, &write.name, "it names another branch now"))
+        }
+        (None | Some(_), _) => Ok(()),
+    }
+}
+
+/// Refuses to move a head that is another branch than its writer expects; one that moved there before is as it should be.
+pub fn check_head_move(thread: &ThreadRow, append: &Records) -> Result<()> {
+    match append.head_from {
+        Some(from) if thread.head != from && thread.head != append.branch => {
+            Err(Error::conflict(Subject::Thread, &thread.name, "its head is another branch now"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Refuses an end whose writer does not know all answers; `stored` is how many lie on the branch's tip in its lane.
+pub fn check_answers(stored: u64, append: &Records) -> Result<()> {
+    match append.expect_answers {
+        Some(expected) if expected != stored => {
+            let reason = format!("{stored} answers are stored, not {expected}");
+            Err(Error::conflict(Subject::Pending, append.branch, reason))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A branch's fork point and effects mode never change, and only a claim changes its token.
 pub fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
     let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
@@ -92,8 +190,8 @@ pub fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
     Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
 }
 
-fn check_values(branch: BranchId, height: Option<u64>, values: &[ValueRow]) -> Result<()> {
-    let astray = |row: &&ValueRow| row.address.branch != branch || Some(row.address.height) != height;
+fn check_values(branch: BranchId, heights: [Option<u64>; 2], values: &[ValueRow]) -> Result<()> {
+    let astray = |row: &&ValueRow| row.address.branch != branch || !heights.contains(&Some(row.address.height));
     match values.iter().find(astray) {
         Some(row) => {
             Err(Error::invalid(Subject::Value, row.address, "values lie on the branch at the height that is written"))

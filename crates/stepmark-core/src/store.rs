@@ -15,7 +15,7 @@ use crate::checkpoint::{CheckpointRow, Timestamp};
 use crate::error::Result;
 use crate::id::{BlobHash, BranchId, CheckpointId, RunId, ThreadUid};
 use crate::pending::PendingRow;
-use crate::rows::{BranchRow, RunRow, RunStatus, ThreadRow, Tip};
+use crate::rows::{BranchRow, GraphRow, RunRow, RunStatus, TagRow, ThreadRow, Tip};
 use crate::value::{ValueAddress, ValueNode, ValueRow};
 
 /// Version of the stored format that this crate reads and writes.
@@ -25,7 +25,7 @@ pub const FORMAT_VERSION: u32 = 1;
 #[async_trait]
 pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Writes one atomic unit on one branch: any of a new thread, a new branch, a claim, a checkpoint with its values,
-    /// pending rows, refs, the head and a run record.
+    /// pending rows, a name, the head, the claim of a branch that is left, run records and a graph record.
     ///
     /// # Atomicity
     /// All or nothing, also across a crash (`commit_is_all_or_nothing`). A submitted commit completes even if its
@@ -41,8 +41,10 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// (`stale_member_fails_alone`).
     ///
     /// # Errors
-    /// `Fenced` (branch): the epoch is not the expected one (`stale_epoch_is_fenced`). `Conflict` (branch): the tip is
-    /// not the expected one (`stale_tip_is_refused`); `Conflict` (thread): the head is not (`moved_head_is_refused`).
+    /// `Fenced` (branch): the epoch is not the expected one (`stale_epoch_is_fenced`), also that of the branch that is
+    /// left (`left_branch_is_fenced`). `Conflict` (branch): the tip is not the expected one (`stale_tip_is_refused`), or a
+    /// name that moves is not the expected branch's (`moved_name_is_refused`); `Conflict` (thread): the head is not
+    /// (`moved_head_is_refused`).
     /// `Exists` (thread, branch, run): a name or id is taken (`second_creator_is_refused`, `taken_branch_is_refused`,
     /// `taken_run_is_refused`). `Missing`: an unknown thread, branch, run or fork point, or a blob without bytes
     /// (`missing_blob_is_refused`). `Deleted` (thread): its uid was deleted (`deleted_thread_stays_deleted`).
@@ -52,22 +54,31 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// ([`crate::shape::check_commit`]; `contradiction_is_invalid`).
     async fn commit(&self, commit: Commit) -> Result<Outcome>;
 
-    /// Adds pending rows (with their values) or rewrites a run record beside a running super-step.
+    /// Adds pending rows (with their values) or rewrites a run record beside a running super-step; from outside of any
+    /// run, stores answers and moves the head and tags. See [`Fence`] for who may write what.
     ///
     /// # Atomicity
     /// All rows or none (`append_is_all_or_nothing`).
     ///
     /// # Idempotence
-    /// A row whose key exists with equal hash is accepted and kept as it is; if all rows and the run record are there as
-    /// given, the call succeeds, also when other commits followed (`repeated_append_is_accepted`).
+    /// A row whose key exists with equal hash is accepted and kept as it is; if all rows, the run record, the head and the
+    /// tags are there as given, the call succeeds, also when other commits followed (`repeated_append_is_accepted`,
+    /// `repeated_answer_is_accepted`, `repeated_head_move_is_accepted`, `repeated_tag_is_accepted`).
     ///
     /// # Ordering
     /// An append is checked against the branch in the same atomic unit in which it is written, so nothing of a fenced
-    /// writer lands after the claim that fenced it (`fenced_append_is_refused`).
+    /// writer lands after the claim that fenced it (`fenced_append_is_refused`). An answer that was acknowledged before a
+    /// run's end with [`Records::expect_answers`] is counted by it (`late_answer_refuses_the_end`).
     ///
     /// # Errors
     /// `Fenced`, `Conflict`, `Deleted` and `Missing` as for [`commit`](Self::commit). `Corrupt` (pending row, value): its
-    /// key exists with another hash; the stored row is kept (`flush_row_is_never_overwritten`).
+    /// key exists with another hash; the stored row is kept (`flush_row_is_never_overwritten`). For answers: `Exists`
+    /// (pending row): the question has another answer, which is kept (`second_answer_is_refused`); `Missing` (pending
+    /// row): no such question is open on the branch's tip (`answer_without_question_is_refused`,
+    /// `answer_to_a_dead_question_is_refused`). `Conflict` (pending row): another number of answers is stored than
+    /// expected. `Conflict` (thread): the head to move is another (`stale_head_move_is_refused`). `Exists` (tag): the
+    /// name is another checkpoint's (`taken_tag_is_refused`); `Missing` (checkpoint): what it names is not there
+    /// (`tag_of_nothing_is_refused`).
     async fn append(&self, append: Records) -> Result<()>;
 
     /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment.
@@ -111,7 +122,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Writes nothing.
     ///
     /// # Ordering
-    /// By name; a thread that exists during the whole walk is listed exactly once (`threads_are_listed_once`).
+    /// By name; a thread that exists during the whole walk is listed exactly once (`threads_are_listed_once`); with
+    /// `waiting` the page has the waiting ones alone, and its cursor passes over the others.
     ///
     /// # Errors
     /// `Corrupt` as for [`load`](Self::load).
@@ -202,10 +214,17 @@ pub struct Commit {
     /// What the branch becomes. With a checkpoint its tip is that checkpoint. A claim has the expected epoch + 1 and a
     /// new token; a new branch is born with epoch 1, claimed.
     pub branch: BranchRow,
-    /// Gives the branch a name that no branch of the thread has.
-    pub name: Option<String>,
+    /// Gives the branch a name.
+    pub name: Option<NameWrite>,
+    /// Makes the branch the thread's head; needs `expect_head`.
+    pub becomes_head: bool,
+    /// Another branch of the namespace, which the unit claims and leaves where it is: its runs are fenced.
+    pub leaves: Option<LeftBranch>,
     /// The new tip.
     pub checkpoint: Option<CheckpointRow>,
+    /// The checkpoint at height 0 below `checkpoint`, for a thread whose first run stores its input and its end in one
+    /// unit.
+    pub root: Option<CheckpointRow>,
     /// Value rows of the checkpoint.
     pub values: Vec<ValueRow>,
     /// Blobs that its values name; each must have been put before.
@@ -214,6 +233,39 @@ pub struct Commit {
     pub pending: Vec<PendingRow>,
     /// Run records: the one that begins or moves on, and one that an input gives up.
     pub runs: Vec<RunWrite>,
+    /// The graph of those runs; kept as it is if the store has one of this name and signature
+    /// (`graph_record_is_kept_once`).
+    pub graph: Option<GraphRow>,
+}
+
+/// How a branch gets its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameWrite {
+    /// The name.
+    pub name: String,
+    /// The branch that has the name now and loses it; absent for a name that no branch has.
+    pub from: Option<BranchId>,
+}
+
+impl From<String> for NameWrite {
+    fn from(name: String) -> Self {
+        Self { name, from: None }
+    }
+}
+
+impl From<&str> for NameWrite {
+    fn from(name: &str) -> Self {
+        name.to_owned().into()
+    }
+}
+
+/// A branch that a unit claims without moving it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBranch {
+    /// Its expected epoch; its expected tip is the tip of `row`.
+    pub epoch: u64,
+    /// What it becomes: the same with the next epoch and a new claim.
+    pub row: BranchRow,
 }
 
 impl Commit {
@@ -227,11 +279,15 @@ impl Commit {
             expect,
             branch,
             name: None,
+            becomes_head: false,
+            leaves: None,
             checkpoint: None,
+            root: None,
             values: Vec::new(),
             blobs: Vec::new(),
             pending: Vec::new(),
             runs: Vec::new(),
+            graph: None,
         }
     }
 
@@ -271,7 +327,22 @@ impl RunWrite {
     }
 }
 
-/// Rows beside a running super-step, fenced on its branch.
+/// Who writes beside the commits of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// The run that owns the branch: any pending rows but answers, values, and its run record.
+    Owner {
+        /// The branch's expected tip.
+        tip: Option<Tip>,
+        /// Its expected epoch.
+        epoch: u64,
+    },
+    /// Anybody, whoever owns the branch: answers to questions that are open on its tip, the head and tags. Nothing of it
+    /// moves the tip or the epoch.
+    Outside,
+}
+
+/// Rows beside a running super-step, or from outside of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Records {
     /// The thread.
@@ -280,10 +351,8 @@ pub struct Records {
     pub namespace: String,
     /// The branch.
     pub branch: BranchId,
-    /// Its expected tip.
-    pub tip: Option<Tip>,
-    /// Its expected epoch.
-    pub epoch: u64,
+    /// Who writes.
+    pub fence: Fence,
     /// Pending rows.
     pub pending: Vec<PendingRow>,
     /// Value rows that they name, at the height that the next commit will have.
@@ -292,6 +361,56 @@ pub struct Records {
     pub blobs: Vec<BlobUse>,
     /// The run record, further on.
     pub run: Option<RunRow>,
+    /// Refuses the unit unless exactly this many answers are stored on the branch's tip in its lane.
+    pub expect_answers: Option<u64>,
+    /// Makes the branch the thread's head, in place of this one.
+    pub head_from: Option<BranchId>,
+    /// Tags to set and to remove.
+    pub tags: Vec<TagWrite>,
+}
+
+impl Records {
+    /// An append of the branch's owner that writes nothing yet.
+    pub fn of_owner(thread: ThreadUid, branch: &BranchRow) -> Self {
+        let fence = Fence::Owner { tip: branch.tip.clone(), epoch: branch.epoch };
+        Self { fence, ..Self::from_outside(thread, branch.id) }
+    }
+
+    /// An append from outside that writes nothing yet.
+    pub fn from_outside(thread: ThreadUid, branch: BranchId) -> Self {
+        Self {
+            thread,
+            namespace: String::new(),
+            branch,
+            fence: Fence::Outside,
+            pending: Vec::new(),
+            values: Vec::new(),
+            blobs: Vec::new(),
+            run: None,
+            expect_answers: None,
+            head_from: None,
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// What happens to a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagWrite {
+    /// Names a checkpoint. Refused with `Exists` if the name is another checkpoint's.
+    Set(TagRow),
+    /// Takes a name away, whichever namespace its checkpoint is in; nothing happens if none has it.
+    Remove(String),
+}
+
+impl TagWrite {
+    /// The tag's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Set(row) => &row.name,
+            Self::Remove(name) => name,
+        }
+    }
 }
 
 /// Which thread.
@@ -343,6 +462,7 @@ pub enum Channels {
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each asks for one more kind of row")]
 pub struct Load {
     /// The thread.
     pub thread: ThreadAddress,
@@ -356,8 +476,12 @@ pub struct Load {
     pub pending: bool,
     /// Whether to return all branches of the thread.
     pub branches: bool,
+    /// Whether to return all tags of the namespace.
+    pub tags: bool,
     /// A run record to look up.
     pub run: Option<RunId>,
+    /// Whether to return the graph record of that run; without a run to look up, of the checkpoint's run.
+    pub graph: bool,
 }
 
 impl Load {
@@ -370,7 +494,9 @@ impl Load {
             channels: Channels::None,
             pending: false,
             branches: false,
+            tags: false,
             run: None,
+            graph: false,
         }
     }
 }
@@ -408,8 +534,21 @@ pub struct Loaded {
     pub next_ordinal: u32,
     /// All branches, if asked for, in order of creation.
     pub branches: Vec<NamedBranch>,
+    /// All tags, if asked for, by name.
+    pub tags: Vec<TagEntry>,
     /// The run record, if asked for and present.
     pub run: Option<RunRow>,
+    /// The graph record, if asked for and present.
+    pub graph: Option<GraphRow>,
+}
+
+/// A tag with the id of its checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagEntry {
+    /// The tag.
+    pub row: TagRow,
+    /// Its checkpoint.
+    pub checkpoint: CheckpointId,
 }
 
 /// Which checkpoints, newest first.
@@ -469,6 +608,8 @@ pub struct ThreadQuery {
     pub after: Option<String>,
     /// How many at most; 0 means 1, so that a walk always moves.
     pub limit: u32,
+    /// Only threads with a branch on whose tip, in its lane, a question lies (`waiting_branches_are_listed`).
+    pub waiting: bool,
 }
 
 /// A thread in a listing.
@@ -480,6 +621,17 @@ pub struct ThreadEntry {
     pub tip: Option<Tip>,
     /// The status of the run that last began on the thread.
     pub status: Option<RunStatus>,
+    /// If asked for: the branches of the root namespace on whose tips questions lie.
+    pub waiting: Vec<WaitingBranch>,
+}
+
+/// A branch on whose tip questions lie, answered or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingBranch {
+    /// The branch.
+    pub branch: NamedBranch,
+    /// The questions and answers on its tip in its lane, in key order.
+    pub rows: Vec<PendingRow>,
 }
 
 /// One page.

@@ -137,6 +137,7 @@ fn mutable_rows_are_as_drawn() {
         id: RunId::parse("r1").expect("an id"),
         branch: branch(),
         graph: "g".into(),
+        graph_signature: None,
         status: RunStatus::Open,
         input_hash: [0xee; 16],
         started_at: 1000,

@@ -8,7 +8,7 @@ use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash, RunId, T
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::pending::{NO_TASK, PendingKind, PendingRow, encode_flush};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{CheckpointStore, Commit, Expect, Outcome, Records, RunWrite};
+use stepmark_core::store::{CheckpointStore, Commit, Expect, Fence, Outcome, Records, RunWrite};
 use stepmark_core::value::{Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow};
 
 const THREAD: ThreadUid = ThreadUid([1; 16]);
@@ -26,6 +26,7 @@ fn run(branch: u64, status: RunStatus) -> RunRow {
         id: RunId::parse("r").expect("an id"),
         branch: id(branch),
         graph: "g".into(),
+        graph_signature: None,
         status,
         input_hash: [0; 16],
         started_at: 0,
@@ -93,9 +94,8 @@ fn flush(epoch: u64, value: ValueRow) -> Records {
         values: vec![reference],
         body: encode_flush(&[]),
     };
-    let (tip, pending) = (Some(tip(0, "c0")), vec![row]);
-    let (namespace, blobs) = (String::new(), Vec::new());
-    Records { thread: THREAD, namespace, branch: id(1), tip, epoch, pending, values: vec![value], blobs, run: None }
+    let fence = Fence::Owner { tip: Some(tip(0, "c0")), epoch };
+    Records { fence, pending: vec![row], values: vec![value], ..Records::from_outside(THREAD, id(1)) }
 }
 
 fn claim(epoch: u64) -> Commit {

@@ -14,9 +14,10 @@ use crate::apply::apply_input;
 use crate::compile::Program;
 use crate::deps::Deps;
 use crate::error::Result;
+use crate::graph_record::GraphRecord;
 use crate::outcome::Outcome;
 use crate::position::Position;
-use crate::run::{self, Host, Run, Settings};
+use crate::run::{self, Host, KnownGraph, Run, Settings};
 use crate::state::State;
 use crate::thread::Thread;
 
@@ -37,8 +38,10 @@ impl<S: State> App<S> {
     pub(crate) fn new(program: Program) -> Self {
         let settings =
             Settings { linger: LINGER_DEFAULT, concurrency_max: CONCURRENCY_MAX_DEFAULT, steps_max: STEPS_MAX_DEFAULT };
+        let program = Arc::new(program);
         let host = Host {
-            program: Arc::new(program),
+            graph: Arc::new(KnownGraph::of(&program)),
+            program,
             deps: Arc::default(),
             store: None,
             clock: Arc::new(SystemClock),
@@ -52,6 +55,7 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn with(mut self, store: impl CheckpointStore) -> Self {
         self.host.store = Some(Arc::new(store));
+        self.host.graph = Arc::new(KnownGraph::of(&self.host.program));
         self
     }
 
@@ -90,6 +94,15 @@ impl<S: State> App<S> {
     pub fn with_sources(mut self, clock: Arc<dyn Clock>, ids: Arc<dyn IdGen>) -> Self {
         (self.host.clock, self.host.ids) = (clock, ids);
         self
+    }
+
+    /// The graph as data: what the store keeps of it for tools without its code.
+    pub fn graph(&self) -> &GraphRecord {
+        &self.host.graph.record
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
     }
 
     /// A handle to the thread with this name. Nothing is read or written; the thread is created by its first input.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
-use stepmark_core::rows::{RunStatus, ThreadRow, Tip};
+use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{BlobUse, Commit, Expect, Records, RunWrite};
 use stepmark_core::value::{
     INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
@@ -32,24 +32,52 @@ pub(crate) struct Draft {
     pub(crate) source: Source,
     pub(crate) tasks: Vec<TaskEntry>,
     pub(crate) new_thread: Option<ThreadRow>,
+    /// Makes the line's branch, which is born claimed.
+    pub(crate) new_branch: bool,
     /// Names the branch.
     pub(crate) name: Option<String>,
     pub(crate) expect_head: Option<BranchId>,
     /// Claims the branch in the same unit.
     pub(crate) claim: Option<ClaimToken>,
     pub(crate) runs: Vec<RunWrite>,
+    /// The caller's, encoded. It belongs to this checkpoint alone.
+    pub(crate) metadata: Option<Vec<u8>>,
+    /// How the line's run ends with this checkpoint; a step with nothing next ends it as done.
+    pub(crate) ends: Option<RunStatus>,
+    /// Who made the checkpoint.
+    pub(crate) author: Option<String>,
 }
 
 impl Draft {
     pub(crate) fn of_tasks(source: Source, tasks: Vec<TaskEntry>) -> Self {
-        Self { source, tasks, new_thread: None, name: None, expect_head: None, claim: None, runs: Vec::new() }
+        Self {
+            source,
+            tasks,
+            new_thread: None,
+            new_branch: false,
+            name: None,
+            expect_head: None,
+            claim: None,
+            runs: Vec::new(),
+            ends: None,
+            author: None,
+            metadata: None,
+        }
+    }
+
+    /// Writes a run record further on; one that begins in this unit begins so.
+    fn write_run(&mut self, row: RunRow) {
+        match self.runs.iter_mut().find(|run| run.row().id == row.id) {
+            Some(RunWrite::Begin(begun) | RunWrite::Update(begun)) => *begun = row,
+            None => self.runs.push(RunWrite::Update(row)),
+        }
     }
 }
 
 /// Where the values of one unit go.
 #[derive(Default)]
 pub(crate) struct Placement {
-    packed: Vec<NumberedValue>,
+    pub(crate) packed: Vec<NumberedValue>,
     packed_bytes: usize,
     pub(crate) rows: Vec<ValueRow>,
     pub(crate) blobs: Vec<BlobUse>,
@@ -58,7 +86,7 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Into the checkpoint row while there is room, else into a row of its own.
-    fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
+    pub(crate) fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
         self.off_load(address, &mut node);
         let packed = self.packed_bytes + node.body.len() <= PACKED_BYTES_MAX;
         if packed {
@@ -92,15 +120,18 @@ impl Placement {
 pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let now = run.now();
     let Some(line) = &mut run.line else { return Ok(()) };
-    let expect = match &draft.new_thread {
-        Some(_) => Expect::New,
-        None => Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch },
+    let expect = if draft.new_branch {
+        Expect::New
+    } else {
+        Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }
     };
     let created_at = now.max(line.created_at);
     let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
-    if run.position.next.is_empty() && draft.source == Source::Step {
-        let ended = ended_run(line.run.as_mut(), RunStatus::Done, created_at, Some(tip.clone()));
-        draft.runs.extend(ended.map(RunWrite::Update));
+    let is_last = run.position.next.is_empty() && draft.source == Source::Step;
+    if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
+        && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
+    {
+        draft.write_run(ended);
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
@@ -108,6 +139,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
+    (line.manifest.origin, line.manifest.author, line.manifest.metadata) = (None, draft.author, draft.metadata);
     let row = CheckpointRow {
         branch: line.branch.id,
         height: tip.height,
@@ -127,7 +159,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
     commit.checkpoint = Some(row.sealed(line.thread.uid, ""));
     commit.new_thread = draft.new_thread;
-    commit.name = draft.name;
+    commit.name = draft.name.map(Into::into);
     commit.expect_head = draft.expect_head;
     commit.values = placement.rows;
     commit.blobs = placement.blobs;
@@ -267,18 +299,8 @@ pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
 }
 
 /// An append that moves a run record and nothing else.
-pub(crate) fn run_append(line: &Line, run: stepmark_core::rows::RunRow) -> Records {
-    Records {
-        thread: line.thread.uid,
-        namespace: String::new(),
-        branch: line.branch.id,
-        tip: line.branch.tip.clone(),
-        epoch: line.branch.epoch,
-        pending: Vec::new(),
-        values: Vec::new(),
-        blobs: Vec::new(),
-        run: Some(run),
-    }
+pub(crate) fn run_append(line: &Line, run: RunRow) -> Records {
+    Records { run: Some(run), ..Records::of_owner(line.thread.uid, &line.branch) }
 }
 
 /// Claims the line's branch before any node starts: afterwards every other run of it is fenced.

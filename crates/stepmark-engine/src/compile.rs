@@ -58,6 +58,15 @@ impl Program {
         self.by_name.get(name).copied()
     }
 
+    /// The older names of a node, in order.
+    pub(crate) fn aliases(&self, node: &NodeSpec) -> impl Iterator<Item = String> {
+        let number = self.node(&node.name);
+        let older = self.by_name.iter().filter(|(name, of)| Some(**of) == number && **name != node.name);
+        let mut names: Vec<String> = older.map(|(name, _)| name.to_string()).collect();
+        names.sort_unstable();
+        names.into_iter()
+    }
+
     /// The channel with this name, else the one that had it once.
     pub(crate) fn channel(&self, name: &str) -> Option<usize> {
         let channels = self.schema.channels();

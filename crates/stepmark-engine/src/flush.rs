@@ -68,15 +68,11 @@ async fn append_records(
         body: encode_flush(&records),
     });
     let append = Records {
-        thread: line.thread.uid,
-        namespace: String::new(),
-        branch: line.branch.id,
-        tip: line.branch.tip.clone(),
-        epoch: line.branch.epoch,
         pending: pending.into_iter().filter(|_| !records.is_empty()).collect(),
         values: placement.rows,
         blobs: placement.blobs,
         run: run_row,
+        ..Records::of_owner(line.thread.uid, &line.branch)
     };
     line.next_flush += 1;
     put_blobs(&run.host, &line.thread.scope, placement.blob_bytes).await?;

@@ -24,6 +24,7 @@ mod deps;
 // From a drawing to a program.
 mod graph;
 mod compile;
+mod graph_record;
 mod schema;
 mod schema_lock;
 
@@ -31,10 +32,19 @@ mod schema_lock;
 mod app;
 mod thread;
 mod request;
+mod metadata;
 mod resume;
+mod update;
+mod fork;
 mod history;
+mod dynamic;
 mod outcome;
 mod error;
+mod check_stored;
+pub mod diff;
+
+// Values without a graph.
+mod plain;
 
 // The flow of a run, top to bottom.
 mod run;
@@ -51,12 +61,20 @@ mod position;
 mod values;
 
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use check_stored::{StoredCheck, StoredProblem};
+pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
-pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
+pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord};
+pub use history::{
+    BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
+    WriteReport,
+};
 pub use outcome::{Ending, Outcome, Stats};
+pub use plain::{Checkpoints, Saved};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
+pub use update::{AsNode, ManualUpdate};
 
 pub use change::{Change, Changes};
 pub use deps::Deps;
@@ -64,7 +82,7 @@ pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeResult};
-pub use raw::{RawError, RawState, Value};
+pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,

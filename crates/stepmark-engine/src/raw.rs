@@ -9,11 +9,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::encode::{self, NESTING_MAX};
-
-/// A dynamic MessagePack value.
-// An alias and not a re-export: the compiler spells `String` out where it can see a variant of that name.
-pub type Value = rmpv::Value;
+use crate::dynamic::Value;
+use crate::encode;
 
 /// Stored channels by name: what a migration changes.
 ///
@@ -89,20 +86,17 @@ impl RawState {
     /// The value of a channel; `None` if it has none.
     ///
     /// # Errors
-    /// The stored bytes are not one MessagePack value.
+    /// The stored bytes are not one value.
     pub fn get(&self, channel: &str) -> Result<Option<Value>, RawError> {
-        self.bytes(channel).map(|bytes| read_value(channel, bytes)).transpose()
+        self.bytes(channel).map(|bytes| read(channel, bytes)).transpose()
     }
 
-    /// The channel has this value afterwards; one that [`get`](Self::get) returned has the same bytes again.
+    /// The channel has this value afterwards.
     ///
     /// # Errors
     /// The value has no stored form; the channel is as before.
     pub fn set(&mut self, channel: &str, value: &Value) -> Result<(), RawError> {
-        let mut bytes = Vec::new();
-        rmpv::encode::write_value(&mut bytes, value).map_err(|error| RawError::new(channel, error))?;
-        self.channels.insert(channel.into(), Raw::Put(bytes));
-        Ok(())
+        self.put(channel, value)
     }
 
     /// The channel has no value afterwards. Returns whether it had one.
@@ -124,7 +118,7 @@ impl RawState {
     /// The value is not a `T`.
     pub fn take<T: DeserializeOwned>(&mut self, channel: &str) -> Result<Option<T>, RawError> {
         let Some(bytes) = self.bytes(channel) else { return Ok(None) };
-        let value = encode::from_bytes(bytes).map_err(|error| RawError::new(channel, error))?;
+        let value = read(channel, bytes)?;
         self.channels.remove(channel);
         Ok(Some(value))
     }
@@ -163,17 +157,14 @@ impl RawState {
     }
 }
 
-fn read_value(channel: &str, bytes: &[u8]) -> Result<Value, RawError> {
-    let mut rest = bytes;
-    let value = rmpv::decode::read_value_with_max_depth(&mut rest, NESTING_MAX + 1);
-    let value = value.map_err(|error| RawError::new(channel, error))?;
-    if rest.is_empty() { Ok(value) } else { Err(RawError::new(channel, "bytes follow the value")) }
+fn read<T: DeserializeOwned>(channel: &str, bytes: &[u8]) -> Result<T, RawError> {
+    encode::from_bytes(bytes).map_err(|error| RawError::new(channel, error))
 }
 
 /// Names and values.
 impl fmt::Debug for RawState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.channels.iter().map(|(name, raw)| (name, read_value(name, self.bytes_of(raw))));
+        let values = self.channels.iter().map(|(name, raw)| (name, read::<Value>(name, self.bytes_of(raw))));
         f.debug_map().entries(values).finish()
     }
 }
@@ -218,6 +209,6 @@ mod tests {
         assert_eq!(state.take::<String>("a"), Ok(Some("one".into())));
         assert_eq!(state.take::<String>("a"), Ok(None));
         assert_eq!(state.names().collect::<Vec<_>>(), ["b"]);
-        assert_eq!(format!("{state:?}"), r#"{"b": Ok(String(Utf8String { s: Ok("two") }))}"#);
+        assert_eq!(format!("{state:?}"), r#"{"b": Ok(Text("two"))}"#);
     }
 }

@@ -3,7 +3,7 @@
 //! Resuming claims the branch in one small write before any node starts, and reads stored results only then: nothing can be
 //! added to them any more. A replay makes a branch of its own and looks at no results.
 
-use stepmark_core::checkpoint::Source;
+use stepmark_core::checkpoint::{Source, Timestamp};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, hash16};
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
@@ -11,12 +11,13 @@ use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWri
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::new_branch;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
 use crate::request::{Request, Resident};
-use crate::run::Run;
+use crate::run::{Host, Run};
 use crate::state::State;
-use crate::thread::{BranchPlace, DECISIONS_MAX, is_contended, new_branch};
+use crate::thread::{DECISIONS_MAX, is_contended};
 
 impl<S: State> Request<'_, S> {
     pub(crate) async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -50,7 +51,7 @@ impl<S: State> Request<'_, S> {
         let place = Place::Branch(line.branch.id);
         let load = Load { run: Some(line.manifest.run.clone()), ..self.thread.request_of(place) };
         let stored = store_of(&host)?.load(load).await?.run;
-        let begun = begun_run(&host.program.name, line.branch.id, line.manifest.run.clone(), [0; 16], now);
+        let begun = begun_run(&host, line.branch.id, line.manifest.run.clone(), ([0; 16], now));
         let (row, write) = reopened_run(stored, begun);
         line.run = Some(row);
         commit::claim(&host, line, head, write.into_iter().collect()).await
@@ -86,9 +87,7 @@ impl<S: State> Request<'_, S> {
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
         commit_decided(&host, "", commit, Vec::new()).await?;
-        let branch = self.thread.same_place().on(BranchPlace::Id(loaded.branch.row.id));
-        let mut resident = branch.resident.lock().await;
-        self.drive(run, &mut resident).await
+        self.drive_on_own_branch(run).await
     }
 }
 
@@ -98,6 +97,7 @@ fn reopened_run(stored: Option<RunRow>, begun: RunRow) -> (RunRow, Option<RunWri
     match row.status.next(RunEvent::Resumed) {
         Some(status) if status != row.status => {
             (row.status, row.ended_at, row.last) = (status, None, None);
+            (row.graph, row.graph_signature) = (begun.graph, begun.graph_signature);
             (row.clone(), Some(RunWrite::Update(row)))
         }
         _ => (row, None),
@@ -109,13 +109,16 @@ pub(crate) fn first_run(branch: BranchId) -> RunId {
     RunId::from_uuid(hash16(&[&b"first run of branch"[..], &branch.get().to_le_bytes()].concat()))
 }
 
-pub(crate) fn begun_run(
-    graph: &str,
-    branch: BranchId,
-    id: RunId,
-    input_hash: [u8; 16],
-    now: stepmark_core::checkpoint::Timestamp,
-) -> RunRow {
-    let (status, graph) = (RunStatus::Open, graph.to_owned());
-    RunRow { id, branch, graph, status, input_hash, started_at: now, ended_at: None, last: None }
+pub(crate) fn begun_run(host: &Host, branch: BranchId, id: RunId, (input_hash, now): ([u8; 16], Timestamp)) -> RunRow {
+    RunRow {
+        id,
+        branch,
+        graph: host.program.name.clone(),
+        graph_signature: host.graph.signature(),
+        status: RunStatus::Open,
+        input_hash,
+        started_at: now,
+        ended_at: None,
+        last: None,
+    }
 }

@@ -3,11 +3,12 @@
 //! The only loop of the engine. Each turn is one super-step (`step.rs`); the loop is bounded by the run's step limit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, IdGen};
-use stepmark_core::rows::RunStatus;
+use stepmark_core::rows::{GraphRow, RunStatus};
 use stepmark_core::store::CheckpointStore;
 use stepmark_core::value::ValueRef;
 
@@ -16,6 +17,7 @@ use crate::compile::Program;
 use crate::deps::Deps;
 use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
+use crate::graph_record::GraphRecord;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
@@ -36,11 +38,41 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) program: Arc<Program>,
+    pub(crate) graph: Arc<KnownGraph>,
     pub(crate) deps: Arc<Deps>,
     pub(crate) store: Option<Arc<dyn CheckpointStore>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
     pub(crate) settings: Settings,
+}
+
+/// The program's graph as data, and whether the store is known to have it.
+#[derive(Debug)]
+pub(crate) struct KnownGraph {
+    pub(crate) record: GraphRecord,
+    row: Option<GraphRow>,
+    is_stored: AtomicBool,
+}
+
+impl KnownGraph {
+    pub(crate) fn of(program: &Program) -> Self {
+        let record = GraphRecord::of(program);
+        let row = record.to_row().ok();
+        Self { record, row, is_stored: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn signature(&self) -> Option<[u8; 16]> {
+        self.row.as_ref().map(|row| row.signature)
+    }
+
+    /// The row, until a unit with it was committed.
+    pub(crate) fn unstored(&self) -> Option<&GraphRow> {
+        self.row.as_ref().filter(|_| !self.is_stored.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_stored(&self) {
+        self.is_stored.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A run in progress.

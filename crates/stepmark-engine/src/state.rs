@@ -129,3 +129,14 @@ pub enum Keep {
     /// While the process holds the state, never stored: `#[state(untracked)]`.
     Untracked,
 }
+
+impl Keep {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Ephemeral => "ephemeral",
+            Self::Untracked => "untracked",
+        }
+    }
+}

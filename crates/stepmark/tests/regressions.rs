@@ -130,7 +130,7 @@ async fn run_records_say_what_is() {
     thread.discard().await.expect("discards");
     let again = thread.input(|_| ()).run_id("order").run().await.expect_err("discarded");
     assert_eq!(again.kind(), ErrorKind::RunIdReused, "{again}");
-    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10 };
+    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10, waiting: false };
     let listed = store.threads(query).await.expect("listed");
     assert_eq!(listed.threads[0].status.map(stepmark_core::rows::RunStatus::as_str), Some("cancelled"));
 }
@@ -219,7 +219,7 @@ async fn a_handle_outlives_its_deleted_thread() {
     let app = reading(&Arc::default(), &store, "read", None);
     let thread = app.thread("t");
     thread.input(|_| ()).run().await.expect("runs");
-    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10 };
+    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10, waiting: false };
     let uid = store.threads(query).await.expect("listed").threads[0].thread.uid;
     store.delete_thread(uid).await.expect("deletes");
     let outcome = thread.input(|_| ()).run().await.expect("begins a new thread");
@@ -337,7 +337,7 @@ async fn a_discarded_fork_ends_its_own_run() {
     let fork = main.at(&tip).fork("side").await.expect("forks");
     fork.resume().await.expect_err("fails on the fork too");
     fork.discard().await.expect("discards");
-    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10 };
+    let query = stepmark::store::ThreadQuery { scope: String::new(), after: None, limit: 10, waiting: false };
     let listed = store.threads(query).await.expect("listed");
     assert_eq!(listed.threads[0].status.map(stepmark_core::rows::RunStatus::as_str), Some("cancelled"));
     main.resume().await.expect("main goes on, its run is its own");

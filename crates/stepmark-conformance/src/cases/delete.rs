@@ -29,7 +29,7 @@ pub async fn delete_leaves_no_rows(env: &dyn StoreEnv) {
     for query in [line.lineage(None, 5), line.walk(Walk::All { before: None }, 5)] {
         assert_refused(store.history(query).await, ErrorKind::Deleted, Subject::Thread);
     }
-    let query = ThreadQuery { scope: String::new(), after: None, limit: 9 };
+    let query = ThreadQuery { scope: String::new(), after: None, limit: 9, waiting: false };
     assert_eq!(store.threads(query).await.expect("the store answers").threads.len(), 1);
     bystander.assert_stored().await;
 }
@@ -63,7 +63,7 @@ pub async fn deleted_thread_stays_deleted(env: &dyn StoreEnv) {
         assert_names(&refusal, line.thread.uid);
     }
     assert_refused(store.append(line.flush(0, "x")).await, ErrorKind::Deleted, Subject::Thread);
-    let query = ThreadQuery { scope: String::new(), after: None, limit: 9 };
+    let query = ThreadQuery { scope: String::new(), after: None, limit: 9, waiting: false };
     assert!(store.threads(query).await.expect("the store answers").threads.is_empty());
 }
 

@@ -27,7 +27,10 @@ pub async fn acknowledged_writes_outlive_the_handle(env: &dyn StoreEnv) {
     let later = env.reopen().await;
     assert_eq!(later.load(load).await.expect("the tip loads"), before);
     assert_eq!(later.history(all).await.expect("the thread is known"), history);
-    let listed = later.threads(ThreadQuery { scope: String::new(), after: None, limit: 5 }).await.expect("a page");
+    let listed = later
+        .threads(ThreadQuery { scope: String::new(), after: None, limit: 5, waiting: false })
+        .await
+        .expect("a page");
     assert_eq!(listed.threads[0].status, Some(RunStatus::Open));
     let hash = stepmark_core::id::BlobHash::of(&bytes);
     let blob = later.blob(BlobCall::Get { scope: String::new(), hash }).await.expect("the blob is there");

@@ -26,7 +26,7 @@ pub async fn scopes_are_apart(env: &dyn StoreEnv) {
     }
     for (scope, uid) in uids {
         assert_eq!(store.load(by_name(scope, "t")).await.expect("the thread loads").thread.uid, uid);
-        let query = ThreadQuery { scope: scope.into(), after: None, limit: 9 };
+        let query = ThreadQuery { scope: scope.into(), after: None, limit: 9, waiting: false };
         let listed = store.threads(query).await.expect("the store answers").threads;
         assert_eq!(listed.iter().map(|entry| entry.thread.uid).collect::<Vec<_>>(), [uid]);
     }

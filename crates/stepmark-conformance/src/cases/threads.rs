@@ -13,7 +13,10 @@ async fn walk(store: &dyn CheckpointStore, scope: &str, limit: u32) -> Vec<Threa
     let mut found = Vec::new();
     let mut after = None;
     for _ in 0..PAGES_MAX {
-        let page = store.threads(ThreadQuery { scope: scope.into(), after, limit }).await.expect("the store answers");
+        let page = store
+            .threads(ThreadQuery { scope: scope.into(), after, limit, waiting: false })
+            .await
+            .expect("the store answers");
         assert!(page.threads.len() <= limit.max(1) as usize);
         found.extend(page.threads);
         match page.next {
@@ -39,12 +42,15 @@ pub async fn threads_are_listed_once(env: &dyn StoreEnv) {
     for limit in [0, 1, 2, 3, 7, 8] {
         assert_eq!(names(&walk(&*store, "", limit).await), expected, "pages of {limit}");
     }
-    let page = store.threads(ThreadQuery { scope: String::new(), after: None, limit: 3 }).await.expect("a page");
+    let page = store
+        .threads(ThreadQuery { scope: String::new(), after: None, limit: 3, waiting: false })
+        .await
+        .expect("a page");
     assert_eq!(names(&page.threads), expected[..3]);
     store.delete_thread(page.threads[2].thread.uid).await.expect("the thread is known");
     Line::born(&store, "a0").await;
     Line::born(&store, "c").await;
-    let rest = ThreadQuery { scope: String::new(), after: page.next, limit: 9 };
+    let rest = ThreadQuery { scope: String::new(), after: page.next, limit: 9, waiting: false };
     let rest = store.threads(rest).await.expect("the rest");
     assert_eq!(names(&rest.threads), ["a2", "b", "c", "z", "ä"]);
 }

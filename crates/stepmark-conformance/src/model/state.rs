@@ -8,7 +8,7 @@ use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow, ThreadRow};
-use stepmark_core::store::{Commit, Expect, NamedBranch, Outcome, Records, RunWrite};
+use stepmark_core::store::{Commit, Expect, Fence, NamedBranch, Outcome, Records, RunWrite};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 /// What a call may be answered with.
@@ -192,7 +192,8 @@ impl Model {
                 if commit.expect_head.is_some_and(|head| head != thread.row.head) {
                     reasons.push((ErrorKind::Conflict, Subject::Thread));
                 }
-                if commit.name.is_some() && thread.branches.iter().any(|branch| branch.name == commit.name) {
+                let taken = commit.name.as_ref().map(|name| &name.name);
+                if taken.is_some() && thread.branches.iter().any(|branch| branch.name.as_ref() == taken) {
                     reasons.push((ErrorKind::Exists, Subject::Branch));
                 }
                 thread.refuse_runs(&commit.runs, &mut reasons);
@@ -224,7 +225,7 @@ impl Model {
         }
         if commit.name.is_some() {
             let made = thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id);
-            made.expect("it was just written").name.clone_from(&commit.name);
+            made.expect("it was just written").name = commit.name.as_ref().map(|name| name.name.clone());
         }
         thread.checkpoints.extend(commit.checkpoint.clone());
         thread.write_rows(&commit.pending, &commit.values);
@@ -241,7 +242,7 @@ impl Model {
         let Some(branch) = thread.branch(append.branch) else {
             return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Branch)]);
         };
-        if let Some(reason) = fence(&branch.row, append.tip.as_ref(), append.epoch) {
+        if let Some(reason) = refused_owner(&branch.row, append) {
             let held = append.pending.iter().all(|row| thread.pending_like(row) == Some(row))
                 && append.run.as_ref().is_none_or(|run| thread.run(&run.id) == Some(run));
             let repeated = held && (!append.pending.is_empty() || append.run.is_some());
@@ -278,4 +279,11 @@ fn earlier_outcome(thread: &Thread, commit: &Commit) -> Option<Verdict> {
     // A branch's id is random: whoever made it has made this one, also where others claimed it since.
     let made = commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork;
     ((held && commit.claims()) || made).then_some(Verdict::Done(Outcome::Repeated))
+}
+
+fn refused_owner(branch: &BranchRow, append: &Records) -> Option<(ErrorKind, Subject)> {
+    match &append.fence {
+        Fence::Owner { tip, epoch } => fence(branch, tip.as_ref(), *epoch),
+        Fence::Outside => None,
+    }
 }

@@ -288,7 +288,7 @@ impl World {
     }
 
     async fn compare_listing(&self) {
-        let query = ThreadQuery { scope: String::new(), after: None, limit: 50 };
+        let query = ThreadQuery { scope: String::new(), after: None, limit: 50, waiting: false };
         let listed = self.store.threads(query).await.expect("the store answers").threads;
         let mut expected: Vec<_> = self.model.threads.iter().collect();
         expected.sort_by(|a, b| a.row.name.cmp(&b.row.name));

@@ -9,7 +9,9 @@ use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, Lane, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::BranchRow;
-use stepmark_core::store::{CheckpointStore, Commit, Expect, Load, Outcome, Place, Records, RunWrite, ThreadAddress};
+use stepmark_core::store::{
+    CheckpointStore, Commit, Expect, Fence, Load, Outcome, Place, Records, RunWrite, ThreadAddress,
+};
 
 use crate::call::{Call, Intercept, Reply};
 
@@ -113,7 +115,9 @@ changes! {
         if let Call::Records(append) = &mut call
             && let Some(stored) = stored_branch(store, append.thread, &append.namespace, append.branch).await
         {
-            append.epoch = stored.epoch;
+            if let Fence::Owner { epoch, .. } = &mut append.fence {
+                *epoch = stored.epoch;
+            }
         }
     }
 
@@ -141,15 +145,11 @@ impl Intercept for TipBeforeValues {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let Call::Commit(mut commit) = call else { return call.run(store).await };
         let rest = Records {
-            thread: commit.thread,
             namespace: commit.namespace.clone(),
-            branch: commit.branch.id,
-            tip: commit.branch.tip.clone(),
-            epoch: commit.branch.epoch,
             pending: std::mem::take(&mut commit.pending),
             values: std::mem::take(&mut commit.values),
             blobs: std::mem::take(&mut commit.blobs),
-            run: None,
+            ..Records::of_owner(commit.thread, &commit.branch)
         };
         let outcome = store.commit(*commit).await?;
         if outcome == Outcome::Applied {

@@ -6,11 +6,11 @@ use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, ThreadUid};
 use crate::load::{check_checkpoint, damaged, manifest_of, walk_chain, wanted_values};
-use crate::pending::PendingRow;
-use crate::rows::BranchRow;
+use crate::pending::{PendingKind, PendingRow};
+use crate::rows::{BranchRow, GraphRow, TagRow};
 use crate::store::{
-    Channels, HistoryEntry, HistoryPage, HistoryQuery, Line, Load, Loaded, Place, ThreadAddress, ThreadEntry,
-    ThreadPage, ThreadQuery,
+    Channels, HistoryEntry, HistoryPage, HistoryQuery, Line, Load, Loaded, Place, TagEntry, ThreadAddress, ThreadEntry,
+    ThreadPage, ThreadQuery, WaitingBranch,
 };
 use crate::value::{ValueAddress, ValueNode, ValueRef, find_packed};
 
@@ -39,19 +39,37 @@ impl Inner {
             pending: Vec::new(),
             next_ordinal: 0,
             branches: Vec::new(),
+            tags: Vec::new(),
             run: load.run.as_ref().and_then(|id| thread.runs.get(id)).cloned(),
+            graph: None,
         };
+        if load.tags {
+            let ours = thread.tags.values().filter(|(namespace, _)| *namespace == load.namespace);
+            loaded.tags = ours.map(|(_, row)| tag_entry(space, row)).collect::<Result<_>>()?;
+        }
+        if load.graph {
+            loaded.graph = self.graph_of(thread, load, checkpoint)?;
+        }
         if load.branches {
             loaded.branches = space.branches.iter().map(|row| thread.named(row)).collect();
         }
         if load.pending
             && let Some(row) = checkpoint
         {
-            loaded.pending = pending_of(space, row, branch.id);
+            loaded.pending = space.pending_of(&row.id, branch.id).cloned().collect();
         }
         loaded.next_ordinal = next_ordinal(space, branch.id, checkpoint.map_or(0, |row| row.height + 1));
         self.load_values(thread, space, load, &mut loaded)?;
         Ok(loaded)
+    }
+
+    /// The graph record of the run that was asked for, else of the checkpoint's run.
+    fn graph_of(&self, thread: &Thread, load: &Load, row: Option<&CheckpointRow>) -> Result<Option<GraphRow>> {
+        let of_checkpoint = || row.map(|row| manifest_of(row).map(|manifest| manifest.run)).transpose();
+        let run = load.run.clone().map_or_else(of_checkpoint, |run| Ok(Some(run)))?;
+        let run = run.and_then(|run| thread.runs.get(&run));
+        let key = run.and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
+        Ok(key.and_then(|key| self.graphs.get(&key)).cloned())
     }
 
     fn load_values(&self, thread: &Thread, space: &Space, load: &Load, loaded: &mut Loaded) -> Result<()> {
@@ -107,18 +125,36 @@ impl Inner {
         let mut found: Vec<&Thread> = self.threads.values().filter(|thread| thread.row.scope == query.scope).collect();
         found.retain(|thread| query.after.as_ref().is_none_or(|after| thread.row.name > *after));
         found.sort_by(|a, b| a.row.name.cmp(&b.row.name));
+        if query.waiting {
+            found.retain(|thread| !waiting(thread).is_empty());
+        }
         let limit = query.limit.max(1) as usize;
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|thread| thread.row.name.clone());
-        ThreadPage { threads: found.into_iter().map(thread_entry).collect(), next }
+        ThreadPage { threads: found.into_iter().map(|thread| thread_entry(thread, query.waiting)).collect(), next }
     }
 }
 
-fn thread_entry(thread: &Thread) -> ThreadEntry {
+/// The branches of the root namespace on whose tips questions lie.
+fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
+    let Some(space) = thread.spaces.get("") else { return Vec::new() };
+    let of_branch = |row: &BranchRow| {
+        let tip = row.tip.as_ref()?;
+        let asked = |row: &&PendingRow| matches!(row.kind, PendingKind::Interrupt | PendingKind::Answer);
+        let rows: Vec<PendingRow> = space.pending_of(&tip.id, row.id).filter(asked).cloned().collect();
+        rows.iter()
+            .any(|row| row.kind == PendingKind::Interrupt)
+            .then(|| WaitingBranch { branch: thread.named(row), rows })
+    };
+    space.branches.iter().filter_map(of_branch).collect()
+}
+
+fn thread_entry(thread: &Thread, with_waiting: bool) -> ThreadEntry {
     let head = thread.spaces.get("").and_then(|space| space.branch(thread.row.head));
     let status = thread.last_run.as_ref().and_then(|id| thread.runs.get(id)).map(|run| run.status);
-    ThreadEntry { thread: thread.row.clone(), tip: head.and_then(|row| row.tip.clone()), status }
+    let waiting = if with_waiting { waiting(thread) } else { Vec::new() };
+    ThreadEntry { thread: thread.row.clone(), tip: head.and_then(|row| row.tip.clone()), status, waiting }
 }
 
 fn entry(thread: ThreadUid, namespace: &str, arrival: u64, row: CheckpointRow) -> Result<HistoryEntry> {
@@ -150,9 +186,10 @@ fn place<'a>(thread: &Thread, space: &'a Space, place: &Place) -> Result<Found<'
     }
 }
 
-fn pending_of(space: &Space, checkpoint: &CheckpointRow, branch: BranchId) -> Vec<PendingRow> {
-    let rows = space.pending.values();
-    rows.filter(|row| row.base == checkpoint.id && row.lane == branch.lane()).cloned().collect()
+fn tag_entry(space: &Space, row: &TagRow) -> Result<TagEntry> {
+    let gone = || Error::corrupt(Subject::Checkpoint, &row.name, "a tag names it but it is gone");
+    let (_, checkpoint) = space.checkpoint_at(row.branch, row.height).ok_or_else(gone)?;
+    Ok(TagEntry { row: row.clone(), checkpoint: checkpoint.id.clone() })
 }
 
 fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {

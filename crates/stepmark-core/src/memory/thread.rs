@@ -7,7 +7,7 @@ use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, CheckpointId, Lane, RunId, TaskHash};
 use crate::pending::{PendingKind, PendingRow};
-use crate::rows::{BranchRow, RunRow, ThreadRow};
+use crate::rows::{BranchRow, RunRow, TagRow, ThreadRow};
 use crate::store::NamedBranch;
 use crate::value::{ValueAddress, ValueNode};
 
@@ -20,6 +20,8 @@ pub(super) struct Thread {
     pub(super) runs: HashMap<RunId, RunRow>,
     /// The run that began last.
     pub(super) last_run: Option<RunId>,
+    /// By name, with their namespace.
+    pub(super) tags: BTreeMap<String, (String, TagRow)>,
     pub(super) spaces: BTreeMap<String, Space>,
 }
 
@@ -41,7 +43,8 @@ pub(super) struct Space {
 
 impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
-        Self { row, refs: BTreeMap::new(), runs: HashMap::new(), last_run: None, spaces: BTreeMap::new() }
+        let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces }
     }
 
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {
@@ -65,6 +68,11 @@ impl Space {
 
     pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
         self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival))
+    }
+
+    /// The pending rows on a checkpoint in a branch's lane, in key order.
+    pub(super) fn pending_of(&self, base: &CheckpointId, branch: BranchId) -> impl Iterator<Item = &PendingRow> {
+        self.pending.values().filter(move |row| row.base == *base && row.lane == branch.lane())
     }
 
     /// The checkpoint at a height of a segment, and its arrival.

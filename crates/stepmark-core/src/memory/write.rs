@@ -4,10 +4,10 @@ use super::Inner;
 use super::thread::{Space, Thread, pending_key};
 use crate::error::{Error, Result, Subject};
 use crate::id::ThreadUid;
-use crate::pending::PendingRow;
-use crate::rows::{BranchRow, Tip};
-use crate::shape::{self, check_claim, check_fence};
-use crate::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
+use crate::pending::{PendingKind, PendingRow};
+use crate::rows::{BranchRow, TagRow, Tip};
+use crate::shape::{self, check_answers, check_claim, check_fence, check_head_move, check_name};
+use crate::store::{BlobUse, Commit, Expect, Fence, LeftBranch, NameWrite, Outcome, Records, RunWrite, TagWrite};
 use crate::value::{ValueNode, ValueRow};
 
 impl Inner {
@@ -61,10 +61,13 @@ impl Inner {
                 check_flushed(space, commit)?;
             }
         }
-        if let Some(checkpoint) = &commit.checkpoint
-            && space.ids.contains_key(&checkpoint.id)
+        if let Some(left) = &commit.leaves {
+            check_left(space, left)?;
+        }
+        if let Some(taken) =
+            [&commit.root, &commit.checkpoint].into_iter().flatten().find(|row| space.ids.contains_key(&row.id))
         {
-            return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
+            return Err(Error::corrupt(Subject::Checkpoint, &taken.id, "it exists with another hash"));
         }
         check_rows(space, commit.thread, &commit.namespace, &commit.pending, &commit.values)?;
         let scope = commit.new_thread.as_ref().or(thread.map(|thread| &thread.row)).map_or("", |row| &row.scope);
@@ -97,9 +100,15 @@ impl Inner {
             self.names.insert((row.scope.clone(), row.name.clone()), row.uid);
             self.threads.insert(row.uid, Thread::new(row));
         }
+        if let Some(graph) = commit.graph {
+            self.graphs.entry((graph.name.clone(), graph.signature)).or_insert(graph);
+        }
         let Some(thread) = self.threads.get_mut(&commit.thread) else { return };
-        if let Some(name) = commit.name {
+        if let Some(NameWrite { name, .. }) = commit.name {
             thread.refs.insert(name, commit.branch.id);
+        }
+        if commit.becomes_head {
+            thread.row.head = commit.branch.id;
         }
         for run in commit.runs {
             write_run(thread, run);
@@ -108,7 +117,12 @@ impl Inner {
             Some(space) => space,
             None => thread.spaces.entry(commit.namespace).or_default(),
         };
-        if let Some(row) = commit.checkpoint {
+        if let Some(LeftBranch { row: left, .. }) = commit.leaves
+            && let Some(row) = space.branch_mut(left.id)
+        {
+            *row = left;
+        }
+        for row in [commit.root, commit.checkpoint].into_iter().flatten() {
             self.arrivals += 1;
             space.ids.insert(row.id.clone(), self.arrivals);
             space.places.insert((row.branch, row.height), self.arrivals);
@@ -127,7 +141,13 @@ impl Inner {
         let empty = Space::default();
         let space = thread.spaces.get(&append.namespace).unwrap_or(&empty);
         let branch = space.known_branch(append.branch)?;
-        if let Err(refusal) = check_fence(branch, append.tip.as_ref(), append.epoch) {
+        let refused = match &append.fence {
+            Fence::Owner { tip, epoch } => {
+                check_fence(branch, tip.as_ref(), *epoch).and_then(|()| check_answers(answers(space, branch), &append))
+            }
+            Fence::Outside => check_outside(thread, space, branch, &append),
+        };
+        if let Err(refusal) = refused {
             return if holds_all(thread, space, &append) { Ok(()) } else { Err(refusal) };
         }
         check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
@@ -136,22 +156,75 @@ impl Inner {
         if let Some(run) = append.run.as_ref().filter(|run| !thread.runs.contains_key(&run.id)) {
             return Err(Error::missing(Subject::Run, &run.id, ""));
         }
-        let Some(thread) = self.threads.get_mut(&append.thread) else { return Ok(()) };
+        self.write_append(append);
+        Ok(())
+    }
+
+    fn write_append(&mut self, append: Records) {
+        let Some(thread) = self.threads.get_mut(&append.thread) else { return };
         if let Some(run) = append.run {
             write_run(thread, RunWrite::Update(run));
         }
+        if append.head_from.is_some() {
+            thread.row.head = append.branch;
+        }
+        for tag in append.tags {
+            match tag {
+                TagWrite::Set(row) => thread.tags.insert(row.name.clone(), (append.namespace.clone(), row)),
+                TagWrite::Remove(name) => thread.tags.remove(&name),
+            };
+        }
         let space = thread.spaces.entry(append.namespace).or_default();
         write_rows(space, append.pending, append.values);
-        Ok(())
     }
+}
+
+/// How many answers lie on the branch's tip in its lane.
+fn answers(space: &Space, branch: &BranchRow) -> u64 {
+    let Some(tip) = &branch.tip else { return 0 };
+    space.pending_of(&tip.id, branch.id).filter(|row| row.kind == PendingKind::Answer).count() as u64
+}
+
+/// What may be written from outside of a run: answers to what is open on the tip, the head, tags.
+fn check_outside(thread: &Thread, space: &Space, branch: &BranchRow, append: &Records) -> Result<()> {
+    for answer in append.pending.iter().filter(|row| row.kind == PendingKind::Answer) {
+        check_answer(space, branch, answer)?;
+    }
+    check_head_move(&thread.row, append)?;
+    for tag in &append.tags {
+        let TagWrite::Set(row) = tag else { continue };
+        if space.checkpoint_at(row.branch, row.height).is_none() {
+            let place = format!("{} at height {}", row.branch, row.height);
+            return Err(Error::missing(Subject::Checkpoint, place, ""));
+        }
+        if thread.tags.get(&row.name).is_some_and(|stored| !names(stored, append, row)) {
+            return Err(Error::exists(Subject::Tag, &row.name, "it names another checkpoint"));
+        }
+    }
+    Ok(())
+}
+
+fn check_answer(space: &Space, branch: &BranchRow, answer: &PendingRow) -> Result<()> {
+    let place = || format!("{} number {}", answer.task, answer.ordinal);
+    match space.pending.get(&pending_key(answer)) {
+        Some(stored) if stored == answer => return Ok(()),
+        Some(_) => return Err(Error::exists(Subject::Pending, place(), "the question has another answer")),
+        None => {}
+    }
+    let mut question = pending_key(answer);
+    question.2 = PendingKind::Interrupt;
+    if branch.tip.as_ref().is_some_and(|tip| tip.id == answer.base) && space.pending.contains_key(&question) {
+        return Ok(());
+    }
+    Err(Error::missing(Subject::Pending, place(), "no such question is open on the branch's tip"))
 }
 
 fn check_thread_rows(thread: &Thread, commit: &Commit) -> Result<()> {
     if commit.expect_head.is_some_and(|head| head != thread.row.head) {
         return Err(Error::conflict(Subject::Thread, &thread.row.name, "its head is another branch now"));
     }
-    if let Some(name) = commit.name.as_ref().filter(|name| thread.refs.contains_key(*name)) {
-        return Err(Error::exists(Subject::Branch, name, "choose another name"));
+    if let Some(name) = &commit.name {
+        check_name(thread.refs.get(&name.name).copied(), name)?;
     }
     commit.runs.iter().try_for_each(|run| check_run(thread, run))
 }
@@ -184,6 +257,12 @@ fn check_new_branch(space: &Space, row: &BranchRow) -> Result<()> {
     }
 }
 
+fn check_left(space: &Space, left: &LeftBranch) -> Result<()> {
+    let stored = space.known_branch(left.row.id)?;
+    check_fence(stored, left.row.tip.as_ref(), left.epoch)?;
+    check_claim(stored, &left.row)
+}
+
 /// Until this claim the run before it could flush values at the height that is written now. Numbers that it took
 /// since the caller loaded are a move like a moved tip, no damage: the caller loads again and takes later ones.
 fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
@@ -194,11 +273,22 @@ fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
     Ok(())
 }
 
+/// Whether a stored tag, with its namespace, is the one that an append sets.
+fn names((namespace, stored): &(String, TagRow), append: &Records, row: &TagRow) -> bool {
+    *namespace == append.namespace && stored == row
+}
+
 /// Whether an earlier append with the same arguments wrote all this.
 fn holds_all(thread: &Thread, space: &Space, append: &Records) -> bool {
     let rows = append.pending.iter().all(|row| space.pending.get(&pending_key(row)) == Some(row));
     let run = append.run.as_ref().is_none_or(|run| thread.runs.get(&run.id) == Some(run));
-    rows && run && (!append.pending.is_empty() || append.run.is_some())
+    let head = append.head_from.is_none() || thread.row.head == append.branch;
+    let tags = append.tags.iter().all(|tag| match tag {
+        TagWrite::Set(row) => thread.tags.get(&row.name).is_some_and(|stored| names(stored, append, row)),
+        TagWrite::Remove(name) => !thread.tags.contains_key(name),
+    });
+    let something = !append.pending.is_empty() || append.run.is_some() || append.head_from.is_some();
+    rows && run && head && tags && (something || !append.tags.is_empty())
 }
 
 fn check_rows(

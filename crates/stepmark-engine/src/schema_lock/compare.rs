@@ -18,8 +18,6 @@ pub(super) enum Verdict {
     Broken(String),
 }
 
-const UNTRACKED: &str = "untracked";
-
 pub(super) fn compare(form: &Form<'_>, mut file: LockFile) -> Verdict {
     let Form { state, version, .. } = form;
     let newest = file.sections.iter().rfind(|section| section.state == *state).cloned();
@@ -49,12 +47,7 @@ pub(super) fn compare(form: &Form<'_>, mut file: LockFile) -> Verdict {
 
 /// Keep, reducer and type, as the file has them.
 fn form_of(channel: &ChannelSpec) -> String {
-    let keep = match channel.keep {
-        Keep::Stored => "stored",
-        Keep::Ephemeral => "ephemeral",
-        Keep::Untracked => UNTRACKED,
-    };
-    format!("{keep} {} {}", channel.reducer, channel.value_type)
+    format!("{} {} {}", channel.keep.as_str(), channel.reducer, channel.value_type)
 }
 
 /// Why the program cannot be right if the newest recorded version of its state is this one.
@@ -116,7 +109,7 @@ fn broken(channels: &[ChannelSpec], before: &[Line], after: &[Line]) -> Vec<Stri
 
 /// A value that is never stored may have any form.
 fn is_untracked(form: &str, other: &str) -> bool {
-    form.starts_with(UNTRACKED) && other.starts_with(UNTRACKED)
+    [form, other].iter().all(|form| form.starts_with(Keep::Untracked.as_str()))
 }
 
 /// A removed field beside an added one of the same form looks like a renamed one, whose values would be lost.

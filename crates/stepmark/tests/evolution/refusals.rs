@@ -5,7 +5,7 @@ use stepmark::evolution::{RawError, RawState};
 use stepmark::{ErrorKind, MemoryStore, State, Update};
 
 use crate::versions::{v1, v2, v3};
-use crate::world::app;
+use crate::world::{app, stuck};
 
 fn nothing<S: State>(_: &S, _: &mut Update<S>) {}
 
@@ -90,4 +90,20 @@ async fn a_migration_to_another_type_is_refused() {
     let message = "the migration of state \"Order\" from version 1 to 2: cannot decode channel `total`: wrong \
                    msgpack marker FixStr(3)";
     check::<v1::Order, Order>(message).await;
+}
+
+/// What `check_stored` says before a new program runs is what its verbs would say.
+#[tokio::test]
+async fn a_check_of_the_store_finds_what_cannot_be_read() {
+    let store = MemoryStore::new();
+    app(&store, v1::write).thread("done").input(|_| ()).await.expect("runs");
+    stuck(&store, v1::write).thread("unfinished").input(|_| ()).await.expect_err("is stuck");
+    let checked = app(&store, v3::write).check_stored().await.expect("answers");
+    assert!(checked.is_ok() && checked.readable == 2, "{checked:?}");
+
+    app(&store, v2::write).thread("newer").input(|_| ()).await.expect("runs");
+    let checked = app(&store, v1::write).check_stored().await.expect("answers");
+    assert_eq!((checked.readable, checked.problems.len()), (2, 1));
+    let problem = &checked.problems[0];
+    assert_eq!((problem.thread.as_str(), problem.error.kind()), ("newer", ErrorKind::Incompatible));
 }

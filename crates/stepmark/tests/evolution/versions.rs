@@ -115,10 +115,13 @@ pub(crate) fn writes_to_2(writes: &mut RawState) -> Result<(), RawError> {
 
 #[expect(clippy::cast_precision_loss, reason = "cents of an order are few")]
 pub(crate) fn to_3(order: &mut RawState) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let cents = order.get("cents")?.unwrap_or(Value::from(0));
-    let cents = cents.as_u64().ok_or_else(|| format!("cents are {cents}"))?;
+    let cents = match order.get("cents")? {
+        None => 0,
+        Some(Value::Int(cents)) => cents,
+        Some(other) => return Err(format!("cents are {other}").into()),
+    };
     order.remove("cents");
-    order.put("euros", &(cents as f64 / 100.0))?;
+    order.set("euros", &Value::Float(cents as f64 / 100.0))?;
     order.remove("remark");
     Ok(())
 }

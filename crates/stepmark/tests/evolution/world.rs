@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stepmark::evolution::Value;
+use rmpv::Value;
 use stepmark::graph::NodeOutput;
 use stepmark::run::CheckpointId;
 use stepmark::store::{Channels, CheckpointStore, Load, Loaded, Place, ThreadAddress};
@@ -68,6 +68,6 @@ pub(crate) async fn value(store: &MemoryStore, thread: &str, channel: &str) -> O
     let value = manifest_of(loaded.checkpoint.as_ref()?).expect("readable").channel(channel)?;
     let chain = loaded.chains.iter().find(|chain| chain.nodes[0].0 == value.address).expect("returned");
     let nodes: Vec<&ValueNode> = chain.nodes.iter().map(|(_, node)| node).collect();
-    let bytes = materialise(&nodes).expect("whole");
-    Some(rmpv::decode::read_value(&mut &bytes[..]).expect("messagepack"))
+    let mut raw = &materialise(&nodes).expect("whole")[..];
+    Some(rmpv::decode::read_value(&mut raw).expect("messagepack"))
 }

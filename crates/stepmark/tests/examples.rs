@@ -1,0 +1,49 @@
+//! Do the examples print what they say they print?
+//!
+//! The head of each example shows its output in a `text` block; the program is run and must print exactly that.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Examples with tests of their own, because they take arguments or run long.
+const ELSEWHERE: [&str; 2] = ["dependency_audit", "plain_checkpoints"];
+
+/// What the head of an example says that it prints.
+fn promised(source: &str) -> Option<String> {
+    let mut lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    lines.find(|line| line.trim() == "```text")?;
+    let block = lines.take_while(|line| line.trim() != "```").map(|line| line.strip_prefix(' ').unwrap_or(line));
+    Some(block.map(|line| format!("{line}\n")).collect())
+}
+
+fn program(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a test runs from a file");
+    let target = tests.parent().and_then(Path::parent).expect("tests lie in the target directory");
+    target.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn check(name: &str, file: &Path) {
+    let source = std::fs::read_to_string(file).expect("an example is readable");
+    let promised = promised(&source).unwrap_or_else(|| panic!("the head of {name} has no `text` block"));
+    let program = program(name);
+    assert!(program.exists(), "{name} is not built: `cargo xtask test --only tests` builds it first");
+    let output = Command::new(program).output().expect("an example starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} failed: {errors}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), promised, "{name} prints something else");
+}
+
+#[test]
+fn every_example_prints_what_its_head_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(folder).expect("the examples are there") {
+        let file = entry.expect("a folder is readable").path();
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name in UTF-8").to_owned();
+        if !ELSEWHERE.contains(&&*name) {
+            check(&name, &file);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 8, "only {checked} examples were found");
+}
