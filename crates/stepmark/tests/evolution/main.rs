@@ -108,3 +108,19 @@ async fn a_discard_takes_the_new_version_too() {
     let after = thread.input(|_| ()).on_pending(OnPending::Discard).await.expect("runs");
     assert_eq!(*after.state(), v3::Order { euros: 4.0, hint: 43, ..expected });
 }
+
+#[tokio::test]
+async fn updates_and_inputs_at_an_old_moment_are_of_the_new_version() {
+    let (store, expected) = written_by_v1().await;
+    let thread = app(&store, v3::write).thread("t");
+    let moment = thread.history().await.expect("readable")[2].id.clone();
+    let updated = thread.at(&moment).update(|order| order.carrier.set("bike".into())).as_node("work").write().await;
+    let checkpoint = updated.expect("writes").checkpoint.expect("has one").id;
+    assert_eq!(manifest(&store, &checkpoint).await.state_version, 3);
+    let read = thread.at(&checkpoint).state().await.expect("readable");
+    assert_eq!((&*read.state().carrier, &read.state().lines[..]), ("bike", &expected.lines[..1]));
+
+    let run = thread.at(&moment).input(|order| order.lines.push(priced("new", 9))).await.expect("runs");
+    assert_eq!(run.state().lines, [priced("line 0", 1), priced("new", 9)]);
+    assert_eq!(*thread.state().await.expect("readable").state(), expected, "the branch itself is as it was");
+}
