@@ -24,7 +24,7 @@ use crate::history::Snapshot;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::plan::plan_step;
-use crate::position::Task;
+use crate::position::{Position, Task};
 use crate::request::on_new_thread;
 use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
@@ -168,8 +168,9 @@ impl<S: State> ManualUpdate<'_, S> {
         match loaded {
             Err(error) if self.makes_thread(&error) => {
                 check_name(Subject::Thread, &thread.name)?;
-                let (run, draft) = on_new_thread(thread, Source::Update);
-                Ok((run, draft, None))
+                let (line, draft) = on_new_thread(thread, Source::Update);
+                let position = Position::new(&thread.host.program);
+                Ok((Run::new(thread.host.clone(), position, Some(line)), draft, None))
             }
             Err(error) => Err(error),
             Ok(loaded) => self.on_loaded(loaded),
