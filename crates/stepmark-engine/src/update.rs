@@ -234,7 +234,7 @@ impl<S: State> ManualUpdate<'_, S> {
         let now = run.now();
         draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
         let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, begun) = if draft.new_branch {
+        let (id, begun) = if draft.makes_branch() {
             (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
         } else {
             self.thread.unfinished_run(line).await?
