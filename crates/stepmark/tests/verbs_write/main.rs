@@ -3,5 +3,7 @@
 mod lab;
 
 mod at_input;
+mod fork_to;
+mod pointers;
 mod update;
 mod update_errors;
