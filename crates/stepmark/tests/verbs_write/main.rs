@@ -7,5 +7,6 @@ mod at_input;
 mod faults;
 mod fork_to;
 mod pointers;
+mod races;
 mod update;
 mod update_errors;
