@@ -63,7 +63,7 @@ impl Deed {
 
     /// Brings it to its end after a crash: what is there already is not done again.
     pub(crate) async fn finish(self, app: &App<Desk>, name: &str, places: &[CheckpointId]) -> Result<(), Error> {
-        let error = match self.run(app, name, places).await {
+        let error = match Box::pin(self.run(app, name, places)).await {
             Err(error) if self == Self::Input => error,
             done => return done,
         };
@@ -71,7 +71,7 @@ impl Deed {
         let branches = app.thread(name).branches().await?;
         let unnamed = branches.iter().find(|branch| branch.name.is_none()).expect("its branch is there");
         app.thread(name).branch(unnamed.label()).resume().await?;
-        self.run(app, name, places).await
+        Box::pin(self.run(app, name, places)).await
     }
 }
 
@@ -87,11 +87,19 @@ pub(crate) async fn prepare(lab: &Lab, name: &str) -> Vec<CheckpointId> {
     line(&thread).await
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ShownBranch {
+    name: Option<String>,
+    is_head: bool,
+    tip: Option<u64>,
+    fork: Option<u64>,
+    epoch: u64,
+}
+
 /// A thread without what is random in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// Name, whether it is the head, its tip, its fork point and its epoch.
-    branches: Vec<(Option<String>, bool, Option<u64>, Option<u64>, u64)>,
+    branches: Vec<ShownBranch>,
     checkpoints: usize,
     tags: Vec<(String, u64)>,
     words: Vec<u32>,
@@ -103,7 +111,7 @@ impl Shown {
     /// The same with the epochs of another: who takes a run over after a crash claims its branch once more.
     pub(crate) fn with_claims_of(mut self, other: &Self) -> Self {
         for (branch, like) in self.branches.iter_mut().zip(&other.branches) {
-            branch.4 = like.4;
+            branch.epoch = like.epoch;
         }
         self
     }
@@ -115,9 +123,12 @@ pub(crate) async fn shown(lab: &Lab, name: &str) -> Shown {
     let load = Load { branches: true, place: Place::Head, ..Load::head(address) };
     let loaded = lab.store.load(load).await.expect("loads");
     let head = loaded.thread.head;
-    let branches = loaded.branches.into_iter().map(|branch| {
-        let (tip, fork) = (branch.row.tip.map(|tip| tip.height), branch.row.fork.map(|fork| fork.height));
-        (branch.name, branch.row.id == head, tip, fork, branch.row.epoch)
+    let branches = loaded.branches.into_iter().map(|branch| ShownBranch {
+        name: branch.name,
+        is_head: branch.row.id == head,
+        tip: branch.row.tip.map(|tip| tip.height),
+        fork: branch.row.fork.map(|fork| fork.height),
+        epoch: branch.row.epoch,
     });
     let mut words = Vec::new();
     for branch in thread.branches().await.expect("readable") {

@@ -63,11 +63,11 @@ async fn race(
     let other = lab.desk();
     let second = async {
         gate.0.entered.notified().await;
-        let answer = second.run(&other, name, places).await;
+        let answer = Box::pin(second.run(&other, name, places)).await;
         gate.0.go_on.notify_one();
         answer
     };
-    let (first, second) = tokio::join!(first.run(&held, name, places), second);
+    let (first, second) = tokio::join!(Box::pin(first.run(&held, name, places)), second);
     [first, second]
 }
 
@@ -182,8 +182,9 @@ async fn a_tag_is_the_first_ones(lab: &Lab) {
     let (tagged, ()) = tokio::join!(held.tag("v1", &places[1]), other);
     assert_eq!(tagged.expect_err("somebody was first").kind(), ErrorKind::Exists);
     assert_eq!(thread.at_tag("v1").await.expect("known").info().await.expect("readable").id, places[0]);
-    let again = race(lab, "t", &places, (Deed::Untag, Deed::Untag)).await;
-    again.into_iter().for_each(|answer| answer.expect("is away either way"));
+    for answer in race(lab, "t", &places, (Deed::Untag, Deed::Untag)).await {
+        answer.expect("is away either way");
+    }
 }
 
 async fn a_new_thread_is_the_first_ones(lab: &Lab) {
