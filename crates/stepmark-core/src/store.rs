@@ -222,8 +222,8 @@ pub struct Commit {
     pub leaves: Option<LeftBranch>,
     /// The new tip.
     pub checkpoint: Option<CheckpointRow>,
-    /// The checkpoint at height 0 below `checkpoint`, for a thread whose first run stores its input and its end in one
-    /// unit.
+    /// The checkpoint at height 0 below `checkpoint`, where a thread's first branch has none: for a first run that stores
+    /// its input and its end in one unit.
     pub root: Option<CheckpointRow>,
     /// Value rows of the checkpoint.
     pub values: Vec<ValueRow>,

@@ -13,6 +13,7 @@ use stepmark_core::store::CheckpointStore;
 use crate::apply::apply_input;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::durability::Durability;
 use crate::error::Result;
 use crate::graph_record::GraphRecord;
 use crate::outcome::Outcome;
@@ -36,8 +37,12 @@ pub struct App<S> {
 
 impl<S: State> App<S> {
     pub(crate) fn new(program: Program) -> Self {
-        let settings =
-            Settings { linger: LINGER_DEFAULT, concurrency_max: CONCURRENCY_MAX_DEFAULT, steps_max: STEPS_MAX_DEFAULT };
+        let settings = Settings {
+            linger: LINGER_DEFAULT,
+            concurrency_max: CONCURRENCY_MAX_DEFAULT,
+            steps_max: STEPS_MAX_DEFAULT,
+            durability: Durability::Sync,
+        };
         let program = Arc::new(program);
         let host = Host {
             graph: Arc::new(KnownGraph::of(&program)),
@@ -86,6 +91,13 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.host.settings.steps_max = steps;
+        self
+    }
+
+    /// When the super-steps of a run become durable; [`Durability::Sync`] at first. A request may say otherwise for itself.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.host.settings.durability = durability;
         self
     }
 

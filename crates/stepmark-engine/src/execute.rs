@@ -50,6 +50,14 @@ pub(crate) struct Failed {
     pub(crate) error: NodeError,
 }
 
+impl Failed {
+    /// A task that finished with a result that cannot be used.
+    fn of(task: usize, done: &Finished, error: NodeError) -> Self {
+        let Finished { attempts, started_at, duration_us, .. } = *done;
+        Self { task, attempts, started_at, duration_us, error }
+    }
+}
+
 /// An attempt at a task, ended.
 struct Ended {
     task: usize,
@@ -69,18 +77,18 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Vec<Finished>> {
     if failed.is_empty() {
         return Ok(results.into_iter().flatten().collect());
     }
-    Err(fail(run, results, failed).await.with_state(Arc::clone(&run.position.state)))
+    Err(fail_unapplied(run, results, failed).await)
 }
 
 /// The usual step: one task, no spawning, no flush.
 async fn run_single(run: &mut Run) -> Result<Vec<Finished>> {
     let started_at = run.now();
     let (node, context) = prepare(run, 0);
-    let output = attempt(node, context).await;
+    let output = run.commits.beside(attempt(node, context)).await?;
     run.stats.executed += 1;
     match accept(run, Ended { task: 0, started_at, output }) {
         Ok(finished) => Ok(vec![finished]),
-        Err(failed) => Err(fail(run, Vec::new(), vec![failed]).await.with_state(Arc::clone(&run.position.state))),
+        Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
 }
 
@@ -114,9 +122,11 @@ impl Step {
         for task in 0..step.results.len() {
             if let Some(done) = step.results[task].take() {
                 run.stats.reused += 1;
-                // Stored results were checked when they were stored: the first writer owns.
-                step.own(run, task, &done.update);
-                step.results[task] = Some(done);
+                // Stored results were checked when they were stored, but a migration may have made a conflict.
+                match step.own(run, task, &done.update) {
+                    None => step.results[task] = Some(done),
+                    Some(error) => step.failed.push(Failed::of(task, &done, error)),
+                }
             }
         }
         step
@@ -128,7 +138,11 @@ impl Step {
             if self.running.is_empty() {
                 return Ok(());
             }
-            self.wait(run).await?;
+            if let Err(error) = self.wait(run).await {
+                // The error tells the caller that none of its nodes runs any more.
+                self.running.shutdown().await;
+                return Err(error);
+            }
             while let Some(joined) = self.running.try_join_next() {
                 self.finish(run, joined);
             }
@@ -140,19 +154,22 @@ impl Step {
 
     /// Waits for a task to end, or for the results that wait to have waited long enough.
     async fn wait(&mut self, run: &mut Run) -> Result<()> {
-        let Some(linger) = &mut self.linger else {
-            if let Some(joined) = self.running.join_next().await {
-                self.finish(run, joined);
-            }
-            return Ok(());
-        };
+        match run.commits.beside(self.event()).await? {
+            Some(joined) => self.finish(run, joined),
+            None => self.flush(run).await?,
+        }
+        Ok(())
+    }
+
+    /// A task that ended, or `None` where the results that wait have waited long enough.
+    async fn event(&mut self) -> Option<Result<Ended, tokio::task::JoinError>> {
+        let Some(linger) = &mut self.linger else { return self.running.join_next().await };
         // The wait of finished results first: tasks that keep finishing must not put their flush off.
         tokio::select! {
             biased;
-            () = linger => self.flush(run).await?,
-            Some(joined) = self.running.join_next() => self.finish(run, joined),
+            () = linger => None,
+            joined = self.running.join_next() => joined,
         }
-        Ok(())
     }
 
     fn is_unfinished(&self) -> bool {
@@ -162,7 +179,7 @@ impl Step {
     /// Starts tasks while there are slots. With `linger(0)` a slot is freed only when its result is durable, so that a
     /// kill repeats at most as many tasks as there are slots.
     fn start_tasks(&mut self, run: &mut Run) {
-        let held = if run.host.settings.linger.is_zero() && run.line.is_some() { self.unflushed } else { 0 };
+        let held = if run.host.settings.linger.is_zero() && run.flushes() { self.unflushed } else { 0 };
         while self.failed.is_empty()
             && self.waiting < self.results.len()
             && self.running.len() + held < run.host.settings.concurrency_max
@@ -193,13 +210,7 @@ impl Step {
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
             Ok(done) => match self.own(run, task, &done.update) {
-                Some(error) => self.failed.push(Failed {
-                    task,
-                    attempts: done.attempts,
-                    started_at: done.started_at,
-                    duration_us: done.duration_us,
-                    error,
-                }),
+                Some(error) => self.failed.push(Failed::of(task, &done, error)),
                 None => self.keep(run, task, done),
             },
         }
@@ -207,7 +218,7 @@ impl Step {
 
     fn keep(&mut self, run: &Run, task: usize, done: Finished) {
         self.results[task] = Some(done);
-        if run.line.is_some() {
+        if run.flushes() {
             self.unflushed += 1;
             let linger = run.host.settings.linger;
             if self.linger.is_none() && !linger.is_zero() {
@@ -306,10 +317,11 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
 }
 
 /// The writes of a task that has siblings, as a flush stores them: one that cannot be encoded fails its own task, not the
-/// step. The only task of a step is never flushed; its values are encoded once, by the commit.
+/// step. The only task of a step is never flushed; its values are encoded once, by its commit, or else it must be known now
+/// that they can be: a later commit could not tell whose they were.
 fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
     let mut encoded = Vec::new();
-    if run.line.is_none() || run.position.next.len() == 1 {
+    if run.line.is_none() || (run.position.next.len() == 1 && !run.commits.are_deferred()) {
         return Ok(encoded);
     }
     let schema = &*run.host.program.schema;
@@ -342,6 +354,12 @@ async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Fai
     };
     let node = run.host.program.nodes[run.position.next[task].node as usize].name.to_string();
     Error::failed(Failure { node, attempt: attempts, error }, run.place())
+}
+
+/// The same where nothing was applied: the state in memory is that of the checkpoint that the run stopped after.
+async fn fail_unapplied(run: &mut Run, results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
+    let error = fail(run, results, failed).await;
+    if error.rolled_back().is_some() { error } else { error.with_state(Arc::clone(&run.position.state)) }
 }
 
 /// Fails the step for a task that finished but went where it may not. The other results are kept.

@@ -15,6 +15,7 @@ use stepmark_core::value::{Structure, ValueHead, ValueNode, ValueRef};
 use crate::commit::Placement;
 use crate::compile::Program;
 use crate::decide::{append_decided, put_blobs};
+use crate::durability;
 use crate::error::{Error, Result};
 use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
@@ -26,6 +27,7 @@ const VALUE_BYTES_MIN: usize = 4 * 1024;
 
 /// Stores the results that are not durable yet, and the failures. With failures the run ends as failed in the same unit.
 pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], failed: &[Failed]) -> Result<()> {
+    durability::settle(run).await?;
     let Run { host, position, line: Some(line), .. } = run else { return Ok(()) };
     let mut flush = Flush { program: &host.program, position, line, placement: Placement::default() };
     let mut records = Vec::new();

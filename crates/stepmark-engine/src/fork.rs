@@ -19,7 +19,7 @@ use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, Result};
 use crate::load;
 use crate::outcome::Outcome;
-use crate::request::{Request, Verb, hash_input};
+use crate::request::{Earlier, Request, Verb, hash_input};
 use crate::run::{Host, Run};
 use crate::state::State;
 use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread};
@@ -65,7 +65,7 @@ impl<S: State> Request<'_, S> {
         let input_hash = hash16(hashed.as_slice());
         for _ in 0..=DECISIONS_MAX {
             if let Some(id) = &id
-                && let Some(outcome) = self.earlier_run(id, input_hash).await?
+                && let Earlier::Ended(outcome) = self.earlier_run(id, input_hash).await?
             {
                 return Ok(outcome);
             }
@@ -93,7 +93,7 @@ impl<S: State> Request<'_, S> {
         loaded.branch.row = new_branch(host, &loaded)?;
         (loaded.branch.name, loaded.next_ordinal) = (None, 0);
         let (line, position) = load::line_to_discard(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
+        let mut run = self.new_run(position, line);
         let mut draft = Draft { new_branch: true, ..Draft::of_tasks(Source::Input, Vec::new()) };
         let id = id.cloned().unwrap_or_else(|| host.ids.run(run.now()));
         draft.metadata = self.metadata.stored()?;

@@ -10,21 +10,23 @@ use serde::Serialize;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
-use stepmark_core::rows::{BranchRow, EffectsMode, RunStatus, ThreadRow};
+use stepmark_core::rows::{BranchRow, EffectsMode, RunRow, RunStatus, ThreadRow};
 use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite};
 use stepmark_core::wire::Writer;
 use tokio::sync::MutexGuard;
 
 use crate::apply::apply_input;
-use crate::commit::{self, Draft};
+use crate::commit::Draft;
 use crate::decide::store_of;
+use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
+use crate::exit;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
 use crate::resume::begun_run;
-use crate::run::{self, Run};
+use crate::run::{self, Run, Settings};
 use crate::schema::AnyUpdate;
 use crate::state::{State, StateUpdate};
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone};
@@ -61,14 +63,32 @@ pub struct Request<'a, S: State> {
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
     pub(crate) metadata: Metadata,
+    pub(crate) durability: Durability,
+}
+
+/// A run whose id the caller chose.
+struct NamedRun<'a> {
+    id: &'a RunId,
+    /// Whether the record of a run that was given up has this id.
+    is_again: bool,
+}
+
+/// What became of a run.
+pub(crate) enum Earlier<S> {
+    /// It never began.
+    None,
+    /// Its record is all that there is of it.
+    GivenUp,
+    Ended(Outcome<S>),
 }
 
 pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let steps_max = thread.host.settings.steps_max;
-        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max, metadata: Metadata::default() }
+        let Settings { steps_max, durability, .. } = thread.host.settings;
+        let (on_pending, metadata) = (OnPending::default(), Metadata::default());
+        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -99,6 +119,13 @@ impl<'a, S: State> Request<'a, S> {
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// When the super-steps of this run become durable.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -134,13 +161,17 @@ impl<'a, S: State> Request<'a, S> {
         let input_hash = hash_input::<S>(update)?;
         let mut refused = self.thread.contended();
         for _ in 0..=DECISIONS_MAX {
-            if let Some(id) = &id
-                && let Some(outcome) = self.earlier_run(id, input_hash).await?
-            {
-                return Ok(outcome);
+            let mut is_again = false;
+            if let Some(id) = &id {
+                match self.earlier_run(id, input_hash).await? {
+                    Earlier::None => {}
+                    Earlier::GivenUp => is_again = true,
+                    Earlier::Ended(outcome) => return Ok(outcome),
+                }
             }
             let was_resident = resident.is_some();
-            match self.begin(update, id.as_ref(), input_hash, resident).await {
+            let named = id.as_ref().map(|id| NamedRun { id, is_again });
+            match self.begin(update, named, input_hash, resident).await {
                 Ok(run) => return self.drive(run, resident).await,
                 Err(error) if error.kind() == ErrorKind::Unfinished && self.on_pending == OnPending::ResumeFirst => {
                     // Its errors end this call: after its claim, nodes may have run.
@@ -156,17 +187,16 @@ impl<'a, S: State> Request<'a, S> {
         Err(refused)
     }
 
-    /// The outcome of the run that has this id already.
-    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Option<Outcome<S>>> {
+    /// What became of the run that has this id already.
+    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Earlier<S>> {
         let thread = self.thread;
         let store = store_of(&thread.host)?;
         let load = Load { run: Some(id.clone()), ..thread.request_of(Place::Head) };
-        let row = match store.load(load).await {
-            Ok(loaded) => loaded.run,
-            Err(error) if error.is(StoreKind::Missing, Subject::Thread) => None,
-            Err(error) => return Err(error.into()),
+        let loaded = match store.load(load).await {
+            Err(error) if error.is(StoreKind::Missing, Subject::Thread) => return Ok(Earlier::None),
+            loaded => loaded?,
         };
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = loaded.run else { return Ok(Earlier::None) };
         if row.input_hash != input_hash {
             let message = format!("run {id} of thread {:?} had another input or verb", thread.name);
             return Err(Error::new(ErrorKind::RunIdReused, message));
@@ -175,6 +205,9 @@ impl<'a, S: State> Request<'a, S> {
             RunStatus::Done => Ending::Done,
             RunStatus::OutOfSteps => Ending::OutOfSteps,
             RunStatus::Open => {
+                if self.is_given_up(&row, loaded.branch.row).await? {
+                    return Ok(Earlier::GivenUp);
+                }
                 let message = format!("run {id} of thread {:?} is open; resume takes it over", thread.name);
                 return Err(Error::new(ErrorKind::RunActive, message));
             }
@@ -190,7 +223,16 @@ impl<'a, S: State> Request<'a, S> {
         let last = row.last.ok_or_else(|| Error::unreadable(Subject::Run, id, "it ended without a checkpoint"))?;
         let place = Place::Checkpoint(last.id.clone());
         let loaded = store.load(Load { channels: Channels::All, ..thread.request_of(place) }).await?;
-        self.outcome_of(&loaded, ending).map(Some)
+        self.outcome_of(&loaded, ending).map(Earlier::Ended)
+    }
+
+    /// Whether an open run has no stored input and can never have one. `head` is what was loaded with the run.
+    async fn is_given_up(&self, run: &RunRow, head: BranchRow) -> Result<bool> {
+        if head.id == run.branch {
+            return Ok(exit::is_given_up(run, &head));
+        }
+        let load = self.thread.request_of(Place::Branch(run.branch));
+        Ok(exit::is_given_up(run, &store_of(&self.thread.host)?.load(load).await?.branch.row))
     }
 
     /// An outcome that was read, not run.
@@ -212,7 +254,7 @@ impl<'a, S: State> Request<'a, S> {
     async fn begin(
         &self,
         update: &S::Update,
-        id: Option<&RunId>,
+        named: Option<NamedRun<'_>>,
         input_hash: [u8; 16],
         resident: &mut Resident<'_>,
     ) -> Result<Run> {
@@ -229,12 +271,16 @@ impl<'a, S: State> Request<'a, S> {
         }
         draft.metadata = self.metadata.stored()?;
         let now = run.now();
-        let run_id = id.cloned().unwrap_or_else(|| host.ids.run(now));
+        let run_id = named.as_ref().map_or_else(|| host.ids.run(now), |named| named.id.clone());
         self.start_run(&mut run, &mut draft, run_id, input_hash);
+        if named.as_ref().is_some_and(|named| named.is_again) {
+            let row = draft.runs.pop().map(|begun| begun.row().clone());
+            draft.runs.extend(row.map(RunWrite::Update));
+        }
         run.position.restart(&host.program);
         let update: AnyUpdate = Box::new(update.clone());
         apply_input(&mut run, update);
-        commit::commit_step(&mut run, draft).await?;
+        durability::accept(&mut run, draft, named.is_some()).await?;
         Ok(run)
     }
 
@@ -245,7 +291,14 @@ impl<'a, S: State> Request<'a, S> {
             expect_head: (self.thread.at == BranchPlace::Head).then_some(line.branch.id),
             ..Draft::of_tasks(Source::Input, Vec::new())
         };
-        (Run::new(host.clone(), position, Some(line)), draft)
+        (self.new_run(position, line), draft)
+    }
+
+    /// A run on a line, as durable as this request says.
+    pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
+        let mut host = self.thread.host.clone();
+        host.settings.durability = self.durability;
+        Run::new(host, position, Some(line))
     }
 
     /// The branch as stored; a thread that is not there yet is made by the draft.
@@ -255,7 +308,9 @@ impl<'a, S: State> Request<'a, S> {
             Err(error)
                 if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
             {
-                return Ok(on_new_thread(self.thread, Source::Input));
+                let (mut run, draft) = on_new_thread(self.thread, Source::Input);
+                run.host.settings.durability = self.durability;
+                return Ok((run, draft));
             }
             loaded => loaded?,
         };

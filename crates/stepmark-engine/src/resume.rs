@@ -12,6 +12,7 @@ use stepmark_core::wire::Writer;
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exit;
 use crate::fork::new_branch;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
@@ -27,9 +28,15 @@ impl<S: State> Request<'_, S> {
         for _ in 0..=DECISIONS_MAX {
             let loaded = self.thread.load(Channels::All).await?;
             let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
-            let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
+            let Some(manifest) = manifest else {
+                match self.let_go(&loaded).await {
+                    Err(error) if is_contended(&error) => continue,
+                    done => done?,
+                }
+                return self.outcome_of(&loaded, Ending::Done);
+            };
             let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
-            let mut run = Run::new(self.thread.host.clone(), position, Some(line));
+            let mut run = self.new_run(position, line);
             match self.take_over(&mut run, &loaded).await {
                 // Only the claim is decided anew: after it, a refusal means that somebody else took over.
                 Err(error) if is_contended(&error) => continue,
@@ -39,6 +46,17 @@ impl<S: State> Request<'_, S> {
             return self.drive(run, resident).await;
         }
         Err(self.thread.contended())
+    }
+
+    /// Takes a branch over where nothing is to do: from a run whose input is not stored, so that its id can be used again.
+    async fn let_go(&self, loaded: &Loaded) -> Result<()> {
+        if !exit::is_held(&loaded.branch.row) {
+            return Ok(());
+        }
+        let host = &self.thread.host;
+        let (thread, branch) = (loaded.thread.clone(), loaded.branch.row.clone());
+        let mut line = Line::new(&host.program, thread, branch, host.ids.run(0));
+        commit::claim(host, &mut line, self.thread.expected_head(loaded), Vec::new()).await
     }
 
     /// Claims the branch and opens its run again, in one small write.
@@ -78,7 +96,7 @@ impl<S: State> Request<'_, S> {
         loaded.branch.name = None;
         loaded.next_ordinal = 0;
         let (line, position) = load::line(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
+        let mut run = self.new_run(position, line);
         let mut draft = Draft::of_tasks(Source::Fork, Vec::new());
         self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());

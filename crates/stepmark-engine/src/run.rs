@@ -15,6 +15,7 @@ use stepmark_core::value::ValueRef;
 use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
@@ -32,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency_max: usize,
     /// How many super-steps a run may take.
     pub(crate) steps_max: u64,
+    /// When they become durable.
+    pub(crate) durability: Durability,
 }
 
 /// Everything that stays the same for all runs of an application.
@@ -80,6 +83,8 @@ pub(crate) struct Run {
     pub(crate) host: Host,
     pub(crate) position: Position,
     pub(crate) line: Option<Line>,
+    /// What its store does not know yet.
+    pub(crate) commits: Commits,
     /// Results of the next tasks that were stored before: by task, empty when there are none.
     pub(crate) stored: Vec<Option<Finished>>,
     /// By next task: how often it failed before; empty when none did.
@@ -97,11 +102,13 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(host: Host, position: Position, line: Option<Line>) -> Self {
         let channels = host.program.schema.channels().len();
+        let commits = Commits::new(host.settings.durability, &host);
         let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
         Self {
             host,
             position,
             line,
+            commits,
             stored: Vec::new(),
             failures: Vec::new(),
             stats: Stats::default(),
@@ -117,7 +124,13 @@ impl Run {
     pub(crate) fn place(&self) -> Option<RunPlace> {
         let line = self.line.as_ref()?;
         let (thread, branch) = (line.thread.name.clone(), line.branch_label());
-        Some(RunPlace { thread, branch, checkpoint: line.stored.clone() })
+        let checkpoint = self.commits.durable().or(line.stored.as_ref()).cloned();
+        Some(RunPlace { thread, branch, checkpoint })
+    }
+
+    /// Whether finished results of an unfinished step are stored before it.
+    pub(crate) fn flushes(&self) -> bool {
+        self.line.is_some() && !self.commits.are_deferred()
     }
 
     /// The engine's time, where it is recorded: a run without a store asks no clock.
@@ -140,5 +153,6 @@ pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
         step::super_step(run).await?;
         steps += 1;
     }
+    durability::settle(run).await?;
     Ok(Ending::Done)
 }

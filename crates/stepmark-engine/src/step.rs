@@ -3,17 +3,14 @@
 //! The table of contents of the engine: execute → apply → plan the next → commit. The checkpoint that a step commits
 //! contains the tasks planned for the next one.
 
-use stepmark_core::checkpoint::Source;
-
-use crate::commit::Draft;
 use crate::error::Result;
-use crate::execute;
 use crate::plan::plan_step;
 use crate::run::Run;
-use crate::{apply, commit};
+use crate::{apply, durability, execute};
 
 /// Takes one super-step. After an error the step has no checkpoint; results of its finished tasks are in the store.
 pub(crate) async fn super_step(run: &mut Run) -> Result<()> {
+    durability::catch_up(run).await?;
     let finished = execute::run_tasks(run).await?;
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
@@ -27,7 +24,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<()> {
     if run.line.is_none() {
         return Ok(());
     }
-    match (commit::commit_step(run, Draft::of_tasks(Source::Step, entries)).await, only) {
+    match (durability::keep_step(run, entries).await, only) {
         (Err(error), Some(only)) if error.is_unencodable() => Err(execute::refuse_unencodable(run, only, &error).await),
         (committed, _) => committed,
     }
