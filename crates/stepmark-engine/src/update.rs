@@ -154,8 +154,7 @@ impl<S: State> ManualUpdate<'_, S> {
         draft.author.clone_from(&self.author);
         draft.metadata = self.metadata.stored()?;
         commit::commit_step(&mut run, draft).await?;
-        let Some(line) = &run.line else { return Err(Error::invalid("an update needs a thread")) };
-        Snapshot::of_line(line, Source::Update, &run.position.state)
+        Snapshot::of_run(&run, Source::Update)
     }
 
     /// Where the checkpoint goes, and the source of the one before it.
