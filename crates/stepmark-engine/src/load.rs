@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::evolve::{self, StoredWrite, TakenWrite};
 use crate::execute::Finished;
 use crate::handle::{Destination, Route};
+use crate::journal::Journals;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
@@ -176,6 +177,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         let flushes = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
         line.next_flush = flushes.fold(line.next_flush, |next, row| next.max(row.ordinal + 1));
     }
+    run.journals = Journals::of_rows(&loaded.pending)?;
     if by_task.is_empty() {
         return Ok(());
     }
