@@ -319,11 +319,7 @@ impl<'a, S: State> Request<'a, S> {
                 load::line_to_discard(program, &loaded, manifest)?
             }
             Some(manifest) => load::line(program, &loaded, manifest)?,
-            None => {
-                let (thread, branch) = (loaded.thread, loaded.branch.row);
-                let run = self.thread.host.ids.run(0);
-                (Line::new(program, thread, branch, run), Position::new(program))
-            }
+            None => load::empty_line(program, &loaded, self.thread.host.ids.run(0)),
         };
         Ok(self.on_known_line(line, position))
     }
