@@ -308,9 +308,8 @@ impl<'a, S: State> Request<'a, S> {
             Err(error)
                 if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
             {
-                let (mut run, draft) = on_new_thread(self.thread, Source::Input);
-                run.host.settings.durability = self.durability;
-                return Ok((run, draft));
+                let (line, draft) = on_new_thread(self.thread, Source::Input);
+                return Ok((self.new_run(Position::new(program), line), draft));
             }
             loaded => loaded?,
         };
@@ -391,7 +390,7 @@ impl<'a, S: State> Request<'a, S> {
 }
 
 /// A thread that is not there yet, which the draft makes.
-pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Run, Draft) {
+pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Line, Draft) {
     let host = &thread.host;
     let now = host.clock.now();
     let fork = None;
@@ -408,11 +407,10 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Ru
     line.branch_name = Some(MAIN_BRANCH.to_owned());
     let draft = Draft {
         new_thread: Some(row),
-        new_branch: true,
         name: Some(MAIN_BRANCH.to_owned()),
         ..Draft::of_tasks(source, Vec::new())
     };
-    (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+    (line, draft)
 }
 
 /// 16 bytes over verb and encoded input.

@@ -24,7 +24,7 @@ use crate::history::Snapshot;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::plan::plan_step;
-use crate::position::Task;
+use crate::position::{Position, Task};
 use crate::request::on_new_thread;
 use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
@@ -167,8 +167,9 @@ impl<S: State> ManualUpdate<'_, S> {
         match loaded {
             Err(error) if self.makes_thread(&error) => {
                 check_name(Subject::Thread, &thread.name)?;
-                let (run, draft) = on_new_thread(thread, Source::Update);
-                Ok((run, draft, None))
+                let (line, draft) = on_new_thread(thread, Source::Update);
+                let position = Position::new(&thread.host.program);
+                Ok((Run::new(thread.host.clone(), position, Some(line)), draft, None))
             }
             Err(error) => Err(error),
             Ok(loaded) => self.on_loaded(loaded),
@@ -231,7 +232,7 @@ impl<S: State> ManualUpdate<'_, S> {
         let now = run.now();
         draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
         let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, begun) = if draft.new_branch {
+        let (id, begun) = if draft.makes_branch() {
             (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
         } else {
             self.thread.unfinished_run(line).await?
