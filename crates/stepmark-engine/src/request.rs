@@ -405,11 +405,8 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Li
     };
     let mut line = Line::new(&host.program, row.clone(), branch, host.ids.run(now));
     line.branch_name = Some(MAIN_BRANCH.to_owned());
-    let draft = Draft {
-        new_thread: Some(row),
-        name: Some(MAIN_BRANCH.to_owned()),
-        ..Draft::of_tasks(source, Vec::new())
-    };
+    let draft =
+        Draft { new_thread: Some(row), name: Some(MAIN_BRANCH.to_owned()), ..Draft::of_tasks(source, Vec::new()) };
     (line, draft)
 }
 
