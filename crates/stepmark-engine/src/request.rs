@@ -371,7 +371,8 @@ impl<'a, S: State> Request<'a, S> {
 
     /// Runs to the end; keeps the line where the next input may go on from it.
     pub(crate) async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
-        let ending = match run::run(&mut run, self.steps_max).await {
+        // Boxed once per run: what every caller of a verb holds stays small.
+        let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
             Ok(ending) => ending,
             Err(error) => return Err(self.placed(error, run.place()).await),
         };
