@@ -367,11 +367,7 @@ impl<'a, S: State> Request<'a, S> {
                 load::line_to_discard(program, &loaded, manifest)?
             }
             Some(manifest) => load::line(program, &loaded, manifest)?,
-            None => {
-                let (thread, branch) = (loaded.thread, loaded.branch.row);
-                let run = self.thread.host.ids.run(0);
-                (Line::new(program, thread, branch, run), Position::new(program))
-            }
+            None => load::empty_line(program, &loaded, self.thread.host.ids.run(0)),
         };
         Ok(self.on_known_line(line, position))
     }
@@ -424,7 +420,8 @@ impl<'a, S: State> Request<'a, S> {
 
     /// Runs to the end; keeps the line where the next input may go on from it.
     pub(crate) async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
-        let ending = match run::run(&mut run, self.steps_max).await {
+        // Boxed once per run: what every caller of a verb holds stays small.
+        let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
             Ok(ending) => ending,
             Err(error) => return Err(self.placed(error, run.place()).await),
         };

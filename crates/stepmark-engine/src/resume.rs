@@ -8,7 +8,6 @@ use stepmark_core::id::{BranchId, CheckpointId, RunId, hash16};
 use stepmark_core::pending::PendingKind;
 use stepmark_core::rows::{BranchRow, RunEvent, RunRow, RunStatus};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
-use stepmark_core::wire::Writer;
 
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
@@ -163,12 +162,8 @@ pub(crate) fn run_of_loaded(loaded: &Loaded, manifest: &Manifest) -> RunId {
 
 /// The run that goes on from a tip whose own run is over.
 fn run_after(branch: &BranchRow) -> RunId {
-    let mut writer = Writer::new();
-    writer.str("run after tip").u64(branch.id.get());
-    if let Some(tip) = &branch.tip {
-        writer.str(&tip.id.to_string());
-    }
-    RunId::from_uuid(hash16(writer.as_slice()))
+    let tip = branch.tip.as_ref().map(|tip| tip.id.to_string()).unwrap_or_default();
+    RunId::from_uuid(hash16(&[&b"run after tip"[..], &branch.id.get().to_le_bytes(), tip.as_bytes()].concat()))
 }
 
 /// The run record to go on with, and what must be written of it.

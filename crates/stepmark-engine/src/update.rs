@@ -184,11 +184,6 @@ impl<S: State> ManualUpdate<'_, S> {
     /// On the tip of a loaded branch, or on a new branch where the checkpoint is not its tip.
     fn on_loaded(&self, mut loaded: Loaded) -> Result<(Run, Draft, Option<Source>)> {
         let host = &self.thread.host;
-        let Some(mut manifest) = load::manifest(&loaded)? else {
-            return Err(Error::invalid("the branch has no checkpoint yet"));
-        };
-        // What was planned is left behind; it may name nodes that the program does not have.
-        manifest.next.clear();
         let mut draft = Draft::of_tasks(Source::Update, Vec::new());
         if is_at_tip(&loaded) {
             let is_head = self.thread.at == BranchPlace::Head && loaded.branch.row.id == loaded.thread.head;
@@ -199,7 +194,11 @@ impl<S: State> ManualUpdate<'_, S> {
             (loaded.branch.name, loaded.next_ordinal) = (None, 0);
             draft.new_branch = true;
         }
-        let (line, position) = load::line(&host.program, &loaded, manifest)?;
+        let (line, position) = match load::manifest(&loaded)? {
+            // What was planned is left behind; it may name nodes that the program does not have.
+            Some(manifest) => load::line(&host.program, &loaded, Manifest { next: Vec::new(), ..manifest })?,
+            None => load::empty_line(&host.program, &loaded, host.ids.run(host.clock.now())),
+        };
         let source = loaded.checkpoint.map(|row| row.source);
         Ok((Run::new(host.clone(), position, Some(line)), draft, source))
     }

@@ -114,6 +114,7 @@ pub mod graph {
 }
 
 #[doc = include_str!("docs/past.md")]
+#[doc = include_str!("docs/verbs.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, InterruptId, RunId};
