@@ -85,7 +85,7 @@ async fn a_crash_stops_every_later_call() {
         let refusal = run(Arc::<FaultStore>::clone(&faulty)).await.expect_err("the process is dead");
         assert_eq!(refusal.kind(), ErrorKind::Unavailable);
         assert!(faulty.info().await.is_err(), "reads of a dead process end, too");
-        let query = stepmark_core::store::ThreadQuery { scope: String::new(), after: None, limit: 1 };
+        let query = stepmark_core::store::ThreadQuery { scope: String::new(), after: None, limit: 1, waiting: false };
         let entry = store.threads(query).await.expect("the store lives").threads.remove(0);
         assert_eq!(entry.tip.map(|tip| tip.height), Some(height), "{fault:?}");
     }

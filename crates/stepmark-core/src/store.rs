@@ -462,6 +462,7 @@ pub enum Channels {
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each asks for one kind of rows, whatever the others ask for")]
 pub struct Load {
     /// The thread.
     pub thread: ThreadAddress,

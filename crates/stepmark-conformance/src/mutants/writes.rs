@@ -114,10 +114,9 @@ changes! {
     AppendNotFenced: |store, call| {
         if let Call::Records(append) = &mut call
             && let Some(stored) = stored_branch(store, append.thread, &append.namespace, append.branch).await
+            && let Fence::Owner { epoch, .. } = &mut append.fence
         {
-            if let Fence::Owner { epoch, .. } = &mut append.fence {
-                *epoch = stored.epoch;
-            }
+            *epoch = stored.epoch;
         }
     }
 

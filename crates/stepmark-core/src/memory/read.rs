@@ -143,7 +143,9 @@ fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
         let tip = row.tip.as_ref()?;
         let asked = |row: &&PendingRow| matches!(row.kind, PendingKind::Interrupt | PendingKind::Answer);
         let rows: Vec<PendingRow> = space.pending_of(&tip.id, row.id).filter(asked).cloned().collect();
-        rows.iter().any(|row| row.kind == PendingKind::Interrupt).then(|| WaitingBranch { branch: thread.named(row), rows })
+        rows.iter()
+            .any(|row| row.kind == PendingKind::Interrupt)
+            .then(|| WaitingBranch { branch: thread.named(row), rows })
     };
     space.branches.iter().filter_map(of_branch).collect()
 }
