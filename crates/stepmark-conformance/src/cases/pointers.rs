@@ -108,8 +108,8 @@ pub async fn moved_name_is_refused(env: &dyn StoreEnv) {
     assert_eq!(main.read().await.branches.len(), 2);
     let (mut next, commit) = rename(draft.branch.id, "draft");
     next.apply(commit).await;
-    let named = store.load(main.at(Place::Named("draft".into()))).await.expect("the name is known");
-    assert_eq!(named.branch.row.id, next.branch.id);
+    let found = store.load(main.at(Place::Named("draft".into()))).await.expect("the name is known");
+    assert_eq!(found.branch.row.id, next.branch.id);
     let names: Vec<_> = main.read().await.branches.into_iter().map(|branch| branch.name).collect();
     assert_eq!(names, [None, None, Some("draft".into())]);
     assert_refused(store.commit(rename(draft.branch.id, "draft").1).await, ErrorKind::Conflict, Subject::Branch);
@@ -199,13 +199,16 @@ pub async fn left_branch_is_fenced(env: &dyn StoreEnv) {
     assert_eq!(head(&old).await, old.branch.id);
 }
 
+/// Spoils a reset, with the help of another branch's line.
+type Spoil = fn(&mut Commit, &Line);
+
 /// A reset that is refused for any of its parts leaves none of the others.
 pub async fn reset_is_all_or_nothing(env: &dyn StoreEnv) {
     let old = running(env).await;
     let store = old.store.clone();
     let side = old.forked(Some("side")).await;
     let before = old.read().await;
-    let spoilt: [(ErrorKind, Subject, fn(&mut Commit, &Line)); 4] = [
+    let spoilt: [(ErrorKind, Subject, Spoil); 4] = [
         (ErrorKind::Conflict, Subject::Thread, |commit, side| commit.expect_head = Some(side.branch.id)),
         (ErrorKind::Conflict, Subject::Branch, |commit, side| {
             commit.name.as_mut().expect("it moves a name").from = Some(side.branch.id);

@@ -13,7 +13,7 @@ use stepmark_core::value::ValueRow;
 
 use super::assert_refused;
 use crate::StoreEnv;
-use crate::make::{Draft, Line, answer_row, blob_node, bytes16, checkpoint_id, encoded, full, run_id, value_of};
+use crate::make::{Line, answer_row, blob_node, bytes16, checkpoint_id, encoded, full, run_id, value_of};
 
 fn graph(line: &Line, text: &str) -> (GraphRow, RunRow) {
     let graph = GraphRow::new("kit".into(), encoded(&text));
@@ -99,23 +99,13 @@ pub async fn origin_reads_back(env: &dyn StoreEnv) {
     }
 }
 
-/// The unit that begins a thread with its input at height 0 and its end at height 1.
-fn whole_run(line: &Line) -> (Draft, Commit) {
-    let root = line.birth().packed("log", full(&"input"));
-    let mut end = Line { branch: root.clone().build().branch, ..line.clone() }.next();
-    end.commit.expect = root.commit.expect.clone();
-    end.commit.new_thread.clone_from(&root.commit.new_thread);
-    let end = end.packed("log", full(&"end")).with_run(RunWrite::Begin(line.run("r", RunStatus::Done)));
-    let mut commit = end.build();
-    commit.root = root.clone().build().checkpoint;
-    (root, commit)
-}
-
 /// A thread's input and its end are one unit: two checkpoints, both there, or neither.
 pub async fn root_and_checkpoint_are_one_unit(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let mut line = Line::unborn(&store, "", "t");
-    let (root, commit) = whole_run(&line);
+    let mut commit = line.whole_run();
+    commit.runs.push(RunWrite::Begin(line.run("r", RunStatus::Done)));
+    let root = commit.root.clone().expect("it has one");
     line.apply(commit.clone()).await;
     line.assert_stored().await;
     for walk in [Walk::Lineage { branch: line.branch.id, below: None }, Walk::All { before: None }] {
@@ -134,11 +124,12 @@ pub async fn root_and_checkpoint_are_one_unit(env: &dyn StoreEnv) {
     line.assert_stored().await;
 
     let loser = Line::unborn(&store, "", "t");
-    let (root, commit) = whole_run(&loser);
+    let commit = loser.whole_run();
+    let root = commit.root.clone().expect("it has one");
     assert_refused(store.commit(commit).await, ErrorKind::Exists, Subject::Thread);
     assert_refused(store.load(line.at(Place::Checkpoint(root.id))).await, ErrorKind::Missing, Subject::Checkpoint);
     let stranger = Line::unborn(&store, "", "u");
-    let (_, mut lost) = whole_run(&stranger);
+    let mut lost = stranger.whole_run();
     let (node, _) = blob_node(&"never put");
     let hash = node.head.blob.expect("a blob").0;
     lost.blobs.push(BlobUse { value: stranger.next().next_address(), hash });
@@ -196,7 +187,7 @@ pub async fn malformed_unit_is_invalid(env: &dyn StoreEnv) {
     let name = NameWrite { name: "main".into(), from: Some(line.branch.id) };
     let renamed = Commit { name: Some(name), ..stranger.birth().build() };
     assert_refused(store.commit(renamed).await, ErrorKind::Invalid, Subject::Branch);
-    let (_, mut twice) = whole_run(&stranger);
+    let mut twice = stranger.whole_run();
     twice.root = twice.root.map(|row| {
         let id = twice.checkpoint.as_ref().expect("it has one").id.clone();
         stepmark_core::checkpoint::CheckpointRow { id, ..row }.sealed(stranger.thread.uid, "")

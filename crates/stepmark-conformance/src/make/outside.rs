@@ -6,7 +6,7 @@ use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, TagRow, Tip};
 use stepmark_core::store::{Commit, LeftBranch, NameWrite, Records, TagWrite};
 
-use super::{Line, START, bytes16, encoded};
+use super::{Line, START, bytes16, encoded, full};
 
 impl Line {
     /// A question that task `task` of the tip asks as the first thing in its journal.
@@ -68,6 +68,14 @@ impl Line {
     pub fn left(&self) -> LeftBranch {
         let row = BranchRow { epoch: self.branch.epoch + 1, claim: ClaimToken(bytes16()), ..self.branch.clone() };
         LeftBranch { epoch: self.branch.epoch, row }
+    }
+
+    /// The unit that begins this thread with its input at height 0 and its end at height 1.
+    pub fn whole_run(&self) -> Commit {
+        let root = self.birth().packed("log", full(&"input")).build();
+        let mut end = Self { branch: root.branch, ..self.clone() }.next().packed("log", full(&"end"));
+        (end.commit.expect, end.commit.new_thread, end.commit.root) = (root.expect, root.new_thread, root.checkpoint);
+        end.build()
     }
 
     /// A new branch at a checkpoint of `segment` that takes this one's name and head, and the commit that makes it.
