@@ -88,27 +88,6 @@ impl World {
                 let belief = self.belief(*writer)?;
                 self.send_append(calls::flush(&belief.line, (*number, *text), *value, *run)).await
             }
-            Step::Ask { writer, task } => self.send_append(calls::ask(&self.belief(*writer)?.line, *task)).await,
-            Step::Answer { question, beside, text } => {
-                let questions = self.model.threads.iter().flat_map(|thread| {
-                    let asked = |row: &&PendingRow| row.kind == PendingKind::Interrupt;
-                    thread.pending.iter().filter(asked).map(move |row| (thread, row))
-                });
-                let questions: Vec<_> = questions.collect();
-                let (thread, row) = *chosen(&questions, *question)?;
-                self.send_append(calls::answer(thread, row, *beside, *text)?).await
-            }
-            Step::End { writer, run, known } => {
-                self.send_append(calls::end(&self.belief(*writer)?.line, *run, *known)).await
-            }
-            Step::SetHead { to, from } => {
-                let from = self.belief(*from)?.line.branch.id;
-                self.send_append(self.belief(*to)?.line.head_from(from)).await
-            }
-            Step::Tag { writer, back, name } => self.tag(*writer, *back, *name).await,
-            Step::Untag { writer, name } => {
-                self.send_append(self.belief(*writer)?.line.untag(NAMES[usize::from(*name)])).await
-            }
             Step::Repeat { write } => {
                 let again = chosen(&self.sent, *write)?.clone();
                 match again {
@@ -125,7 +104,33 @@ impl World {
                 assert!(gone.is_err(), "a deleted thread loads: {gone:?}");
                 None
             }
+            _ => self.step_beside(step).await,
         }
+    }
+
+    /// Questions, what answers and counts them, and pointers that move beside runs.
+    async fn step_beside(&mut self, step: &Step) -> Option<ThreadUid> {
+        let append = match step {
+            Step::Ask { writer, task } => calls::ask(&self.belief(*writer)?.line, *task),
+            Step::Answer { question, beside, text } => {
+                let questions = self.model.threads.iter().flat_map(|thread| {
+                    let asked = |row: &&PendingRow| row.kind == PendingKind::Interrupt;
+                    thread.pending.iter().filter(asked).map(move |row| (thread, row))
+                });
+                let questions: Vec<_> = questions.collect();
+                let (thread, row) = *chosen(&questions, *question)?;
+                calls::answer(thread, row, *beside, *text)?
+            }
+            Step::End { writer, run, known } => calls::end(&self.belief(*writer)?.line, *run, *known),
+            Step::SetHead { to, from } => {
+                let from = self.belief(*from)?.line.branch.id;
+                self.belief(*to)?.line.head_from(from)
+            }
+            Step::Tag { writer, back, name } => self.tag(*writer, *back, *name)?,
+            Step::Untag { writer, name } => self.belief(*writer)?.line.untag(NAMES[usize::from(*name)]),
+            other => unreachable!("{other:?} is no step beside a run"),
+        };
+        self.send_append(append).await
     }
 
     async fn grow(&mut self, growth: &Growth) -> Option<ThreadUid> {
@@ -174,12 +179,12 @@ impl World {
         Some(self.send_commit(commit, &Belief { line, log: log.clone() }, log).await)
     }
 
-    async fn tag(&mut self, writer: Writer, back: i8, name: u8) -> Option<ThreadUid> {
+    fn tag(&self, writer: Writer, back: i8, name: u8) -> Option<Records> {
         let line = self.belief(writer)?.line;
         let lineage = self.model.thread(line.thread.uid)?.lineage(line.branch.id);
         let place = usize::try_from(back).ok().and_then(|back| lineage.get(back));
         let segment = place.map_or(line.segment, |row| row.branch);
-        self.send_append(calls::tag(&line, segment, back, NAMES[usize::from(name)])).await
+        Some(calls::tag(&line, segment, back, NAMES[usize::from(name)]))
     }
 
     /// Sends the id of a checkpoint that is there with other bytes.
