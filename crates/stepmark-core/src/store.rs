@@ -463,7 +463,7 @@ pub enum Channels {
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each asks for one more kind of row")]
+#[expect(clippy::struct_excessive_bools, reason = "each asks for one kind of rows, whatever the others ask for")]
 pub struct Load {
     /// The thread.
     pub thread: ThreadAddress,
