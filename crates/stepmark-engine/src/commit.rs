@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{BlobUse, Commit, Expect, Records, RunWrite};
+use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{
     INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
     ValueRow, encode_packed,
@@ -79,8 +79,8 @@ impl Unit {
     }
 
     /// Sends it until its outcome is known.
-    pub(crate) async fn send(self, host: &Host) -> Result<()> {
-        commit_decided(host, &self.scope, self.commit, self.blobs).await.map(|_| ())
+    pub(crate) fn send(self, host: &Host) -> impl Future<Output = Result<Outcome>> + Send + '_ {
+        commit_decided(host, self.scope, self.commit, self.blobs)
     }
 }
 
@@ -157,7 +157,9 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
     if run.position.next.is_empty() && draft.source == Source::Step {
         let ended = ended_run(line.run.as_mut(), RunStatus::Done, created_at, Some(tip.clone()));
-        ended.into_iter().for_each(|row| put_run(&mut draft.runs, row));
+        if let Some(row) = ended {
+            put_run(&mut draft.runs, row);
+        }
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);

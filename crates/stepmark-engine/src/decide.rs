@@ -30,7 +30,7 @@ pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> 
 /// The first unit of an application that moves a run record brings its graph's record along.
 pub(crate) async fn commit_decided(
     host: &Host,
-    scope: &str,
+    scope: impl AsRef<str>,
     mut commit: Commit,
     blobs: Vec<Vec<u8>>,
 ) -> Result<Outcome> {
@@ -40,7 +40,7 @@ pub(crate) async fn commit_decided(
     }
     for repeat in 0.. {
         if !blobs.is_empty() {
-            put_blobs(host, scope, blobs.clone()).await?;
+            put_blobs(host, scope.as_ref(), blobs.clone()).await?;
         }
         match store.commit(commit.clone()).await {
             Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {

@@ -62,7 +62,7 @@ impl Durability {
 pub(crate) enum Commits {
     /// Nothing: each step waits for its own commit.
     Sync,
-    Async(Pipeline),
+    Async(Box<Pipeline>),
     Exit(Box<Deferred>),
 }
 
@@ -70,7 +70,7 @@ impl Commits {
     pub(crate) fn new(durability: Durability, host: &Host) -> Self {
         match durability {
             Durability::Sync => Self::Sync,
-            Durability::Async { behind_max } => Self::Async(Pipeline::new(host.clone(), behind_max.max(1) as usize)),
+            Durability::Async { behind_max } => Self::Async(Box::new(Pipeline::new(host.clone(), behind_max))),
             Durability::Exit => Self::Exit(Box::new(Deferred::new(host.program.schema.channels().len()))),
         }
     }
