@@ -66,18 +66,18 @@ fn steps(runner: Runner) -> Vec<Step> {
     vec![
         cargo("fmt", &["fmt", "--all", "--", "--check"]),
         Step { name: "tidy", work: Work::Tidy },
-        cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+        cargo("clippy", &["clippy", "--workspace", "--all-features", "--all-targets", "--", "--deny", "warnings"]),
         // As programs: a test that starts an example finds it built. `tests` builds them again, as
         // test harnesses.
-        cargo("examples", &["build", "--workspace", "--examples"]),
+        cargo("examples", &["build", "--workspace", "--all-features", "--examples"]),
         cargo("tests", &test_arguments(runner)),
-        cargo("doctests", &["test", "--doc", "--workspace"]),
+        cargo("doctests", &["test", "--doc", "--workspace", "--all-features"]),
     ]
 }
 
 fn test_arguments(runner: Runner) -> Vec<&'static str> {
     // Everything but benches, which measure and do not judge.
-    let targets = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
+    let targets = ["--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
     match runner {
         Runner::CargoTest => [&["test"], &targets[..]].concat(),
         Runner::Nextest(profile) => [&["nextest", "run", "--profile", profile], &targets[..]].concat(),

@@ -144,17 +144,23 @@ pub trait Intercept: std::fmt::Debug + Send + Sync + 'static {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply>;
 }
 
-/// A store with an [`Intercept`] in front of it.
+/// A store with an [`Intercept`] in front of it. Clones share both.
 #[derive(Debug)]
 pub struct Intercepted<I> {
     store: Arc<dyn CheckpointStore>,
-    intercept: I,
+    intercept: Arc<I>,
+}
+
+impl<I> Clone for Intercepted<I> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), intercept: Arc::clone(&self.intercept) }
+    }
 }
 
 impl<I: Intercept> Intercepted<I> {
     /// Puts `intercept` in front of `store`.
     pub fn around(store: Arc<dyn CheckpointStore>, intercept: I) -> Self {
-        Self { store, intercept }
+        Self { store, intercept: Arc::new(intercept) }
     }
 
     /// What stands in front.

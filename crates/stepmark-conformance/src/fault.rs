@@ -3,14 +3,17 @@
 //! A [`FaultStore`] delivers calls to a store and lets chosen ones fail. Recovery is tested by raising N from 0 until
 //! [`FaultStore::struck`] says that no fault was met.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, pending, select};
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::store::CheckpointStore;
+use tokio::sync::watch;
 
 use crate::call::{Call, CallKind, Intercept, Intercepted, Reply};
 
@@ -136,6 +139,7 @@ pub struct Faults {
     clock: Arc<dyn Clock>,
     counted: AtomicU64,
     struck: AtomicU64,
+    crashed: watch::Sender<bool>,
 }
 
 impl FaultStore {
@@ -146,7 +150,8 @@ impl FaultStore {
 
     /// The same with delays on another clock.
     pub fn with_clock(store: Arc<dyn CheckpointStore>, plan: FaultPlan, clock: Arc<dyn Clock>) -> Self {
-        Self::around(store, Faults { plan, clock, counted: AtomicU64::new(0), struck: AtomicU64::new(0) })
+        let (counted, struck, crashed) = (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(false));
+        Self::around(store, Faults { plan, clock, counted, struck, crashed })
     }
 
     /// How many calls were counted.
@@ -157,6 +162,22 @@ impl FaultStore {
     /// How many of them failed.
     pub fn struck(&self) -> u64 {
         self.intercept().struck.load(Ordering::Relaxed)
+    }
+
+    /// Does `work` until the planned crash and drops it there: then the answer is `None`. As in a killed process, the call
+    /// that met the crash does not return, and neither does a later one.
+    pub async fn until_crash<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut watch = self.intercept().crashed.subscribe();
+        let done = {
+            let crash = pin!(watch.wait_for(|crashed| *crashed));
+            match select(crash, pin!(work)).await {
+                Either::Left(_) => return None,
+                Either::Right((done, _)) => done,
+            }
+        };
+        // It may have ended without waiting for the call that met the crash.
+        let survived = !*watch.borrow();
+        survived.then_some(done)
     }
 }
 
@@ -169,14 +190,13 @@ impl Intercept for Faults {
         let number = self.counted.fetch_add(1, Ordering::Relaxed);
         let Some(fault) = self.plan.fault(number) else { return call.run(store).await };
         self.struck.fetch_add(1, Ordering::Relaxed);
-        let unavailable = || Err(Error::unavailable(Subject::Store, format!("call {number}"), "a fault was injected"));
+        if matches!(fault, Fault::ErrorAfter | Fault::CrashAfter) {
+            // Its outcome is what the caller must not learn here.
+            let _ = call.clone().run(store).await;
+        }
         match fault {
-            Fault::ErrorBefore | Fault::CrashBefore => unavailable(),
-            Fault::ErrorAfter | Fault::CrashAfter => {
-                // Its outcome is what the caller must not learn here.
-                let _ = call.run(store).await;
-                unavailable()
-            }
+            Fault::ErrorBefore | Fault::ErrorAfter => Err(injected(format!("call {number}"))),
+            Fault::CrashBefore | Fault::CrashAfter => Err(self.die(format!("call {number}")).await),
             Fault::Delay(duration) => {
                 let reply = call.run(store).await;
                 self.clock.sleep(duration).await;
@@ -196,9 +216,22 @@ impl Faults {
         let counted = self.counted.load(Ordering::Relaxed);
         match self.plan.when {
             When::Nth(nth, Fault::CrashBefore | Fault::CrashAfter) if counted > nth => {
-                Err(Error::unavailable(Subject::Store, "after the crash", "a fault was injected"))
+                Err(self.die("after the crash".to_owned()).await)
             }
             _ => call.run(store).await,
         }
     }
+
+    /// Ends the process, if somebody watches it; else its calls are told.
+    async fn die(&self, call: String) -> Error {
+        self.crashed.send_replace(true);
+        if self.crashed.receiver_count() > 0 {
+            pending::<()>().await;
+        }
+        injected(call)
+    }
+}
+
+fn injected(call: String) -> Error {
+    Error::unavailable(Subject::Store, call, "a fault was injected")
 }

@@ -92,6 +92,30 @@ async fn a_crash_stops_every_later_call() {
 }
 
 #[tokio::test]
+async fn a_crash_ends_the_work_around_it() {
+    for (fault, reached) in [(Fault::ErrorAfter, true), (Fault::CrashBefore, false), (Fault::CrashAfter, false)] {
+        let faulty = FaultStore::new(memory(), FaultPlan::nth_write(3, fault));
+        let store: Arc<dyn CheckpointStore> = Arc::new(faulty.clone());
+        let mut ended = false;
+        let work = async {
+            let end = run(store).await;
+            // A process that is gone does not even learn that it is.
+            ended = true;
+            end.map(|_| ())
+        };
+        let answer = faulty.until_crash(work).await;
+        assert_eq!((answer.is_some(), ended, faulty.struck()), (reached, reached, 1), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_reached_lets_work_end() {
+    let faulty = FaultStore::new(memory(), FaultPlan::nth(100, Fault::CrashBefore));
+    let end = faulty.until_crash(run(Arc::new(faulty.clone()))).await;
+    assert!(end.is_some_and(|end| end.is_ok()));
+}
+
+#[tokio::test]
 async fn seeded_faults_are_equal_for_equal_seeds() {
     let struck = async |seed| {
         let faulty = Arc::new(FaultStore::new(memory(), FaultPlan::seeded(seed, 300)));

@@ -48,7 +48,12 @@ struct Inner {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock), inner: Arc::default() }
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty store whose own time, which ends leases and lets things expire, is that of `clock`.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, inner: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

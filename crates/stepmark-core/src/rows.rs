@@ -263,7 +263,7 @@ impl GraphRow {
     /// The hash over key and record.
     pub fn hash(&self) -> RecordHash {
         let mut writer = Writer::with_capacity(self.record.len() + 96);
-        writer.u8(b'D').str(&self.name).raw(&self.signature).bytes(&self.record);
+        writer.u8(b'H').str(&self.name).raw(&self.signature).bytes(&self.record);
         RecordHash(hash16(writer.as_slice()))
     }
 }

@@ -7,8 +7,8 @@
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
 use crate::pending::{PendingKind, PendingRow};
-use crate::rows::{BranchRow, RunRow, Tip};
-use crate::store::{Commit, Expect, Fence, LeftBranch, Records};
+use crate::rows::{BranchRow, RunRow, ThreadRow, Tip};
+use crate::store::{Commit, Expect, Fence, LeftBranch, NameWrite, Records, RunWrite};
 use crate::value::ValueRow;
 
 /// Refuses a commit whose parts contradict each other.
@@ -19,8 +19,12 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     {
         return Err(invalid(Subject::Thread, branch, "a new thread begins with the branch that is its head"));
     }
-    if commit.becomes_head && commit.expect_head.is_none() {
-        return Err(invalid(Subject::Thread, branch, "a head moves only from an expected one"));
+    if commit.becomes_head && (commit.expect_head.is_none() || !commit.namespace.is_empty()) {
+        let reason = "a head moves only from an expected one, to a branch of the root namespace";
+        return Err(invalid(Subject::Thread, branch, reason));
+    }
+    if commit.new_thread.is_some() && commit.name.as_ref().is_some_and(|name| name.from.is_some()) {
+        return Err(invalid(Subject::Branch, branch, "no branch of a new thread has a name to lose"));
     }
     check_epoch(commit)?;
     check_tip(commit)?;
@@ -28,15 +32,18 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     let heights = [&commit.root, &commit.checkpoint].map(|row| row.as_ref().map(|row| row.height));
     check_values(branch.id, heights, &commit.values)?;
     check_pending(branch.id, branch.tip.as_ref(), &commit.pending)?;
-    commit.runs.iter().try_for_each(|run| check_run(branch.id, run.row()))
+    // The run of a branch that is left may be given up with it.
+    let left = commit.leaves.as_ref().map(|left| left.row.id);
+    let is_left = |run: &RunWrite| matches!(run, RunWrite::Update(row) if Some(row.branch) == left);
+    commit.runs.iter().filter(|run| !is_left(run)).try_for_each(|run| check_run(branch.id, run.row()))
 }
 
 /// Refuses an append whose rows belong to another branch or base, or that its writer may not write.
 pub fn check_append(append: &Records) -> Result<()> {
-    let answers = append.pending.iter().filter(|row| row.kind == PendingKind::Answer).count();
     match &append.fence {
         Fence::Owner { tip, .. } => {
-            if answers > 0 || append.head_from.is_some() || !append.tags.is_empty() {
+            let answers = append.pending.iter().any(|row| row.kind == PendingKind::Answer);
+            if answers || append.head_from.is_some() || !append.tags.is_empty() {
                 return Err(records(append, "answers, the head and tags are written from outside of a run"));
             }
             let height = tip.as_ref().map_or(0, |tip| tip.height + 1);
@@ -44,17 +51,35 @@ pub fn check_append(append: &Records) -> Result<()> {
             check_pending(append.branch, tip.as_ref(), &append.pending)?;
             append.run.iter().try_for_each(|run| check_run(append.branch, run))
         }
-        Fence::Outside => {
-            let more = append.run.is_some() || !append.values.is_empty() || append.expect_answers.is_some();
-            if more || answers < append.pending.len() || append.pending.iter().any(|row| !row.values.is_empty()) {
-                return Err(records(append, "only the owner of a branch writes more than answers, the head and tags"));
-            }
-            match append.pending.iter().find(|row| row.lane != append.branch.lane()) {
-                Some(row) => Err(Error::invalid(Subject::Pending, &row.base, "an answer lies in its branch's lane")),
-                None => Ok(()),
-            }
+        Fence::Outside => check_outside(append),
+    }
+}
+
+/// From outside of a run come answers in the lane of the branch, the head and tags, each once.
+fn check_outside(append: &Records) -> Result<()> {
+    let answers = |row: &PendingRow| row.kind == PendingKind::Answer && row.values.is_empty();
+    let owned = append.run.is_some() || append.expect_answers.is_some();
+    if owned || !append.values.is_empty() || !append.blobs.is_empty() || !append.pending.iter().all(answers) {
+        return Err(records(append, "only the owner of a branch writes more than answers, the head and tags"));
+    }
+    if append.head_from.is_some() && !append.namespace.is_empty() {
+        return Err(records(append, "the head is a branch of the root namespace"));
+    }
+    for (index, tag) in append.tags.iter().enumerate() {
+        if append.tags[..index].iter().any(|before| before.name() == tag.name()) {
+            return Err(Error::invalid(Subject::Tag, tag.name(), "a unit names it twice"));
         }
     }
+    for (index, row) in append.pending.iter().enumerate() {
+        let question = |row: &PendingRow| (row.base.clone(), row.task, row.ordinal);
+        if row.lane != append.branch.lane() {
+            return Err(Error::invalid(Subject::Pending, &row.base, "an answer lies in its branch's lane"));
+        }
+        if append.pending[..index].iter().any(|before| question(before) == question(row)) {
+            return Err(Error::invalid(Subject::Pending, &row.base, "a unit answers a question twice"));
+        }
+    }
+    Ok(())
 }
 
 fn records(append: &Records, reason: &str) -> Error {
@@ -102,9 +127,10 @@ fn check_tip(commit: &Commit) -> Result<()> {
     let tip = Tip { height: checkpoint.height, id: checkpoint.id.clone() };
     let is_first = before.is_none() && commit.branch.fork.is_none();
     if let Some(root) = &commit.root
-        && (!is_first || root.branch != branch.id || root.height != 0)
+        && (!is_first || root.branch != branch.id || root.height != 0 || root.id == checkpoint.id)
     {
-        let reason = "a root below the tip begins a branch that has no checkpoint, at its height 0";
+        let reason =
+            "a root below the tip begins a branch without checkpoints, at its height 0, under an id of its own";
         return Err(Error::invalid(Subject::Checkpoint, &root.id, reason));
     }
     let before = before.or(commit.root.as_ref().map(|_| 0));
@@ -126,6 +152,38 @@ pub fn check_fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Result<
         return Err(Error::conflict(Subject::Branch, stored.id, "its tip moved"));
     }
     Ok(())
+}
+
+/// Refuses a name that is not whose its writer expects; `stored` is the branch that has it.
+pub fn check_name(stored: Option<BranchId>, write: &NameWrite) -> Result<()> {
+    match (write.from, stored) {
+        (None, Some(_)) => Err(Error::exists(Subject::Branch, &write.name, "choose another name")),
+        (Some(from), stored) if stored != Some(from) => {
+            Err(Error::conflict(Subject::Branch, &write.name, "it names another branch now"))
+        }
+        (None | Some(_), _) => Ok(()),
+    }
+}
+
+/// Refuses to move a head that is another branch than its writer expects; one that moved there before is as it should be.
+pub fn check_head_move(thread: &ThreadRow, append: &Records) -> Result<()> {
+    match append.head_from {
+        Some(from) if thread.head != from && thread.head != append.branch => {
+            Err(Error::conflict(Subject::Thread, &thread.name, "its head is another branch now"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Refuses an end whose writer does not know all answers; `stored` is how many lie on the branch's tip in its lane.
+pub fn check_answers(stored: u64, append: &Records) -> Result<()> {
+    match append.expect_answers {
+        Some(expected) if expected != stored => {
+            let reason = format!("{stored} answers are stored, not {expected}");
+            Err(Error::conflict(Subject::Pending, append.branch, reason))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A branch's fork point and effects mode never change, and only a claim changes its token.

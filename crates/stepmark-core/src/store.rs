@@ -399,7 +399,7 @@ impl Records {
 pub enum TagWrite {
     /// Names a checkpoint. Refused with `Exists` if the name is another checkpoint's.
     Set(TagRow),
-    /// Takes a name away; nothing happens if no checkpoint has it.
+    /// Takes a name away, whichever namespace its checkpoint is in; nothing happens if none has it.
     Remove(String),
 }
 

@@ -35,18 +35,38 @@ pub(crate) struct Draft {
     pub(crate) tasks: Vec<TaskEntry>,
     pub(crate) steps_covered: u32,
     pub(crate) new_thread: Option<ThreadRow>,
+    /// Makes the line's branch, which is born claimed.
+    pub(crate) new_branch: bool,
     /// Names the branch.
     pub(crate) name: Option<String>,
     pub(crate) expect_head: Option<BranchId>,
     /// Claims the branch in the same unit.
     pub(crate) claim: Option<ClaimToken>,
     pub(crate) runs: Vec<RunWrite>,
+    /// The caller's, encoded. It belongs to this checkpoint alone.
+    pub(crate) metadata: Option<Vec<u8>>,
+    /// How the line's run ends with this checkpoint; a step with nothing next ends it as done.
+    pub(crate) ends: Option<RunStatus>,
+    /// Who made the checkpoint.
+    pub(crate) author: Option<String>,
 }
 
 impl Draft {
     pub(crate) fn of_tasks(source: Source, tasks: Vec<TaskEntry>) -> Self {
-        let (name, runs) = (None, Vec::new());
-        Self { source, tasks, steps_covered: 1, new_thread: None, name, expect_head: None, claim: None, runs }
+        Self {
+            source,
+            tasks,
+            steps_covered: 1,
+            new_thread: None,
+            new_branch: false,
+            name: None,
+            expect_head: None,
+            claim: None,
+            runs: Vec::new(),
+            ends: None,
+            author: None,
+            metadata: None,
+        }
     }
 }
 
@@ -84,7 +104,7 @@ impl Unit {
     }
 }
 
-/// Adds what became of a run to those of a unit; where the unit writes its record already, that record is the later one.
+/// Writes a run record further on; one that begins in this unit begins so.
 pub(crate) fn put_run(runs: &mut Vec<RunWrite>, row: RunRow) {
     match runs.iter_mut().find(|write| write.row().id == row.id) {
         Some(RunWrite::Begin(earlier) | RunWrite::Update(earlier)) => *earlier = row,
@@ -95,7 +115,7 @@ pub(crate) fn put_run(runs: &mut Vec<RunWrite>, row: RunRow) {
 /// Where the values of one unit go.
 #[derive(Default)]
 pub(crate) struct Placement {
-    packed: Vec<NumberedValue>,
+    pub(crate) packed: Vec<NumberedValue>,
     packed_bytes: usize,
     pub(crate) rows: Vec<ValueRow>,
     pub(crate) blobs: Vec<BlobUse>,
@@ -104,7 +124,7 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Into the checkpoint row while there is room, else into a row of its own.
-    fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
+    pub(crate) fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
         self.off_load(address, &mut node);
         let packed = self.packed_bytes + node.body.len() <= PACKED_BYTES_MAX;
         if packed {
@@ -149,17 +169,18 @@ pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
 pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let now = run.now();
     let Some(line) = &mut run.line else { return Ok(None) };
-    let expect = match &draft.new_thread {
-        Some(_) => Expect::New,
-        None => Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch },
+    let expect = if draft.new_branch {
+        Expect::New
+    } else {
+        Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }
     };
     let created_at = now.max(line.created_at);
     let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
-    if run.position.next.is_empty() && draft.source == Source::Step {
-        let ended = ended_run(line.run.as_mut(), RunStatus::Done, created_at, Some(tip.clone()));
-        if let Some(row) = ended {
-            put_run(&mut draft.runs, row);
-        }
+    let is_last = run.position.next.is_empty() && draft.source == Source::Step;
+    if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
+        && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
+    {
+        put_run(&mut draft.runs, ended);
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
@@ -168,6 +189,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
     line.manifest.steps_covered = draft.steps_covered;
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
+    (line.manifest.origin, line.manifest.author, line.manifest.metadata) = (None, draft.author, draft.metadata);
     let row = CheckpointRow {
         branch: line.branch.id,
         height: tip.height,

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stepmark_core::clock::Clock;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{BlobCall, CheckpointStore, Commit, Outcome, Records};
 
 use crate::error::{Error, Result};
@@ -16,13 +18,58 @@ use crate::run::Host;
 const REPEATS_MAX: u32 = 3;
 const REPEAT_PAUSE: Duration = Duration::from_millis(5);
 
+/// A store that is written to, and the clock that paces repeated calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Seam<'a> {
+    pub(crate) store: &'a dyn CheckpointStore,
+    pub(crate) clock: &'a dyn Clock,
+}
+
+impl Seam<'_> {
+    async fn put_blobs(self, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
+        for bytes in blobs {
+            self.store.blob(BlobCall::Put { scope: scope.to_owned(), bytes }).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits, and repeats the same call while its outcome is unknown.
+    pub(crate) async fn commit(self, scope: &str, commit: Commit, blobs: Vec<Vec<u8>>) -> Result<Outcome> {
+        for repeat in 0.. {
+            if !blobs.is_empty() {
+                self.put_blobs(scope, blobs.clone()).await?;
+            }
+            match self.store.commit(commit.clone()).await {
+                Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
+                    self.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
+                }
+                decided => return decided.map_err(Error::from),
+            }
+        }
+        Err(Error::invalid("a bounded loop ended"))
+    }
+
+    /// Deletes a thread, and repeats the same call while its outcome is unknown.
+    pub(crate) async fn delete_thread(self, thread: ThreadUid) -> Result<()> {
+        for repeat in 0.. {
+            match self.store.delete_thread(thread).await {
+                Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
+                    self.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
+                }
+                decided => return decided.map_err(Error::from),
+            }
+        }
+        Err(Error::invalid("a bounded loop ended"))
+    }
+}
+
+fn seam_of(host: &Host) -> Result<Seam<'_>> {
+    Ok(Seam { store: &**store_of(host)?, clock: &*host.clock })
+}
+
 /// Puts the blobs of a unit before it.
 pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
-    let store = store_of(host)?;
-    for bytes in blobs {
-        store.blob(BlobCall::Put { scope: scope.to_owned(), bytes }).await?;
-    }
-    Ok(())
+    seam_of(host)?.put_blobs(scope, blobs).await
 }
 
 /// Commits, and repeats the same call while its outcome is unknown.
@@ -34,27 +81,15 @@ pub(crate) async fn commit_decided(
     mut commit: Commit,
     blobs: Vec<Vec<u8>>,
 ) -> Result<Outcome> {
-    let store = store_of(host)?;
     if !commit.runs.is_empty() {
         commit.graph = host.graph.unstored().cloned();
     }
-    for repeat in 0.. {
-        if !blobs.is_empty() {
-            put_blobs(host, scope.as_ref(), blobs.clone()).await?;
-        }
-        match store.commit(commit.clone()).await {
-            Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
-                host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
-            }
-            decided => {
-                if decided.is_ok() && commit.graph.is_some() {
-                    host.graph.set_stored();
-                }
-                return decided.map_err(Error::from);
-            }
-        }
+    let brings_graph = commit.graph.is_some();
+    let outcome = seam_of(host)?.commit(scope.as_ref(), commit, blobs).await?;
+    if brings_graph {
+        host.graph.set_stored();
     }
-    Err(Error::invalid("a bounded loop ended"))
+    Ok(outcome)
 }
 
 /// Whether the same call may go better: its outcome is unknown, or a blob was collected between put and commit.

@@ -109,6 +109,11 @@ pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeE
     }
 }
 
+/// Whether these bytes are a map, or a struct with named fields.
+pub(crate) fn is_map(value: &[u8]) -> bool {
+    matches!(value.first(), Some(0x80..=0x8f | 0xde | 0xdf))
+}
+
 /// Appends the encoded form of `value` to `bytes`. After an error `bytes` is as it was.
 pub(crate) fn write_value<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = bytes.len();

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     RunActive,
     /// The run id was used for another input or verb.
     RunIdReused,
+    /// The thread holds values of another type; the message names both. Read it with that type, or save elsewhere.
+    WrongType,
     /// The store refused; [`Error::store_error`] has its own kind.
     Store,
 }

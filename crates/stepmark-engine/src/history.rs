@@ -1,18 +1,22 @@
 //! What can be seen of a thread's past?
+//!
+//! `walk.rs` finds checkpoints, `filter.rs` says which; `unfinished.rs` is what is stored beside the last one.
 
 use std::fmt;
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source, Timestamp, WriteMark};
-use stepmark_core::id::{BranchId, CheckpointId, RunId};
+use serde::de::DeserializeOwned;
+use stepmark_core::checkpoint::{CheckpointRow, Manifest, Origin, Source, TaskEntry, Timestamp, WriteMark};
+use stepmark_core::error::Subject;
+use stepmark_core::id::{BranchId, CheckpointId, RecordHash, RunId};
 use stepmark_core::load::manifest_of;
-use stepmark_core::store::{Channels, HistoryQuery, Line, Loaded, NamedBranch};
+use stepmark_core::store::{Loaded, NamedBranch};
 
 use crate::compile::Program;
-use crate::decide::store_of;
+use crate::diff::Diff;
+use crate::dynamic::Value;
+use crate::encode;
 use crate::error::{Error, Result};
 use crate::load;
 use crate::node::Snap;
@@ -21,8 +25,13 @@ use crate::schema::AnyState;
 use crate::state::State;
 use crate::thread::Thread;
 
-/// How many checkpoints are fetched at a time.
-const PAGE_SIZE: u32 = 256;
+mod filter;
+mod unfinished;
+mod walk;
+
+pub use filter::Filter;
+pub use unfinished::{Progress, UnfinishedTask};
+pub use walk::{History, Page};
 
 /// A checkpoint without its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +50,24 @@ pub struct CheckpointInfo {
     pub run: RunId,
     /// When, in microseconds since the Unix epoch.
     pub created_at: Timestamp,
-    /// How many super-steps it stores: more than one only under [`Durability::Exit`](crate::Durability::Exit).
-    pub steps_covered: u32,
     /// The tasks of its last super-step, in plan order.
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
+    /// The checkpoint of another thread that it has its state from: on the first one of a thread made by
+    /// [`At::fork_to`](crate::At::fork_to).
+    pub origin: Option<Origin>,
+    /// How often each node was activated on this lineage, by the name under which the lineage first knew it. What a manual
+    /// update did in a node's name and what was discarded counts too.
+    pub activations: Vec<(String, u64)>,
+    /// How many super-steps it covers: 1.
+    pub steps_covered: u32,
+    /// The version of the state type that wrote it.
+    pub state_version: u32,
     /// Who made it, for manual updates.
     pub author: Option<String>,
+    /// What the caller attached to it, as a map: see [`Request::metadata`](crate::Request::metadata).
+    pub metadata: Option<Value>,
 }
 
 /// What history shows of a task.
@@ -64,6 +83,8 @@ pub struct TaskReport {
     pub started_at: Timestamp,
     /// How long that attempt took.
     pub duration: Duration,
+    /// Whether its result was taken from the node's cache instead.
+    pub is_cached: bool,
     /// The channels that it wrote, and for lists which elements.
     pub writes: Vec<WriteReport>,
 }
@@ -75,45 +96,75 @@ pub struct WriteReport {
     pub channel: String,
     /// The elements of the list after the step that it added or changed: first and count.
     pub items: Option<(u64, u64)>,
+    /// The write itself, as its reducer takes it, where it is small and the value after the step does not show it.
+    pub write: Option<Value>,
 }
 
 impl CheckpointInfo {
-    fn new(row: &CheckpointRow, manifest: Manifest) -> Self {
-        let node = |place: u32| manifest.nodes.get(place as usize).map_or(String::new(), |node| node.name.to_string());
-        let channel = |place: u32| manifest.channels.get(place as usize).map_or("", |entry| &*entry.name).to_owned();
-        let write = |(place, mark): &(u32, WriteMark)| WriteReport {
-            channel: channel(*place),
-            items: match mark {
-                WriteMark::Items { first, count } => Some((*first, *count)),
-                WriteMark::Opaque | WriteMark::Whole | WriteMark::Small(_) => None,
-            },
-        };
-        let tasks = manifest.tasks.iter().map(|task| TaskReport {
-            node: node(task.node),
-            trigger: task.trigger,
-            attempts: task.attempts,
-            started_at: task.started_at,
-            duration: Duration::from_micros(task.duration_us),
-            writes: task.writes.iter().map(write).collect(),
-        });
-        Self {
+    fn new(row: &CheckpointRow, manifest: Manifest) -> Result<Self> {
+        let names = Names(&manifest);
+        let unreadable = |error| Error::unreadable(Subject::Checkpoint, &row.id, error);
+        let metadata = manifest.metadata.as_deref().map(encode::from_bytes).transpose();
+        Ok(Self {
             id: row.id.clone(),
             step: row.height,
             source: row.source,
             branch: row.branch,
             created_at: row.created_at,
+            tasks: manifest.tasks.iter().map(|task| names.task(task)).collect::<Result<_, _>>().map_err(unreadable)?,
+            next: manifest.next.iter().map(|task| names.node(task.node)).collect(),
+            activations: manifest.nodes.iter().map(|node| (node.name.to_string(), node.activations)).collect(),
             steps_covered: manifest.steps_covered,
-            tasks: tasks.collect(),
-            next: manifest.next.iter().map(|task| node(task.node)).collect(),
+            state_version: manifest.state_version,
+            metadata: metadata.map_err(unreadable)?,
             parent: manifest.parent,
             run: manifest.run,
+            origin: manifest.origin,
             author: manifest.author,
-        }
+        })
     }
 
     pub(crate) fn of_loaded(loaded: &Loaded) -> Result<Self> {
         let row = loaded.checkpoint.as_ref().ok_or_else(|| Error::invalid("the thread has no checkpoint yet"))?;
-        Ok(Self::new(row, manifest_of(row)?))
+        Self::new(row, manifest_of(row)?)
+    }
+
+    /// The caller's metadata as a `T`; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Invalid` if it is no `T`.
+    pub fn metadata_as<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.metadata.as_ref().map(Value::read).transpose()
+    }
+}
+
+/// A manifest, asked for what its numbers stand for.
+struct Names<'a>(&'a Manifest);
+
+impl Names<'_> {
+    fn node(&self, place: u32) -> String {
+        self.0.nodes.get(place as usize).map_or(String::new(), |node| node.name.to_string())
+    }
+
+    fn task(&self, task: &TaskEntry) -> Result<TaskReport, encode::DecodeError> {
+        Ok(TaskReport {
+            node: self.node(task.node),
+            trigger: task.trigger,
+            attempts: task.attempts,
+            started_at: task.started_at,
+            duration: Duration::from_micros(task.duration_us),
+            is_cached: task.cache_hit,
+            writes: task.writes.iter().map(|write| self.write(write)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn write(&self, (channel, mark): &(u32, WriteMark)) -> Result<WriteReport, encode::DecodeError> {
+        let channel = self.0.channels.get(*channel as usize).map_or("", |entry| &*entry.name).to_owned();
+        Ok(match mark {
+            WriteMark::Opaque | WriteMark::Whole => WriteReport { channel, items: None, write: None },
+            WriteMark::Items { first, count } => WriteReport { channel, items: Some((*first, *count)), write: None },
+            WriteMark::Small(bytes) => WriteReport { channel, items: None, write: Some(encode::from_bytes(bytes)?) },
+        })
     }
 }
 
@@ -138,6 +189,27 @@ impl<S: State> Snapshot<S> {
         Self::new(loaded, AnyState::clone(state))
     }
 
+    /// What was just committed on a line.
+    pub(crate) fn of_line(line: &crate::position::Line, source: Source, state: &AnyState) -> Result<Self> {
+        let info = line.tip().map(|tip| {
+            let row = CheckpointRow {
+                branch: line.branch.id,
+                height: tip.height,
+                id: tip.id.clone(),
+                source,
+                created_at: line.created_at,
+                manifest: Vec::new(),
+                manifest_hash: RecordHash([0; 16]),
+                packed: Vec::new(),
+                packed_hash: RecordHash([0; 16]),
+            };
+            CheckpointInfo::new(&row, line.manifest.clone())
+        });
+        let info = info.transpose()?;
+        let state = Snap::of(AnyState::clone(state)).ok_or_else(|| Error::invalid("the state is of another type"))?;
+        Ok(Self { checkpoint: info, branch: line.branch_label(), state })
+    }
+
     pub(crate) fn of_loaded(program: &Program, loaded: &Loaded) -> Result<Self> {
         let state = match load::manifest(loaded)? {
             Some(manifest) => load::state(program, &manifest, &load::Chains::of(loaded))?,
@@ -149,6 +221,14 @@ impl<S: State> Snapshot<S> {
     /// The values.
     pub fn state(&self) -> &S {
         &self.state
+    }
+
+    /// What differs in `other`. Nothing is read; channels that are never stored are left out.
+    ///
+    /// # Errors
+    /// `Invalid` if a value has no stored form.
+    pub fn diff(&self, other: &Self) -> Result<Diff> {
+        Diff::of_states(self.state(), other.state())
     }
 
     /// The nodes that run next; empty when the last run ended.
@@ -222,6 +302,16 @@ impl<S: State> Checkpoint<S> {
     pub async fn replay(&self) -> Result<Outcome<S>> {
         self.thread.at(&self.info.id).replay().run().await
     }
+
+    /// See [`At::history`](crate::At::history).
+    pub fn history(&self) -> History<'_, S> {
+        self.thread.at(&self.info.id).history()
+    }
+
+    /// See [`At::diff`](crate::At::diff).
+    pub async fn diff(&self, other: &Self) -> Result<Diff> {
+        self.thread.at(&self.info.id).diff(&other.thread.at(&other.info.id)).await
+    }
 }
 
 impl<S> std::ops::Deref for Checkpoint<S> {
@@ -235,78 +325,5 @@ impl<S> std::ops::Deref for Checkpoint<S> {
 impl<S> fmt::Debug for Checkpoint<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.info.fmt(f)
-    }
-}
-
-/// A question about a thread's past; `.await` answers it.
-#[derive(Debug)]
-pub struct History<'a, S> {
-    thread: &'a Thread<S>,
-    limit: Option<u32>,
-    below: Option<u64>,
-    all_branches: bool,
-}
-
-impl<'a, S: State> History<'a, S> {
-    pub(crate) fn new(thread: &'a Thread<S>) -> Self {
-        Self { thread, limit: None, below: None, all_branches: false }
-    }
-
-    /// At most this many; all without a limit.
-    #[must_use]
-    pub fn limit(mut self, checkpoints: u32) -> Self {
-        self.limit = Some(checkpoints);
-        self
-    }
-
-    /// Only steps below this one: the way to the next page.
-    #[must_use]
-    pub fn below(mut self, step: u64) -> Self {
-        self.below = Some(step);
-        self
-    }
-
-    /// All branches of the thread, in order of arrival, newest first.
-    #[must_use]
-    pub fn all_branches(mut self) -> Self {
-        self.all_branches = true;
-        self
-    }
-
-    async fn read(self) -> Result<Vec<Checkpoint<S>>> {
-        let thread = Arc::new(self.thread.same_place());
-        let loaded = self.thread.load(Channels::None).await?;
-        let store = store_of(&self.thread.host)?;
-        let mut line = Some(if self.all_branches {
-            Line::All { before: None }
-        } else {
-            Line::Lineage { branch: loaded.branch.row.id, below: self.below }
-        });
-        let mut found = Vec::new();
-        while let Some(from) = line {
-            let wanted = self.limit.map_or(PAGE_SIZE, |limit| PAGE_SIZE.min(limit - found.len() as u32));
-            if wanted == 0 {
-                break;
-            }
-            let namespace = String::new();
-            let query = HistoryQuery { thread: loaded.thread.uid, namespace, line: from, limit: wanted };
-            let page = store.history(query).await?;
-            let wanted = |row: &CheckpointRow| self.below.is_none_or(|below| row.height < below);
-            for entry in page.entries.into_iter().filter(|entry| wanted(&entry.checkpoint)) {
-                let info = CheckpointInfo::new(&entry.checkpoint, manifest_of(&entry.checkpoint)?);
-                found.push(Checkpoint { thread: Arc::clone(&thread), info });
-            }
-            line = page.next;
-        }
-        Ok(found)
-    }
-}
-
-impl<'a, S: State> IntoFuture for History<'a, S> {
-    type Output = Result<Vec<Checkpoint<S>>>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.read())
     }
 }

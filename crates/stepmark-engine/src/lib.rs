@@ -30,11 +30,21 @@ mod schema;
 mod app;
 mod thread;
 mod request;
+mod metadata;
 mod resume;
+mod update;
+mod fork;
+mod fork_to;
+mod pointer;
 mod history;
+mod dynamic;
 mod outcome;
 mod error;
 mod check_stored;
+pub mod diff;
+
+// Values without a graph.
+mod plain;
 
 // The flow of a run, top to bottom.
 mod run;
@@ -55,13 +65,20 @@ mod values;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
+pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord};
-pub use history::{BranchInfo, Checkpoint, CheckpointInfo, History, Snapshot, TaskReport, WriteReport};
+pub use history::{
+    BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
+    WriteReport,
+};
 pub use outcome::{Ending, Outcome, Stats};
+pub use plain::{Checkpoints, Saved};
+pub use pointer::TagInfo;
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
+pub use update::{AsNode, ManualUpdate};
 
 pub use change::{Change, Changes};
 pub use deps::Deps;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
 use stepmark_core::error::Subject;
+use stepmark_core::id::TaskHash;
 use stepmark_core::load::manifest_of;
 use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
@@ -38,7 +39,13 @@ impl<'a> Chains<'a> {
         self.0.get(&value.address).copied().ok_or_else(gone)
     }
 
-    fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
+    /// The newest node of a value.
+    pub(crate) fn newest(&self, value: ValueRef) -> Result<&'a ValueNode> {
+        let gone = || Error::unreadable(Subject::Value, value.address, "its chain is empty");
+        self.chain(value)?.nodes.first().map(|(_, node)| node).ok_or_else(gone)
+    }
+
+    pub(crate) fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
         let nodes: Vec<&ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
         materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
     }
@@ -173,18 +180,25 @@ fn read_joins(program: &Program, manifest: &Manifest, position: &mut Position) {
     }
 }
 
-/// Puts the stored results of the next tasks into the run. `loaded` was read after the branch was claimed.
-pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
-    let program = Arc::clone(&run.host.program);
-    let chains = Chains::of(loaded);
+/// The stored records of a loaded place's next tasks; of several of one task the last flushed counts.
+pub(crate) fn records(loaded: &Loaded) -> Result<HashMap<TaskHash, TaskRecord>> {
     let mut by_task = HashMap::new();
     for row in loaded.pending.iter().filter(|row| row.kind == PendingKind::Results) {
         let records = decode_flush(&row.body);
         let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
         by_task.extend(records.into_iter().map(|record| (record.task, record)));
-        if let Some(line) = &mut run.line {
-            line.next_flush = line.next_flush.max(row.ordinal + 1);
-        }
+    }
+    Ok(by_task)
+}
+
+/// Puts the stored results of the next tasks into the run. `loaded` was read after the branch was claimed.
+pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
+    let program = Arc::clone(&run.host.program);
+    let chains = Chains::of(loaded);
+    let mut by_task = records(loaded)?;
+    if let Some(line) = &mut run.line {
+        let flushes = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
+        line.next_flush = flushes.fold(line.next_flush, |next, row| next.max(row.ordinal + 1));
     }
     if by_task.is_empty() {
         return Ok(());

@@ -48,6 +48,13 @@ impl Position {
     /// Plans the start of a run; waiting joins and planned tasks are left behind, the latter counted as activations.
     pub(crate) fn restart(&mut self, program: &Program) {
         self.abandon();
+        self.begin(program);
+    }
+
+    /// Plans the start of a run in place of what was planned and waited for.
+    pub(crate) fn begin(&mut self, program: &Program) {
+        self.next.clear();
+        self.joins.iter_mut().for_each(|seen| seen.fill(false));
         let start = |node: &u32| Task { node: *node, trigger: 0, payload: None };
         self.next.extend(program.starts.iter().map(start));
     }

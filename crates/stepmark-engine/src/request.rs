@@ -6,6 +6,7 @@
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
@@ -17,10 +18,11 @@ use tokio::sync::MutexGuard;
 use crate::apply::apply_input;
 use crate::commit::Draft;
 use crate::decide::store_of;
-use crate::durability::{self, Durability};
+use crate::durability::{self, Commits, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::exit;
 use crate::load;
+use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
 use crate::resume::begun_run;
@@ -47,6 +49,8 @@ pub enum OnPending {
 
 pub(crate) enum Verb<U> {
     Run(U),
+    /// At a checkpoint, on a branch of its own.
+    RunAt(String, U),
     Resume,
     Replay(String),
 }
@@ -59,6 +63,7 @@ pub struct Request<'a, S: State> {
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
     pub(crate) durability: Durability,
+    pub(crate) metadata: Metadata,
 }
 
 /// A run whose id the caller chose.
@@ -69,7 +74,7 @@ struct NamedRun<'a> {
 }
 
 /// What became of a run.
-enum Earlier<S> {
+pub(crate) enum Earlier<S> {
     /// It never began.
     None,
     /// Its record is all that there is of it.
@@ -82,13 +87,24 @@ pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
         let Settings { steps_max, durability, .. } = thread.host.settings;
-        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max, durability }
+        let (on_pending, metadata) = (OnPending::default(), Metadata::default());
+        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
     #[must_use]
     pub fn run_id(mut self, id: impl Into<String>) -> Self {
         self.run_id = Some(id.into());
+        self
+    }
+
+    /// Attaches metadata to the input's checkpoint: a map, or a struct with named fields, of at most 64 KiB. History shows
+    /// it and finds the checkpoint by it ([`Filter::metadata`](crate::Filter::metadata)); the steps that follow do not
+    /// repeat it, but share the checkpoint's run id ([`Filter::run`](crate::Filter::run)). It is no part of the input: a
+    /// repeated run id keeps the metadata of its first call.
+    #[must_use]
+    pub fn metadata(mut self, metadata: &(impl Serialize + ?Sized)) -> Self {
+        self.metadata = Metadata::new(metadata);
         self
     }
 
@@ -123,13 +139,17 @@ impl<'a, S: State> Request<'a, S> {
     /// `RunIdReused`, `Missing` and `Store` as [`ErrorKind`] says. After every error the thread can be read, resumed,
     /// forked and discarded.
     pub async fn run(self) -> Result<Outcome<S>> {
-        let is_input = matches!(self.verb, Verb::Run(_));
-        if !is_input && (self.run_id.is_some() || self.on_pending != OnPending::default()) {
-            return Err(Error::invalid("`run_id` and `on_pending` belong to an input"));
+        if (self.run_id.is_some() || self.metadata.is_some()) && matches!(self.verb, Verb::Resume | Verb::Replay(_)) {
+            return Err(Error::invalid("`run_id` and `metadata` belong to an input"));
         }
+        if self.on_pending != OnPending::default() && !matches!(self.verb, Verb::Run(_)) {
+            return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
+        }
+        self.metadata.stored()?;
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
+            Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
             Verb::Resume => self.resume(&mut resident).await,
             Verb::Replay(checkpoint) => self.replay(checkpoint).await,
         }
@@ -168,7 +188,7 @@ impl<'a, S: State> Request<'a, S> {
     }
 
     /// What became of the run that has this id already.
-    async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Earlier<S>> {
+    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Earlier<S>> {
         let thread = self.thread;
         let store = store_of(&thread.host)?;
         let load = Load { run: Some(id.clone()), ..thread.request_of(Place::Head) };
@@ -249,6 +269,7 @@ impl<'a, S: State> Request<'a, S> {
                 OnPending::Discard => draft.runs = self.thread.cancelled_run(run.line.as_ref(), run.now()).await?,
             }
         }
+        draft.metadata = self.metadata.stored()?;
         let now = run.now();
         let run_id = named.as_ref().map_or_else(|| host.ids.run(now), |named| named.id.clone());
         self.start_run(&mut run, &mut draft, run_id, input_hash);
@@ -275,9 +296,11 @@ impl<'a, S: State> Request<'a, S> {
 
     /// A run on a line, as durable as this request says.
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
-        let mut host = self.thread.host.clone();
-        host.settings.durability = self.durability;
-        Run::new(host, position, Some(line))
+        self.as_durable(Run::new(self.thread.host.clone(), position, Some(line)))
+    }
+
+    fn as_durable(&self, run: Run) -> Run {
+        Run { commits: Commits::new(self.durability, &run.host), ..run }
     }
 
     /// The branch as stored; a thread that is not there yet is made by the draft.
@@ -287,7 +310,8 @@ impl<'a, S: State> Request<'a, S> {
             Err(error)
                 if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
             {
-                return Ok(self.on_new_thread());
+                let (run, draft) = on_new_thread(self.thread, Source::Input);
+                return Ok((self.as_durable(run), draft));
             }
             loaded => loaded?,
         };
@@ -303,29 +327,6 @@ impl<'a, S: State> Request<'a, S> {
             }
         };
         Ok(self.on_known_line(line, position))
-    }
-
-    fn on_new_thread(&self) -> (Run, Draft) {
-        let host = &self.thread.host;
-        let now = host.clock.now();
-        let fork = None;
-        let (id, claim) = (host.ids.branch(), host.ids.claim());
-        let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
-        let thread = ThreadRow {
-            uid: host.ids.thread(),
-            scope: self.thread.scope().to_owned(),
-            name: self.thread.name.clone(),
-            head: id,
-            created_at: now,
-        };
-        let mut line = Line::new(&host.program, thread.clone(), branch, host.ids.run(now));
-        line.branch_name = Some(MAIN_BRANCH.to_owned());
-        let draft = Draft {
-            new_thread: Some(thread),
-            name: Some(MAIN_BRANCH.to_owned()),
-            ..Draft::of_tasks(Source::Input, Vec::new())
-        };
-        (self.new_run(Position::new(&host.program), line), draft)
     }
 
     /// Begins a run record on the run's line.
@@ -394,8 +395,33 @@ impl<'a, S: State> Request<'a, S> {
     }
 }
 
+/// A thread that is not there yet, which the draft makes.
+pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Run, Draft) {
+    let host = &thread.host;
+    let now = host.clock.now();
+    let fork = None;
+    let (id, claim) = (host.ids.branch(), host.ids.claim());
+    let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
+    let row = ThreadRow {
+        uid: host.ids.thread(),
+        scope: thread.scope().to_owned(),
+        name: thread.name.clone(),
+        head: id,
+        created_at: now,
+    };
+    let mut line = Line::new(&host.program, row.clone(), branch, host.ids.run(now));
+    line.branch_name = Some(MAIN_BRANCH.to_owned());
+    let draft = Draft {
+        new_thread: Some(row),
+        new_branch: true,
+        name: Some(MAIN_BRANCH.to_owned()),
+        ..Draft::of_tasks(source, Vec::new())
+    };
+    (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+}
+
 /// 16 bytes over verb and encoded input.
-fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
+pub(crate) fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
     let mut channels = Vec::new();
     update.writes(&mut |channel, _| channels.push(channel));
     let mut writer = Writer::new();

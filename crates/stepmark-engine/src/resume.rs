@@ -5,20 +5,22 @@
 
 use stepmark_core::checkpoint::{Source, Timestamp};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, hash16};
-use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
+use stepmark_core::rows::{BranchRow, RunEvent, RunRow, RunStatus};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
+use stepmark_core::wire::Writer;
 
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit;
+use crate::fork::new_branch;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
 use crate::position::Line;
 use crate::request::{Request, Resident};
 use crate::run::{Host, Run};
 use crate::state::State;
-use crate::thread::{BranchPlace, DECISIONS_MAX, is_contended, new_branch};
+use crate::thread::{DECISIONS_MAX, Thread, is_contended};
 
 impl<S: State> Request<'_, S> {
     pub(crate) async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -62,13 +64,8 @@ impl<S: State> Request<'_, S> {
         let host = self.thread.host.clone();
         let (now, head) = (run.now(), self.thread.expected_head(seen));
         let Some(line) = &mut run.line else { return Ok(()) };
-        if !line.on_own_segment {
-            // The branch was forked here: what goes on is a run of its own, the same at every attempt to go on.
-            line.manifest.run = first_run(line.branch.id);
-        }
-        let place = Place::Branch(line.branch.id);
-        let load = Load { run: Some(line.manifest.run.clone()), ..self.thread.request_of(place) };
-        let stored = store_of(&host)?.load(load).await?.run;
+        let (id, stored) = self.thread.unfinished_run(line).await?;
+        line.manifest.run = id;
         let begun = begun_run(&host, line.branch.id, line.manifest.run.clone(), ([0; 16], now));
         let (row, write) = reopened_run(stored, begun);
         line.run = Some(row);
@@ -105,10 +102,41 @@ impl<S: State> Request<'_, S> {
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
         commit_decided(&host, "", commit, Vec::new()).await?;
-        let branch = self.thread.same_place().on(BranchPlace::Id(loaded.branch.row.id));
-        let mut resident = branch.resident.lock().await;
-        self.drive(run, &mut resident).await
+        self.drive_on_own_branch(run).await
     }
+}
+
+impl<S: State> Thread<S> {
+    /// The run that goes on from the line's tip, with its record if it has begun. Where the tip's own run is over, on a
+    /// line that was given up or written to by hand, it is another one: the same at every attempt to go on.
+    pub(crate) async fn unfinished_run(&self, line: &Line) -> Result<(RunId, Option<RunRow>)> {
+        let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+        for id in [own, run_after(&line.branch)] {
+            let load = Load { run: Some(id.clone()), ..self.request_of(Place::Branch(line.branch.id)) };
+            let stored = store_of(&self.host)?.load(load).await?.run;
+            let goes_on = |row: &RunRow| row.branch == line.branch.id && row.status.next(RunEvent::Resumed).is_some();
+            if stored.as_ref().is_none_or(goes_on) {
+                return Ok((id, stored));
+            }
+        }
+        Ok((self.host.ids.run(self.host.clock.now()), None))
+    }
+}
+
+/// The run that the tip of a branch belongs to. Where the branch was forked and has not grown, what goes on is a run of its
+/// own.
+pub(crate) fn run_of_tip(branch: &BranchRow, on_own_segment: bool, run: &RunId) -> RunId {
+    if on_own_segment { run.clone() } else { first_run(branch.id) }
+}
+
+/// The run that goes on from a tip whose own run is over.
+fn run_after(branch: &BranchRow) -> RunId {
+    let mut writer = Writer::new();
+    writer.str("run after tip").u64(branch.id.get());
+    if let Some(tip) = &branch.tip {
+        writer.str(&tip.id.to_string());
+    }
+    RunId::from_uuid(hash16(writer.as_slice()))
 }
 
 /// The run record to go on with, and what must be written of it.

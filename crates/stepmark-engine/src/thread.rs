@@ -8,21 +8,21 @@ use std::marker::PhantomData;
 
 use stepmark_core::checkpoint::{Source, Timestamp};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{BranchId, CheckpointId, check_name};
-use stepmark_core::pending::PendingKind;
-use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunEvent};
-use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite, ThreadAddress};
+use stepmark_core::id::{BranchId, CheckpointId, RunId};
+use stepmark_core::rows::{BranchRow, RunEvent};
+use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite, ThreadAddress};
 use tokio::sync::Mutex;
 
 use crate::commit::{self, Draft};
-use crate::decide::{commit_decided, store_of};
+use crate::decide::store_of;
+use crate::diff::Diff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph_record::GraphRecord;
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
 use crate::load;
 use crate::position::{Line, Position};
 use crate::request::{Request, Verb};
-use crate::resume::first_run;
+use crate::resume::run_of_tip;
 use crate::run::{Host, Run};
 use crate::state::State;
 
@@ -127,6 +127,25 @@ impl<S: State> Thread<S> {
         loaded.graph.as_ref().map(GraphRecord::from_row).transpose()
     }
 
+    /// A past moment of the branch, by step.
+    ///
+    /// # Errors
+    /// `Missing` if the branch has no such step, or as for [`Thread::state`].
+    pub async fn at_step(&self, step: u64) -> Result<At<'_, S>> {
+        let found = self.history().from_step(step).limit(1).await?;
+        if let Some(checkpoint) = found.first().filter(|checkpoint| checkpoint.step == step) {
+            return Ok(self.at(&checkpoint.id));
+        }
+        let last = found.first().map_or_else(String::new, |last| format!(", its last is {}", last.step));
+        let message = format!("the branch of thread {:?} has no step {step}{last}", self.name);
+        Err(Error::new(ErrorKind::Missing, message))
+    }
+
+    /// What differs in checkpoint `new` from checkpoint `old`, whatever their branches: see [`At::diff`].
+    pub async fn diff(&self, old: impl fmt::Display, new: impl fmt::Display) -> Result<Diff> {
+        self.at(old).diff(&self.at(new)).await
+    }
+
     /// A past moment of the thread, by checkpoint id.
     pub fn at(&self, checkpoint: impl fmt::Display) -> At<'_, S> {
         At { thread: self, checkpoint: checkpoint.to_string() }
@@ -170,14 +189,20 @@ impl<S: State> Thread<S> {
     /// The run record of the line, given up; right after a fork, that of the branch's own first run, if it has begun.
     pub(crate) async fn cancelled_run(&self, line: Option<&Line>, now: Timestamp) -> Result<Vec<RunWrite>> {
         let Some(line) = line else { return Ok(Vec::new()) };
-        let id = if line.on_own_segment { line.manifest.run.clone() } else { first_run(line.branch.id) };
-        let load = Load { run: Some(id), ..self.request_of(Place::Branch(line.branch.id)) };
-        let Some(mut row) = store_of(&self.host)?.load(load).await?.run else { return Ok(Vec::new()) };
+        let run = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+        self.given_up(&line.branch, run, now).await
+    }
+
+    /// The record of a branch's run, given up; nothing if it has not begun or is over.
+    pub(crate) async fn given_up(&self, branch: &BranchRow, run: RunId, now: Timestamp) -> Result<Vec<RunWrite>> {
+        let load = Load { run: Some(run), ..self.request_of(Place::Branch(branch.id)) };
+        let stored = store_of(&self.host)?.load(load).await?.run.filter(|row| row.branch == branch.id);
+        let Some(mut row) = stored else { return Ok(Vec::new()) };
         let open = row.status.next(RunEvent::Resumed).unwrap_or(row.status);
         let Some(status) = open.next(RunEvent::Discarded) else { return Ok(Vec::new()) };
         row.status = status;
         row.ended_at = Some(now.max(row.started_at));
-        row.last.clone_from(&line.branch.tip);
+        row.last.clone_from(&branch.tip);
         Ok(vec![RunWrite::Update(row)])
     }
 
@@ -245,12 +270,12 @@ pub(crate) fn is_gone(error: &Error) -> bool {
 /// A past moment of a thread.
 #[derive(Debug)]
 pub struct At<'a, S> {
-    thread: &'a Thread<S>,
-    checkpoint: String,
+    pub(crate) thread: &'a Thread<S>,
+    pub(crate) checkpoint: String,
 }
 
-impl<S: State> At<'_, S> {
-    async fn load(&self, channels: Channels, pending: bool) -> Result<Loaded> {
+impl<'a, S: State> At<'a, S> {
+    pub(crate) async fn load(&self, channels: Channels, pending: bool) -> Result<Loaded> {
         let id = CheckpointId::parse(&self.checkpoint)?;
         if self.thread.at != BranchPlace::Head {
             // A handle at a branch means that branch where the moment is its tip, whoever else shares it.
@@ -277,54 +302,16 @@ impl<S: State> At<'_, S> {
         CheckpointInfo::of_loaded(&self.load(Channels::None, false).await?)
     }
 
-    /// Makes a new branch from that moment and returns a handle to it. Executes nothing; writes one branch row and, at a
-    /// tip, copies of the results that finished tasks of its unfinished step had stored.
-    ///
-    /// # Errors
-    /// `Exists` if the thread has a branch of this name; `Missing` as for [`At::state`].
-    pub async fn fork(&self, name: &str) -> Result<Thread<S>> {
-        check_name(Subject::Branch, name)?;
-        let loaded = self.load(Channels::None, true).await?;
-        let commit = self.branch_commit(&loaded, Some(name.to_owned()))?;
-        commit_decided(&self.thread.host, "", commit, Vec::new()).await?;
-        Ok(self.thread.branch(name))
+    /// The checkpoint and its lineage, newest first.
+    pub fn history(&self) -> History<'a, S> {
+        self.thread.history().ending_at(self.checkpoint.clone())
     }
 
     /// Makes a new unnamed branch from that moment and executes its planned tasks again, without stored results.
     ///
     /// # Errors
     /// As for [`Thread::resume`], and `Missing` as for [`At::state`].
-    pub fn replay(&self) -> Request<'_, S> {
+    pub fn replay(&self) -> Request<'a, S> {
         Request::new(self.thread, Verb::Replay(self.checkpoint.clone()))
     }
-
-    /// The unit that makes a branch at a loaded checkpoint.
-    fn branch_commit(&self, loaded: &Loaded, name: Option<String>) -> Result<Commit> {
-        let row = new_branch(&self.thread.host, loaded)?;
-        let lane = row.id.lane();
-        let is_tip = loaded.branch.row.tip == row.tip;
-        let mut commit = Commit::new(loaded.thread.uid, Expect::New, row);
-        commit.name = name.map(Into::into);
-        if is_tip {
-            let results = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
-            commit.pending = results.map(|row| row.in_lane(lane)).collect();
-        }
-        Ok(commit)
-    }
-}
-
-/// A new branch at a loaded checkpoint, born claimed.
-pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
-    let Some(row) = &loaded.checkpoint else {
-        return Err(Error::invalid("a thread without checkpoints cannot be forked"));
-    };
-    let tip = stepmark_core::rows::Tip { height: row.height, id: row.id.clone() };
-    Ok(BranchRow {
-        id: host.ids.branch(),
-        fork: Some(ForkPoint { branch: row.branch, height: row.height }),
-        tip: Some(tip),
-        epoch: 1,
-        claim: host.ids.claim(),
-        effects: EffectsMode::Ledger,
-    })
 }

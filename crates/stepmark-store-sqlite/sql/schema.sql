@@ -1,4 +1,4 @@
--- Schema 1 of Stepmark's SQLite file: the whole current schema, for readers.
+-- Schema 2 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
 -- BLOB columns. Four rules hold everywhere:
@@ -8,7 +8,7 @@
 --   that no hash covers are marked [unhashed]: a flipped bit there changes an order or a hint, never a state.
 -- * Columns marked [key] are how a row is found and nothing else names the row: a flipped bit hides it. A hidden pending
 --   row makes its tasks run again, as after a kill.
--- * Columns marked [later] are written by no version yet; they are here so that schema 1 need not change for them.
+-- * Columns marked [later] are written by no version yet; they are here so that no table need be rebuilt for them.
 
 -- The file's identity: PRAGMA application_id = 0x53746d6b ("Stmk"), PRAGMA user_version = the newest migration.
 
@@ -95,7 +95,7 @@ CREATE TABLE run (
     priority        INTEGER,               -- scheduling [later, unhashed]
     wake_at         INTEGER,               -- scheduling: not before, this store's clock [later, unhashed]
     attempt         INTEGER,               -- scheduling [later, unhashed]
-    graph_signature BLOB,                  -- the graph as it was [later, unhashed]
+    graph_signature BLOB,                  -- 16 bytes: the graph as it was; NULL for runs of the first release
     hash            BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX run_id ON run (thread, id);
@@ -157,6 +157,7 @@ CREATE TABLE pending (
     body      BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX pending_key ON pending (thread, namespace, base, lane, kind, task, ordinal);
+CREATE INDEX pending_interrupt ON pending (thread, namespace, base, lane) WHERE kind = 3;  -- threads that wait
 
 -- Content-addressed bytes of a scope. Up to 1 MiB in the row, above that in chunks of 1 MiB.
 CREATE TABLE blob (
@@ -189,18 +190,27 @@ CREATE TABLE blob_ref (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_ref_blob ON blob_ref (blob);
 
--- The tables below are written by no version yet. [later]
-
 -- A name for a checkpoint; keeps it from pruning.
 CREATE TABLE tag (
-    thread    INTEGER NOT NULL,
+    thread    INTEGER NOT NULL,        -- [key]
     name      TEXT NOT NULL,
-    namespace TEXT NOT NULL,
-    branch    INTEGER NOT NULL,
+    namespace TEXT NOT NULL,           -- [key]
+    branch    INTEGER NOT NULL,        -- the segment that holds the checkpoint
     height    INTEGER NOT NULL,
     hash      BLOB NOT NULL,
     PRIMARY KEY (thread, name)
 ) STRICT, WITHOUT ROWID;
+
+-- What a graph looked like, for tools without user code; written once per name and signature, kept when threads go.
+CREATE TABLE graph (
+    name      TEXT NOT NULL,           -- [key]
+    signature BLOB NOT NULL,           -- 16 bytes of BLAKE3 over the record [key]
+    record    BLOB NOT NULL,           -- MessagePack with named fields
+    hash      BLOB NOT NULL,
+    PRIMARY KEY (name, signature)
+) STRICT, WITHOUT ROWID;
+
+-- The tables below are written by no version yet. [later]
 
 -- The ledger of what must not be repeated; never rewound.
 CREATE TABLE effect (
@@ -241,15 +251,6 @@ CREATE TABLE child (
     child_height INTEGER NOT NULL,
     hash         BLOB NOT NULL,
     PRIMARY KEY (thread, root_branch, namespace, height)
-) STRICT, WITHOUT ROWID;
-
--- What a graph looked like, for tools without user code.
-CREATE TABLE graph (
-    name      TEXT NOT NULL,
-    signature BLOB NOT NULL,
-    record    BLOB NOT NULL,
-    hash      BLOB NOT NULL,
-    PRIMARY KEY (name, signature)
 ) STRICT, WITHOUT ROWID;
 
 -- Searchable attributes of threads.

@@ -5,19 +5,19 @@
 //! written one by one.
 
 use rusqlite::params;
-use stepmark_core::checkpoint::{CheckpointRow, Timestamp};
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
-use stepmark_core::pending::PendingRow;
-use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip, ref_hash};
+use stepmark_core::rows::{ThreadRow, Tip};
 use stepmark_core::shape::check_commit;
-use stepmark_core::store::{BlobUse, Commit, Expect, NameWrite, Outcome, Records, RunWrite};
-use stepmark_core::value::ValueRow;
+use stepmark_core::store::{Commit, Expect, LeftBranch, NameWrite, Outcome, Records, RunWrite, ThreadAddress};
 
-use crate::check::{self, AppendVerdict, Verdict};
-use crate::queries;
+use crate::check::append::AppendVerdict;
+use crate::check::{self, Verdict};
+use crate::read::find_thread;
 use crate::records::Space;
 use crate::session::Session;
+use crate::{insert, queries};
 
 /// A blob above this many bytes is cut into chunks of this size, so that no row is larger.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -62,189 +62,90 @@ type Expected<'a> = (Option<&'a Tip>, u64);
 /// because its refusals (a taken name, a lost blob) are ordinary and must not undo a group. A taken run id does undo it;
 /// the engine looks before it begins a run under a caller's id.
 fn super_step(commit: &Commit) -> Option<Expected<'_>> {
-    let alone = commit.new_thread.is_none() && commit.name.is_none();
-    let plain = alone && commit.values.is_empty() && commit.blobs.is_empty() && commit.pending.is_empty();
+    let alone = commit.new_thread.is_none() && commit.name.is_none() && commit.leaves.is_none();
+    let plain = alone && !commit.becomes_head && commit.values.is_empty() && commit.blobs.is_empty();
     match &commit.expect {
-        Expect::At { tip, epoch } if plain && check_commit(commit).is_ok() => Some((tip.as_ref(), *epoch)),
+        Expect::At { tip, epoch } if plain && commit.pending.is_empty() && check_commit(commit).is_ok() => {
+            Some((tip.as_ref(), *epoch))
+        }
         Expect::At { .. } | Expect::New => None,
     }
 }
 
+fn fence(session: &Session<'_>, commit: &Commit, (tip, epoch): Expected<'_>) -> Result<bool> {
+    let Commit { thread, namespace, expect_head, branch, .. } = commit;
+    insert::moved_branch(session, (*thread, namespace), (*expect_head, tip, epoch), branch)
+}
+
 fn write_step(session: &Session<'_>, commit: &Commit) -> Result<()> {
     for run in &commit.runs {
-        write_run(session, commit.thread, run)?;
+        insert::run(session, commit.thread, run)?;
     }
-    commit.checkpoint.as_ref().map_or(Ok(()), |row| insert_checkpoint(session, commit, row))
+    if let Some(graph) = &commit.graph {
+        insert::graph(session, graph)?;
+    }
+    [&commit.root, &commit.checkpoint]
+        .into_iter()
+        .flatten()
+        .try_for_each(|row| insert::checkpoint(session, commit, row))
 }
 
 fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
-    let created = commit.new_thread.as_ref().map(|thread| insert_thread(session, thread)).transpose()?;
+    let created = commit.new_thread.as_ref().map(|thread| insert::thread(session, thread)).transpose()?;
     let number = created.map_or_else(|| check::number_of(session, commit.thread), |number| Ok(Some(number)))?;
     let number = number.ok_or_else(|| Error::missing(Subject::Thread, commit.thread, ""))?;
     let space = Space { thread: number, uid: commit.thread, namespace: &commit.namespace };
+    move_branches(session, space, commit)?;
+    if let Some(NameWrite { name, .. }) = &commit.name {
+        insert::name(session, space, name, commit.branch.id)?;
+    }
+    if commit.becomes_head {
+        let (_, thread) = find_thread(session, &ThreadAddress::Uid(commit.thread))?;
+        insert::head(session, number, &ThreadRow { head: commit.branch.id, ..thread })?;
+    }
+    write_step(session, commit)?;
+    insert::rows(session, space, &commit.pending, &commit.values)?;
+    insert::blob_uses(session, space, &commit.blobs)
+}
+
+/// The branch of a checked commit, and the one that it leaves.
+fn move_branches(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Result<()> {
+    let damaged = |id| Error::corrupt(Subject::Branch, id, "its key and its columns disagree");
     match &commit.expect {
-        Expect::New => insert_branch(session, space, &commit.branch)?,
+        Expect::New => insert::branch(session, space, &commit.branch)?,
         Expect::At { tip, epoch } => {
             if !fence(session, commit, (tip.as_ref(), *epoch))? {
-                return Err(Error::corrupt(Subject::Branch, commit.branch.id, "its key and its columns disagree"));
+                return Err(damaged(commit.branch.id));
             }
         }
     }
-    if let Some(NameWrite { name, .. }) = &commit.name {
-        let hash = ref_hash(commit.thread, name, commit.branch.id);
-        session.execute(queries::COMMIT_REF, params![number, name, commit.branch.id.get() as i64, &hash.0[..]])?;
-    }
-    write_step(session, commit)?;
-    write_rows(session, space, &commit.pending, &commit.values)?;
-    write_blob_uses(session, space, &commit.blobs)
-}
-
-fn fence(session: &Session<'_>, commit: &Commit, (tip, epoch): Expected<'_>) -> Result<bool> {
-    let branch = &commit.branch;
-    let (fork, new_tip) = (branch.fork, branch.tip.as_ref());
-    let moved = session.execute(
-        queries::COMMIT_FENCE,
-        params![
-            &commit.thread.0[..],
-            commit.expect_head.map(|head| head.get() as i64),
-            commit.namespace,
-            branch.id.get() as i64,
-            epoch as i64,
-            tip.map(|tip| tip.height as i64),
-            tip.map(|tip| tip.id.to_stored()),
-            fork.map(|fork| fork.branch.get() as i64),
-            fork.map(|fork| fork.height as i64),
-            new_tip.map(|tip| tip.height as i64),
-            new_tip.map(|tip| tip.id.to_stored()),
-            branch.epoch as i64,
-            &branch.claim.0[..],
-            branch.effects.number(),
-            &branch.hash(commit.thread, &commit.namespace).0[..],
-        ],
-    )?;
-    Ok(moved == 1)
-}
-
-fn insert_checkpoint(session: &Session<'_>, commit: &Commit, row: &CheckpointRow) -> Result<()> {
-    session.execute(
-        queries::COMMIT_CHECKPOINT,
-        params![
-            &commit.thread.0[..],
-            commit.namespace,
-            row.branch.get() as i64,
-            row.height as i64,
-            row.id.to_stored(),
-            row.source.number(),
-            row.created_at,
-            &row.manifest_hash.0[..],
-            &row.packed_hash.0[..],
-            row.manifest,
-            row.packed,
-        ],
-    )?;
-    Ok(())
-}
-
-fn insert_thread(session: &Session<'_>, row: &ThreadRow) -> Result<i64> {
-    let (head, hash) = (row.head.get() as i64, row.hash());
-    session.execute(
-        queries::COMMIT_THREAD,
-        params![row.scope, row.name, &row.uid.0[..], head, row.created_at, &hash.0[..]],
-    )?;
-    Ok(session.inserted())
-}
-
-fn insert_branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -> Result<()> {
-    session.execute(
-        queries::COMMIT_BRANCH,
-        params![
-            space.thread,
-            space.namespace,
-            row.id.get() as i64,
-            row.fork.map(|fork| fork.branch.get() as i64),
-            row.fork.map(|fork| fork.height as i64),
-            row.tip.as_ref().map(|tip| tip.height as i64),
-            row.tip.as_ref().map(|tip| tip.id.to_stored()),
-            row.epoch as i64,
-            &row.claim.0[..],
-            row.effects.number(),
-            &row.hash(space.uid, space.namespace).0[..],
-        ],
-    )?;
-    Ok(())
-}
-
-fn write_run(session: &Session<'_>, thread: ThreadUid, write: &RunWrite) -> Result<()> {
-    match write {
-        RunWrite::Begin(row) => run_statement(session, queries::COMMIT_RUN_BEGIN, thread, row).map(drop),
-        RunWrite::Update(row) => match run_statement(session, queries::COMMIT_RUN_UPDATE, thread, row)? {
-            0 => Err(Error::missing(Subject::Run, &row.id, "")),
-            _ => Ok(()),
-        },
-    }
-}
-
-fn run_statement(session: &Session<'_>, sql: &'static str, thread: ThreadUid, row: &RunRow) -> Result<usize> {
-    session.execute(
-        sql,
-        params![
-            &thread.0[..],
-            row.id.to_stored(),
-            row.branch.get() as i64,
-            row.graph,
-            row.status.number(),
-            &row.input_hash[..],
-            row.started_at,
-            row.ended_at,
-            row.last.as_ref().map(|last| last.height as i64),
-            row.last.as_ref().map(|last| last.id.to_stored()),
-            &row.hash(thread).0[..],
-        ],
-    )
-}
-
-fn write_rows(session: &Session<'_>, space: Space<'_>, pending: &[PendingRow], values: &[ValueRow]) -> Result<()> {
-    let Space { thread, uid, namespace } = space;
-    for row in values {
-        let (branch, height) = (row.address.branch.get() as i64, row.address.height as i64);
-        let (head, hash) = (row.node.head.encode(), row.hash(uid, namespace));
-        let ordinal = row.address.ordinal;
-        let cells = params![thread, namespace, branch, height, ordinal, &hash.0[..], head, row.node.body];
-        session.execute(queries::COMMIT_VALUE, cells)?;
-    }
-    for row in pending {
-        let (base, lane, kind) = (row.base.to_stored(), row.lane.0 as i64, row.kind.number());
-        let (ordinal, hash) = (row.ordinal as i64, row.hash(uid, namespace));
-        let (task, hash, head) = (&row.task.0[..], &hash.0[..], row.encode_head());
-        let cells = params![thread, namespace, base, lane, kind, task, ordinal, hash, head, row.body];
-        session.execute(queries::COMMIT_PENDING, cells)?;
-    }
-    Ok(())
-}
-
-fn write_blob_uses(session: &Session<'_>, space: Space<'_>, blobs: &[BlobUse]) -> Result<()> {
-    for used in blobs {
-        let (branch, height) = (used.value.branch.get() as i64, used.value.height as i64);
-        let key = params![space.thread, space.namespace, branch, height, used.value.ordinal, &used.hash.0[..]];
-        session.execute(queries::COMMIT_BLOB_REF, key)?;
+    if let Some(LeftBranch { epoch, row }) = &commit.leaves {
+        let expected = (None, row.tip.as_ref(), *epoch);
+        if !insert::moved_branch(session, (commit.thread, &commit.namespace), expected, row)? {
+            return Err(damaged(row.id));
+        }
     }
     Ok(())
 }
 
 /// Writes an append.
 pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<()> {
-    let thread = match check::append(session, append) {
-        Ok(AppendVerdict::Write(thread)) => thread,
+    let (number, thread) = match check::append::append(session, append) {
+        Ok(AppendVerdict::Write(number, thread)) => (number, thread),
         Ok(AppendVerdict::Repeated) => return Ok(Ok(())),
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let space = Space { thread, uid: append.thread, namespace: &append.namespace };
+    let space = Space { thread: number, uid: append.thread, namespace: &append.namespace };
     let write = || {
         if let Some(run) = &append.run {
-            run_statement(session, queries::COMMIT_RUN_UPDATE, append.thread, run)?;
+            insert::run(session, append.thread, &RunWrite::Update(run.clone()))?;
         }
-        write_rows(session, space, &append.pending, &append.values)?;
-        write_blob_uses(session, space, &append.blobs)
+        if append.head_from.is_some() {
+            insert::head(session, number, &ThreadRow { head: append.branch, ..thread })?;
+        }
+        append.tags.iter().try_for_each(|tag| insert::tag(session, space, tag))?;
+        insert::rows(session, space, &append.pending, &append.values)?;
+        insert::blob_uses(session, space, &append.blobs)
     };
     write().map(Ok).map_err(Undo)
 }

@@ -3,19 +3,21 @@
 //! Reads only, inside the writer's transaction, in the order in which the memory store asks. A super-step does not come
 //! here: its fence is its first statement, and only a refused one has to say why.
 
+pub(crate) mod append;
+
 use rusqlite::params;
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow, Tip};
-use stepmark_core::shape::{self, check_claim, check_fence};
-use stepmark_core::store::{BlobUse, Commit, Expect, Fence, NameWrite, Outcome, Records, RunWrite, ThreadAddress};
+use stepmark_core::shape::{self, check_claim, check_fence, check_name};
+use stepmark_core::store::{BlobUse, Commit, Expect, LeftBranch, Outcome, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 use crate::queries;
-use crate::read::{branch, find_thread, known_branch, run};
-use crate::records::{Space, pending_name, place_name};
+use crate::read::{branch, find_thread, known_branch};
+use crate::records::{Space, branch_name, pending_name, place_name};
 use crate::session::{Cells, Session};
 
 /// Whether a commit may be written. A refused one may be a repeated one: what it wrote decides, never the tip.
@@ -81,10 +83,15 @@ fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
             check_flushed(session, space, commit)?;
         }
     }
-    if let Some(checkpoint) = &commit.checkpoint
-        && checkpoint_hashes(session, space, checkpoint)?.is_some()
-    {
-        return Err(Error::corrupt(Subject::Checkpoint, &checkpoint.id, "it exists with another hash"));
+    if let Some(LeftBranch { epoch, row }) = &commit.leaves {
+        let stored = known_branch(session, space, row.id)?;
+        check_fence(&stored, row.tip.as_ref(), *epoch)?;
+        check_claim(&stored, row)?;
+    }
+    for row in [&commit.root, &commit.checkpoint].into_iter().flatten() {
+        if checkpoint_hashes(session, space, row)?.is_some() {
+            return Err(Error::corrupt(Subject::Checkpoint, &row.id, "it exists with another hash"));
+        }
     }
     check_pending(session, space, &commit.pending)?;
     check_values(session, space, &commit.values)?;
@@ -98,6 +105,9 @@ fn check_first(session: &Session<'_>, commit: &Commit) -> Result<()> {
         (Expect::At { .. }, _) => return Err(Error::missing(Subject::Branch, commit.branch.id, "")),
         (Expect::New, Some(fork)) => return Err(missing_fork_point(fork)),
         (Expect::New, None) => {}
+    }
+    if let Some(left) = &commit.leaves {
+        return Err(Error::missing(Subject::Branch, left.row.id, ""));
     }
     let scope = commit.new_thread.as_ref().map_or("", |thread| &thread.scope);
     check_blobs(session, scope, &commit.blobs)?;
@@ -121,10 +131,10 @@ fn check_thread_rows(session: &Session<'_>, (number, thread): (i64, &ThreadRow),
     if commit.expect_head.is_some_and(|head| head != thread.head) {
         return Err(Error::conflict(Subject::Thread, &thread.name, "its head is another branch now"));
     }
-    if let Some(NameWrite { name, .. }) = &commit.name
-        && session.exists(queries::CHECK_REF, params![number, name])?
-    {
-        return Err(Error::exists(Subject::Branch, name, "choose another name"));
+    if let Some(name) = &commit.name {
+        let read = |row: &rusqlite::Row<'_>| branch_name(row, thread.uid);
+        let stored = session.first(queries::LOAD_REF_BY_NAME, params![number, name.name], read)?;
+        check_name(stored.map(|(_, branch)| branch), name)?;
     }
     for run in &commit.runs {
         let known = has_run(session, number, &run.row().id)?;
@@ -221,52 +231,6 @@ fn stored_hash(
     id: &dyn std::fmt::Display,
 ) -> Result<Option<RecordHash>> {
     session.first(sql, key, |row| Ok(RecordHash(Cells::new(row, Subject::Store, id).array(0)?)))
-}
-
-/// What to do with an append, and the number of its thread.
-pub(crate) enum AppendVerdict {
-    /// Write it to this thread.
-    Write(i64),
-    /// All its rows are there.
-    Repeated,
-}
-
-/// Whether an append may be written.
-pub(crate) fn append(session: &Session<'_>, append: &Records) -> Result<AppendVerdict> {
-    let (number, thread) = find_thread(session, &ThreadAddress::Uid(append.thread))?;
-    let space = Space { thread: number, uid: thread.uid, namespace: &append.namespace };
-    let stored = known_branch(session, space, append.branch)?;
-    if let Err(refusal) = check_writer(&stored, append) {
-        return if holds_all(session, space, append)? { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
-    }
-    check_pending(session, space, &append.pending)?;
-    check_values(session, space, &append.values)?;
-    check_blobs(session, &thread.scope, &append.blobs)?;
-    shape::check_append(append)?;
-    match &append.run {
-        Some(run) if !has_run(session, number, &run.id)? => Err(Error::missing(Subject::Run, &run.id, "")),
-        _ => Ok(AppendVerdict::Write(number)),
-    }
-}
-
-fn check_writer(stored: &BranchRow, append: &Records) -> Result<()> {
-    match &append.fence {
-        Fence::Owner { tip, epoch } => check_fence(stored, tip.as_ref(), *epoch),
-        Fence::Outside => Err(Error::unsupported(Subject::Store, "sqlite", "records from outside of a run")),
-    }
-}
-
-/// Whether an earlier append with the same arguments wrote all this.
-fn holds_all(session: &Session<'_>, space: Space<'_>, append: &Records) -> Result<bool> {
-    for row in &append.pending {
-        if pending_hash(session, space, row)? != Some(row.hash(space.uid, space.namespace)) {
-            return Ok(false);
-        }
-    }
-    match &append.run {
-        Some(expected) => Ok(run(session, space, &expected.id)?.as_ref() == Some(expected)),
-        None => Ok(!append.pending.is_empty()),
-    }
 }
 
 /// The number of a thread in this file.

@@ -6,13 +6,14 @@ use rusqlite::params;
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::BranchId;
+use stepmark_core::pending::PendingKind;
 use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow};
 use stepmark_core::store::{
-    HistoryEntry, HistoryPage, HistoryQuery, Line, ThreadAddress, ThreadEntry, ThreadPage, ThreadQuery,
+    HistoryEntry, HistoryPage, HistoryQuery, Line, ThreadAddress, ThreadEntry, ThreadPage, ThreadQuery, WaitingBranch,
 };
 
 use crate::queries;
-use crate::read::{branch, find_thread, known_branch};
+use crate::read::{branch, branches, find_thread, known_branch};
 use crate::records::{self, Space, place_name};
 use crate::session::Session;
 
@@ -111,15 +112,16 @@ pub(crate) fn threads(session: &Session<'_>, query: &ThreadQuery) -> Result<Thre
     let after = query.after.as_deref().unwrap_or_default();
     let limit = query.limit.max(1);
     let key = params![query.scope, after, i64::from(limit) + 1];
-    let mut found = session.all(queries::THREADS_PAGE, key, records::thread)?;
+    let sql = if query.waiting { queries::THREADS_WAITING } else { queries::THREADS_PAGE };
+    let mut found = session.all(sql, key, records::thread)?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|(_, thread)| thread.name.clone());
-    let threads = found.into_iter().map(|(number, thread)| entry(session, number, thread)).collect::<Result<_>>()?;
-    Ok(ThreadPage { threads, next })
+    let entry = |(number, thread)| entry(session, number, thread, query.waiting);
+    Ok(ThreadPage { threads: found.into_iter().map(entry).collect::<Result<_>>()?, next })
 }
 
-fn entry(session: &Session<'_>, number: i64, thread: ThreadRow) -> Result<ThreadEntry> {
+fn entry(session: &Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
     let head = branch(session, space, thread.head)?;
     let run = session.first(queries::THREADS_LAST_RUN, [number], |row| records::run(row, thread.uid))?;
@@ -127,6 +129,20 @@ fn entry(session: &Session<'_>, number: i64, thread: ThreadRow) -> Result<Thread
         tip: head.and_then(|head| head.tip),
         status: run.map(|run| run.status),
         thread,
-        waiting: Vec::new(),
+        waiting: if with_waiting { waiting(session, space)? } else { Vec::new() },
     })
+}
+
+/// The branches on whose tips questions lie.
+fn waiting(session: &Session<'_>, space: Space<'_>) -> Result<Vec<WaitingBranch>> {
+    let mut found = Vec::new();
+    for branch in branches(session, space)? {
+        let Some(tip) = &branch.row.tip else { continue };
+        let key = params![space.thread, space.namespace, tip.id.to_stored(), branch.row.id.get() as i64];
+        let rows = session.all(queries::WAITING_ROWS, key, |row| records::pending(row, space, &tip.id))?;
+        if rows.iter().any(|row| row.kind == PendingKind::Interrupt) {
+            found.push(WaitingBranch { branch, rows });
+        }
+    }
+    Ok(found)
 }

@@ -18,8 +18,10 @@ struct Migration {
 }
 
 /// All migrations; the first one makes version 1. Released ones never change (`sql/migrations/CHECKSUMS`).
-const MIGRATIONS: [Migration; 1] =
-    [Migration { name: "0001_init", sql: include_str!("../sql/migrations/0001_init.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { name: "0001_init", sql: include_str!("../sql/migrations/0001_init.sql") },
+    Migration { name: "0002_questions", sql: include_str!("../sql/migrations/0002_questions.sql") },
+];
 
 /// The schema version that this program reads and writes.
 pub(crate) const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;

@@ -25,6 +25,8 @@ VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, 
 pub(crate) const COMMIT_THREAD: &str =
     "INSERT INTO thread (scope, name, uid, head, created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
+pub(crate) const COMMIT_HEAD: &str = "UPDATE thread SET head = ?2, hash = ?3 WHERE number = ?1";
+
 /// Reads no other column, so that a damaged thread can be deleted.
 pub(crate) const THREAD_NUMBER: &str = "SELECT number FROM thread WHERE uid = ?1";
 
@@ -34,15 +36,23 @@ INSERT INTO branch (thread, namespace, branch, parent, fork_height, tip_height, 
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
         (SELECT COALESCE(MAX(arrival), 0) + 1 FROM branch WHERE thread = ?1 AND namespace = ?2))";
 
-pub(crate) const COMMIT_REF: &str = "INSERT INTO ref (thread, name, branch, hash) VALUES (?1, ?2, ?3, ?4)";
+/// Gives a name, or moves it; the caller checked whose it is.
+pub(crate) const COMMIT_REF: &str = "
+INSERT INTO ref (thread, name, branch, hash) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (thread, name) DO UPDATE SET branch = excluded.branch, hash = excluded.hash";
+
+/// A record that is there is kept as it is.
+pub(crate) const COMMIT_GRAPH: &str =
+    "INSERT INTO graph (name, signature, record, hash) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
 
 pub(crate) const COMMIT_RUN_BEGIN: &str = "
-INSERT INTO run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash)
-VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+INSERT INTO run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+                 graph_signature)
+VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 pub(crate) const COMMIT_RUN_UPDATE: &str = "
 UPDATE run SET branch = ?3, graph = ?4, status = ?5, input_hash = ?6, started_at = ?7, ended_at = ?8, last_height = ?9,
-               last_id = ?10, hash = ?11
+               last_id = ?10, hash = ?11, graph_signature = ?12
 WHERE thread = (SELECT number FROM thread WHERE uid = ?1) AND id = ?2";
 
 /// A row whose key is taken is kept as it is; the caller checked that it is equal.
@@ -61,11 +71,16 @@ VALUES (?1, ?2, ?3, ?4, ?5,
         (SELECT number FROM blob WHERE scope = (SELECT scope FROM thread WHERE number = ?1) AND hash = ?6))
 ON CONFLICT DO NOTHING";
 
+/// Sets a tag, also where it is; the caller checked that the name is nobody else's.
+pub(crate) const APPEND_TAG: &str = "
+INSERT INTO tag (thread, name, namespace, branch, height, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT DO NOTHING";
+pub(crate) const APPEND_TAG_GONE: &str = "DELETE FROM tag WHERE thread = ?1 AND name = ?2";
+
 // ---- what a commit or an append checks ----
 
 pub(crate) const CHECK_TOMBSTONE: &str = "SELECT 1 FROM tombstone WHERE uid = ?1";
 pub(crate) const CHECK_THREAD_TAKEN: &str = "SELECT 1 FROM thread WHERE (scope = ?1 AND name = ?2) OR uid = ?3";
-pub(crate) const CHECK_REF: &str = "SELECT 1 FROM ref WHERE thread = ?1 AND name = ?2";
 pub(crate) const CHECK_RUN: &str = "SELECT 1 FROM run WHERE thread = ?1 AND id = ?2";
 pub(crate) const CHECK_FORK_POINT: &str = "
 SELECT id FROM checkpoint
@@ -78,6 +93,8 @@ SELECT hash FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND 
 pub(crate) const CHECK_PENDING: &str = "
 SELECT hash FROM pending
 WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 AND kind = ?5 AND task = ?6 AND ordinal = ?7";
+pub(crate) const CHECK_ANSWERS: &str = "
+SELECT COUNT(*) FROM pending WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 AND kind = 4";
 pub(crate) const CHECK_BLOB: &str = "SELECT 1 FROM blob WHERE scope = ?1 AND hash = ?2";
 
 // ---- load ----
@@ -102,6 +119,9 @@ pub(crate) const LOAD_REFS: &str = "SELECT name, branch, hash FROM ref WHERE thr
 pub(crate) const LOAD_CHECKPOINT: &str = "
 SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
 FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
+pub(crate) const LOAD_CHECKPOINT_AT: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
+FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NOT NULL";
 pub(crate) const LOAD_CHECKPOINT_WITH_VALUES: &str = "
 SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash, packed
 FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?3 AND manifest IS NOT NULL";
@@ -118,8 +138,14 @@ SELECT lane, kind, task, ordinal, hash, head, body
 FROM pending WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 ORDER BY kind, task, ordinal";
 
 pub(crate) const LOAD_RUN: &str = "
-SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash
+SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
 FROM run WHERE thread = ?1 AND id = ?2";
+
+pub(crate) const LOAD_TAG: &str =
+    "SELECT name, namespace, branch, height, hash FROM tag WHERE thread = ?1 AND name = ?2";
+pub(crate) const LOAD_TAGS: &str =
+    "SELECT name, namespace, branch, height, hash FROM tag WHERE thread = ?1 AND namespace = ?2 ORDER BY name";
+pub(crate) const LOAD_GRAPH: &str = "SELECT record, hash FROM graph WHERE name = ?1 AND signature = ?2";
 
 // ---- history and threads ----
 
@@ -139,8 +165,20 @@ ORDER BY arrival DESC LIMIT ?4";
 pub(crate) const THREADS_PAGE: &str = "
 SELECT number, scope, name, uid, head, created_at, hash
 FROM thread WHERE scope = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
+/// Threads with a branch of the root namespace on whose tip, in its lane, a question lies.
+pub(crate) const THREADS_WAITING: &str = "
+SELECT number, scope, name, uid, head, created_at, hash
+FROM thread WHERE scope = ?1 AND name > ?2 AND EXISTS (
+    SELECT 1 FROM branch CROSS JOIN pending INDEXED BY pending_interrupt
+    WHERE branch.thread = thread.number AND branch.namespace = ''
+      AND pending.thread = branch.thread AND pending.namespace = '' AND pending.base = branch.tip_id
+      AND pending.lane = branch.branch AND pending.kind = 3)
+ORDER BY name LIMIT ?3";
+pub(crate) const WAITING_ROWS: &str = "
+SELECT lane, kind, task, ordinal, hash, head, body FROM pending
+WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 AND kind IN (3, 4) ORDER BY kind, task, ordinal";
 pub(crate) const THREADS_LAST_RUN: &str = "
-SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash
+SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
 FROM run INDEXED BY run_arrival WHERE thread = ?1 ORDER BY arrival DESC LIMIT 1";
 
 // ---- blob ----

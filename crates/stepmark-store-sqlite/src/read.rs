@@ -11,8 +11,8 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, RecordHash, RunId, ThreadUid};
 use stepmark_core::load::{check_hash, damaged, manifest_of, walk_chain, wanted_values};
 use stepmark_core::pending::PendingRow;
-use stepmark_core::rows::{BranchRow, RunRow, ThreadRow};
-use stepmark_core::store::{Channels, Load, Loaded, NamedBranch, Place, ThreadAddress};
+use stepmark_core::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow};
+use stepmark_core::store::{Channels, Load, Loaded, NamedBranch, Place, TagEntry, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueNode, ValueRef, find_packed};
 
 use crate::queries;
@@ -33,9 +33,9 @@ pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
         next_ordinal: next_ordinal(session, space, branch.id, height)?,
         chains: chains(session, space, load, (&thread.scope, checkpoint.as_ref(), &pending))?,
         branches: if load.branches { branches(session, space)? } else { Vec::new() },
+        tags: if load.tags { tags(session, space)? } else { Vec::new() },
+        graph: if load.graph { graph_of(session, space, load, checkpoint.as_ref())? } else { None },
         run: load.run.as_ref().map(|id| run(session, space, id)).transpose()?.flatten(),
-        tags: Vec::new(),
-        graph: None,
         branch: named(session, space, branch)?,
         thread,
         checkpoint,
@@ -139,7 +139,8 @@ fn named(session: &Session<'_>, space: Space<'_>, row: BranchRow) -> Result<Name
     Ok(NamedBranch { row, name: name.map(|(name, _)| name) })
 }
 
-fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>> {
+/// All branches of a namespace, in order of creation, with their names.
+pub(crate) fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>> {
     let refs = session.all(queries::LOAD_REFS, [space.thread], |row| records::branch_name(row, space.uid))?;
     // Refs come in falling order: of several names the first one stays.
     let mut names: HashMap<BranchId, String> = refs.into_iter().map(|(name, branch)| (branch, name)).collect();
@@ -152,6 +153,39 @@ fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>>
 pub(crate) fn run(session: &Session<'_>, space: Space<'_>, id: &RunId) -> Result<Option<RunRow>> {
     let key = params![space.thread, id.to_stored()];
     session.first(queries::LOAD_RUN, key, |row| records::run(row, space.uid))
+}
+
+/// The graph record of the run that was asked for, else of the checkpoint's run.
+fn graph_of(
+    session: &Session<'_>,
+    space: Space<'_>,
+    load: &Load,
+    row: Option<&CheckpointRow>,
+) -> Result<Option<GraphRow>> {
+    let id = match (&load.run, row) {
+        (Some(id), _) => id.clone(),
+        (None, Some(row)) => manifest_of(row)?.run,
+        (None, None) => return Ok(None),
+    };
+    let Some(RunRow { graph, graph_signature: Some(signature), .. }) = run(session, space, &id)? else {
+        return Ok(None);
+    };
+    let key = params![graph.clone(), &signature[..]];
+    session.first(queries::LOAD_GRAPH, key, |row| records::graph(row, graph, signature))
+}
+
+fn tags(session: &Session<'_>, space: Space<'_>) -> Result<Vec<TagEntry>> {
+    let key = params![space.thread, space.namespace];
+    let rows = session.all(queries::LOAD_TAGS, key, |row| records::tag(row, space.uid))?;
+    let entry = |(_, row): (String, TagRow)| {
+        let key = params![space.thread, space.namespace, row.branch.get() as i64, row.height as i64];
+        let read = |row: &rusqlite::Row<'_>| records::checkpoint(row, space, false);
+        let named = session.first(queries::LOAD_CHECKPOINT_AT, key, read)?;
+        let gone = || Error::corrupt(Subject::Checkpoint, &row.name, "a tag names it but it is gone");
+        let (_, named) = named.ok_or_else(gone)?;
+        Ok(TagEntry { row, checkpoint: named.id })
+    };
+    rows.into_iter().map(entry).collect()
 }
 
 fn pending_of(

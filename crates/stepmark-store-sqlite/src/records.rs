@@ -9,7 +9,9 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
 use stepmark_core::load::{check_checkpoint, check_hash};
 use stepmark_core::pending::{PendingKind, PendingRow};
-use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip, ref_hash};
+use stepmark_core::rows::{
+    BranchRow, EffectsMode, ForkPoint, GraphRow, RunRow, RunStatus, TagRow, ThreadRow, Tip, ref_hash,
+};
 use stepmark_core::value::{ValueAddress, ValueHead, ValueNode, ValueRow};
 
 use crate::session::Cells;
@@ -105,7 +107,7 @@ pub(crate) fn run(row: &Row<'_>, uid: ThreadUid) -> Result<RunRow> {
         id: id.clone(),
         branch: branch_id(&cells, 1)?,
         graph: cells.get(2)?,
-        graph_signature: None,
+        graph_signature: cells.get::<Option<Vec<u8>>>(10)?.map(|_| cells.array(10)).transpose()?,
         status: cells.decoded(RunStatus::from_number(cells.get(3)?))?,
         input_hash: cells.array(4)?,
         started_at: cells.get(5)?,
@@ -114,6 +116,24 @@ pub(crate) fn run(row: &Row<'_>, uid: ThreadUid) -> Result<RunRow> {
     };
     check_hash(hash(&cells, 9)?, run.hash(uid), Subject::Run, &id)?;
     Ok(run)
+}
+
+/// A tag and its namespace.
+pub(crate) fn tag(row: &Row<'_>, uid: ThreadUid) -> Result<(String, TagRow)> {
+    let unnamed = Cells::new(row, Subject::Tag, format!("of thread {uid}"));
+    let (name, namespace): (String, String) = (unnamed.get(0)?, unnamed.get(1)?);
+    let cells = Cells::new(row, Subject::Tag, &name);
+    let tag = TagRow { branch: branch_id(&cells, 2)?, height: cells.number(3)?, name: name.clone() };
+    check_hash(hash(&cells, 4)?, tag.hash(uid, &namespace), Subject::Tag, &name)?;
+    Ok((namespace, tag))
+}
+
+/// The graph record of a name and a signature.
+pub(crate) fn graph(row: &Row<'_>, name: String, signature: [u8; 16]) -> Result<GraphRow> {
+    let cells = Cells::new(row, Subject::Graph, &name);
+    let graph = GraphRow { record: cells.get(0)?, signature, name: name.clone() };
+    check_hash(hash(&cells, 1)?, graph.hash(), Subject::Graph, &name)?;
+    Ok(graph)
 }
 
 /// The value row at `address`.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -107,6 +108,7 @@ pub struct SqliteOptions {
     read_only: bool,
     page_max: Option<u32>,
     wal_checkpoint_pages: u32,
+    clock: Arc<dyn Clock>,
 }
 
 impl Default for SqliteOptions {
@@ -118,6 +120,7 @@ impl Default for SqliteOptions {
             read_only: false,
             page_max: None,
             wal_checkpoint_pages: 500,
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -165,11 +168,18 @@ impl SqliteOptions {
         self
     }
 
+    /// Takes the store's own time, which ends leases and lets things expire, from elsewhere: for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Opens the file; see [`Sqlite::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Sqlite> {
         let mut place = self.place(path.as_ref())?;
         place.refuse_emptied()?;
-        let clock = Arc::new(StoreClock::default());
+        let clock = Arc::new(StoreClock::new(Arc::clone(&self.clock)));
         let limits = Limits { group_max: self.group_max, wal_checkpoint_pages: self.wal_checkpoint_pages };
         let shared = Shared { counters: Arc::default(), clock, limits };
         let writer = if place.read_only {

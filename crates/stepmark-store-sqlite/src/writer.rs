@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use stepmark_core::checkpoint::Timestamp;
-use stepmark_core::clock::{Clock, SystemClock};
+use stepmark_core::clock::Clock;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::store::{Commit, Outcome, Records};
@@ -64,13 +64,20 @@ pub(crate) struct Counters {
 }
 
 /// The store's time, which never goes back within one handle.
-#[derive(Debug, Default)]
-pub(crate) struct StoreClock(AtomicI64);
+#[derive(Debug)]
+pub(crate) struct StoreClock {
+    source: Arc<dyn Clock>,
+    newest: AtomicI64,
+}
 
 impl StoreClock {
+    pub(crate) fn new(source: Arc<dyn Clock>) -> Self {
+        Self { source, newest: AtomicI64::new(Timestamp::MIN) }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
-        let now = SystemClock.now();
-        self.0.fetch_max(now, Ordering::Relaxed).max(now)
+        let now = self.source.now();
+        self.newest.fetch_max(now, Ordering::Relaxed).max(now)
     }
 }
 
@@ -142,7 +149,8 @@ impl Work {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Commit(commit) => {
-                let row = commit.checkpoint.as_ref().map_or(0, |row| row.manifest.len() + row.packed.len());
+                let rows = [&commit.root, &commit.checkpoint].into_iter().flatten();
+                let row: usize = rows.map(|row| row.manifest.len() + row.packed.len()).sum();
                 let values: usize = commit.values.iter().map(|row| row.node.body.len()).sum();
                 row + values + commit.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }

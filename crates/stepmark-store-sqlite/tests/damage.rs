@@ -91,7 +91,9 @@ async fn look(store: &Sqlite, pens: &[&Pen]) -> Vec<Error> {
         let query = HistoryQuery { thread: pens[0].thread.uid, namespace: String::new(), line, limit: 100 };
         errors.extend(store.history(query).await.err());
     }
-    errors.extend(store.threads(ThreadQuery { scope: String::new(), after: None, limit: 10 }).await.err());
+    errors.extend(
+        store.threads(ThreadQuery { scope: String::new(), after: None, limit: 10, waiting: false }).await.err(),
+    );
     errors
 }
 

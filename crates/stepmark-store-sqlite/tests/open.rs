@@ -45,7 +45,7 @@ fn newer_file_is_refused() {
     let home = Home::new();
     drop(home.open());
     let newer = Connection::open(home.path()).expect("a file");
-    newer.pragma_update(None, "user_version", 2).expect("a version");
+    newer.pragma_update(None, "user_version", 99).expect("a version");
     drop(newer);
     check_refused(&home, ErrorKind::Unsupported, "update stepmark");
 }
@@ -270,7 +270,7 @@ async fn processes_that_open_a_new_file_at_once_all_succeed() {
         for child in &mut children {
             assert!(child.wait().expect("an exit").success());
         }
-        let query = ThreadQuery { scope: String::new(), after: None, limit: 10 };
+        let query = ThreadQuery { scope: String::new(), after: None, limit: 10, waiting: false };
         let threads = home.open().threads(query).await.expect("a page").threads;
         assert_eq!(threads.len(), 6);
         assert!(threads.iter().all(|entry| entry.tip.as_ref().is_some_and(|tip| tip.height == 20)));

@@ -38,6 +38,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
 pub use stepmark_engine::__private;
@@ -52,6 +53,39 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
+
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use stepmark::{Checkpoints, MemoryStore};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Progress {
+///     index: usize,
+///     words: usize,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> stepmark::Result<()> {
+/// let documents = ["one two", "three", "four five six"];
+/// let checkpoints = Checkpoints::new(MemoryStore::new());
+/// let mut progress: Progress = checkpoints.load("count").await?.unwrap_or_default();
+/// for document in &documents[progress.index..] {
+///     progress.words += document.split_whitespace().count();
+///     progress.index += 1;
+///     checkpoints.save("count", &progress).await?;
+/// }
+/// assert_eq!(progress.words, 6);
+///
+/// let saves = checkpoints.list("count").await?;
+/// assert_eq!(saves.iter().map(|save| save.number).collect::<Vec<_>>(), [2, 1, 0]);
+/// assert_eq!(checkpoints.load_at("count", &saves[1].id).await?.words, 3);
+///
+/// checkpoints.delete("count").await?;
+/// assert!(checkpoints.load("count").await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
+pub use stepmark_engine::Checkpoints;
 
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 
@@ -71,15 +105,23 @@ pub mod graph {
     };
 }
 
-/// What a run did and what is known of the past.
+#[doc = include_str!("docs/past.md")]
 pub mod run {
-    pub use stepmark_core::checkpoint::{Source, Timestamp};
+    pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
-        At, BranchInfo, Checkpoint, CheckpointInfo, Failure, History, MAIN_BRANCH, Request, RunPlace, Stats,
-        TaskReport, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
+        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
+        Value, WriteReport,
     };
-    pub use stepmark_engine::{StoredCheck, StoredProblem};
+}
+
+#[doc = include_str!("docs/diff.md")]
+pub mod diff {
+    pub use stepmark_engine::diff::{
+        ALIGNED_MAX, COMPARED_BYTES_MAX, COMPARED_ITEMS_MAX, Change, ChannelDiff, Diff, EntryDiff, ItemDiff, ListDiff,
+        TextDiff, TextPart, TextUnit,
+    };
 }
 
 /// Time and randomness, for tests that bring their own.
@@ -94,6 +136,9 @@ pub mod store {
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

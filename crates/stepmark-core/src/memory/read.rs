@@ -44,7 +44,8 @@ impl Inner {
             graph: None,
         };
         if load.tags {
-            loaded.tags = space.tags.values().map(|row| tag_entry(space, row)).collect::<Result<_>>()?;
+            let ours = thread.tags.values().filter(|(namespace, _)| *namespace == load.namespace);
+            loaded.tags = ours.map(|(_, row)| tag_entry(space, row)).collect::<Result<_>>()?;
         }
         if load.graph {
             loaded.graph = self.graph_of(thread, load, checkpoint)?;
@@ -142,7 +143,9 @@ fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
         let tip = row.tip.as_ref()?;
         let asked = |row: &&PendingRow| matches!(row.kind, PendingKind::Interrupt | PendingKind::Answer);
         let rows: Vec<PendingRow> = space.pending_of(&tip.id, row.id).filter(asked).cloned().collect();
-        (!rows.is_empty()).then(|| WaitingBranch { branch: thread.named(row), rows })
+        rows.iter()
+            .any(|row| row.kind == PendingKind::Interrupt)
+            .then(|| WaitingBranch { branch: thread.named(row), rows })
     };
     space.branches.iter().filter_map(of_branch).collect()
 }

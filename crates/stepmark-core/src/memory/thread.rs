@@ -20,6 +20,8 @@ pub(super) struct Thread {
     pub(super) runs: HashMap<RunId, RunRow>,
     /// The run that began last.
     pub(super) last_run: Option<RunId>,
+    /// By name, with their namespace.
+    pub(super) tags: BTreeMap<String, (String, TagRow)>,
     pub(super) spaces: BTreeMap<String, Space>,
 }
 
@@ -37,12 +39,12 @@ pub(super) struct Space {
     pub(super) ids: IdMap<CheckpointId, u64>,
     pub(super) values: BTreeMap<ValueAddress, ValueNode>,
     pub(super) pending: BTreeMap<PendingKey, PendingRow>,
-    pub(super) tags: BTreeMap<String, TagRow>,
 }
 
 impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
-        Self { row, refs: BTreeMap::new(), runs: HashMap::new(), last_run: None, spaces: BTreeMap::new() }
+        let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces }
     }
 
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {

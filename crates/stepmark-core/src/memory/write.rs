@@ -5,8 +5,8 @@ use super::thread::{Space, Thread, pending_key};
 use crate::error::{Error, Result, Subject};
 use crate::id::ThreadUid;
 use crate::pending::{PendingKind, PendingRow};
-use crate::rows::{BranchRow, Tip};
-use crate::shape::{self, check_claim, check_fence};
+use crate::rows::{BranchRow, TagRow, Tip};
+use crate::shape::{self, check_answers, check_claim, check_fence, check_head_move, check_name};
 use crate::store::{BlobUse, Commit, Expect, Fence, LeftBranch, NameWrite, Outcome, Records, RunWrite, TagWrite};
 use crate::value::{ValueNode, ValueRow};
 
@@ -143,7 +143,7 @@ impl Inner {
         let branch = space.known_branch(append.branch)?;
         let refused = match &append.fence {
             Fence::Owner { tip, epoch } => {
-                check_fence(branch, tip.as_ref(), *epoch).and_then(|()| check_count(space, branch, &append))
+                check_fence(branch, tip.as_ref(), *epoch).and_then(|()| check_answers(answers(space, branch), &append))
             }
             Fence::Outside => check_outside(thread, space, branch, &append),
         };
@@ -168,27 +168,21 @@ impl Inner {
         if append.head_from.is_some() {
             thread.row.head = append.branch;
         }
-        let space = thread.spaces.entry(append.namespace).or_default();
         for tag in append.tags {
             match tag {
-                TagWrite::Set(row) => space.tags.insert(row.name.clone(), row),
-                TagWrite::Remove(name) => space.tags.remove(&name),
+                TagWrite::Set(row) => thread.tags.insert(row.name.clone(), (append.namespace.clone(), row)),
+                TagWrite::Remove(name) => thread.tags.remove(&name),
             };
         }
+        let space = thread.spaces.entry(append.namespace).or_default();
         write_rows(space, append.pending, append.values);
     }
 }
 
-/// Whether as many answers are stored as the writer knows.
-fn check_count(space: &Space, branch: &BranchRow, append: &Records) -> Result<()> {
-    let Some(expected) = append.expect_answers else { return Ok(()) };
-    let stored = branch.tip.as_ref().map_or(0, |tip| {
-        space.pending_of(&tip.id, branch.id).filter(|row| row.kind == PendingKind::Answer).count() as u64
-    });
-    if stored == expected {
-        return Ok(());
-    }
-    Err(Error::conflict(Subject::Pending, branch.id, format!("{stored} answers are stored, not {expected}")))
+/// How many answers lie on the branch's tip in its lane.
+fn answers(space: &Space, branch: &BranchRow) -> u64 {
+    let Some(tip) = &branch.tip else { return 0 };
+    space.pending_of(&tip.id, branch.id).filter(|row| row.kind == PendingKind::Answer).count() as u64
 }
 
 /// What may be written from outside of a run: answers to what is open on the tip, the head, tags.
@@ -196,19 +190,14 @@ fn check_outside(thread: &Thread, space: &Space, branch: &BranchRow, append: &Re
     for answer in append.pending.iter().filter(|row| row.kind == PendingKind::Answer) {
         check_answer(space, branch, answer)?;
     }
-    if let Some(from) = append.head_from
-        && thread.row.head != from
-        && thread.row.head != append.branch
-    {
-        return Err(Error::conflict(Subject::Thread, &thread.row.name, "its head is another branch now"));
-    }
+    check_head_move(&thread.row, append)?;
     for tag in &append.tags {
         let TagWrite::Set(row) = tag else { continue };
         if space.checkpoint_at(row.branch, row.height).is_none() {
             let place = format!("{} at height {}", row.branch, row.height);
             return Err(Error::missing(Subject::Checkpoint, place, ""));
         }
-        if space.tags.get(&row.name).is_some_and(|stored| stored != row) {
+        if thread.tags.get(&row.name).is_some_and(|stored| !names(stored, append, row)) {
             return Err(Error::exists(Subject::Tag, &row.name, "it names another checkpoint"));
         }
     }
@@ -234,15 +223,8 @@ fn check_thread_rows(thread: &Thread, commit: &Commit) -> Result<()> {
     if commit.expect_head.is_some_and(|head| head != thread.row.head) {
         return Err(Error::conflict(Subject::Thread, &thread.row.name, "its head is another branch now"));
     }
-    if let Some(NameWrite { name, from }) = &commit.name {
-        let stored = thread.refs.get(name);
-        match from {
-            None if stored.is_some() => return Err(Error::exists(Subject::Branch, name, "choose another name")),
-            Some(from) if stored != Some(from) => {
-                return Err(Error::conflict(Subject::Branch, name, "it names another branch now"));
-            }
-            None | Some(_) => {}
-        }
+    if let Some(name) = &commit.name {
+        check_name(thread.refs.get(&name.name).copied(), name)?;
     }
     commit.runs.iter().try_for_each(|run| check_run(thread, run))
 }
@@ -291,14 +273,19 @@ fn check_flushed(space: &Space, commit: &Commit) -> Result<()> {
     Ok(())
 }
 
+/// Whether a stored tag, with its namespace, is the one that an append sets.
+fn names((namespace, stored): &(String, TagRow), append: &Records, row: &TagRow) -> bool {
+    *namespace == append.namespace && stored == row
+}
+
 /// Whether an earlier append with the same arguments wrote all this.
 fn holds_all(thread: &Thread, space: &Space, append: &Records) -> bool {
     let rows = append.pending.iter().all(|row| space.pending.get(&pending_key(row)) == Some(row));
     let run = append.run.as_ref().is_none_or(|run| thread.runs.get(&run.id) == Some(run));
     let head = append.head_from.is_none() || thread.row.head == append.branch;
     let tags = append.tags.iter().all(|tag| match tag {
-        TagWrite::Set(row) => space.tags.get(&row.name) == Some(row),
-        TagWrite::Remove(name) => !space.tags.contains_key(name),
+        TagWrite::Set(row) => thread.tags.get(&row.name).is_some_and(|stored| names(stored, append, row)),
+        TagWrite::Remove(name) => !thread.tags.contains_key(name),
     });
     let something = !append.pending.is_empty() || append.run.is_some() || append.head_from.is_some();
     rows && run && head && tags && (something || !append.tags.is_empty())

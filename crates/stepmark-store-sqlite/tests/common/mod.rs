@@ -75,7 +75,7 @@ impl Pen {
         let mut commit = self.step(b"input");
         commit.new_thread = Some(self.thread.clone());
         commit.expect = Expect::New;
-        commit.name = Some("main".to_owned());
+        commit.name = Some("main".into());
         commit.runs = vec![stepmark_core::store::RunWrite::Begin(self.run_row(RunStatus::Open))];
         commit
     }
@@ -158,7 +158,7 @@ impl Pen {
             ..self.branch.clone()
         };
         let mut commit = Commit::new(self.thread.uid, Expect::New, pen.branch.clone());
-        commit.name = name.map(str::to_owned);
+        commit.name = name.map(Into::into);
         (pen, commit)
     }
 
@@ -177,15 +177,9 @@ impl Pen {
             body: body.to_vec(),
         };
         Records {
-            thread: self.thread.uid,
-            namespace: String::new(),
-            branch: self.branch.id,
-            tip: Some(tip),
-            epoch: self.branch.epoch,
             pending: vec![row],
             values: vec![ValueRow { address, node: full(body) }],
-            blobs: Vec::new(),
-            run: None,
+            ..Records::of_owner(self.thread.uid, &self.branch)
         }
     }
 

@@ -1,0 +1,165 @@
+//! How does a new line begin at a past moment?
+//!
+//! A branch is one row: it names the checkpoint that it leaves from and is born claimed. A fork at a tip takes along what
+//! the unfinished step has stored; nothing else that begins at a past moment does.
+
+use std::collections::{HashMap, HashSet};
+
+use stepmark_core::checkpoint::Source;
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::id::{CheckpointId, Lane, RunId, TaskHash, check_name, hash16};
+use stepmark_core::pending::{PendingKind, PendingRow, TaskEnd, decode_flush};
+use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, Tip};
+use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place};
+use stepmark_core::wire::Writer;
+
+use crate::apply::apply_input;
+use crate::commit::{self, Draft};
+use crate::decide::{commit_decided, store_of};
+use crate::error::{Error, Result};
+use crate::load;
+use crate::outcome::Outcome;
+use crate::request::{Earlier, Request, Verb, hash_input};
+use crate::run::{Host, Run};
+use crate::state::State;
+use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread};
+
+impl<'a, S: State> At<'a, S> {
+    /// Makes a new branch from that moment and returns a handle to it. Executes nothing; writes one branch row and, at a
+    /// tip, copies of what the tasks of its unfinished step had stored: results, and journals without the answers that
+    /// their tasks have not gone on from, so that each branch may answer differently.
+    ///
+    /// # Errors
+    /// `Exists` if the thread has a branch of this name; `Missing` as for [`At::state`].
+    pub async fn fork(&self, name: &str) -> Result<Thread<S>> {
+        check_name(Subject::Branch, name)?;
+        let mut commit = fork_commit(&self.thread.host, &self.load_to_fork().await?)?;
+        commit.name = Some(name.into());
+        commit_decided(&self.thread.host, "", commit, Vec::new()).await?;
+        Ok(self.thread.branch(name))
+    }
+
+    /// Loads the moment, at a tip with what is stored of the unfinished step: a damaged row of an old one is in nobody's way.
+    pub(crate) async fn load_to_fork(&self) -> Result<Loaded> {
+        let loaded = self.load(Channels::None, false).await?;
+        if is_at_tip(&loaded) { self.load(Channels::None, true).await } else { Ok(loaded) }
+    }
+
+    /// A new run with this input from that moment, on a new unnamed branch; also at a tip. Tasks that are planned there are
+    /// left behind with their results. Nothing happens before [`Request::run`]; the outcome tells the branch.
+    ///
+    /// A repeated run id returns the outcome of its run if input and moment are the same.
+    pub fn input(&self, input: impl FnOnce(&mut S::Update)) -> Request<'a, S> {
+        let mut update = S::Update::default();
+        input(&mut update);
+        Request::new(self.thread, Verb::RunAt(self.checkpoint.clone(), update))
+    }
+}
+
+impl<S: State> Request<'_, S> {
+    pub(crate) async fn run_at(&self, checkpoint: &str, update: &S::Update) -> Result<Outcome<S>> {
+        let id = self.run_id.as_deref().map(RunId::parse).transpose()?;
+        let place = CheckpointId::parse(checkpoint)?;
+        let mut hashed = Writer::new();
+        hashed.str("run at").str(checkpoint).raw(&hash_input::<S>(update)?);
+        let input_hash = hash16(hashed.as_slice());
+        for _ in 0..=DECISIONS_MAX {
+            if let Some(id) = &id
+                && let Earlier::Ended(outcome) = self.earlier_run(id, input_hash).await?
+            {
+                return Ok(outcome);
+            }
+            match self.begin_at(&place, update, (id.as_ref(), input_hash)).await {
+                Ok(run) => return self.drive_on_own_branch(run).await,
+                // Another caller began this run between the look and the write.
+                Err(error) if id.is_some() && error.is_store(StoreKind::Exists, Subject::Run) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.thread.contended())
+    }
+
+    /// Makes the branch and accepts the input in one unit: afterwards both are durable and nothing has run.
+    async fn begin_at(
+        &self,
+        place: &CheckpointId,
+        update: &S::Update,
+        (id, input_hash): (Option<&RunId>, [u8; 16]),
+    ) -> Result<Run> {
+        let host = &self.thread.host;
+        let load = Load { channels: Channels::All, ..self.thread.request_of(Place::Checkpoint(place.clone())) };
+        let mut loaded = store_of(host)?.load(load).await?;
+        let manifest = load::manifest(&loaded)?.ok_or_else(|| Error::invalid("the thread has no checkpoint yet"))?;
+        loaded.branch.row = new_branch(host, &loaded)?;
+        (loaded.branch.name, loaded.next_ordinal) = (None, 0);
+        let (line, position) = load::line_to_discard(&host.program, &loaded, manifest)?;
+        let mut run = self.new_run(position, line);
+        let mut draft = Draft { new_branch: true, ..Draft::of_tasks(Source::Input, Vec::new()) };
+        let id = id.cloned().unwrap_or_else(|| host.ids.run(run.now()));
+        draft.metadata = self.metadata.stored()?;
+        self.start_run(&mut run, &mut draft, id, input_hash);
+        run.position.restart(&host.program);
+        apply_input(&mut run, Box::new(update.clone()));
+        commit::commit_step(&mut run, draft).await?;
+        Ok(run)
+    }
+
+    /// Runs on a branch that this request made: the handle's own memory is another branch's.
+    pub(crate) async fn drive_on_own_branch(&self, run: Run) -> Result<Outcome<S>> {
+        let branch = run.line.as_ref().map_or(BranchPlace::Head, |line| BranchPlace::Id(line.branch.id));
+        let branch = self.thread.same_place().on(branch);
+        let mut resident = branch.resident.lock().await;
+        // Boxed: beside the line that it makes, a branch's future would be large.
+        Box::pin(self.drive(run, &mut resident)).await
+    }
+}
+
+/// Whether the loaded checkpoint is the tip of its branch.
+pub(crate) fn is_at_tip(loaded: &Loaded) -> bool {
+    loaded.checkpoint.as_ref().map(|row| &row.id) == loaded.branch.row.tip.as_ref().map(|tip| &tip.id)
+}
+
+/// The unit that makes a branch at a place loaded to fork.
+pub(crate) fn fork_commit(host: &Host, loaded: &Loaded) -> Result<Commit> {
+    let row = new_branch(host, loaded)?;
+    let pending = if is_at_tip(loaded) { copied_rows(&loaded.pending, row.id.lane())? } else { Vec::new() };
+    let commit = Commit::new(loaded.thread.uid, Expect::New, row);
+    Ok(Commit { pending, ..commit })
+}
+
+/// A new branch at a loaded checkpoint, born claimed.
+pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
+    let Some(row) = &loaded.checkpoint else {
+        return Err(Error::invalid("a thread without checkpoints cannot be forked"));
+    };
+    Ok(BranchRow {
+        id: host.ids.branch(),
+        fork: Some(ForkPoint { branch: row.branch, height: row.height }),
+        tip: Some(Tip { height: row.height, id: row.id.clone() }),
+        epoch: 1,
+        claim: host.ids.claim(),
+        effects: EffectsMode::Ledger,
+    })
+}
+
+/// The rows of a tip that a new branch there begins with, in its lane: all but the answers that their tasks have not gone
+/// on from. A task has gone on from an answer if a later record of its journal exists, or its result.
+fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
+    let mut finished = HashSet::new();
+    let mut last: HashMap<TaskHash, u64> = HashMap::new();
+    for row in pending {
+        if row.kind == PendingKind::Results {
+            let records = decode_flush(&row.body);
+            let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
+            let done = records.into_iter().filter(|record| matches!(record.end, TaskEnd::Done { .. }));
+            finished.extend(done.map(|record| record.task));
+        } else {
+            let last = last.entry(row.task).or_default();
+            *last = row.ordinal.max(*last);
+        }
+    }
+    let is_copied = |row: &&PendingRow| {
+        row.kind != PendingKind::Answer || finished.contains(&row.task) || last[&row.task] > row.ordinal
+    };
+    Ok(pending.iter().filter(is_copied).map(|row| row.in_lane(lane)).collect())
+}

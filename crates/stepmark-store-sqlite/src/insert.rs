@@ -1,0 +1,193 @@
+//! Which statement writes a record?
+//!
+//! One function per record, inside the writer's transaction, after every check. Hashes are computed here.
+
+use rusqlite::params;
+use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::{BranchId, ThreadUid};
+use stepmark_core::pending::PendingRow;
+use stepmark_core::rows::{BranchRow, GraphRow, RunRow, ThreadRow, Tip, ref_hash};
+use stepmark_core::store::{BlobUse, Commit, RunWrite, TagWrite};
+use stepmark_core::value::ValueRow;
+
+use crate::queries;
+use crate::records::Space;
+use crate::session::Session;
+
+/// Moves a branch if it has this tip and this epoch, and its thread this head; answers whether it did.
+pub(crate) fn moved_branch(
+    session: &Session<'_>,
+    (thread, namespace): (ThreadUid, &str),
+    (head, tip, epoch): (Option<BranchId>, Option<&Tip>, u64),
+    branch: &BranchRow,
+) -> Result<bool> {
+    let (fork, new_tip) = (branch.fork, branch.tip.as_ref());
+    let moved = session.execute(
+        queries::COMMIT_FENCE,
+        params![
+            &thread.0[..],
+            head.map(|head| head.get() as i64),
+            namespace,
+            branch.id.get() as i64,
+            epoch as i64,
+            tip.map(|tip| tip.height as i64),
+            tip.map(|tip| tip.id.to_stored()),
+            fork.map(|fork| fork.branch.get() as i64),
+            fork.map(|fork| fork.height as i64),
+            new_tip.map(|tip| tip.height as i64),
+            new_tip.map(|tip| tip.id.to_stored()),
+            branch.epoch as i64,
+            &branch.claim.0[..],
+            branch.effects.number(),
+            &branch.hash(thread, namespace).0[..],
+        ],
+    )?;
+    Ok(moved == 1)
+}
+
+/// A checkpoint of a commit.
+pub(crate) fn checkpoint(session: &Session<'_>, commit: &Commit, row: &CheckpointRow) -> Result<()> {
+    session.execute(
+        queries::COMMIT_CHECKPOINT,
+        params![
+            &commit.thread.0[..],
+            commit.namespace,
+            row.branch.get() as i64,
+            row.height as i64,
+            row.id.to_stored(),
+            row.source.number(),
+            row.created_at,
+            &row.manifest_hash.0[..],
+            &row.packed_hash.0[..],
+            row.manifest,
+            row.packed,
+        ],
+    )?;
+    Ok(())
+}
+
+/// A new thread; answers its number.
+pub(crate) fn thread(session: &Session<'_>, row: &ThreadRow) -> Result<i64> {
+    let (head, hash) = (row.head.get() as i64, row.hash());
+    session.execute(
+        queries::COMMIT_THREAD,
+        params![row.scope, row.name, &row.uid.0[..], head, row.created_at, &hash.0[..]],
+    )?;
+    Ok(session.inserted())
+}
+
+/// A new branch.
+pub(crate) fn branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -> Result<()> {
+    session.execute(
+        queries::COMMIT_BRANCH,
+        params![
+            space.thread,
+            space.namespace,
+            row.id.get() as i64,
+            row.fork.map(|fork| fork.branch.get() as i64),
+            row.fork.map(|fork| fork.height as i64),
+            row.tip.as_ref().map(|tip| tip.height as i64),
+            row.tip.as_ref().map(|tip| tip.id.to_stored()),
+            row.epoch as i64,
+            &row.claim.0[..],
+            row.effects.number(),
+            &row.hash(space.uid, space.namespace).0[..],
+        ],
+    )?;
+    Ok(())
+}
+
+/// A run record.
+pub(crate) fn run(session: &Session<'_>, thread: ThreadUid, write: &RunWrite) -> Result<()> {
+    match write {
+        RunWrite::Begin(row) => run_statement(session, queries::COMMIT_RUN_BEGIN, thread, row).map(drop),
+        RunWrite::Update(row) => match run_statement(session, queries::COMMIT_RUN_UPDATE, thread, row)? {
+            0 => Err(Error::missing(Subject::Run, &row.id, "")),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn run_statement(session: &Session<'_>, sql: &'static str, thread: ThreadUid, row: &RunRow) -> Result<usize> {
+    session.execute(
+        sql,
+        params![
+            &thread.0[..],
+            row.id.to_stored(),
+            row.branch.get() as i64,
+            row.graph,
+            row.status.number(),
+            &row.input_hash[..],
+            row.started_at,
+            row.ended_at,
+            row.last.as_ref().map(|last| last.height as i64),
+            row.last.as_ref().map(|last| last.id.to_stored()),
+            &row.hash(thread).0[..],
+            row.graph_signature.as_ref().map(|signature| &signature[..]),
+        ],
+    )
+}
+
+/// Value rows and pending rows; those that are there are kept as they are.
+pub(crate) fn rows(session: &Session<'_>, space: Space<'_>, pending: &[PendingRow], values: &[ValueRow]) -> Result<()> {
+    let Space { thread, uid, namespace } = space;
+    for row in values {
+        let (branch, height) = (row.address.branch.get() as i64, row.address.height as i64);
+        let (head, hash) = (row.node.head.encode(), row.hash(uid, namespace));
+        let ordinal = row.address.ordinal;
+        let cells = params![thread, namespace, branch, height, ordinal, &hash.0[..], head, row.node.body];
+        session.execute(queries::COMMIT_VALUE, cells)?;
+    }
+    for row in pending {
+        let (base, lane, kind) = (row.base.to_stored(), row.lane.0 as i64, row.kind.number());
+        let (ordinal, hash) = (row.ordinal as i64, row.hash(uid, namespace));
+        let (task, hash, head) = (&row.task.0[..], &hash.0[..], row.encode_head());
+        let cells = params![thread, namespace, base, lane, kind, task, ordinal, hash, head, row.body];
+        session.execute(queries::COMMIT_PENDING, cells)?;
+    }
+    Ok(())
+}
+
+/// Which values name which blobs.
+pub(crate) fn blob_uses(session: &Session<'_>, space: Space<'_>, blobs: &[BlobUse]) -> Result<()> {
+    for used in blobs {
+        let (branch, height) = (used.value.branch.get() as i64, used.value.height as i64);
+        let key = params![space.thread, space.namespace, branch, height, used.value.ordinal, &used.hash.0[..]];
+        session.execute(queries::COMMIT_BLOB_REF, key)?;
+    }
+    Ok(())
+}
+
+/// A thread's head.
+pub(crate) fn head(session: &Session<'_>, number: i64, row: &ThreadRow) -> Result<()> {
+    let hash = row.hash();
+    session.execute(queries::COMMIT_HEAD, params![number, row.head.get() as i64, &hash.0[..]]).map(drop)
+}
+
+/// A branch's name.
+pub(crate) fn name(session: &Session<'_>, space: Space<'_>, name: &str, branch: BranchId) -> Result<()> {
+    let hash = ref_hash(space.uid, name, branch);
+    let cells = params![space.thread, name, branch.get() as i64, &hash.0[..]];
+    session.execute(queries::COMMIT_REF, cells).map(drop)
+}
+
+/// A tag that is set or removed.
+pub(crate) fn tag(session: &Session<'_>, space: Space<'_>, write: &TagWrite) -> Result<()> {
+    let row = match write {
+        TagWrite::Set(row) => row,
+        TagWrite::Remove(name) => {
+            return session.execute(queries::APPEND_TAG_GONE, params![space.thread, name]).map(drop);
+        }
+    };
+    let (branch, height) = (row.branch.get() as i64, row.height as i64);
+    let hash = row.hash(space.uid, space.namespace);
+    let cells = params![space.thread, row.name, space.namespace, branch, height, &hash.0[..]];
+    session.execute(queries::APPEND_TAG, cells).map(drop)
+}
+
+/// A graph record.
+pub(crate) fn graph(session: &Session<'_>, row: &GraphRow) -> Result<()> {
+    let cells = params![row.name, &row.signature[..], row.record, &row.hash().0[..]];
+    session.execute(queries::COMMIT_GRAPH, cells).map(drop)
+}
