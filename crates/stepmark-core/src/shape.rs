@@ -130,7 +130,7 @@ fn check_tip(commit: &Commit) -> Result<()> {
         && (!is_first || root.branch != branch.id || root.height != 0 || root.id == checkpoint.id)
     {
         let reason =
-            "a root below the tip begins a branch without checkpoints, at its height 0, under an id of its own";
+            "a root below the tip begins a branch that has no checkpoint, at its height 0, under an id of its own";
         return Err(Error::invalid(Subject::Checkpoint, &root.id, reason));
     }
     let before = before.or(commit.root.as_ref().map(|_| 0));

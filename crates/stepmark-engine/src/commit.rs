@@ -236,7 +236,9 @@ impl AppliedStep<'_> {
                 line.clear_value(channel);
                 tracks[channel] = Track::default();
             }
-            let Some(change) = self.changes.get(channel).filter(|_| spec.keep != Keep::Untracked) else { continue };
+            let stale = std::mem::take(&mut line.stale[channel]).then_some(&Change::Whole);
+            let change = self.changes.get(channel).or(stale);
+            let Some(change) = change.filter(|_| spec.keep != Keep::Untracked) else { continue };
             let track = self.place_value(channel, change, &tracks[channel], line, placement)?;
             if let Some(place) = track.newest {
                 line.set_value(self.program, channel, place);

@@ -67,9 +67,11 @@ impl Program {
         names.into_iter()
     }
 
-    /// The channel with this name.
+    /// The channel with this name, else the one that had it once.
     pub(crate) fn channel(&self, name: &str) -> Option<usize> {
-        self.schema.channels().iter().position(|spec| spec.name == name)
+        let channels = self.schema.channels();
+        let renamed = || channels.iter().position(|spec| spec.renamed_from.contains(&name));
+        channels.iter().position(|spec| spec.name == name).or_else(renamed)
     }
 }
 

@@ -38,6 +38,9 @@ pub enum ErrorKind {
     RunActive,
     /// The run id was used for another input or verb.
     RunIdReused,
+    /// What is stored does not fit this program's state: a newer version stored it, an older one without a migration, or
+    /// its migration failed. The message names the versions and says what to do.
+    Incompatible,
     /// The thread holds values of another type; the message names both. Read it with that type, or save elsewhere.
     WrongType,
     /// The store refused; [`Error::store_error`] has its own kind.

@@ -50,6 +50,14 @@ pub(crate) struct Failed {
     pub(crate) error: NodeError,
 }
 
+impl Failed {
+    /// A task that finished with a result that cannot be used.
+    fn of(task: usize, done: &Finished, error: NodeError) -> Self {
+        let Finished { attempts, started_at, duration_us, .. } = *done;
+        Self { task, attempts, started_at, duration_us, error }
+    }
+}
+
 /// An attempt at a task, ended.
 struct Ended {
     task: usize,
@@ -114,9 +122,11 @@ impl Step {
         for task in 0..step.results.len() {
             if let Some(done) = step.results[task].take() {
                 run.stats.reused += 1;
-                // Stored results were checked when they were stored: the first writer owns.
-                step.own(run, task, &done.update);
-                step.results[task] = Some(done);
+                // Stored results were checked when they were stored, but a migration may have made a conflict.
+                match step.own(run, task, &done.update) {
+                    None => step.results[task] = Some(done),
+                    Some(error) => step.failed.push(Failed::of(task, &done, error)),
+                }
             }
         }
         step
@@ -200,13 +210,7 @@ impl Step {
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
             Ok(done) => match self.own(run, task, &done.update) {
-                Some(error) => self.failed.push(Failed {
-                    task,
-                    attempts: done.attempts,
-                    started_at: done.started_at,
-                    duration_us: done.duration_us,
-                    error,
-                }),
+                Some(error) => self.failed.push(Failed::of(task, &done, error)),
                 None => self.keep(run, task, done),
             },
         }

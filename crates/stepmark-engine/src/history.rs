@@ -50,6 +50,8 @@ pub struct CheckpointInfo {
     pub run: RunId,
     /// When, in microseconds since the Unix epoch.
     pub created_at: Timestamp,
+    /// How many super-steps it stores: more than one only under [`Durability::Exit`](crate::Durability::Exit).
+    pub steps_covered: u32,
     /// The tasks of its last super-step, in plan order.
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
@@ -60,8 +62,6 @@ pub struct CheckpointInfo {
     /// How often each node was activated on this lineage, by the name under which the lineage first knew it. What a manual
     /// update did in a node's name and what was discarded counts too.
     pub activations: Vec<(String, u64)>,
-    /// How many super-steps it covers: 1.
-    pub steps_covered: u32,
     /// The version of the state type that wrote it.
     pub state_version: u32,
     /// Who made it, for manual updates.

@@ -15,6 +15,7 @@ mod reducer;
 mod slot;
 mod change;
 mod encode;
+mod raw;
 mod node;
 mod node_error;
 mod handle;
@@ -25,6 +26,7 @@ mod graph;
 mod compile;
 mod graph_record;
 mod schema;
+mod schema_lock;
 
 // What callers hold.
 mod app;
@@ -49,6 +51,7 @@ mod plain;
 // The flow of a run, top to bottom.
 mod run;
 mod load;
+mod evolve;
 mod step;
 mod durability;
 mod pipeline;
@@ -86,9 +89,11 @@ pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeResult};
+pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
-pub use state::{ChannelSpec, Keep, Shape, State, StateUpdate, Update};
+pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

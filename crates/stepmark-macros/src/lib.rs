@@ -16,10 +16,16 @@ mod parse;
 ///
 /// | attribute | on | meaning |
 /// |---|---|---|
-/// | `#[state(version = 2)]` | struct | version of the stored form, 1 if absent |
+/// | `#[state(version = 3)]` | struct | version of the stored form, 1 if absent |
+/// | `#[state(migrate(1 => f, 2 => g))]` | struct | how a state of an older version becomes one of the next |
+/// | `#[state(migrate_writes(1 => f, 2 => g))]` | struct | the same for what a finished task of an unfinished step wrote |
 /// | `#[reduce(Append)]` | field | how writes combine; any type `R: Reducer<T>`, `Replace` if absent |
+/// | `#[state(default = expression)]` | field | the value in a state that never stored it, instead of the one in `Default` |
+/// | `#[state(rename_from = "old")]` | field | what is stored as `old` is read as this field; may be repeated |
 /// | `#[state(ephemeral)]` | field | the value lives for one step |
 /// | `#[state(untracked)]` | field | the value is never stored |
+///
+/// The module `evolution` of `stepmark` says what may change when.
 #[proc_macro_derive(State, attributes(state, reduce))]
 pub fn derive_state(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as syn::DeriveInput);

@@ -54,6 +54,7 @@ pub use stepmark_engine::{App, Durability, Ending, Error, ErrorKind, OnPending, 
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
+pub use evolution::{RawState, SchemaError, check_schema};
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use stepmark::{Checkpoints, MemoryStore};
@@ -88,6 +89,12 @@ pub use stepmark_store_sqlite::Sqlite;
 pub use stepmark_engine::Checkpoints;
 
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
+
+/// How a state changes while old threads live on.
+#[doc = include_str!("docs/evolution.md")]
+pub mod evolution {
+    pub use stepmark_engine::{Migration, RawError, RawState, SchemaError, Value, check_schema};
+}
 
 /// How writes combine with values, and what a reducer of your own needs.
 pub mod reducer {

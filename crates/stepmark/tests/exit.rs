@@ -137,6 +137,18 @@ async fn a_run_is_one_checkpoint_and_one_call() {
     assert_eq!(*replayed.state(), in_sync(&[3]).await, "the input's checkpoint runs again");
 }
 
+#[tokio::test]
+async fn a_request_chooses_to_be_stored_at_its_end() {
+    let app = app(&open(0), MemoryStore::new()).durability(Durability::Sync);
+    let thread = app.thread("t");
+    for checkpoints in [2, 3] {
+        thread.input(|_| ()).durability(Durability::Exit).run().await.expect("runs");
+        assert_eq!(thread.history().await.expect("readable").len(), checkpoints);
+    }
+    thread.input(|_| ()).run().await.expect("runs");
+    assert_eq!(thread.history().await.expect("readable").len(), 3 + 4, "an input and three steps");
+}
+
 /// A failing node's siblings are flushed on the checkpoint that the failure makes.
 #[tokio::test]
 async fn a_failed_run_is_stored_where_it_failed() {
@@ -286,6 +298,28 @@ async fn a_named_run_that_was_killed_can_begin_anew() {
             app(&open(0)).thread("t").resume().await.expect("nothing is left");
         }
     }
+}
+
+/// A thread that a named run made, and that has no checkpoint, can be read, left alone, and written to.
+#[tokio::test]
+async fn a_thread_without_its_input_is_a_thread() {
+    let (lab, store) = (Lab::new(0), MemoryStore::new());
+    let app = app(&lab, store);
+    let thread = app.thread("t");
+    let named = thread.input(|notes| notes.topic.set("order".into())).run_id("order").run();
+    assert!(tokio::time::timeout(Duration::ZERO, named).await.is_err(), "it waits in its guarded node");
+    let thread = app.thread("t");
+    assert_eq!(thread.state().await.expect("readable").checkpoint, None);
+    assert_eq!(thread.history().await.expect("readable").len(), 0);
+    assert_eq!(thread.discard().await.expect("nothing to do").checkpoint, None);
+    assert_eq!(thread.branches().await.expect("readable").len(), 1);
+    let missing = thread.at("0198c5a6-0000-7000-8000-000000000000").replay().await.expect_err("no such checkpoint");
+    assert_eq!(missing.kind(), ErrorKind::Missing);
+    let update = thread.update(|notes| notes.topic.set("by hand".into())).as_node(END).write().await;
+    assert_eq!(update.expect("writes").state().topic, "by hand");
+    lab.open.add_permits(1);
+    let order = thread.input(|notes| notes.topic.set("order".into())).run_id("order").run().await;
+    assert_eq!(order.expect("the update fenced it").state().topic, "order");
 }
 
 /// A named run that another run fenced can never end; the same call begins anew.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use stepmark::{App, MemoryStore, Result};
 
-use crate::graphs::{OTHER, Setup, Shape, Trail};
+use crate::graphs::{Mode, OTHER, Setup, Shape, Trail};
 use crate::journal::{Event, Journal, Pages, Phase, StoreWrite, Task};
 
 /// A checkpoint whose commit was acknowledged.
@@ -138,8 +138,9 @@ pub(crate) async fn states(setup: Setup, app: &App<Trail>, name: &str) -> Result
     Ok(states)
 }
 
-/// The final states of a run that nothing happened to.
+/// The final states of a run that nothing happened to, and whose every step was stored.
 pub(crate) async fn clean_states(setup: Setup) -> Vec<Trail> {
+    let setup = Setup { mode: Mode::Sync, ..setup };
     let app = setup.app(unread_journal()).with(MemoryStore::new());
     setup.drive(&app, "clean").await.expect("a clean run");
     states(setup, &app, "clean").await.expect("readable")
