@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::clock::{Clock, SystemClock};
 use stepmark::{
-    Add, App, Append, Cx, Dep, Durability, END, Error, ErrorKind, Graph, In, NodeError, NodeRef, NodeResult, Result, Route, Snap,
-    State, Thread, Update, to,
+    Add, App, Append, Cx, Dep, Durability, END, Error, ErrorKind, Graph, In, NodeError, NodeRef, NodeResult, Result,
+    Route, Snap, State, Thread, Update, to,
 };
 
 use crate::journal::Journal;
@@ -137,7 +137,8 @@ fn is_unfinished(error: &Error) -> bool {
 async fn fork(thread: &Thread<Trail>, mode: Mode) -> Result<Thread<Trail>> {
     let step = if mode == Mode::Exit { 0 } else { 3 };
     let history = thread.history().await?;
-    let middle = history.iter().find(|checkpoint| checkpoint.step == step).expect("an input takes more than three steps");
+    let middle =
+        history.iter().find(|checkpoint| checkpoint.step == step).expect("an input takes more than three steps");
     match thread.at(&middle.id).fork(OTHER).await {
         Err(error) if error.kind() == ErrorKind::Exists => Ok(thread.branch(OTHER)),
         forked => forked,
