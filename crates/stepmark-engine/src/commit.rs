@@ -68,6 +68,11 @@ impl Draft {
             metadata: None,
         }
     }
+
+    /// Whether the line's branch is born with this unit.
+    pub(crate) fn makes_branch(&self) -> bool {
+        self.new_branch || self.new_thread.is_some()
+    }
 }
 
 /// A unit that is ready to be sent.
@@ -169,7 +174,7 @@ pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
 pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let now = run.now();
     let Some(line) = &mut run.line else { return Ok(None) };
-    let expect = if draft.new_branch {
+    let expect = if draft.makes_branch() {
         Expect::New
     } else {
         Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }

@@ -163,3 +163,98 @@ fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
     };
     Ok(pending.iter().filter(is_copied).map(|row| row.in_lane(lane)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepmark_core::pending::{NO_TASK, TaskRecord, encode_flush};
+
+    const ONE: TaskHash = TaskHash([1; 16]);
+    const TWO: TaskHash = TaskHash([2; 16]);
+
+    fn row(kind: PendingKind, task: TaskHash, ordinal: u64) -> PendingRow {
+        let base = CheckpointId::parse("c1").expect("an id");
+        PendingRow { base, lane: Lane(7), kind, task, ordinal, values: Vec::new(), body: vec![ordinal as u8] }
+    }
+
+    fn flush(task: TaskHash, end: TaskEnd) -> PendingRow {
+        let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 0, duration_us: 0, end };
+        PendingRow { body: encode_flush(&[record]), ..row(PendingKind::Results, NO_TASK, 0) }
+    }
+
+    /// The kinds, tasks and ordinals of what a fork copies.
+    fn copied(rows: &[PendingRow]) -> Vec<(PendingKind, TaskHash, u64)> {
+        let copied = copied_rows(rows, Lane(9)).expect("readable");
+        assert!(copied.iter().all(|row| row.lane == Lane(9)));
+        copied.into_iter().map(|row| (row.kind, row.task, row.ordinal)).collect()
+    }
+
+    #[test]
+    fn results_memos_questions_and_children_are_copied_whole() {
+        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let rows = [
+            done,
+            row(PendingKind::Memo, TWO, 0),
+            row(PendingKind::Interrupt, TWO, 1),
+            row(PendingKind::Child, TWO, 2),
+        ];
+        assert_eq!(copied(&rows).len(), rows.len());
+        let copies = copied_rows(&rows, Lane(9)).expect("readable");
+        assert!(rows.iter().zip(&copies).all(|(row, copy)| row.body == copy.body && row.base == copy.base));
+    }
+
+    #[test]
+    fn an_answer_that_its_task_has_not_gone_on_from_stays() {
+        let rows = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0)];
+        assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0)]);
+    }
+
+    #[test]
+    fn an_answer_that_a_later_record_followed_is_copied() {
+        for later in [PendingKind::Memo, PendingKind::Interrupt] {
+            let rows = [row(PendingKind::Interrupt, ONE, 0), row(later, ONE, 1), row(PendingKind::Answer, ONE, 0)];
+            assert_eq!(copied(&rows).len(), 3, "{later:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_answers_the_last_stays() {
+        let rows = [
+            row(PendingKind::Memo, ONE, 0),
+            row(PendingKind::Interrupt, ONE, 1),
+            row(PendingKind::Interrupt, ONE, 2),
+            row(PendingKind::Answer, ONE, 1),
+            row(PendingKind::Answer, ONE, 2),
+        ];
+        assert_eq!(
+            copied(&rows),
+            [
+                (PendingKind::Memo, ONE, 0),
+                (PendingKind::Interrupt, ONE, 1),
+                (PendingKind::Interrupt, ONE, 2),
+                (PendingKind::Answer, ONE, 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_later_record_of_another_task_is_no_going_on() {
+        let rows =
+            [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0), row(PendingKind::Memo, TWO, 5)];
+        assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0), (PendingKind::Memo, TWO, 5)]);
+    }
+
+    #[test]
+    fn a_result_is_going_on_and_a_failure_is_not() {
+        let asked = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0)];
+        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        assert_eq!(copied(&[&[done], &asked[..]].concat()).len(), 3);
+        let failed = flush(ONE, TaskEnd::Failed(Vec::new()));
+        assert_eq!(copied(&[&[failed], &asked[..]].concat()).len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_copied_from_nothing() {
+        assert_eq!(copied(&[]), []);
+    }
+}

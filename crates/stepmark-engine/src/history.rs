@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::load;
 use crate::node::Snap;
 use crate::outcome::Outcome;
+use crate::run::Run;
 use crate::schema::AnyState;
 use crate::state::State;
 use crate::thread::Thread;
@@ -189,8 +190,9 @@ impl<S: State> Snapshot<S> {
         Self::new(loaded, AnyState::clone(state))
     }
 
-    /// What was just committed on a line.
-    pub(crate) fn of_line(line: &crate::position::Line, source: Source, state: &AnyState) -> Result<Self> {
+    /// What a run has just committed. Nothing is read: an error would hide that it is there.
+    pub(crate) fn of_run(run: &Run, source: Source) -> Result<Self> {
+        let Some(line) = &run.line else { return Err(Error::invalid("the run has no thread")) };
         let info = line.tip().map(|tip| {
             let row = CheckpointRow {
                 branch: line.branch.id,
@@ -206,7 +208,8 @@ impl<S: State> Snapshot<S> {
             CheckpointInfo::new(&row, line.manifest.clone())
         });
         let info = info.transpose()?;
-        let state = Snap::of(AnyState::clone(state)).ok_or_else(|| Error::invalid("the state is of another type"))?;
+        let state = Snap::of(AnyState::clone(&run.position.state))
+            .ok_or_else(|| Error::invalid("the state is of another type"))?;
         Ok(Self { checkpoint: info, branch: line.branch_label(), state })
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::MutexGuard;
 use crate::apply::apply_input;
 use crate::commit::Draft;
 use crate::decide::store_of;
-use crate::durability::{self, Commits, Durability};
+use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::exit;
 use crate::load;
@@ -296,11 +296,9 @@ impl<'a, S: State> Request<'a, S> {
 
     /// A run on a line, as durable as this request says.
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
-        self.as_durable(Run::new(self.thread.host.clone(), position, Some(line)))
-    }
-
-    fn as_durable(&self, run: Run) -> Run {
-        Run { commits: Commits::new(self.durability, &run.host), ..run }
+        let mut host = self.thread.host.clone();
+        host.settings.durability = self.durability;
+        Run::new(host, position, Some(line))
     }
 
     /// The branch as stored; a thread that is not there yet is made by the draft.
@@ -310,8 +308,8 @@ impl<'a, S: State> Request<'a, S> {
             Err(error)
                 if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
             {
-                let (run, draft) = on_new_thread(self.thread, Source::Input);
-                return Ok((self.as_durable(run), draft));
+                let (line, draft) = on_new_thread(self.thread, Source::Input);
+                return Ok((self.new_run(Position::new(program), line), draft));
             }
             loaded => loaded?,
         };
@@ -396,7 +394,7 @@ impl<'a, S: State> Request<'a, S> {
 }
 
 /// A thread that is not there yet, which the draft makes.
-pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Run, Draft) {
+pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Line, Draft) {
     let host = &thread.host;
     let now = host.clock.now();
     let fork = None;
@@ -411,13 +409,9 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Ru
     };
     let mut line = Line::new(&host.program, row.clone(), branch, host.ids.run(now));
     line.branch_name = Some(MAIN_BRANCH.to_owned());
-    let draft = Draft {
-        new_thread: Some(row),
-        new_branch: true,
-        name: Some(MAIN_BRANCH.to_owned()),
-        ..Draft::of_tasks(source, Vec::new())
-    };
-    (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+    let draft =
+        Draft { new_thread: Some(row), name: Some(MAIN_BRANCH.to_owned()), ..Draft::of_tasks(source, Vec::new()) };
+    (line, draft)
 }
 
 /// 16 bytes over verb and encoded input.

@@ -154,8 +154,7 @@ impl<S: State> ManualUpdate<'_, S> {
         draft.author.clone_from(&self.author);
         draft.metadata = self.metadata.stored()?;
         commit::commit_step(&mut run, draft).await?;
-        let Some(line) = &run.line else { return Err(Error::invalid("an update needs a thread")) };
-        Snapshot::of_line(line, Source::Update, &run.position.state)
+        Snapshot::of_run(&run, Source::Update)
     }
 
     /// Where the checkpoint goes, and the source of the one before it.
@@ -168,8 +167,9 @@ impl<S: State> ManualUpdate<'_, S> {
         match loaded {
             Err(error) if self.makes_thread(&error) => {
                 check_name(Subject::Thread, &thread.name)?;
-                let (run, draft) = on_new_thread(thread, Source::Update);
-                Ok((run, draft, None))
+                let (line, draft) = on_new_thread(thread, Source::Update);
+                let position = Position::new(&thread.host.program);
+                Ok((Run::new(thread.host.clone(), position, Some(line)), draft, None))
             }
             Err(error) => Err(error),
             Ok(loaded) => self.on_loaded(loaded),
@@ -237,7 +237,7 @@ impl<S: State> ManualUpdate<'_, S> {
         let now = run.now();
         draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
         let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, begun) = if draft.new_branch {
+        let (id, begun) = if draft.makes_branch() {
             (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
         } else {
             self.thread.unfinished_run(line).await?
