@@ -129,9 +129,10 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
-    /// Executes. The input is durable before the first node runs, and each super-step before the next begins.
+    /// Executes. When input and super-steps are durable is what [`Durability`] says.
     ///
-    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable.
+    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable. Commits that were on
+    /// their way may still be written, in order.
     ///
     /// # Errors
     /// `NodeFailed` carries thread, branch, last checkpoint, node, attempt and state; finished siblings keep their

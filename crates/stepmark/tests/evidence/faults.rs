@@ -157,11 +157,22 @@ impl Bench {
         for _ in 0..DRIVES_MAX {
             let Err(error) = self.setup.drive(&app, &trial.name).await else { return };
             assert_eq!(error.kind(), ErrorKind::Store, "{}: {error}", trial.name);
+            self.check_place(trial, &error).await;
             if is_crash {
                 app = self.app(trial, Arc::clone(&trial.store));
             }
         }
         panic!("{}: the driver does not come to its end", trial.name);
+    }
+
+    /// The checkpoint that an error names is stored, whatever became of the writes after it.
+    async fn check_place(&self, trial: &Trial, error: &stepmark::Error) {
+        let checkpoint = error.place().and_then(|place| place.checkpoint.as_ref());
+        assert!(error.rolled_back().is_none() || error.place().is_some(), "{}: {error}", trial.name);
+        if let Some(checkpoint) = checkpoint {
+            let stored = self.app(trial, Arc::clone(&trial.store)).thread(&trial.name).at(checkpoint).info().await;
+            stored.unwrap_or_else(|missing| panic!("{}: {error} names what is not there: {missing}", trial.name));
+        }
     }
 
     fn app(&self, trial: &Trial, store: Store) -> App<Trail> {
