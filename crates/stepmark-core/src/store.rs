@@ -231,7 +231,8 @@ pub struct Commit {
     pub blobs: Vec<BlobUse>,
     /// Pending rows that a fork copies.
     pub pending: Vec<PendingRow>,
-    /// Run records: the one that begins or moves on, and one that an input gives up.
+    /// Run records of the branch: the one that begins or moves on, and one that an input gives up. Of the branch that is
+    /// left, one that is given up with it.
     pub runs: Vec<RunWrite>,
     /// The graph of those runs; kept as it is if the store has one of this name and signature
     /// (`graph_record_is_kept_once`).

@@ -122,7 +122,8 @@ impl<S: State> App<S> {
         Thread::new(self.host.clone(), name.into())
     }
 
-    /// Runs once without a store and without a thread.
+    /// Runs once without a store and without a thread. Stops before and after nodes are passed; a question ends the run as
+    /// `Interrupted`, and there is nothing to answer later.
     ///
     /// # Errors
     /// `NodeFailed` with the state at the failure.
@@ -134,7 +135,8 @@ impl<S: State> App<S> {
         run.position.restart(program);
         apply_input(&mut run, Box::new(update));
         let ending = run::run(&mut run, self.host.settings.steps_max).await?;
-        Outcome::new(ending, run.position.state, run.stats)
+        let questions = run.open_questions()?;
+        Ok(Outcome { questions, ..Outcome::new(ending, run.position.state, run.stats)? })
     }
 }
 

@@ -44,6 +44,10 @@ pub enum ErrorKind {
     Incompatible,
     /// The thread holds values of another type; the message names both. Read it with that type, or save elsewhere.
     WrongType,
+    /// The question has another answer, which stays.
+    AlreadyAnswered,
+    /// The question was asked anew in other words: look at it again before answering.
+    QuestionChanged,
     /// The store refused; [`Error::store_error`] has its own kind.
     Store,
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use stepmark_core::checkpoint::{TaskEntry, Timestamp};
 use stepmark_core::clock::Sleep;
+use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
@@ -19,12 +20,14 @@ use crate::apply::Fault;
 use crate::error::{Error, Failure, Result};
 use crate::flush;
 use crate::handle::{Destination, Route};
+use crate::journal::{Asked, Attempt, Journal};
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::state::Keep;
+use crate::waiting;
 
 /// A task's result.
 pub(crate) struct Finished {
@@ -63,31 +66,53 @@ struct Ended {
     task: usize,
     started_at: Timestamp,
     output: Result<RawOutput, NodeError>,
+    /// The questions that it asked and nobody has answered: then its output does not count.
+    asked: Vec<Asked>,
 }
 
-/// Runs all next tasks that have no stored result, and returns all results in plan order.
-pub(crate) async fn run_tasks(run: &mut Run) -> Result<Vec<Finished>> {
-    if run.stored.is_empty() && run.position.next.len() == 1 {
-        return run_single(run).await;
+/// Runs all next tasks that have no stored result, and returns all results in plan order; `None` if some wait for answers
+/// and nothing else can run: the run has ended then.
+pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
+    if run.stored.is_empty()
+        && run.position.next.len() == 1
+        && run.journals.is_empty()
+        && let Some(finished) = run_single(run).await?
+    {
+        return Ok(Some(vec![finished]));
     }
     let mut step = Step::new(run);
-    let end = step.run(run).await;
-    let Step { results, failed, .. } = step;
-    end?;
-    if failed.is_empty() {
-        return Ok(results.into_iter().flatten().collect());
+    loop {
+        step.run(run).await?;
+        let Step { results, failed, .. } = &mut step;
+        if !failed.is_empty() {
+            let (results, failed) = (std::mem::take(results), std::mem::take(failed));
+            return Err(fail_unapplied(run, results, failed).await);
+        }
+        if results.iter().all(Option::is_some) {
+            return Ok(Some(results.drain(..).flatten().collect()));
+        }
+        step.flush(run).await?;
+        if !waiting::await_answers(run).await? {
+            return Ok(None);
+        }
+        step.next = 0;
     }
-    Err(fail_unapplied(run, results, failed).await)
 }
 
-/// The usual step: one task, no spawning, no flush.
-async fn run_single(run: &mut Run) -> Result<Vec<Finished>> {
+/// The usual step: one task, no spawning, no flush. `None` if it asked.
+async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
     let (node, context) = prepare(run, 0);
+    let info = Arc::clone(&context.info);
     let output = run.commits.beside(attempt(node, context)).await?;
     run.stats.executed += 1;
-    match accept(run, Ended { task: 0, started_at, output }) {
-        Ok(finished) => Ok(vec![finished]),
+    let asked = info.attempt_journal.take_asked();
+    if !asked.is_empty() {
+        run.set_aside(0, asked);
+        return Ok(None);
+    }
+    match accept(run, Ended { task: 0, started_at, output, asked }) {
+        Ok(finished) => Ok(Some(finished)),
         Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
 }
@@ -99,7 +124,7 @@ struct Step {
     /// By channel: the task that wrote it exclusively.
     owners: Vec<Option<u32>>,
     /// The next task to look at.
-    waiting: usize,
+    next: usize,
     running: JoinSet<Ended>,
     unflushed: usize,
     linger: Option<Sleep>,
@@ -114,7 +139,7 @@ impl Step {
             results,
             failed: Vec::new(),
             owners: vec![None; channels],
-            waiting: 0,
+            next: 0,
             running: JoinSet::new(),
             unflushed: 0,
             linger: None,
@@ -173,7 +198,7 @@ impl Step {
     }
 
     fn is_unfinished(&self) -> bool {
-        !self.running.is_empty() || (self.failed.is_empty() && self.waiting < self.results.len())
+        !self.running.is_empty() || (self.failed.is_empty() && self.next < self.results.len())
     }
 
     /// Starts tasks while there are slots. With `linger(0)` a slot is freed only when its result is durable, so that a
@@ -181,12 +206,12 @@ impl Step {
     fn start_tasks(&mut self, run: &mut Run) {
         let held = if run.host.settings.linger.is_zero() && run.flushes() { self.unflushed } else { 0 };
         while self.failed.is_empty()
-            && self.waiting < self.results.len()
+            && self.next < self.results.len()
             && self.running.len() + held < run.host.settings.concurrency_max
         {
-            let task = self.waiting;
-            self.waiting += 1;
-            if self.results[task].is_none() {
+            let task = self.next;
+            self.next += 1;
+            if self.results[task].is_none() && !run.task_waits(task) {
                 self.spawn(run, task);
             }
         }
@@ -199,14 +224,23 @@ impl Step {
         run.stats.executed += 1;
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            Ended { task, started_at, output: attempt(node, context).await }
+            let info = Arc::clone(&context.info);
+            let output = attempt(node, context).await;
+            Ended { task, started_at, output, asked: info.attempt_journal.take_asked() }
         });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
         // An attempt catches its own panics and nobody aborts it while its step lives.
-        let Ok(ended) = joined else { return };
+        let Ok(mut ended) = joined else { return };
         let task = ended.task;
+        let asked = std::mem::take(&mut ended.asked);
+        if !asked.is_empty() {
+            // Whatever the node made of the error: a question cannot be lost.
+            run.set_aside(task, asked);
+            self.wait_to_flush(run);
+            return;
+        }
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
             Ok(done) => match self.own(run, task, &done.update) {
@@ -218,6 +252,11 @@ impl Step {
 
     fn keep(&mut self, run: &Run, task: usize, done: Finished) {
         self.results[task] = Some(done);
+        self.wait_to_flush(run);
+    }
+
+    /// Something that the store should have waits for the next flush.
+    fn wait_to_flush(&mut self, run: &Run) {
         if run.flushes() {
             self.unflushed += 1;
             let linger = run.host.settings.linger;
@@ -273,6 +312,8 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         trigger: *trigger,
         branch: run.line.as_ref().map(|line| line.branch.id),
         thread: run.thread_name.clone(),
+        thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
+        attempt_journal: Attempt::new(earlier_journal(run, index)),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
@@ -281,6 +322,13 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         info: Arc::new(info),
     };
     (Arc::clone(&node.run), context)
+}
+
+fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
+    if run.journals.is_empty() {
+        return None;
+    }
+    run.journals.get(run.task_hash(task)).map(|journal| Arc::new(journal.clone()))
 }
 
 /// Runs a node once; a panic is a failure of its task.
@@ -299,7 +347,7 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, output } = ended;
+    let Ended { task, started_at, output, .. } = ended;
     let attempts = run.failures.get(task).map_or(1, |failures| failures + 1);
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {

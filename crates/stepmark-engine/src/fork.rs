@@ -109,8 +109,7 @@ impl<S: State> Request<'_, S> {
         let branch = run.line.as_ref().map_or(BranchPlace::Head, |line| BranchPlace::Id(line.branch.id));
         let branch = self.thread.same_place().on(branch);
         let mut resident = branch.resident.lock().await;
-        // Boxed: beside the line that it makes, a branch's future would be large.
-        Box::pin(self.drive(run, &mut resident)).await
+        self.drive(run, &mut resident).await
     }
 }
 

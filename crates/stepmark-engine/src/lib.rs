@@ -31,6 +31,9 @@ mod schema_lock;
 // What callers hold.
 mod app;
 mod thread;
+mod interrupt;
+mod answer;
+mod questions;
 mod request;
 mod metadata;
 mod resume;
@@ -58,6 +61,8 @@ mod pipeline;
 mod exit;
 mod execute;
 mod flush;
+mod journal;
+mod waiting;
 mod apply;
 mod plan;
 mod commit;
@@ -65,6 +70,7 @@ mod decide;
 mod position;
 mod values;
 
+pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
@@ -76,6 +82,7 @@ pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
 };
+pub use interrupt::{Ask, OpenQuestion, Question};
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
 use stepmark_core::error::Subject;
-use stepmark_core::id::TaskHash;
+use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
 use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::evolve::{self, StoredWrite, TakenWrite};
 use crate::execute::Finished;
 use crate::handle::{Destination, Route};
+use crate::journal::Journals;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
@@ -91,6 +92,13 @@ pub(crate) fn line(program: &Program, loaded: &Loaded, mut manifest: Manifest) -
     read_joins(program, &manifest, &mut position);
     line.manifest = manifest;
     Ok((line, position))
+}
+
+/// A loaded branch that has no checkpoint yet: its first input is not stored.
+pub(crate) fn empty_line(program: &Program, loaded: &Loaded, run: RunId) -> (Line, Position) {
+    let mut line = Line::new(program, loaded.thread.clone(), loaded.branch.row.clone(), run);
+    line.branch_name.clone_from(&loaded.branch.name);
+    (line, Position::new(program))
 }
 
 /// The same for a caller that will leave the planned tasks behind: they may name nodes that the program does not have.
@@ -176,6 +184,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         let flushes = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
         line.next_flush = flushes.fold(line.next_flush, |next, row| next.max(row.ordinal + 1));
     }
+    run.journals = Journals::of_rows(&loaded.pending)?;
     if by_task.is_empty() {
         return Ok(());
     }

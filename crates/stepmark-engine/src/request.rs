@@ -4,6 +4,7 @@
 //! refused nothing has run: the verb is decided anew on what is there now, a bounded number of times.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -25,11 +26,13 @@ use crate::load;
 use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
+use crate::questions::questions_of;
 use crate::resume::begun_run;
 use crate::run::{self, Run, Settings};
 use crate::schema::AnyUpdate;
 use crate::state::{State, StateUpdate};
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone};
+use crate::waiting::Stops;
 
 /// The name of a thread's first branch.
 pub const MAIN_BRANCH: &str = "main";
@@ -62,6 +65,8 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    stops_before: Vec<String>,
+    stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
 }
@@ -88,7 +93,8 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
         let Settings { steps_max, durability, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
-        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata }
+        let (stops_before, stops_after) = (Vec::new(), Vec::new());
+        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata, stops_before, stops_after }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -112,6 +118,20 @@ impl<'a, S: State> Request<'a, S> {
     #[must_use]
     pub fn on_pending(mut self, on_pending: OnPending) -> Self {
         self.on_pending = on_pending;
+        self
+    }
+
+    /// Stops this call before steps in which these nodes are planned, besides where the graph says so.
+    #[must_use]
+    pub fn interrupt_before<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.stops_before.extend(nodes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Stops this call after steps in which these nodes ran, besides where the graph says so.
+    #[must_use]
+    pub fn interrupt_after<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.stops_after.extend(nodes.into_iter().map(Into::into));
         self
     }
 
@@ -147,6 +167,7 @@ impl<'a, S: State> Request<'a, S> {
             return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
         self.metadata.stored()?;
+        self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
@@ -205,6 +226,7 @@ impl<'a, S: State> Request<'a, S> {
         let ending = match row.status {
             RunStatus::Done => Ending::Done,
             RunStatus::OutOfSteps => Ending::OutOfSteps,
+            RunStatus::Interrupted => Ending::Interrupted,
             RunStatus::Open => {
                 if self.is_given_up(&row, loaded.branch.row).await? {
                     return Ok(Earlier::GivenUp);
@@ -216,14 +238,19 @@ impl<'a, S: State> Request<'a, S> {
                 let message = format!("run {id} of thread {:?} was discarded; give the input another id", thread.name);
                 return Err(Error::new(ErrorKind::RunIdReused, message));
             }
-            RunStatus::Failed | RunStatus::Interrupted | RunStatus::Drained => {
+            RunStatus::Failed | RunStatus::Drained => {
                 let message = format!("run {id} of thread {:?} ended {}", thread.name, row.status.as_str());
                 return Err(Error::new(ErrorKind::Unfinished, message));
             }
         };
         let last = row.last.ok_or_else(|| Error::unreadable(Subject::Run, id, "it ended without a checkpoint"))?;
-        let place = Place::Checkpoint(last.id.clone());
-        let loaded = store.load(Load { channels: Channels::All, ..thread.request_of(place) }).await?;
+        let place = match ending {
+            // Its questions lie in its own branch's lane, whoever else shares the checkpoint.
+            Ending::Interrupted => Place::Branch(row.branch),
+            Ending::Done | Ending::OutOfSteps => Place::Checkpoint(last.id.clone()),
+        };
+        let pending = ending == Ending::Interrupted;
+        let loaded = store.load(Load { channels: Channels::All, pending, ..thread.request_of(place) }).await?;
         self.outcome_of(&loaded, ending).map(Earlier::Ended)
     }
 
@@ -245,6 +272,9 @@ impl<'a, S: State> Request<'a, S> {
             None => program.schema.initial(),
         };
         let mut outcome = Outcome::new(ending, state, Stats::default())?;
+        if ending == Ending::Interrupted {
+            outcome.questions = questions_of(&loaded.thread.name, &loaded.branch, &loaded.pending)?;
+        }
         outcome.run = manifest.map(|manifest| manifest.run);
         outcome.branch = Some(loaded.branch.name.clone().unwrap_or_else(|| loaded.branch.row.id.to_string()));
         outcome.checkpoint = loaded.checkpoint.as_ref().map(|row| row.id.clone());
@@ -299,7 +329,26 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
-        Run::new(host, position, Some(line))
+        let mut run = Run::new(host, position, Some(line));
+        let program = Arc::clone(&run.host.program);
+        for (names, stops) in [(&self.stops_before, &mut run.stops.before), (&self.stops_after, &mut run.stops.after)] {
+            // That the names are known was checked when the request was run.
+            names.iter().filter_map(|name| program.node(name)).for_each(|node| {
+                Stops::add(stops, node, program.nodes.len());
+            });
+        }
+        run
+    }
+
+    fn check_stops(&self) -> Result<()> {
+        let program = &self.thread.host.program;
+        match self.stops_before.iter().chain(&self.stops_after).find(|name| program.node(name).is_none()) {
+            Some(name) => {
+                let reason = format!("graph {:?} has no such node", program.name);
+                Err(stepmark_core::error::Error::missing(Subject::Node, name, reason).into())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The branch as stored; a thread that is not there yet is made by the draft.
@@ -319,11 +368,7 @@ impl<'a, S: State> Request<'a, S> {
                 load::line_to_discard(program, &loaded, manifest)?
             }
             Some(manifest) => load::line(program, &loaded, manifest)?,
-            None => {
-                let (thread, branch) = (loaded.thread, loaded.branch.row);
-                let run = self.thread.host.ids.run(0);
-                (Line::new(program, thread, branch, run), Position::new(program))
-            }
+            None => load::empty_line(program, &loaded, self.thread.host.ids.run(0)),
         };
         Ok(self.on_known_line(line, position))
     }
@@ -376,12 +421,15 @@ impl<'a, S: State> Request<'a, S> {
 
     /// Runs to the end; keeps the line where the next input may go on from it.
     pub(crate) async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
-        let ending = match run::run(&mut run, self.steps_max).await {
+        // Boxed once per run: what every caller of a verb holds stays small.
+        let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
             Ok(ending) => ending,
             Err(error) => return Err(self.placed(error, run.place()).await),
         };
+        let questions = if ending == Ending::Interrupted { run.open_questions()? } else { Vec::new() };
         let Run { position, line, stats, .. } = run;
         let mut outcome = Outcome::new(ending, snapshot(&position.state), stats)?;
+        outcome.questions = questions;
         if let Some(line) = line {
             outcome.run = Some(line.manifest.run.clone());
             outcome.branch = Some(line.branch_label());

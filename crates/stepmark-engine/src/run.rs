@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, IdGen};
+use stepmark_core::id::TaskHash;
 use stepmark_core::rows::{GraphRow, RunStatus};
 use stepmark_core::store::CheckpointStore;
 use stepmark_core::value::ValueRef;
@@ -19,9 +20,12 @@ use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
+use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
+use crate::step::StepEnd;
+use crate::waiting::Stops;
 use crate::{commit, step};
 
 /// What an application decided once for all its runs.
@@ -89,6 +93,14 @@ pub(crate) struct Run {
     pub(crate) stored: Vec<Option<Finished>>,
     /// By next task: how often it failed before; empty when none did.
     pub(crate) failures: Vec<u32>,
+    /// What the tasks of the step asked, and the answers; empty for nearly every step.
+    pub(crate) journals: Journals,
+    /// The next tasks that were set aside because they asked.
+    pub(crate) waiting: Vec<usize>,
+    /// Where the graph stops.
+    pub(crate) stops: Stops,
+    /// The tasks and nodes that the last step applied, where the graph stops after some.
+    pub(crate) applied: Vec<(TaskHash, u32)>,
     pub(crate) stats: Stats,
     pub(crate) thread_name: Option<Arc<str>>,
     /// Reused from step to step.
@@ -103,6 +115,7 @@ impl Run {
     pub(crate) fn new(host: Host, position: Position, line: Option<Line>) -> Self {
         let channels = host.program.schema.channels().len();
         let commits = Commits::new(host.settings.durability, &host);
+        let stops = host.program.stops.clone();
         let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
         Self {
             host,
@@ -111,6 +124,10 @@ impl Run {
             commits,
             stored: Vec::new(),
             failures: Vec::new(),
+            journals: Journals::default(),
+            waiting: Vec::new(),
+            stops,
+            applied: Vec::new(),
             stats: Stats::default(),
             thread_name,
             changes: Changes::new(channels),
@@ -150,8 +167,10 @@ pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
             commit::end_run(run, RunStatus::OutOfSteps).await?;
             return Ok(Ending::OutOfSteps);
         }
-        step::super_step(run).await?;
-        steps += 1;
+        match step::super_step(run).await? {
+            StepEnd::Committed => steps += 1,
+            StepEnd::Interrupted => return Ok(Ending::Interrupted),
+        }
     }
     durability::settle(run).await?;
     Ok(Ending::Done)

@@ -24,7 +24,7 @@ use crate::history::Snapshot;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::plan::plan_step;
-use crate::position::{Line, Position, Task};
+use crate::position::{Position, Task};
 use crate::request::on_new_thread;
 use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
@@ -184,7 +184,6 @@ impl<S: State> ManualUpdate<'_, S> {
     /// On the tip of a loaded branch, or on a new branch where the checkpoint is not its tip.
     fn on_loaded(&self, mut loaded: Loaded) -> Result<(Run, Draft, Option<Source>)> {
         let host = &self.thread.host;
-        let manifest = load::manifest(&loaded)?;
         let mut draft = Draft::of_tasks(Source::Update, Vec::new());
         if is_at_tip(&loaded) {
             let is_head = self.thread.at == BranchPlace::Head && loaded.branch.row.id == loaded.thread.head;
@@ -195,16 +194,12 @@ impl<S: State> ManualUpdate<'_, S> {
             (loaded.branch.name, loaded.next_ordinal) = (None, 0);
             draft.new_branch = true;
         }
-        let source = loaded.checkpoint.as_ref().map(|row| row.source);
-        let (line, position) = if let Some(mut manifest) = manifest {
+        let (line, position) = match load::manifest(&loaded)? {
             // What was planned is left behind; it may name nodes that the program does not have.
-            manifest.next.clear();
-            load::line(&host.program, &loaded, manifest)?
-        } else {
-            // A run made the thread and has not stored its input.
-            let line = Line::new(&host.program, loaded.thread, loaded.branch.row, host.ids.run(0));
-            (line, Position::new(&host.program))
+            Some(manifest) => load::line(&host.program, &loaded, Manifest { next: Vec::new(), ..manifest })?,
+            None => load::empty_line(&host.program, &loaded, host.ids.run(host.clock.now())),
         };
+        let source = loaded.checkpoint.map(|row| row.source);
         Ok((Run::new(host.clone(), position, Some(line)), draft, source))
     }
 

@@ -38,15 +38,16 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `schemars` | JSON schemas of answers: `#[question(schema)]` |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
 pub use stepmark_engine::__private;
 
 // Drawing a graph.
-pub use stepmark_engine::State;
 pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
-pub use stepmark_macros::{State, node};
+pub use stepmark_engine::{Question, State};
+pub use stepmark_macros::{Question, State, node};
 
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
@@ -113,13 +114,15 @@ pub mod graph {
 }
 
 #[doc = include_str!("docs/past.md")]
+#[doc = include_str!("docs/verbs.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
+    pub use stepmark_core::id::{BranchId, CheckpointId, InterruptId, RunId};
+    pub use stepmark_core::interrupt::Asker;
     pub use stepmark_engine::{
-        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
-        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
-        Value, WriteReport,
+        AnswerRequest, AsNode, Ask, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH,
+        ManualUpdate, OpenQuestion, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
+        TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
     };
 }
 

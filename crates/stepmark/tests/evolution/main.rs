@@ -124,3 +124,17 @@ async fn updates_and_inputs_at_an_old_moment_are_of_the_new_version() {
     assert_eq!(run.state().lines, [priced("line 0", 1), priced("new", 9)]);
     assert_eq!(*thread.state().await.expect("readable").state(), expected, "the branch itself is as it was");
 }
+
+#[tokio::test]
+async fn another_thread_begins_at_an_old_moment_as_it_was_written() {
+    let (store, expected) = written_by_v1().await;
+    let thread = app(&store, v3::write).thread("t");
+    let moment = thread.history().await.expect("readable")[0].id.clone();
+    let other = thread.at(&moment).fork_to("other").await.expect("forks");
+    let root = other.state().await.expect("readable");
+    assert_eq!(*root.state(), expected);
+    let checkpoint = root.checkpoint.expect("has one");
+    assert_eq!(checkpoint.state_version, 1);
+    let run = other.input(|order| order.lines.push(priced("new", 9))).await.expect("runs");
+    assert_eq!(run.state().lines.len(), expected.lines.len() + 1);
+}
