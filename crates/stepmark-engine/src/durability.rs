@@ -49,6 +49,8 @@ pub enum Durability {
     /// start and writes its run record then, so that the same call elsewhere is `RunActive`; after a crash `resume`
     /// lets go of that claim, and the same call begins anew.
     ///
+    /// A question is stored, and can be answered, when nothing else of its step runs.
+    ///
     /// A step of one task that has a `branch` copies the state once, as in a step of several; `branch_on` does not.
     Exit,
 }
