@@ -77,7 +77,7 @@ pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> 
 /// The first unit of an application that moves a run record brings its graph's record along.
 pub(crate) async fn commit_decided(
     host: &Host,
-    scope: &str,
+    scope: impl AsRef<str>,
     mut commit: Commit,
     blobs: Vec<Vec<u8>>,
 ) -> Result<Outcome> {
@@ -85,7 +85,7 @@ pub(crate) async fn commit_decided(
         commit.graph = host.graph.unstored().cloned();
     }
     let brings_graph = commit.graph.is_some();
-    let outcome = seam_of(host)?.commit(scope, commit, blobs).await?;
+    let outcome = seam_of(host)?.commit(scope.as_ref(), commit, blobs).await?;
     if brings_graph {
         host.graph.set_stored();
     }

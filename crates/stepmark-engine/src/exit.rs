@@ -127,7 +127,8 @@ fn unit(run: &mut Run, deferred: Deferred) -> Result<Option<Unit>> {
 /// the record say so.
 async fn begin_record(run: &mut Run, draft: &mut Draft) -> Result<()> {
     let Run { host, line: Some(line), .. } = run else { return Ok(()) };
-    let expect = if draft.new_thread.is_some() {
+    let expect = if draft.makes_branch() {
+        draft.new_branch = false;
         Expect::New
     } else {
         let expect = Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch };

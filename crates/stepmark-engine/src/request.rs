@@ -65,10 +65,10 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
-    pub(crate) metadata: Metadata,
     stops_before: Vec<String>,
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
+    pub(crate) metadata: Metadata,
 }
 
 /// A run whose id the caller chose.
@@ -149,9 +149,10 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
-    /// Executes. The input is durable before the first node runs, and each super-step before the next begins.
+    /// Executes. When input and super-steps are durable is what [`Durability`] says.
     ///
-    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable.
+    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable. Commits that were on
+    /// their way may still be written, in order.
     ///
     /// # Errors
     /// `NodeFailed` carries thread, branch, last checkpoint, node, attempt and state; finished siblings keep their
