@@ -14,9 +14,11 @@ mod p5b;
 mod p5c;
 mod p6;
 mod p7;
+mod p8;
 mod p10;
 mod p11;
 
+mod ahead;
 mod disk;
 mod graphs;
 mod heap;
@@ -37,7 +39,7 @@ type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 type Benchmark = fn(&Arguments) -> Result<Vec<Figure>>;
 
-const BENCHMARKS: [(&str, Benchmark); 10] = [
+const BENCHMARKS: [(&str, Benchmark); 11] = [
     ("P1", p1::run),
     ("P2", p2::run),
     ("P4", p4::run),
@@ -46,6 +48,7 @@ const BENCHMARKS: [(&str, Benchmark); 10] = [
     ("P5c", p5c::run),
     ("P6", p6::run),
     ("P7", p7::run),
+    ("P8", p8::run),
     ("P10", p10::run),
     ("P11", p11::run),
 ];
