@@ -15,6 +15,7 @@ mod p5c;
 mod p6;
 mod p7;
 mod p8;
+mod p9;
 mod p10;
 mod p11;
 
@@ -39,7 +40,7 @@ type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 type Benchmark = fn(&Arguments) -> Result<Vec<Figure>>;
 
-const BENCHMARKS: [(&str, Benchmark); 11] = [
+const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("P1", p1::run),
     ("P2", p2::run),
     ("P4", p4::run),
@@ -49,6 +50,7 @@ const BENCHMARKS: [(&str, Benchmark); 11] = [
     ("P6", p6::run),
     ("P7", p7::run),
     ("P8", p8::run),
+    ("P9", p9::run),
     ("P10", p10::run),
     ("P11", p11::run),
 ];
