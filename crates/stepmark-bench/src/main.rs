@@ -18,6 +18,7 @@ mod p8;
 mod p9;
 mod p10;
 mod p11;
+mod p12;
 
 mod ahead;
 mod disk;
@@ -40,7 +41,7 @@ type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 type Benchmark = fn(&Arguments) -> Result<Vec<Figure>>;
 
-const BENCHMARKS: [(&str, Benchmark); 12] = [
+const BENCHMARKS: [(&str, Benchmark); 13] = [
     ("P1", p1::run),
     ("P2", p2::run),
     ("P4", p4::run),
@@ -53,6 +54,7 @@ const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("P9", p9::run),
     ("P10", p10::run),
     ("P11", p11::run),
+    ("P12", p12::run),
 ];
 
 type Part = fn(&[String]) -> Result;
