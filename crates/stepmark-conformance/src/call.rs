@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use stepmark_core::error::Result;
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::store::{
-    BlobCall, BlobReply, CheckpointStore, Commit, Expect, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
-    Records, ThreadPage, ThreadQuery,
+    BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load, Loaded,
+    Outcome, Records, ThreadPage, ThreadQuery,
 };
 
 /// One call of the seam.
@@ -49,10 +49,18 @@ pub enum CallKind {
     Claim,
     /// `commit` of a new branch without a checkpoint.
     Fork,
-    /// `append` with pending rows.
+    /// `commit` without a checkpoint that leaves another branch: its name moves to a new line.
+    Reset,
+    /// `append` of a branch's owner with pending rows: results and questions.
     Flush,
     /// `append` of a run record alone.
     RunRecord,
+    /// `append` of answers, from outside of a run.
+    Answer,
+    /// `append` that moves the head.
+    Head,
+    /// `append` of tags alone.
+    Tag,
     /// `load`.
     Load,
     /// `history`.
@@ -69,12 +77,16 @@ pub enum CallKind {
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Commit,
         Self::Claim,
         Self::Fork,
+        Self::Reset,
         Self::Flush,
         Self::RunRecord,
+        Self::Answer,
+        Self::Head,
+        Self::Tag,
         Self::Load,
         Self::History,
         Self::Threads,
@@ -85,7 +97,7 @@ impl CallKind {
 
     /// Whether it changes rows of a thread.
     pub const fn writes(self) -> bool {
-        matches!(self, Self::Commit | Self::Claim | Self::Fork | Self::Flush | Self::RunRecord | Self::DeleteThread)
+        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info)
     }
 }
 
@@ -114,10 +126,10 @@ impl Call {
     pub fn kind(&self) -> CallKind {
         match self {
             Self::Commit(commit) if commit.checkpoint.is_some() => CallKind::Commit,
+            Self::Commit(commit) if commit.leaves.is_some() => CallKind::Reset,
             Self::Commit(commit) if commit.expect == Expect::New => CallKind::Fork,
             Self::Commit(_) => CallKind::Claim,
-            Self::Records(append) if append.pending.is_empty() => CallKind::RunRecord,
-            Self::Records(_) => CallKind::Flush,
+            Self::Records(append) => kind_of(append),
             Self::Load(_) => CallKind::Load,
             Self::History(_) => CallKind::History,
             Self::Threads(_) => CallKind::Threads,
@@ -134,6 +146,17 @@ impl Call {
             Self::Records(append) => Some(append.branch),
             _ => None,
         }
+    }
+}
+
+fn kind_of(append: &Records) -> CallKind {
+    let outside = append.fence == Fence::Outside;
+    match (outside, append.pending.is_empty()) {
+        (false, false) => CallKind::Flush,
+        (false, true) => CallKind::RunRecord,
+        (true, false) => CallKind::Answer,
+        (true, true) if append.head_from.is_some() => CallKind::Head,
+        (true, true) => CallKind::Tag,
     }
 }
 

@@ -10,7 +10,11 @@ pub mod history;
 pub mod idempotence;
 pub mod isolation;
 pub mod load;
+pub mod pointers;
+pub mod questions;
+pub mod runs;
 pub mod size;
+pub mod tags;
 pub mod threads;
 
 use std::fmt::Display;
@@ -53,6 +57,46 @@ macro_rules! each_case {
                 fork_copies_pending_into_its_lane
                 run_record_moves_on
                 append_to_nothing_is_missing;
+            questions:
+                questions_and_answers_read_back
+                answer_without_question_is_refused
+                answer_to_a_dead_question_is_refused
+                second_answer_is_refused
+                repeated_answer_is_accepted
+                answers_are_all_or_nothing
+                answer_fences_nobody
+                answers_of_two_lanes_are_apart
+                late_answer_refuses_the_end
+                end_and_answers_at_once_are_ordered
+                one_of_many_answers_wins
+                waiting_branches_are_listed;
+            pointers:
+                stale_head_move_is_refused
+                repeated_head_move_is_accepted
+                head_move_fences_nobody
+                commit_moves_the_head
+                moved_name_is_refused
+                reset_is_one_unit
+                repeated_reset_is_one_branch
+                left_branch_is_fenced
+                reset_is_all_or_nothing;
+            tags:
+                tags_read_back
+                taken_tag_is_refused
+                repeated_tag_is_accepted
+                absent_tag_is_removed
+                tag_of_nothing_is_refused
+                tags_of_namespaces_are_apart
+                tags_go_with_their_thread;
+            runs:
+                run_signature_reads_back
+                graph_record_is_loaded_with_its_run
+                graph_record_is_kept_once
+                origin_reads_back
+                root_and_checkpoint_are_one_unit
+                values_of_a_root_are_kept
+                malformed_unit_is_invalid
+                malformed_append_is_invalid;
             load:
                 load_is_a_snapshot
                 acknowledged_commit_is_loaded

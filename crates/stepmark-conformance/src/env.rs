@@ -42,6 +42,10 @@ pub enum Record {
     Pending,
     /// A run record.
     Run,
+    /// A tag.
+    Tag,
+    /// A graph record.
+    Graph,
     /// A blob's bytes.
     Blob,
 }

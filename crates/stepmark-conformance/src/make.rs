@@ -4,6 +4,8 @@
 //! well-formed and sealed. Cloning a line gives a second writer that believes the same, which is how cases make stale
 //! and fenced ones. Ids are counted, so a case gives the same bytes on every run.
 
+mod outside;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +19,7 @@ use stepmark_core::id::{
 };
 use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush};
-use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
+use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, GraphRow, RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{
     BlobUse, Channels, CheckpointStore, Commit, Expect, HistoryQuery, Line as Walk, Load, Loaded, Outcome, Place,
     Records, RunWrite, ThreadAddress,
@@ -25,6 +27,8 @@ use stepmark_core::store::{
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
 };
+
+pub use outside::answer_row;
 
 /// When the first checkpoint of every case is made, in microseconds.
 pub const START: Timestamp = 1_700_000_000_000_000;
@@ -388,6 +392,13 @@ impl Draft {
         }
         self.commit.values.push(ValueRow { address, node });
         self.keep(channel, ValueRef { address, packed: false })
+    }
+
+    /// Says which graph the unit's runs belong to.
+    #[must_use]
+    pub fn with_graph(mut self, graph: GraphRow) -> Self {
+        self.commit.graph = Some(graph);
+        self
     }
 
     /// Names a value that is there already.

@@ -3,6 +3,9 @@
 //! The model (`state`) was written from the documentation of the seam alone: lists, and rules read off one by one.
 //! Writers here remember what they once believed, so sequences are full of stale, fenced, repeated and forged calls.
 
+mod append;
+mod calls;
+mod compare;
 mod state;
 mod world;
 
@@ -25,16 +28,30 @@ const SHRINKS_MAX: u32 = 3000;
 /// What one step of a sequence does. Numbers choose among what is there, modulo its count.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Creates a thread under one of a few names.
-    Create { name: u8 },
+    /// Creates a thread under one of a few names, with its input alone or with its input and its end.
+    Create { name: u8, whole: bool },
     /// Commits a checkpoint.
     Commit(Growth),
     /// Claims a branch.
     Claim { writer: Writer },
-    /// Forks below the tip of a belief, copying what is pending at a tip.
-    Fork { writer: Writer, back: u8, name: Option<u8> },
+    /// Forks below the tip of a belief, copying what is pending at a tip; a name may be taken from the belief's branch.
+    Fork { writer: Writer, back: u8, name: Option<(u8, bool)> },
+    /// Forks below the tip of a belief, leaves its branch, and takes a name and the head from it.
+    Reset { writer: Writer, back: u8, name: Option<u8>, head: bool },
     /// Flushes a row under a number that may be taken, with or without a value row.
     Flush { writer: Writer, number: u8, text: u8, value: bool, run: Option<u8> },
+    /// Asks, as the owner of a branch.
+    Ask { writer: Writer, task: u8 },
+    /// Answers from outside one of the questions that were asked, or one beside it that nobody asked.
+    Answer { question: u8, beside: bool, text: u8 },
+    /// Ends a run that knows so many answers.
+    End { writer: Writer, run: u8, known: u8 },
+    /// Makes a branch the head in place of another.
+    SetHead { to: Writer, from: Writer },
+    /// Tags a checkpoint below the tip of a belief, or one that is not there.
+    Tag { writer: Writer, back: i8, name: u8 },
+    /// Takes a tag away.
+    Untag { writer: Writer, name: u8 },
     /// Sends an earlier write again.
     Repeat { write: u8 },
     /// Sends an earlier commit again with other bytes under the same checkpoint id.
@@ -100,20 +117,39 @@ fn any_step() -> impl Strategy<Value = Step> {
     );
     let flush = (any_writer(), few.clone(), 0..2u8, any::<bool>(), prop::option::weighted(0.2, few.clone()))
         .prop_map(|(writer, number, text, value, run)| Step::Flush { writer, number, text, value, run });
-    let fork = (any_writer(), 0..3u8, prop::option::of(few.clone())).prop_map(|(writer, back, name)| Step::Fork {
-        writer,
-        back,
-        name,
-    });
+    let fork_name = prop::option::of((few.clone(), rarely()));
+    let fork = (any_writer(), 0..3u8, fork_name).prop_map(|(writer, back, name)| Step::Fork { writer, back, name });
+    let reset = (any_writer(), 0..3u8, prop::option::of(few.clone()), any::<bool>())
+        .prop_map(|(writer, back, name, head)| Step::Reset { writer, back, name, head });
     prop_oneof![
-        2 => few.clone().prop_map(|name| Step::Create { name }),
+        2 => (few.clone(), rarely()).prop_map(|(name, whole)| Step::Create { name, whole }),
         8 => commit,
         2 => any_writer().prop_map(|writer| Step::Claim { writer }),
         3 => fork,
+        2 => reset,
         5 => flush,
-        3 => any::<u8>().prop_map(|write| Step::Repeat { write }),
+        10 => any_step_from_outside(),
+        4 => any::<u8>().prop_map(|write| Step::Repeat { write }),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(write, packed)| Step::Forge { write, packed }),
         1 => any::<u8>().prop_map(|thread| Step::Delete { thread }),
+    ]
+}
+
+/// Questions, what answers and counts them, and pointers that move beside runs.
+fn any_step_from_outside() -> impl Strategy<Value = Step> {
+    let few = 0..3u8;
+    let answer = (any::<u8>(), prop::bool::weighted(0.15), 0..2u8);
+    let answer = answer.prop_map(|(question, beside, text)| Step::Answer { question, beside, text });
+    let end =
+        (any_writer(), few.clone(), few.clone()).prop_map(|(writer, run, known)| Step::End { writer, run, known });
+    let tag = (any_writer(), -1..3i8, few.clone()).prop_map(|(writer, back, name)| Step::Tag { writer, back, name });
+    prop_oneof![
+        3 => (any_writer(), 0..2u8).prop_map(|(writer, task)| Step::Ask { writer, task }),
+        6 => answer,
+        2 => end,
+        2 => (any_writer(), any_writer()).prop_map(|(to, from)| Step::SetHead { to, from }),
+        2 => tag,
+        1 => (any_writer(), few).prop_map(|(writer, name)| Step::Untag { writer, name }),
     ]
 }
 

@@ -3,7 +3,28 @@
 //! Each mutant is the memory store, broken in one way that a real backend could be, with the case that must fail on
 //! it. A kit that lets one pass proves nothing, so a test of this crate runs all of it against every mutant.
 
+/// Declares a mutant without memory of its own, by what it does to a commit or an append before it is delivered.
+macro_rules! changes {
+    ($($(#[$doc:meta])* $name:ident: |$store:ident, $call:ident| $change:block)*) => {
+        $($(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(super) struct $name;
+
+        #[async_trait]
+        impl Intercept for $name {
+            async fn intercept(&self, $store: &dyn CheckpointStore, sent: Call) -> Result<Reply> {
+                #[allow(unused_mut, reason = "some mutants only wait")]
+                let mut $call = sent;
+                $change;
+                $call.run($store).await
+            }
+        })*
+    };
+}
+
+mod answers;
 mod reads;
+mod units;
 mod writes;
 
 use std::sync::Arc;
@@ -80,6 +101,30 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "big values cut", values_of_any_size_read_back, broken::<writes::BigValuesCut>;
     "delete leaves rows", delete_leaves_no_rows, broken::<writes::DeleteLeavesRows>;
     "tombstone forgotten", deleted_thread_stays_deleted, broken::<writes::TombstoneForgotten>;
+    "left branch not fenced", left_branch_is_fenced, broken::<units::LeftNotFenced>;
+    "left branch forgotten", reset_is_one_unit, broken::<units::LeftForgotten>;
+    "left branch claimed first", reset_is_all_or_nothing, broken::<units::LeftClaimedFirst>;
+    "name taken from anybody", moved_name_is_refused, broken::<units::NameFromAnybody>;
+    "head left where it was", commit_moves_the_head, broken::<units::HeadLeft>;
+    "root in a unit of its own", root_and_checkpoint_are_one_unit, broken::<units::RootAlone>;
+    "signature dropped", run_signature_reads_back, broken::<units::SignatureDropped>;
+    "graph record dropped", graph_record_is_loaded_with_its_run, broken::<units::GraphDropped>;
+    "graph record overwritten", graph_record_is_kept_once, broken::<units::GraphOverwritten>;
+    "answers not counted", late_answer_refuses_the_end, broken::<answers::AnswersNotCounted>;
+    "second answer accepted", second_answer_is_refused, broken::<answers::SecondAnswerAccepted>;
+    "repeated answer refused", repeated_answer_is_accepted, broken::<answers::RepeatedAnswerRefused>;
+    "answer without question accepted", answer_without_question_is_refused, broken::<answers::AnyAnswerAccepted>;
+    "answer to a dead question accepted", answer_to_a_dead_question_is_refused, broken::<answers::DeadQuestionAnswered>;
+    "answer claims the branch", answer_fences_nobody, broken::<answers::AnswerClaims>;
+    "answer stored in every lane", answers_of_two_lanes_are_apart, broken::<answers::AnswerInEveryLane>;
+    "waiting of heads alone", waiting_branches_are_listed, broken::<answers::WaitingOfHeads>;
+    "head moved from anywhere", stale_head_move_is_refused, broken::<answers::HeadFromAnywhere>;
+    "repeated head move refused", repeated_head_move_is_accepted, broken::<answers::RepeatedHeadRefused>;
+    "head move claims the branch", head_move_fences_nobody, broken::<answers::HeadMoveClaims>;
+    "tag overwritten", taken_tag_is_refused, broken::<answers::TagOverwritten>;
+    "repeated tag refused", repeated_tag_is_accepted, broken::<answers::RepeatedTagRefused>;
+    "tag of nothing accepted", tag_of_nothing_is_refused, broken::<answers::TagOfNothing>;
+    "tags outlive their thread", tags_go_with_their_thread, broken::<answers::TagsOutliveThread>;
     "lane ignored", lanes_are_apart, broken::<reads::LaneIgnored>;
     "load not of one moment", load_is_a_snapshot, broken::<reads::TornLoad>;
     "chain cut at its segment", value_chain_crosses_branches, broken::<reads::ChainCutAtSegment>;

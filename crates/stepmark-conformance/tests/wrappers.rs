@@ -85,7 +85,7 @@ async fn a_crash_stops_every_later_call() {
         let refusal = run(Arc::<FaultStore>::clone(&faulty)).await.expect_err("the process is dead");
         assert_eq!(refusal.kind(), ErrorKind::Unavailable);
         assert!(faulty.info().await.is_err(), "reads of a dead process end, too");
-        let query = stepmark_core::store::ThreadQuery { scope: String::new(), after: None, limit: 1 };
+        let query = stepmark_core::store::ThreadQuery { scope: String::new(), after: None, limit: 1, waiting: false };
         let entry = store.threads(query).await.expect("the store lives").threads.remove(0);
         assert_eq!(entry.tip.map(|tip| tip.height), Some(height), "{fault:?}");
     }
@@ -169,4 +169,24 @@ async fn a_witness_sees_every_call_before_and_after() {
     let notes = witnessed.witness().0.lock().expect("no witness panics").join(", ");
     let expected = "Commit sent, Commit 0 acknowledged, Claim sent, Claim acknowledged, Flush sent, Flush refused";
     assert_eq!(notes, expected);
+}
+
+#[tokio::test]
+async fn what_comes_from_outside_has_kinds_of_its_own() {
+    let counting = Arc::new(CountingStore::new(memory()));
+    let store: Arc<dyn CheckpointStore> = Arc::<CountingStore>::clone(&counting);
+    let line = Line::born(&store, "t").await;
+    let asked = line.ask(0, "go on?").await;
+    store.append(line.answer(&asked, "yes")).await.expect("it is open");
+    let mut side = line.forked(None).await;
+    store.append(side.head_from(line.branch.id)).await.expect("the head is there");
+    store.append(line.tag("good")).await.expect("the tip is there");
+    let (mut new, mut reset) = side.reset(side.segment, side.branch.tip.clone().expect("a tip"), "main");
+    reset.name = None;
+    new.apply(reset).await;
+    assert!(side.send(side.next().build()).await.is_err());
+    let kinds = [CallKind::Flush, CallKind::Answer, CallKind::Fork, CallKind::Head, CallKind::Tag, CallKind::Reset];
+    assert_eq!(kinds.map(|kind| counting.calls(kind)), [1; 6]);
+    assert!(kinds.into_iter().all(CallKind::writes));
+    assert_eq!((counting.calls(CallKind::Commit), counting.refused(CallKind::Commit)), (2, 1));
 }

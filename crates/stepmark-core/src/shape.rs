@@ -125,10 +125,12 @@ fn check_tip(commit: &Commit) -> Result<()> {
         return if stays { Ok(()) } else { Err(invalid(Subject::Branch, branch, reason)) };
     };
     let tip = Tip { height: checkpoint.height, id: checkpoint.id.clone() };
+    let is_first = before.is_none() && commit.branch.fork.is_none();
     if let Some(root) = &commit.root
-        && (commit.new_thread.is_none() || root.branch != branch.id || root.height != 0 || root.id == checkpoint.id)
+        && (!is_first || root.branch != branch.id || root.height != 0 || root.id == checkpoint.id)
     {
-        let reason = "a root below the tip begins a new thread, at height 0 of its branch, under an id of its own";
+        let reason =
+            "a root below the tip begins a branch that has no checkpoint, at its height 0, under an id of its own";
         return Err(Error::invalid(Subject::Checkpoint, &root.id, reason));
     }
     let before = before.or(commit.root.as_ref().map(|_| 0));

@@ -222,8 +222,8 @@ pub struct Commit {
     pub leaves: Option<LeftBranch>,
     /// The new tip.
     pub checkpoint: Option<CheckpointRow>,
-    /// The checkpoint at height 0 below `checkpoint`, for a thread whose first run stores its input and its end in one
-    /// unit.
+    /// The checkpoint at height 0 below `checkpoint`, where a thread's first branch has none: for a first run that stores
+    /// its input and its end in one unit.
     pub root: Option<CheckpointRow>,
     /// Value rows of the checkpoint.
     pub values: Vec<ValueRow>,
@@ -231,7 +231,8 @@ pub struct Commit {
     pub blobs: Vec<BlobUse>,
     /// Pending rows that a fork copies.
     pub pending: Vec<PendingRow>,
-    /// Run records: the one that begins or moves on, and one that an input gives up.
+    /// Run records of the branch: the one that begins or moves on, and one that an input gives up. Of the branch that is
+    /// left, one that is given up with it.
     pub runs: Vec<RunWrite>,
     /// The graph of those runs; kept as it is if the store has one of this name and signature
     /// (`graph_record_is_kept_once`).
@@ -462,7 +463,7 @@ pub enum Channels {
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each asks for one more kind of row")]
+#[expect(clippy::struct_excessive_bools, reason = "each asks for one kind of rows, whatever the others ask for")]
 pub struct Load {
     /// The thread.
     pub thread: ThreadAddress,

@@ -1,13 +1,16 @@
 //! Do the bytes that `docs/format.md` shows come out of the encoders? The document and this file hold the same text.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Payload, Source, TaskEntry, WriteMark,
+    ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
-use stepmark_core::id::{BlobHash, BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
+use stepmark_core::id::{
+    BlobHash, BranchId, CheckpointId, ClaimToken, InterruptId, Lane, RecordHash, RunId, TaskHash, ThreadUid,
+};
+use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{
     GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
 };
-use stepmark_core::rows::{BranchRow, EffectsMode, RunRow, RunStatus, ThreadRow, Tip, ref_hash};
+use stepmark_core::rows::{BranchRow, EffectsMode, GraphRow, RunRow, RunStatus, TagRow, ThreadRow, Tip, ref_hash};
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
 };
@@ -100,6 +103,59 @@ fn checkpoint_is_as_drawn() {
     check("packed hash", &row.hash_packed(THREAD, "").0);
 }
 
+/// The root of a thread that was forked from another.
+#[test]
+fn origin_is_as_drawn() {
+    let mut manifest = Manifest::new(RunId::parse("r1").expect("an id"), 1);
+    let checkpoint = CheckpointId::parse("o7").expect("an id");
+    manifest.origin = Some(Origin { thread: ThreadUid([0x22; 16]), checkpoint });
+    let value = ValueRef { address: address(0, 0), packed: true };
+    manifest.channels = vec![ChannelEntry { name: "notes".into(), value, version: None }];
+    check("manifest with an origin", &manifest.encode(1000));
+}
+
+#[test]
+fn question_and_answer_are_as_drawn() {
+    let task = TaskHash::of("", "look", 1, 1);
+    let question = Question {
+        id: InterruptId::of(THREAD, task, "approve", 0),
+        asker: Asker::Task,
+        node: "look".into(),
+        name: "approve".into(),
+        occurrence: 0,
+        asked_at: 1200,
+        body: vec![0xa3, b'o', b'k', b'?'],
+        answer_schema: Some(br#"{"type":"boolean"}"#.to_vec()),
+    };
+    let row = PendingRow {
+        base: tip().id,
+        lane: Lane(0xb1),
+        kind: PendingKind::Interrupt,
+        task,
+        ordinal: 0,
+        values: Vec::new(),
+        body: question.encode(),
+    };
+    check("interrupt id", &question.id.0);
+    check("question hash", &question.hash());
+    check("question body", &row.body);
+    check("hash of the question's row", &row.hash(THREAD, "").0);
+    let author = Some("ada".to_owned());
+    let answer = Answer { id: question.id, question: question.hash(), answered_at: 1300, author, body: vec![0xc3] };
+    let row = PendingRow { kind: PendingKind::Answer, body: answer.encode(), ..row };
+    check("answer body", &row.body);
+    check("hash of the answer's row", &row.hash(THREAD, "").0);
+}
+
+#[test]
+fn tag_and_graph_are_as_drawn() {
+    let tag = TagRow { name: "good".into(), branch: branch(), height: 1 };
+    check("tag hash", &tag.hash(THREAD, "").0);
+    let graph = GraphRow::new("g".into(), vec![0x81, 0xa4, b'n', b'a', b'm', b'e', 0xa1, b'g']);
+    check("graph signature", &graph.signature);
+    check("graph hash", &graph.hash().0);
+}
+
 #[test]
 fn flush_is_as_drawn() {
     let writes = vec![
@@ -145,4 +201,6 @@ fn mutable_rows_are_as_drawn() {
         last: None,
     };
     check("run hash", &run.hash(THREAD).0);
+    let signed = RunRow { graph_signature: Some([0xdd; 16]), ..run };
+    check("hash of a run with a signature", &signed.hash(THREAD).0);
 }

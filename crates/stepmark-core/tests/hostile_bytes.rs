@@ -1,9 +1,10 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Payload, SeenEntry, TaskEntry, WriteMark,
+    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
 };
-use stepmark_core::id::{BlobHash, BranchId, CheckpointId, Lane, RunId, TaskHash};
+use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
+use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
     GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
@@ -12,6 +13,7 @@ use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
     find_packed,
 };
+use stepmark_core::wire::WireError;
 
 const ROUNDS: u64 = 4000;
 
@@ -111,6 +113,30 @@ fn flush() -> Vec<TaskRecord> {
     vec![record(done), record(TaskEnd::Failed(vec![0xc0]))]
 }
 
+/// The manifest of a root that was forked from another thread.
+fn forked_manifest() -> Manifest {
+    let checkpoint = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ac").expect("an id");
+    Manifest { parent: None, origin: Some(Origin { thread: ThreadUid([6; 16]), checkpoint }), ..manifest() }
+}
+
+fn question() -> Question {
+    Question {
+        id: InterruptId([8; 16]),
+        asker: Asker::Task,
+        node: "b".into(),
+        name: "approve".into(),
+        occurrence: 300,
+        asked_at: -1,
+        body: vec![0x81, 0xa1, b'q', 1],
+        answer_schema: Some(b"{}".to_vec()),
+    }
+}
+
+fn answer() -> Answer {
+    let author = Some("a person".into());
+    Answer { id: InterruptId([8; 16]), question: question().hash(), answered_at: i64::MAX, author, body: vec![0xc3] }
+}
+
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
     ValueHead { structure, blob: None, state_version: 1, closed: false, list }
 }
@@ -118,12 +144,47 @@ fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
 #[test]
 fn manifest_reads_back_and_no_cut_one_does() {
     for created_at in [100, i64::MIN, i64::MAX] {
-        let stored = manifest().encode(created_at);
-        assert_eq!(Manifest::decode(&stored, created_at).as_ref(), Ok(&manifest()));
-        for end in 0..stored.len() {
-            assert!(Manifest::decode(&stored[..end], created_at).is_err(), "cut at {end}");
+        for manifest in [manifest(), forked_manifest()] {
+            let stored = manifest.encode(created_at);
+            assert_eq!(Manifest::decode(&stored, created_at).as_ref(), Ok(&manifest));
+            for end in 0..stored.len() {
+                assert!(Manifest::decode(&stored[..end], created_at).is_err(), "cut at {end}");
+            }
         }
     }
+}
+
+#[test]
+fn question_and_answer_read_back_and_no_cut_one_does() {
+    let (asked, answered) = (question().encode(), answer().encode());
+    assert_eq!(Question::decode(&asked), Ok(question()));
+    assert_eq!(Answer::decode(&answered), Ok(answer()));
+    for end in 0..asked.len() {
+        assert!(Question::decode(&asked[..end]).is_err(), "cut at {end}");
+    }
+    for end in 0..answered.len() {
+        assert!(Answer::decode(&answered[..end]).is_err(), "cut at {end}");
+    }
+    assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    assert!(Answer::decode(&[&answered[..], &[0]].concat()).is_err());
+}
+
+/// Records of newer versions and kinds are told apart from damage.
+#[test]
+fn newer_versions_are_unknown() {
+    let at = |mut stored: Vec<u8>, place: usize, byte: u8| {
+        stored[place] = byte;
+        stored
+    };
+    let unknown = |error: WireError| matches!(error, WireError::Unknown { .. });
+    assert!(Question::decode(&at(question().encode(), 0, 2)).is_err_and(unknown));
+    assert!(Question::decode(&at(question().encode(), 17, 4)).is_err_and(unknown));
+    assert!(Answer::decode(&at(answer().encode(), 0, 2)).is_err_and(unknown));
+    // The length of the manifest's head comes before its version.
+    let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
+    let stored = manifest().encode(1);
+    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 3), 1).is_err_and(unknown));
+    assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
 }
 
 #[test]
@@ -150,14 +211,24 @@ fn damaged_records_are_refused_or_read() {
         values: vec![value(5, 0, false), value(5, 1, true)],
         body: Vec::new(),
     };
-    let records =
-        [manifest().encode(100), encode_flush(&flush()), blob.encode(), encode_packed(&packed), row.encode_head()];
+    let records = [
+        manifest().encode(100),
+        forked_manifest().encode(100),
+        encode_flush(&flush()),
+        question().encode(),
+        answer().encode(),
+        blob.encode(),
+        encode_packed(&packed),
+        row.encode_head(),
+    ];
     for _ in 0..ROUNDS {
         for record in &records {
             let damaged = random.damage(record);
             // Each decoder sees the damage of every record: none may rely on whose bytes it is given.
             let _ = Manifest::decode(&damaged, i64::MIN).map(|read| read.encode(i64::MAX));
             let _ = decode_flush(&damaged).map(|read| encode_flush(&read));
+            let _ = Question::decode(&damaged).map(|read| (read.hash(), read.encode()));
+            let _ = Answer::decode(&damaged).map(|read| read.encode());
             let _ = ValueHead::decode(&damaged);
             let _ = decode_packed(&damaged);
             let _ = find_packed(&damaged, 2);

@@ -6,9 +6,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Payload, SeenEntry, TaskEntry, Timestamp, WriteMark,
+    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, Timestamp, WriteMark,
 };
-use stepmark_core::id::{BlobHash, BranchId, CheckpointId, RunId, TaskHash};
+use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, RunId, TaskHash, ThreadUid};
+use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{GotoEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush};
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
@@ -95,12 +96,15 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
         let (count, width) = (nodes.len() as u32, channels.len() as u32);
         let rows = (vec(any_join(count), 0..3), vec(any_seen(count), 0..3), vec(any_next(count), 0..4));
         let texts = (option::of("[a-zé ]{0,20}"), option::of(any_bytes()), option::of(any_id()), any_id());
-        let numbers = any::<[u32; 2]>();
-        (rows, vec(any_task(count, width), tasks), texts, numbers).prop_map(
-            move |((joins, seen, next), tasks, (author, metadata, parent, run), [state_version, steps_covered])| {
+        let (origin, numbers) = (option::of((any::<[u8; 16]>(), any_id())), any::<[u32; 2]>());
+        (rows, vec(any_task(count, width), tasks), texts, (origin, numbers)).prop_map(
+            move |((joins, seen, next), tasks, (author, metadata, parent, run), (origin, numbers))| {
+                let [state_version, steps_covered] = numbers;
+                let checkpoint = |id: &str| CheckpointId::parse(id).expect("a valid id");
                 let tasks = tasks.into_iter().filter(|task| width > 0 || task.writes.is_empty()).collect();
                 Manifest {
-                    parent: parent.map(|id| CheckpointId::parse(&id).expect("a valid id")),
+                    parent: parent.map(|id| checkpoint(&id)),
+                    origin: origin.map(|(uid, id)| Origin { thread: ThreadUid(uid), checkpoint: checkpoint(&id) }),
                     run: RunId::parse(&run).expect("a valid id"),
                     state_version,
                     steps_covered,
@@ -138,6 +142,36 @@ fn any_record() -> impl Strategy<Value = TaskRecord> {
             started_at,
             duration_us,
             end,
+        },
+    )
+}
+
+fn any_question() -> impl Strategy<Value = Question> {
+    let asker = prop_oneof![Just(Asker::Task), Just(Asker::Before), Just(Asker::After)];
+    let texts = (any_name(), prop_oneof![Just("".into()), any_name()]);
+    let bodies = (any_bytes(), option::of(any_bytes()));
+    (any::<[u8; 16]>(), asker, texts, any::<u32>(), any::<Timestamp>(), bodies).prop_map(
+        |(id, asker, (node, name), occurrence, asked_at, (body, answer_schema))| Question {
+            id: InterruptId(id),
+            asker,
+            node,
+            name,
+            occurrence,
+            asked_at,
+            body,
+            answer_schema,
+        },
+    )
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    (any::<[[u8; 16]; 2]>(), any::<Timestamp>(), option::of("[a-zé ]{0,20}"), any_bytes()).prop_map(
+        |([id, question], answered_at, author, body)| Answer {
+            id: InterruptId(id),
+            question,
+            answered_at,
+            author,
+            body,
         },
     )
 }
@@ -195,6 +229,20 @@ proptest! {
         let stored = encode_flush(&records);
         prop_assert_eq!(decode_flush(&stored), Ok(records));
         assert_survives(&stored, &flips, |damaged| decode_flush(damaged).is_ok());
+    }
+
+    #[test]
+    fn questions_read_back(question in any_question(), flips in any_flips()) {
+        let stored = question.encode();
+        prop_assert_eq!(Question::decode(&stored), Ok(question));
+        assert_survives(&stored, &flips, |damaged| Question::decode(damaged).is_ok());
+    }
+
+    #[test]
+    fn answers_read_back(answer in any_answer(), flips in any_flips()) {
+        let stored = answer.encode();
+        prop_assert_eq!(Answer::decode(&stored), Ok(answer));
+        assert_survives(&stored, &flips, |damaged| Answer::decode(damaged).is_ok());
     }
 
     #[test]

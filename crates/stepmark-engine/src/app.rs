@@ -13,6 +13,7 @@ use stepmark_core::store::CheckpointStore;
 use crate::apply::apply_input;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::durability::Durability;
 use crate::error::Result;
 use crate::graph_record::GraphRecord;
 use crate::outcome::Outcome;
@@ -36,8 +37,12 @@ pub struct App<S> {
 
 impl<S: State> App<S> {
     pub(crate) fn new(program: Program) -> Self {
-        let settings =
-            Settings { linger: LINGER_DEFAULT, concurrency_max: CONCURRENCY_MAX_DEFAULT, steps_max: STEPS_MAX_DEFAULT };
+        let settings = Settings {
+            linger: LINGER_DEFAULT,
+            concurrency_max: CONCURRENCY_MAX_DEFAULT,
+            steps_max: STEPS_MAX_DEFAULT,
+            durability: Durability::Sync,
+        };
         let program = Arc::new(program);
         let host = Host {
             graph: Arc::new(KnownGraph::of(&program)),
@@ -89,6 +94,13 @@ impl<S: State> App<S> {
         self
     }
 
+    /// When the super-steps of a run become durable; [`Durability::Sync`] at first. A request may say otherwise for itself.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.host.settings.durability = durability;
+        self
+    }
+
     /// Takes time and randomness from elsewhere: for tests and simulations.
     #[must_use]
     pub fn with_sources(mut self, clock: Arc<dyn Clock>, ids: Arc<dyn IdGen>) -> Self {
@@ -110,7 +122,8 @@ impl<S: State> App<S> {
         Thread::new(self.host.clone(), name.into())
     }
 
-    /// Runs once without a store and without a thread.
+    /// Runs once without a store and without a thread. Stops before and after nodes are passed; a question ends the run as
+    /// `Interrupted`, and there is nothing to answer later.
     ///
     /// # Errors
     /// `NodeFailed` with the state at the failure.
@@ -122,7 +135,8 @@ impl<S: State> App<S> {
         run.position.restart(program);
         apply_input(&mut run, Box::new(update));
         let ending = run::run(&mut run, self.host.settings.steps_max).await?;
-        Outcome::new(ending, run.position.state, run.stats)
+        let questions = run.open_questions()?;
+        Ok(Outcome { questions, ..Outcome::new(ending, run.position.state, run.stats)? })
     }
 }
 

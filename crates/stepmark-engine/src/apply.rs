@@ -40,7 +40,7 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
     }
     make_unique(run);
     reset_ephemerals(run, &program);
-    let single = finished.len() == 1;
+    let routes_after = routes_after(run, &finished);
     let mut entries = Vec::with_capacity(if run.line.is_some() { finished.len() } else { 0 });
     let mut last = None;
     for (index, done) in finished.into_iter().enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
             program.schema.apply(&mut run.position.state, done.update, &mut run.changes);
         }
     }
-    if single && let Err(fault) = route_after(run, &program) {
+    if routes_after && let Err(fault) = route_after(run, &program) {
         // The step is not taken after all: its task keeps its activation number.
         run.position.activations[run.position.next[0].node as usize] -= 1;
         return Err((fault, Vec::new()));
@@ -147,10 +147,16 @@ fn small_writes(schema: &dyn Schema, update: &AnyUpdate) -> Vec<(u32, WriteMark)
     writes
 }
 
+/// Whether branches are evaluated on the new state, without a copy. A fault there leaves the state changed, so the one before
+/// must be stored.
+fn routes_after(run: &Run, finished: &[Finished]) -> bool {
+    finished.len() == 1 && !run.commits.are_deferred()
+}
+
 /// Routes what is routed before anything is applied: gotos, `branch_on`, and in a step of several tasks every branch, each
 /// on its own copy of the state with its own task's writes applied.
 fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Result<(), Fault> {
-    let single = finished.len() == 1;
+    let routes_after = routes_after(run, finished);
     for (task, done) in finished.iter().enumerate() {
         let node = &program.nodes[run.position.next[task].node as usize];
         for route in &done.goto {
@@ -161,7 +167,7 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
         for branch in &node.branches {
             let routes = match &branch.router {
                 Router::Update(route) => routes_of(node, || route(&run.position.state, &done.update)),
-                Router::State(_) if single => continue,
+                Router::State(_) if routes_after => continue,
                 Router::State(route) => {
                     run.stats.copies += u64::from(view.is_none());
                     let view = view.get_or_insert_with(|| own_view(program, &run.position.state, done));

@@ -3,6 +3,7 @@
 //! One commit per super-step. It names the expected tip and epoch, so a run that lost its branch is refused and writes
 //! nothing. After a refusal the line is stale and must be dropped.
 
+use std::mem;
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
@@ -17,6 +18,7 @@ use stepmark_core::value::{
 use crate::change::{Change, Changes};
 use crate::compile::Program;
 use crate::decide::{append_decided, commit_decided};
+use crate::durability;
 use crate::error::{Error, Result};
 use crate::flush::ended_run;
 use crate::position::{Line, Position};
@@ -31,6 +33,7 @@ const PAYLOAD_VALUE_BYTES_MIN: usize = 4 * 1024;
 pub(crate) struct Draft {
     pub(crate) source: Source,
     pub(crate) tasks: Vec<TaskEntry>,
+    pub(crate) steps_covered: u32,
     pub(crate) new_thread: Option<ThreadRow>,
     /// Makes the line's branch, which is born claimed.
     pub(crate) new_branch: bool,
@@ -53,6 +56,7 @@ impl Draft {
         Self {
             source,
             tasks,
+            steps_covered: 1,
             new_thread: None,
             new_branch: false,
             name: None,
@@ -65,12 +69,51 @@ impl Draft {
         }
     }
 
-    /// Writes a run record further on; one that begins in this unit begins so.
-    fn write_run(&mut self, row: RunRow) {
-        match self.runs.iter_mut().find(|run| run.row().id == row.id) {
-            Some(RunWrite::Begin(begun) | RunWrite::Update(begun)) => *begun = row,
-            None => self.runs.push(RunWrite::Update(row)),
+    /// Whether the line's branch is born with this unit.
+    pub(crate) fn makes_branch(&self) -> bool {
+        self.new_branch || self.new_thread.is_some()
+    }
+}
+
+/// A unit that is ready to be sent.
+pub(crate) struct Unit {
+    pub(crate) commit: Commit,
+    scope: String,
+    /// What its values name; put before it.
+    blobs: Vec<Vec<u8>>,
+}
+
+impl Unit {
+    /// The checkpoint that it commits.
+    pub(crate) fn checkpoint(&self) -> Option<&CheckpointId> {
+        self.commit.checkpoint.as_ref().map(|row| &row.id)
+    }
+
+    /// This unit and the one below it as one: `root` makes the branch's first checkpoint.
+    pub(crate) fn on_root(mut self, root: Self) -> Self {
+        let (commit, below) = (&mut self.commit, root.commit);
+        (commit.expect, commit.new_thread, commit.name) = (below.expect, below.new_thread, below.name);
+        (commit.expect_head, commit.root) = (below.expect_head, below.checkpoint);
+        commit.values.extend(below.values);
+        commit.blobs.extend(below.blobs);
+        self.blobs.extend(root.blobs);
+        for write in mem::replace(&mut commit.runs, below.runs) {
+            put_run(&mut commit.runs, write.row().clone());
         }
+        self
+    }
+
+    /// Sends it until its outcome is known.
+    pub(crate) async fn send(self, host: &Host) -> Result<()> {
+        commit_decided(host, &self.scope, self.commit, self.blobs).await.map(|_| ())
+    }
+}
+
+/// Adds what became of a run to those of a unit; where the unit writes its record already, that record is the later one.
+pub(crate) fn put_run(runs: &mut Vec<RunWrite>, row: RunRow) {
+    match runs.iter_mut().find(|write| write.row().id == row.id) {
+        Some(RunWrite::Begin(earlier) | RunWrite::Update(earlier)) => *earlier = row,
+        None => runs.push(RunWrite::Update(row)),
     }
 }
 
@@ -116,11 +159,22 @@ impl Placement {
     }
 }
 
-/// Commits the present position as the next checkpoint of the run's line.
-pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
+/// Commits the present position as the next checkpoint of the run's line. Afterwards it is durable.
+pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
+    let Some(unit) = prepare(run, draft)? else { return Ok(()) };
+    unit.send(&run.host).await?;
+    if let Some(line) = &mut run.line {
+        line.stored = line.manifest_id();
+    }
+    Ok(())
+}
+
+/// Makes the present position the next checkpoint of the run's line, in memory, and returns what must be sent. `None` for
+/// a run without a store.
+pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let now = run.now();
-    let Some(line) = &mut run.line else { return Ok(()) };
-    let expect = if draft.new_branch {
+    let Some(line) = &mut run.line else { return Ok(None) };
+    let expect = if draft.makes_branch() {
         Expect::New
     } else {
         Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }
@@ -128,16 +182,16 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     let created_at = now.max(line.created_at);
     let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
     let is_last = run.position.next.is_empty() && draft.source == Source::Step;
-    if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
-        && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
-    {
-        draft.write_run(ended);
+    if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done)) {
+        let ended = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()));
+        ended.into_iter().for_each(|row| put_run(&mut draft.runs, row));
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
     let step = AppliedStep { program: &program, position: &run.position, changes: &run.changes, named: &run.named };
     let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
+    line.manifest.steps_covered = draft.steps_covered;
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
     (line.manifest.origin, line.manifest.author, line.manifest.metadata) = (None, draft.author, draft.metadata);
     let row = CheckpointRow {
@@ -166,9 +220,7 @@ pub(crate) async fn commit_step(run: &mut Run, mut draft: Draft) -> Result<()> {
     commit.runs = draft.runs;
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
-    commit_decided(&run.host, &line.thread.scope, commit, placement.blob_bytes).await?;
-    line.stored = line.manifest_id();
-    Ok(())
+    Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes }))
 }
 
 /// What a step or an input changed.
@@ -188,7 +240,9 @@ impl AppliedStep<'_> {
                 line.clear_value(channel);
                 tracks[channel] = Track::default();
             }
-            let Some(change) = self.changes.get(channel).filter(|_| spec.keep != Keep::Untracked) else { continue };
+            let stale = std::mem::take(&mut line.stale[channel]).then_some(&Change::Whole);
+            let change = self.changes.get(channel).or(stale);
+            let Some(change) = change.filter(|_| spec.keep != Keep::Untracked) else { continue };
             let track = self.place_value(channel, change, &tracks[channel], line, placement)?;
             if let Some(place) = track.newest {
                 line.set_value(self.program, channel, place);
@@ -236,7 +290,6 @@ fn fill_manifest(
         });
     }
     line.manifest.tasks = tasks;
-    line.manifest.steps_covered = 1;
     line.manifest.state_version = program.schema.version();
     line.manifest.next.clear();
     for task in &position.next {
@@ -289,6 +342,7 @@ impl Line {
 
 /// Records that the run ended at the tip without a further checkpoint.
 pub(crate) async fn end_run(run: &mut Run, status: RunStatus) -> Result<()> {
+    durability::settle(run).await?;
     let now = run.now();
     let Some(line) = &mut run.line else { return Ok(()) };
     let Some(ended) = ended_run(line.run.as_mut(), status, now, line.branch.tip.clone()) else { return Ok(()) };

@@ -10,11 +10,12 @@ use stepmark_core::error::Subject;
 use stepmark_core::id::check_name;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{Drawing, Router};
+use crate::graph::{AnswerCheck, Drawing, Router};
 use crate::handle::{GraphId, TargetId};
 use crate::node::NodeFn;
 use crate::schema::Schema;
 use crate::state::Keep;
+use crate::waiting::Stops;
 
 /// A checked graph. Nodes are known by number; names matter only where something is stored.
 pub(crate) struct Program {
@@ -26,6 +27,10 @@ pub(crate) struct Program {
     pub(crate) joins: Vec<JoinSpec>,
     /// Channels that live one step.
     pub(crate) ephemerals: Vec<usize>,
+    /// Where runs stop.
+    pub(crate) stops: Stops,
+    /// By name of a question: whether an answer fits it.
+    pub(crate) questions: HashMap<&'static str, AnswerCheck>,
     by_name: HashMap<Arc<str>, u32>,
 }
 
@@ -67,9 +72,11 @@ impl Program {
         names.into_iter()
     }
 
-    /// The channel with this name.
+    /// The channel with this name, else the one that had it once.
     pub(crate) fn channel(&self, name: &str) -> Option<usize> {
-        self.schema.channels().iter().position(|spec| spec.name == name)
+        let channels = self.schema.channels();
+        let renamed = || channels.iter().position(|spec| spec.renamed_from.contains(&name));
+        channels.iter().position(|spec| spec.name == name).or_else(renamed)
     }
 }
 
@@ -176,7 +183,21 @@ fn lay_out(
     let mut starts = drawing.starts;
     starts.sort_unstable();
     starts.dedup();
-    Program { id: drawing.id, name: drawing.name, schema, nodes, starts, joins, ephemerals, by_name }
+    let mut stops = Stops::default();
+    drawing.stops_before.iter().for_each(|node| Stops::add(&mut stops.before, *node, nodes.len()));
+    drawing.stops_after.iter().for_each(|node| Stops::add(&mut stops.after, *node, nodes.len()));
+    Program {
+        id: drawing.id,
+        name: drawing.name,
+        schema,
+        nodes,
+        starts,
+        joins,
+        ephemerals,
+        stops,
+        questions: drawing.questions,
+        by_name,
+    }
 }
 
 fn lay_out_joins(drawn: Vec<(Vec<u32>, u32)>, nodes: &mut [NodeSpec]) -> Vec<JoinSpec> {

@@ -38,8 +38,15 @@ pub enum ErrorKind {
     RunActive,
     /// The run id was used for another input or verb.
     RunIdReused,
+    /// What is stored does not fit this program's state: a newer version stored it, an older one without a migration, or
+    /// its migration failed. The message names the versions and says what to do.
+    Incompatible,
     /// The thread holds values of another type; the message names both. Read it with that type, or save elsewhere.
     WrongType,
+    /// The question has another answer, which stays.
+    AlreadyAnswered,
+    /// The question was asked anew in other words: look at it again before answering.
+    QuestionChanged,
     /// The store refused; [`Error::store_error`] has its own kind.
     Store,
 }
@@ -75,6 +82,7 @@ struct Inner {
     place: Option<RunPlace>,
     failure: Option<Failure>,
     state: Option<AnyState>,
+    rolled_back: Option<u64>,
     store: Option<store::Error>,
     unencodable: bool,
 }
@@ -91,6 +99,7 @@ impl Error {
             place: None,
             failure: None,
             state: None,
+            rolled_back: None,
             store: None,
             unencodable: false,
         }))
@@ -141,6 +150,19 @@ impl Error {
         self
     }
 
+    /// The same error of a run whose last `steps` are not stored: it goes on from `durable`.
+    pub(crate) fn rolled_back_to(mut self, steps: u64, durable: Option<&CheckpointId>) -> Self {
+        let cause = self.0.store.as_ref().map_or_else(|| self.0.message.clone(), ToString::to_string);
+        let place = durable.map_or("nothing of the run is stored".to_owned(), |id| format!("checkpoint {id} stands"));
+        self.0.message = format!("rolled back, {place}, steps given up: {steps}: {cause}");
+        if self.is_store(store::ErrorKind::Exists, Subject::Thread) {
+            // The run was to make its thread, and another was faster.
+            self.0.kind = ErrorKind::Contended;
+        }
+        self.0.rolled_back = Some(steps);
+        self
+    }
+
     pub(crate) fn has_state(&self) -> bool {
         self.0.state.is_some()
     }
@@ -163,6 +185,15 @@ impl Error {
     /// The state of the checkpoint that the run stopped after, if it is an `S` and could still be read.
     pub fn state<S: Any>(&self) -> Option<&S> {
         self.0.state.as_ref().and_then(|state| state.downcast_ref())
+    }
+
+    /// How many finished super-steps of the run were not stored and are given up, because a write that came after them, or
+    /// with them, failed. Absent where nothing was given up but the step that was running.
+    ///
+    /// [`Error::place`] names the last checkpoint that is known to be stored, and [`Error::state`] is its state. A commit
+    /// whose outcome the store did not tell counts as not stored; `resume` goes on from what is there.
+    pub fn rolled_back(&self) -> Option<u64> {
+        self.0.rolled_back
     }
 
     /// The store's own error.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use stepmark_core::checkpoint::{TaskEntry, Timestamp};
 use stepmark_core::clock::Sleep;
+use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
@@ -19,12 +20,14 @@ use crate::apply::Fault;
 use crate::error::{Error, Failure, Result};
 use crate::flush;
 use crate::handle::{Destination, Route};
+use crate::journal::{Asked, Attempt, Journal};
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::state::Keep;
+use crate::waiting;
 
 /// A task's result.
 pub(crate) struct Finished {
@@ -50,37 +53,67 @@ pub(crate) struct Failed {
     pub(crate) error: NodeError,
 }
 
+impl Failed {
+    /// A task that finished with a result that cannot be used.
+    fn of(task: usize, done: &Finished, error: NodeError) -> Self {
+        let Finished { attempts, started_at, duration_us, .. } = *done;
+        Self { task, attempts, started_at, duration_us, error }
+    }
+}
+
 /// An attempt at a task, ended.
 struct Ended {
     task: usize,
     started_at: Timestamp,
     output: Result<RawOutput, NodeError>,
+    /// The questions that it asked and nobody has answered: then its output does not count.
+    asked: Vec<Asked>,
 }
 
-/// Runs all next tasks that have no stored result, and returns all results in plan order.
-pub(crate) async fn run_tasks(run: &mut Run) -> Result<Vec<Finished>> {
-    if run.stored.is_empty() && run.position.next.len() == 1 {
-        return run_single(run).await;
+/// Runs all next tasks that have no stored result, and returns all results in plan order; `None` if some wait for answers
+/// and nothing else can run: the run has ended then.
+pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
+    if run.stored.is_empty()
+        && run.position.next.len() == 1
+        && run.journals.is_empty()
+        && let Some(finished) = run_single(run).await?
+    {
+        return Ok(Some(vec![finished]));
     }
     let mut step = Step::new(run);
-    let end = step.run(run).await;
-    let Step { results, failed, .. } = step;
-    end?;
-    if failed.is_empty() {
-        return Ok(results.into_iter().flatten().collect());
+    loop {
+        step.run(run).await?;
+        let Step { results, failed, .. } = &mut step;
+        if !failed.is_empty() {
+            let (results, failed) = (std::mem::take(results), std::mem::take(failed));
+            return Err(fail_unapplied(run, results, failed).await);
+        }
+        if results.iter().all(Option::is_some) {
+            return Ok(Some(results.drain(..).flatten().collect()));
+        }
+        step.flush(run).await?;
+        if !waiting::await_answers(run).await? {
+            return Ok(None);
+        }
+        step.next = 0;
     }
-    Err(fail(run, results, failed).await.with_state(Arc::clone(&run.position.state)))
 }
 
-/// The usual step: one task, no spawning, no flush.
-async fn run_single(run: &mut Run) -> Result<Vec<Finished>> {
+/// The usual step: one task, no spawning, no flush. `None` if it asked.
+async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
     let (node, context) = prepare(run, 0);
-    let output = attempt(node, context).await;
+    let info = Arc::clone(&context.info);
+    let output = run.commits.beside(attempt(node, context)).await?;
     run.stats.executed += 1;
-    match accept(run, Ended { task: 0, started_at, output }) {
-        Ok(finished) => Ok(vec![finished]),
-        Err(failed) => Err(fail(run, Vec::new(), vec![failed]).await.with_state(Arc::clone(&run.position.state))),
+    let asked = info.attempt_journal.take_asked();
+    if !asked.is_empty() {
+        run.set_aside(0, asked);
+        return Ok(None);
+    }
+    match accept(run, Ended { task: 0, started_at, output, asked }) {
+        Ok(finished) => Ok(Some(finished)),
+        Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
 }
 
@@ -91,7 +124,7 @@ struct Step {
     /// By channel: the task that wrote it exclusively.
     owners: Vec<Option<u32>>,
     /// The next task to look at.
-    waiting: usize,
+    next: usize,
     running: JoinSet<Ended>,
     unflushed: usize,
     linger: Option<Sleep>,
@@ -106,7 +139,7 @@ impl Step {
             results,
             failed: Vec::new(),
             owners: vec![None; channels],
-            waiting: 0,
+            next: 0,
             running: JoinSet::new(),
             unflushed: 0,
             linger: None,
@@ -114,9 +147,11 @@ impl Step {
         for task in 0..step.results.len() {
             if let Some(done) = step.results[task].take() {
                 run.stats.reused += 1;
-                // Stored results were checked when they were stored: the first writer owns.
-                step.own(run, task, &done.update);
-                step.results[task] = Some(done);
+                // Stored results were checked when they were stored, but a migration may have made a conflict.
+                match step.own(run, task, &done.update) {
+                    None => step.results[task] = Some(done),
+                    Some(error) => step.failed.push(Failed::of(task, &done, error)),
+                }
             }
         }
         step
@@ -128,7 +163,11 @@ impl Step {
             if self.running.is_empty() {
                 return Ok(());
             }
-            self.wait(run).await?;
+            if let Err(error) = self.wait(run).await {
+                // The error tells the caller that none of its nodes runs any more.
+                self.running.shutdown().await;
+                return Err(error);
+            }
             while let Some(joined) = self.running.try_join_next() {
                 self.finish(run, joined);
             }
@@ -140,36 +179,39 @@ impl Step {
 
     /// Waits for a task to end, or for the results that wait to have waited long enough.
     async fn wait(&mut self, run: &mut Run) -> Result<()> {
-        let Some(linger) = &mut self.linger else {
-            if let Some(joined) = self.running.join_next().await {
-                self.finish(run, joined);
-            }
-            return Ok(());
-        };
-        // The wait of finished results first: tasks that keep finishing must not put their flush off.
-        tokio::select! {
-            biased;
-            () = linger => self.flush(run).await?,
-            Some(joined) = self.running.join_next() => self.finish(run, joined),
+        match run.commits.beside(self.event()).await? {
+            Some(joined) => self.finish(run, joined),
+            None => self.flush(run).await?,
         }
         Ok(())
     }
 
+    /// A task that ended, or `None` where the results that wait have waited long enough.
+    async fn event(&mut self) -> Option<Result<Ended, tokio::task::JoinError>> {
+        let Some(linger) = &mut self.linger else { return self.running.join_next().await };
+        // The wait of finished results first: tasks that keep finishing must not put their flush off.
+        tokio::select! {
+            biased;
+            () = linger => None,
+            joined = self.running.join_next() => joined,
+        }
+    }
+
     fn is_unfinished(&self) -> bool {
-        !self.running.is_empty() || (self.failed.is_empty() && self.waiting < self.results.len())
+        !self.running.is_empty() || (self.failed.is_empty() && self.next < self.results.len())
     }
 
     /// Starts tasks while there are slots. With `linger(0)` a slot is freed only when its result is durable, so that a
     /// kill repeats at most as many tasks as there are slots.
     fn start_tasks(&mut self, run: &mut Run) {
-        let held = if run.host.settings.linger.is_zero() && run.line.is_some() { self.unflushed } else { 0 };
+        let held = if run.host.settings.linger.is_zero() && run.flushes() { self.unflushed } else { 0 };
         while self.failed.is_empty()
-            && self.waiting < self.results.len()
+            && self.next < self.results.len()
             && self.running.len() + held < run.host.settings.concurrency_max
         {
-            let task = self.waiting;
-            self.waiting += 1;
-            if self.results[task].is_none() {
+            let task = self.next;
+            self.next += 1;
+            if self.results[task].is_none() && !run.task_waits(task) {
                 self.spawn(run, task);
             }
         }
@@ -182,24 +224,27 @@ impl Step {
         run.stats.executed += 1;
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            Ended { task, started_at, output: attempt(node, context).await }
+            let info = Arc::clone(&context.info);
+            let output = attempt(node, context).await;
+            Ended { task, started_at, output, asked: info.attempt_journal.take_asked() }
         });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
         // An attempt catches its own panics and nobody aborts it while its step lives.
-        let Ok(ended) = joined else { return };
+        let Ok(mut ended) = joined else { return };
         let task = ended.task;
+        let asked = std::mem::take(&mut ended.asked);
+        if !asked.is_empty() {
+            // Whatever the node made of the error: a question cannot be lost.
+            run.set_aside(task, asked);
+            self.wait_to_flush(run);
+            return;
+        }
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
             Ok(done) => match self.own(run, task, &done.update) {
-                Some(error) => self.failed.push(Failed {
-                    task,
-                    attempts: done.attempts,
-                    started_at: done.started_at,
-                    duration_us: done.duration_us,
-                    error,
-                }),
+                Some(error) => self.failed.push(Failed::of(task, &done, error)),
                 None => self.keep(run, task, done),
             },
         }
@@ -207,7 +252,12 @@ impl Step {
 
     fn keep(&mut self, run: &Run, task: usize, done: Finished) {
         self.results[task] = Some(done);
-        if run.line.is_some() {
+        self.wait_to_flush(run);
+    }
+
+    /// Something that the store should have waits for the next flush.
+    fn wait_to_flush(&mut self, run: &Run) {
+        if run.flushes() {
             self.unflushed += 1;
             let linger = run.host.settings.linger;
             if self.linger.is_none() && !linger.is_zero() {
@@ -262,6 +312,8 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         trigger: *trigger,
         branch: run.line.as_ref().map(|line| line.branch.id),
         thread: run.thread_name.clone(),
+        thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
+        attempt_journal: Attempt::new(earlier_journal(run, index)),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
@@ -270,6 +322,13 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         info: Arc::new(info),
     };
     (Arc::clone(&node.run), context)
+}
+
+fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
+    if run.journals.is_empty() {
+        return None;
+    }
+    run.journals.get(run.task_hash(task)).map(|journal| Arc::new(journal.clone()))
 }
 
 /// Runs a node once; a panic is a failure of its task.
@@ -288,7 +347,7 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, output } = ended;
+    let Ended { task, started_at, output, .. } = ended;
     let attempts = run.failures.get(task).map_or(1, |failures| failures + 1);
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
@@ -306,10 +365,11 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
 }
 
 /// The writes of a task that has siblings, as a flush stores them: one that cannot be encoded fails its own task, not the
-/// step. The only task of a step is never flushed; its values are encoded once, by the commit.
+/// step. The only task of a step is never flushed; its values are encoded once, by its commit, or else it must be known now
+/// that they can be: a later commit could not tell whose they were.
 fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
     let mut encoded = Vec::new();
-    if run.line.is_none() || run.position.next.len() == 1 {
+    if run.line.is_none() || (run.position.next.len() == 1 && !run.commits.are_deferred()) {
         return Ok(encoded);
     }
     let schema = &*run.host.program.schema;
@@ -342,6 +402,12 @@ async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Fai
     };
     let node = run.host.program.nodes[run.position.next[task].node as usize].name.to_string();
     Error::failed(Failure { node, attempt: attempts, error }, run.place())
+}
+
+/// The same where nothing was applied: the state in memory is that of the checkpoint that the run stopped after.
+async fn fail_unapplied(run: &mut Run, results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
+    let error = fail(run, results, failed).await;
+    if error.rolled_back().is_some() { error } else { error.with_state(Arc::clone(&run.position.state)) }
 }
 
 /// Fails the step for a task that finished but went where it may not. The other results are kept.

@@ -1,6 +1,6 @@
 //! How do results become durable before their step is committed?
 //!
-//! All waiting results of the step go into one row. A kill then repeats only tasks that finished within the last
+//! All waiting results of the step go into one row, questions into rows of their own beside it. A kill then repeats only tasks that finished within the last
 //! `linger`.
 
 use std::sync::Arc;
@@ -15,17 +15,20 @@ use stepmark_core::value::{Structure, ValueHead, ValueNode, ValueRef};
 use crate::commit::Placement;
 use crate::compile::Program;
 use crate::decide::{append_decided, put_blobs};
+use crate::durability;
 use crate::error::{Error, Result};
 use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
 use crate::position::{Line, Position};
 use crate::run::Run;
+use crate::waiting;
 
 /// A write of at least this many bytes lies in a value row, which the commit may name.
 const VALUE_BYTES_MIN: usize = 4 * 1024;
 
 /// Stores the results that are not durable yet, and the failures. With failures the run ends as failed in the same unit.
 pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], failed: &[Failed]) -> Result<()> {
+    durability::settle(run).await?;
     let Run { host, position, line: Some(line), .. } = run else { return Ok(()) };
     let mut flush = Flush { program: &host.program, position, line, placement: Placement::default() };
     let mut records = Vec::new();
@@ -40,6 +43,7 @@ pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>
     let placement = flush.placement;
     let ended = if failed.is_empty() { None } else { Some(RunStatus::Failed) };
     append_records(run, records, placement, ended).await?;
+    waiting::set_stored(run);
     results.iter_mut().flatten().for_each(|done| done.durable = true);
     run.stats.flushes += 1;
     Ok(())
@@ -51,7 +55,8 @@ async fn append_records(
     placement: Placement,
     ended: Option<RunStatus>,
 ) -> Result<()> {
-    if records.is_empty() && ended.is_none() {
+    let questions = waiting::unstored_rows(run);
+    if records.is_empty() && questions.is_empty() && ended.is_none() {
         return Ok(());
     }
     let now = run.now();
@@ -68,7 +73,7 @@ async fn append_records(
         body: encode_flush(&records),
     });
     let append = Records {
-        pending: pending.into_iter().filter(|_| !records.is_empty()).collect(),
+        pending: pending.into_iter().filter(|_| !records.is_empty()).chain(questions).collect(),
         values: placement.rows,
         blobs: placement.blobs,
         run: run_row,

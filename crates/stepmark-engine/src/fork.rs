@@ -19,7 +19,7 @@ use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, Result};
 use crate::load;
 use crate::outcome::Outcome;
-use crate::request::{Request, Verb, hash_input};
+use crate::request::{Earlier, Request, Verb, hash_input};
 use crate::run::{Host, Run};
 use crate::state::State;
 use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread};
@@ -65,7 +65,7 @@ impl<S: State> Request<'_, S> {
         let input_hash = hash16(hashed.as_slice());
         for _ in 0..=DECISIONS_MAX {
             if let Some(id) = &id
-                && let Some(outcome) = self.earlier_run(id, input_hash).await?
+                && let Earlier::Ended(outcome) = self.earlier_run(id, input_hash).await?
             {
                 return Ok(outcome);
             }
@@ -93,7 +93,7 @@ impl<S: State> Request<'_, S> {
         loaded.branch.row = new_branch(host, &loaded)?;
         (loaded.branch.name, loaded.next_ordinal) = (None, 0);
         let (line, position) = load::line_to_discard(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
+        let mut run = self.new_run(position, line);
         let mut draft = Draft { new_branch: true, ..Draft::of_tasks(Source::Input, Vec::new()) };
         let id = id.cloned().unwrap_or_else(|| host.ids.run(run.now()));
         draft.metadata = self.metadata.stored()?;
@@ -109,8 +109,7 @@ impl<S: State> Request<'_, S> {
         let branch = run.line.as_ref().map_or(BranchPlace::Head, |line| BranchPlace::Id(line.branch.id));
         let branch = self.thread.same_place().on(branch);
         let mut resident = branch.resident.lock().await;
-        // Boxed: beside the line that it makes, a branch's future would be large.
-        Box::pin(self.drive(run, &mut resident)).await
+        self.drive(run, &mut resident).await
     }
 }
 
@@ -162,4 +161,99 @@ fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
         row.kind != PendingKind::Answer || finished.contains(&row.task) || last[&row.task] > row.ordinal
     };
     Ok(pending.iter().filter(is_copied).map(|row| row.in_lane(lane)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepmark_core::pending::{NO_TASK, TaskRecord, encode_flush};
+
+    const ONE: TaskHash = TaskHash([1; 16]);
+    const TWO: TaskHash = TaskHash([2; 16]);
+
+    fn row(kind: PendingKind, task: TaskHash, ordinal: u64) -> PendingRow {
+        let base = CheckpointId::parse("c1").expect("an id");
+        PendingRow { base, lane: Lane(7), kind, task, ordinal, values: Vec::new(), body: vec![ordinal as u8] }
+    }
+
+    fn flush(task: TaskHash, end: TaskEnd) -> PendingRow {
+        let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 0, duration_us: 0, end };
+        PendingRow { body: encode_flush(&[record]), ..row(PendingKind::Results, NO_TASK, 0) }
+    }
+
+    /// The kinds, tasks and ordinals of what a fork copies.
+    fn copied(rows: &[PendingRow]) -> Vec<(PendingKind, TaskHash, u64)> {
+        let copied = copied_rows(rows, Lane(9)).expect("readable");
+        assert!(copied.iter().all(|row| row.lane == Lane(9)));
+        copied.into_iter().map(|row| (row.kind, row.task, row.ordinal)).collect()
+    }
+
+    #[test]
+    fn results_memos_questions_and_children_are_copied_whole() {
+        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let rows = [
+            done,
+            row(PendingKind::Memo, TWO, 0),
+            row(PendingKind::Interrupt, TWO, 1),
+            row(PendingKind::Child, TWO, 2),
+        ];
+        assert_eq!(copied(&rows).len(), rows.len());
+        let copies = copied_rows(&rows, Lane(9)).expect("readable");
+        assert!(rows.iter().zip(&copies).all(|(row, copy)| row.body == copy.body && row.base == copy.base));
+    }
+
+    #[test]
+    fn an_answer_that_its_task_has_not_gone_on_from_stays() {
+        let rows = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0)];
+        assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0)]);
+    }
+
+    #[test]
+    fn an_answer_that_a_later_record_followed_is_copied() {
+        for later in [PendingKind::Memo, PendingKind::Interrupt] {
+            let rows = [row(PendingKind::Interrupt, ONE, 0), row(later, ONE, 1), row(PendingKind::Answer, ONE, 0)];
+            assert_eq!(copied(&rows).len(), 3, "{later:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_answers_the_last_stays() {
+        let rows = [
+            row(PendingKind::Memo, ONE, 0),
+            row(PendingKind::Interrupt, ONE, 1),
+            row(PendingKind::Interrupt, ONE, 2),
+            row(PendingKind::Answer, ONE, 1),
+            row(PendingKind::Answer, ONE, 2),
+        ];
+        assert_eq!(
+            copied(&rows),
+            [
+                (PendingKind::Memo, ONE, 0),
+                (PendingKind::Interrupt, ONE, 1),
+                (PendingKind::Interrupt, ONE, 2),
+                (PendingKind::Answer, ONE, 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_later_record_of_another_task_is_no_going_on() {
+        let rows =
+            [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0), row(PendingKind::Memo, TWO, 5)];
+        assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0), (PendingKind::Memo, TWO, 5)]);
+    }
+
+    #[test]
+    fn a_result_is_going_on_and_a_failure_is_not() {
+        let asked = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0)];
+        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        assert_eq!(copied(&[&[done], &asked[..]].concat()).len(), 3);
+        let failed = flush(ONE, TaskEnd::Failed(Vec::new()));
+        assert_eq!(copied(&[&[failed], &asked[..]].concat()).len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_copied_from_nothing() {
+        assert_eq!(copied(&[]), []);
+    }
 }

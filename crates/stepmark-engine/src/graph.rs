@@ -3,14 +3,17 @@
 //! Nodes are functions, names of nodes in code are handles. Nothing is checked here but what a single call can see;
 //! [`Graph::build`] checks the whole.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::app::App;
 use crate::compile::{self, Fault};
+use crate::encode::{self, DecodeError};
 use crate::error::Result;
 use crate::handle::{END, GraphId, IntoRoutes, NodeRef, Route, TargetId};
+use crate::interrupt::Question;
 use crate::node::{Node, NodeFn, erase};
 use crate::schema::{AnyState, AnyUpdate, TypedSchema};
 use crate::state::State;
@@ -30,6 +33,9 @@ pub(crate) struct Drawing {
     pub(crate) edges: Vec<(u32, u32)>,
     pub(crate) joins: Vec<(Vec<u32>, u32)>,
     pub(crate) branches: Vec<DrawnBranch>,
+    pub(crate) questions: HashMap<&'static str, AnswerCheck>,
+    pub(crate) stops_before: Vec<u32>,
+    pub(crate) stops_after: Vec<u32>,
     /// Faults that a single call could see.
     pub(crate) faults: Vec<Fault>,
 }
@@ -40,6 +46,9 @@ pub(crate) struct DrawnNode {
     pub(crate) run: NodeFn,
     pub(crate) gotos: Vec<TargetId>,
 }
+
+/// Whether an encoded answer can be read.
+pub(crate) type AnswerCheck = fn(&[u8]) -> Result<(), DecodeError>;
 
 type StateRouter = Box<dyn Fn(&AnyState) -> Vec<Route> + Send + Sync>;
 type UpdateRouter = Box<dyn Fn(&AnyState, &AnyUpdate) -> Vec<Route> + Send + Sync>;
@@ -69,6 +78,9 @@ impl<S: State> Graph<S> {
             edges: Vec::new(),
             joins: Vec::new(),
             branches: Vec::new(),
+            questions: HashMap::new(),
+            stops_before: Vec::new(),
+            stops_after: Vec::new(),
             faults: Vec::new(),
         };
         Self { drawing, state: PhantomData }
@@ -151,6 +163,27 @@ impl<S: State> Graph<S> {
     pub fn goto<P, const N: usize>(&mut self, node: NodeRef<S, P>, targets: [TargetId; N]) {
         if let Some(index) = self.own(node) {
             self.drawing.nodes[index as usize].gotos.extend(targets);
+        }
+    }
+
+    /// Says that nodes of this graph ask `Q`, so that an answer that comes without its type is checked before it is stored.
+    pub fn question<Q: Question>(&mut self) {
+        let fits: AnswerCheck = |body| encode::from_bytes::<Q::Answer>(body).map(drop);
+        self.drawing.questions.insert(Q::NAME, fits);
+    }
+
+    /// Stops every run before a step in which `node` is planned: it ends `Interrupted`, and `resume` lets it go on. A stop
+    /// is stored; neither a crash nor another process passes over it.
+    pub fn interrupt_before<P>(&mut self, node: NodeRef<S, P>) {
+        if let Some(index) = self.own(node) {
+            self.drawing.stops_before.push(index);
+        }
+    }
+
+    /// Stops every run after a step in which `node` ran, before the next one; where nothing is next the run is done.
+    pub fn interrupt_after<P>(&mut self, node: NodeRef<S, P>) {
+        if let Some(index) = self.own(node) {
+            self.drawing.stops_after.push(index);
         }
     }
 

@@ -11,7 +11,7 @@ use stepmark_core::rows::GraphRow;
 use crate::compile::{NodeSpec, Program};
 use crate::encode;
 use crate::error::{Error, Result};
-use crate::state::{ChannelSpec, Keep};
+use crate::state::ChannelSpec;
 
 /// Version of the record's layout. A newer one is refused by name.
 const RECORD_VERSION: u32 = 1;
@@ -114,11 +114,7 @@ impl GraphRecord {
 
 impl ChannelRecord {
     fn of(spec: &ChannelSpec) -> Self {
-        let keep = match spec.keep {
-            Keep::Stored => "stored",
-            Keep::Ephemeral => "ephemeral",
-            Keep::Untracked => "untracked",
-        };
+        let keep = spec.keep.as_str();
         let digest = hash16(format!("{}\n{}\n{keep}", spec.reducer, spec.value_type).as_bytes());
         Self {
             name: spec.name.to_owned(),

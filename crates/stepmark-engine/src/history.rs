@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::load;
 use crate::node::Snap;
 use crate::outcome::Outcome;
+use crate::run::Run;
 use crate::schema::AnyState;
 use crate::state::State;
 use crate::thread::Thread;
@@ -50,7 +51,9 @@ pub struct CheckpointInfo {
     pub run: RunId,
     /// When, in microseconds since the Unix epoch.
     pub created_at: Timestamp,
-    /// The tasks whose results it holds, in plan order.
+    /// How many super-steps it stores: more than one only under [`Durability::Exit`](crate::Durability::Exit).
+    pub steps_covered: u32,
+    /// The tasks of its last super-step, in plan order.
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
@@ -60,8 +63,6 @@ pub struct CheckpointInfo {
     /// How often each node was activated on this lineage, by the name under which the lineage first knew it. What a manual
     /// update did in a node's name and what was discarded counts too.
     pub activations: Vec<(String, u64)>,
-    /// How many super-steps it covers: 1.
-    pub steps_covered: u32,
     /// The version of the state type that wrote it.
     pub state_version: u32,
     /// Who made it, for manual updates.
@@ -189,8 +190,9 @@ impl<S: State> Snapshot<S> {
         Self::new(loaded, AnyState::clone(state))
     }
 
-    /// What was just committed on a line.
-    pub(crate) fn of_line(line: &crate::position::Line, source: Source, state: &AnyState) -> Result<Self> {
+    /// What a run has just committed. Nothing is read: an error would hide that it is there.
+    pub(crate) fn of_run(run: &Run, source: Source) -> Result<Self> {
+        let Some(line) = &run.line else { return Err(Error::invalid("the run has no thread")) };
         let info = line.tip().map(|tip| {
             let row = CheckpointRow {
                 branch: line.branch.id,
@@ -206,7 +208,8 @@ impl<S: State> Snapshot<S> {
             CheckpointInfo::new(&row, line.manifest.clone())
         });
         let info = info.transpose()?;
-        let state = Snap::of(AnyState::clone(state)).ok_or_else(|| Error::invalid("the state is of another type"))?;
+        let state = Snap::of(AnyState::clone(&run.position.state))
+            .ok_or_else(|| Error::invalid("the state is of another type"))?;
         Ok(Self { checkpoint: info, branch: line.branch_label(), state })
     }
 

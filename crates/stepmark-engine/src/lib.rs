@@ -15,6 +15,7 @@ mod reducer;
 mod slot;
 mod change;
 mod encode;
+mod raw;
 mod node;
 mod node_error;
 mod handle;
@@ -25,10 +26,14 @@ mod graph;
 mod compile;
 mod graph_record;
 mod schema;
+mod schema_lock;
 
 // What callers hold.
 mod app;
 mod thread;
+mod interrupt;
+mod answer;
+mod questions;
 mod request;
 mod metadata;
 mod resume;
@@ -49,9 +54,15 @@ mod plain;
 // The flow of a run, top to bottom.
 mod run;
 mod load;
+mod evolve;
 mod step;
+mod durability;
+mod pipeline;
+mod exit;
 mod execute;
 mod flush;
+mod journal;
+mod waiting;
 mod apply;
 mod plan;
 mod commit;
@@ -59,8 +70,10 @@ mod decide;
 mod position;
 mod values;
 
+pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use check_stored::{StoredCheck, StoredProblem};
+pub use durability::Durability;
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
@@ -69,6 +82,7 @@ pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
 };
+pub use interrupt::{Ask, OpenQuestion, Question};
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;
@@ -82,9 +96,11 @@ pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeResult};
+pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
-pub use state::{ChannelSpec, Keep, Shape, State, StateUpdate, Update};
+pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

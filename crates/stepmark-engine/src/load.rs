@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
 use stepmark_core::error::Subject;
-use stepmark_core::id::TaskHash;
+use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
 use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
@@ -17,12 +17,13 @@ use stepmark_core::value::{ValueAddress, ValueNode, ValueRef};
 
 use crate::compile::Program;
 use crate::error::{Error, ErrorKind, Result};
+use crate::evolve::{self, StoredWrite, TakenWrite};
 use crate::execute::Finished;
 use crate::handle::{Destination, Route};
+use crate::journal::Journals;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
-use crate::state::Keep;
 use crate::values::Track;
 
 /// Chains by the address of their newest node.
@@ -56,42 +57,17 @@ pub(crate) fn manifest(loaded: &Loaded) -> Result<Option<Manifest>> {
     Ok(loaded.checkpoint.as_ref().map(manifest_of).transpose()?)
 }
 
-/// Refuses a state of another version by name.
-fn check_version(program: &Program, manifest: &Manifest) -> Result<()> {
-    let (stored, ours) = (manifest.state_version, program.schema.version());
-    if stored == ours {
-        return Ok(());
-    }
-    let advice = if stored > ours { "run a newer program" } else { "no migration is registered for it" };
-    let reason = format!("its state has version {stored}, this program's {:?} has {ours}: {advice}", program.schema);
-    let error = stepmark_core::error::Error::unsupported(Subject::Store, "state", reason);
-    Err(error.into())
-}
-
 /// The state of a manifest.
 pub(crate) fn state(program: &Program, manifest: &Manifest, chains: &Chains<'_>) -> Result<AnyState> {
-    check_version(program, manifest)?;
-    let mut state = program.schema.initial();
-    for entry in &manifest.channels {
-        let Some(channel) = program.channel(&entry.name) else { continue };
-        if program.schema.channels()[channel].keep == Keep::Untracked {
-            continue;
-        }
-        let value = chains.value(entry.value)?;
-        let unreadable = |error| {
-            let reason = format!("{error}; was the thread written by another graph, or the field's type changed?");
-            Error::unreadable(Subject::Channel, &entry.name, reason)
-        };
-        program.schema.decode(&mut state, channel, &value).map_err(unreadable)?;
-    }
-    Ok(state)
+    Ok(evolve::state(program, manifest, chains)?.state)
 }
 
 /// A loaded place as a line and a position that can go on from it.
-pub(crate) fn line(program: &Program, loaded: &Loaded, manifest: Manifest) -> Result<(Line, Position)> {
+pub(crate) fn line(program: &Program, loaded: &Loaded, mut manifest: Manifest) -> Result<(Line, Position)> {
     let chains = Chains::of(loaded);
     let mut position = Position::new(program);
-    position.state = state(program, &manifest, &chains)?;
+    let stored = evolve::state(program, &manifest, &chains)?;
+    (position.state, manifest.channels) = (stored.state, stored.channels);
     let branch = loaded.branch.row.clone();
     let mut line = Line::new(program, loaded.thread.clone(), branch, manifest.run.clone());
     line.branch_name.clone_from(&loaded.branch.name);
@@ -99,6 +75,7 @@ pub(crate) fn line(program: &Program, loaded: &Loaded, manifest: Manifest) -> Re
     line.stored = loaded.checkpoint.as_ref().map(|row| row.id.clone());
     line.on_own_segment = loaded.checkpoint.as_ref().is_some_and(|row| row.branch == line.branch.id);
     line.next_ordinal = loaded.next_ordinal;
+    line.stale = stored.stale;
     for (place, entry) in manifest.channels.iter().enumerate() {
         if let Some(channel) = program.channel(&entry.name) {
             line.channel_places[channel] = Some(place as u32);
@@ -115,6 +92,13 @@ pub(crate) fn line(program: &Program, loaded: &Loaded, manifest: Manifest) -> Re
     read_joins(program, &manifest, &mut position);
     line.manifest = manifest;
     Ok((line, position))
+}
+
+/// A loaded branch that has no checkpoint yet: its first input is not stored.
+pub(crate) fn empty_line(program: &Program, loaded: &Loaded, run: RunId) -> (Line, Position) {
+    let mut line = Line::new(program, loaded.thread.clone(), loaded.branch.row.clone(), run);
+    line.branch_name.clone_from(&loaded.branch.name);
+    (line, Position::new(program))
 }
 
 /// The same for a caller that will leave the planned tasks behind: they may name nodes that the program does not have.
@@ -200,6 +184,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         let flushes = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results);
         line.next_flush = flushes.fold(line.next_flush, |next, row| next.max(row.ordinal + 1));
     }
+    run.journals = Journals::of_rows(&loaded.pending)?;
     if by_task.is_empty() {
         return Ok(());
     }
@@ -209,34 +194,33 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         let Some(line) = &run.line else { return Ok(()) };
         let hash = line.task_hash(&program, &run.position, &run.position.next[task]);
         let record = by_task.remove(&hash);
+        let node = run.position.next[task].node;
         if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
             run.failures[task] = *attempts;
         }
-        run.stored.push(record.map(|record| finished(&program, record, &chains)).transpose()?.flatten());
+        run.stored.push(record.map(|record| finished(&program, node, record, &chains)).transpose()?.flatten());
     }
     Ok(())
 }
 
-fn finished(program: &Program, record: TaskRecord, chains: &Chains<'_>) -> Result<Option<Finished>> {
+fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_>) -> Result<Option<Finished>> {
     let TaskEnd::Done { writes, goto } = record.end else { return Ok(None) };
-    if record.state_version != program.schema.version() {
-        let reason = format!("a stored result was written by state version {}", record.state_version);
-        return Err(stepmark_core::error::Error::unsupported(Subject::Pending, record.task, reason).into());
-    }
+    let stored = writes.into_iter().map(|(name, body)| stored_write(name, body, chains));
+    let taken = evolve::writes(program, record.state_version, stored.collect::<Result<_>>()?);
+    let taken = taken.map_err(|reason| {
+        let node = &program.nodes[node as usize].name;
+        let advice = "resume it with the program that stored it, or discard the unfinished tasks";
+        Error::new(
+            ErrorKind::Incompatible,
+            format!("the stored result of node {node:?} cannot be used: {reason}; {advice}"),
+        )
+    })?;
     let mut update: AnyUpdate = program.schema.empty_update();
     let mut flushed = Vec::new();
-    for (name, body) in writes {
-        let unreadable = |error: &dyn std::fmt::Display| Error::unreadable(Subject::Channel, &name, error);
-        let channel =
-            program.channel(&name).ok_or_else(|| unreadable(&"a stored result writes it, the state has none"))?;
-        let write = match body {
-            WriteBody::Inline(bytes) => bytes,
-            WriteBody::Value(value) => {
-                flushed.push((channel, value));
-                chains.value(value)?
-            }
-        };
-        program.schema.decode_write(&mut update, channel, &write).map_err(|error| unreadable(&error))?;
+    for TakenWrite { channel, bytes, place } in taken {
+        let unreadable = |error| Error::unreadable(Subject::Channel, program.schema.channels()[channel].name, error);
+        program.schema.decode_write(&mut update, channel, &bytes).map_err(unreadable)?;
+        flushed.extend(place.map(|place| (channel, place)));
     }
     let goto = goto.into_iter().map(|entry| route(program, entry)).collect::<Result<_>>()?;
     Ok(Some(Finished {
@@ -249,6 +233,13 @@ fn finished(program: &Program, record: TaskRecord, chains: &Chains<'_>) -> Resul
         durable: true,
         flushed,
     }))
+}
+
+fn stored_write(name: Arc<str>, body: WriteBody, chains: &Chains<'_>) -> Result<StoredWrite> {
+    Ok(match body {
+        WriteBody::Inline(bytes) => StoredWrite { name, bytes, place: None },
+        WriteBody::Value(value) => StoredWrite { name, bytes: chains.value(value)?, place: Some(value) },
+    })
 }
 
 fn route(program: &Program, entry: GotoEntry) -> Result<Route> {

@@ -8,12 +8,13 @@ use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use stepmark_core::id::{BranchId, TaskHash};
+use stepmark_core::id::{BranchId, TaskHash, ThreadUid};
 
 use crate::{
     deps::Deps,
     encode,
     handle::{IntoRoutes, Route},
+    journal::Attempt,
     node_error::NodeError,
     state::State,
 };
@@ -91,7 +92,7 @@ pub(crate) struct TaskContext {
 }
 
 /// Which task it is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
     /// The name under which the lineage first knew the node: the same after a rename with an alias.
@@ -105,6 +106,10 @@ pub(crate) struct TaskInfo {
     pub(crate) branch: Option<BranchId>,
     /// `None` when the run has no thread.
     pub(crate) thread: Option<Arc<str>>,
+    /// Zero when the run has no thread.
+    pub(crate) thread_uid: ThreadUid,
+    /// What the task asked and asks.
+    pub(crate) attempt_journal: Attempt,
 }
 
 /// A node's output without its state's type.
@@ -153,6 +158,10 @@ impl<S: State> Cx<S> {
     /// The name of the thread; `None` when the run has none.
     pub fn thread(&self) -> Option<&str> {
         self.task.info.thread.as_deref()
+    }
+
+    pub(crate) fn info(&self) -> &TaskInfo {
+        &self.task.info
     }
 
     fn payload<P: DeserializeOwned>(&self) -> Result<P, NodeError> {

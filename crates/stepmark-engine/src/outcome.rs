@@ -4,7 +4,8 @@ use std::fmt;
 
 use stepmark_core::id::{CheckpointId, RunId};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::{Ask, OpenQuestion, Question};
 use crate::node::Snap;
 use crate::schema::AnyState;
 use crate::state::State;
@@ -17,6 +18,8 @@ pub enum Ending {
     Done,
     /// It took as many super-steps as it was allowed; `resume` goes on.
     OutOfSteps,
+    /// It waits for people: [`Outcome::questions`]. An answer goes on, or `resume` where the graph stopped by itself.
+    Interrupted,
 }
 
 /// What a run did.
@@ -42,12 +45,13 @@ pub struct Outcome<S> {
     pub(crate) run: Option<RunId>,
     pub(crate) branch: Option<String>,
     pub(crate) checkpoint: Option<CheckpointId>,
+    pub(crate) questions: Vec<OpenQuestion>,
 }
 
 impl<S: State> Outcome<S> {
     pub(crate) fn new(ending: Ending, value: AnyState, did: Stats) -> Result<Self> {
         let state = Snap::of(value).ok_or_else(|| Error::invalid("the state is of another type"))?;
-        Ok(Self { ending, state, stats: did, run: None, branch: None, checkpoint: None })
+        Ok(Self { ending, state, stats: did, run: None, branch: None, checkpoint: None, questions: Vec::new() })
     }
 
     /// Why it stopped.
@@ -58,6 +62,26 @@ impl<S: State> Outcome<S> {
     /// Whether nothing is left to do.
     pub fn is_done(&self) -> bool {
         self.ending == Ending::Done
+    }
+
+    /// Whether it waits for people.
+    pub fn is_interrupted(&self) -> bool {
+        self.ending == Ending::Interrupted
+    }
+
+    /// The questions that wait for answers, by node and name.
+    pub fn questions(&self) -> &[OpenQuestion] {
+        &self.questions
+    }
+
+    /// The first open question of this type.
+    ///
+    /// # Errors
+    /// `Missing` if there is none.
+    pub fn question<Q: Question>(&self) -> Result<Ask<Q>> {
+        let found = self.questions.iter().find(|question| question.name == Q::NAME);
+        let missing = || Error::new(ErrorKind::Missing, format!("no question {:?} is open", Q::NAME));
+        found.ok_or_else(missing)?.typed()
     }
 
     /// The state at the end.

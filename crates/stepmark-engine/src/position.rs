@@ -90,6 +90,8 @@ pub(crate) struct Line {
     pub(crate) node_places: Vec<Option<u32>>,
     /// By channel of the program: its place in the manifest's channel table.
     pub(crate) channel_places: Vec<Option<u32>>,
+    /// By channel of the program: a migration made its value, so the next commit writes it whole.
+    pub(crate) stale: Vec<bool>,
     /// The next free value ordinal at the height after the tip.
     pub(crate) next_ordinal: u32,
     /// The next flush number over the tip.
@@ -113,6 +115,7 @@ impl Line {
             tracks: vec![Track::default(); channels],
             node_places: vec![None; program.nodes.len()],
             channel_places: vec![None; channels],
+            stale: vec![false; channels],
             next_ordinal: 0,
             next_flush: 0,
             run: None,

@@ -1,6 +1,7 @@
 //! What the code that macros generate calls. Not for people: nothing here keeps its form between versions.
 
 use std::{
+    error::Error,
     fmt::{self, Debug},
     future::Future,
 };
@@ -13,10 +14,31 @@ pub use crate::{
     encode::{Body, DecodeError, EncodeError, Entries},
     node::{FromCx, Goto, IntoNodeOutput, NodeOutput},
     node_error::NodeError,
+    raw::RawState,
     reducer::{Reducer, Replace},
     slot::Slot,
-    state::{ChannelSpec, Keep, State, StateUpdate},
+    state::{ChannelSpec, Keep, Migration, State, StateUpdate},
 };
+
+/// The JSON schema of an answer's type, as text.
+#[cfg(feature = "schemars")]
+pub fn answer_schema<T: schemars::JsonSchema>() -> Option<String> {
+    serde_json::to_string(&schemars::schema_for!(T)).ok()
+}
+
+/// What the derive asks for where the feature is off.
+#[cfg(not(feature = "schemars"))]
+#[diagnostic::on_unimplemented(
+    message = "`#[question(schema)]` needs the feature `schemars` of `stepmark`",
+    note = "with it, `{Self}` derives `schemars::JsonSchema`"
+)]
+pub trait HasSchema {}
+
+/// Never called: no type has a schema without the feature.
+#[cfg(not(feature = "schemars"))]
+pub fn answer_schema<T: HasSchema>() -> Option<String> {
+    None
+}
 
 /// The change as the channel's shape can store it: a value that is stored whole changes as a whole.
 pub fn fit(change: Change, shape: Shape) -> Change {
@@ -57,9 +79,22 @@ pub fn no_write<T>() -> Result<T, EncodeError> {
     Err(EncodeError::new("the update does not write it"))
 }
 
-/// The state as it begins.
+/// The state as it begins, but for the fields that say how.
 pub fn default_state<S: State>() -> S {
     S::default()
+}
+
+/// The state as it begins.
+pub fn initial_state<S: State>() -> S {
+    S::initial()
+}
+
+/// Runs a user's migration; its error becomes text.
+pub fn migrate<E>(migration: fn(&mut RawState) -> Result<(), E>, state: &mut RawState) -> Result<(), NodeError>
+where
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    migration(state).map_err(|error| NodeError::from_boxed(error.into()))
 }
 
 /// A value to show: as itself if it has `Debug`, else as dots. Method lookup finds the first one that applies.

@@ -4,30 +4,35 @@
 //! refused nothing has run: the verb is decided anew on what is there now, a bounded number of times.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
-use stepmark_core::rows::{BranchRow, EffectsMode, RunStatus, ThreadRow};
+use stepmark_core::rows::{BranchRow, EffectsMode, RunRow, RunStatus, ThreadRow};
 use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite};
 use stepmark_core::wire::Writer;
 use tokio::sync::MutexGuard;
 
 use crate::apply::apply_input;
-use crate::commit::{self, Draft};
+use crate::commit::Draft;
 use crate::decide::store_of;
+use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
+use crate::exit;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
+use crate::questions::questions_of;
 use crate::resume::begun_run;
-use crate::run::{self, Run};
+use crate::run::{self, Run, Settings};
 use crate::schema::AnyUpdate;
 use crate::state::{State, StateUpdate};
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone};
+use crate::waiting::Stops;
 
 /// The name of a thread's first branch.
 pub const MAIN_BRANCH: &str = "main";
@@ -61,14 +66,35 @@ pub struct Request<'a, S: State> {
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
     pub(crate) metadata: Metadata,
+    stops_before: Vec<String>,
+    stops_after: Vec<String>,
+    pub(crate) durability: Durability,
+}
+
+/// A run whose id the caller chose.
+struct NamedRun<'a> {
+    id: &'a RunId,
+    /// Whether the record of a run that was given up has this id.
+    is_again: bool,
+}
+
+/// What became of a run.
+pub(crate) enum Earlier<S> {
+    /// It never began.
+    None,
+    /// Its record is all that there is of it.
+    GivenUp,
+    Ended(Outcome<S>),
 }
 
 pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let steps_max = thread.host.settings.steps_max;
-        Self { thread, verb, run_id: None, on_pending: OnPending::default(), steps_max, metadata: Metadata::default() }
+        let Settings { steps_max, durability, .. } = thread.host.settings;
+        let (on_pending, metadata) = (OnPending::default(), Metadata::default());
+        let (stops_before, stops_after) = (Vec::new(), Vec::new());
+        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata, stops_before, stops_after }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -95,10 +121,31 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
+    /// Stops this call before steps in which these nodes are planned, besides where the graph says so.
+    #[must_use]
+    pub fn interrupt_before<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.stops_before.extend(nodes.into_iter().map(Into::into));
+        self
+    }
+
+    /// Stops this call after steps in which these nodes ran, besides where the graph says so.
+    #[must_use]
+    pub fn interrupt_after<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.stops_after.extend(nodes.into_iter().map(Into::into));
+        self
+    }
+
     /// How many super-steps this run may take.
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// When the super-steps of this run become durable.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -119,6 +166,7 @@ impl<'a, S: State> Request<'a, S> {
             return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
         self.metadata.stored()?;
+        self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
         match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
@@ -134,13 +182,17 @@ impl<'a, S: State> Request<'a, S> {
         let input_hash = hash_input::<S>(update)?;
         let mut refused = self.thread.contended();
         for _ in 0..=DECISIONS_MAX {
-            if let Some(id) = &id
-                && let Some(outcome) = self.earlier_run(id, input_hash).await?
-            {
-                return Ok(outcome);
+            let mut is_again = false;
+            if let Some(id) = &id {
+                match self.earlier_run(id, input_hash).await? {
+                    Earlier::None => {}
+                    Earlier::GivenUp => is_again = true,
+                    Earlier::Ended(outcome) => return Ok(outcome),
+                }
             }
             let was_resident = resident.is_some();
-            match self.begin(update, id.as_ref(), input_hash, resident).await {
+            let named = id.as_ref().map(|id| NamedRun { id, is_again });
+            match self.begin(update, named, input_hash, resident).await {
                 Ok(run) => return self.drive(run, resident).await,
                 Err(error) if error.kind() == ErrorKind::Unfinished && self.on_pending == OnPending::ResumeFirst => {
                     // Its errors end this call: after its claim, nodes may have run.
@@ -156,17 +208,16 @@ impl<'a, S: State> Request<'a, S> {
         Err(refused)
     }
 
-    /// The outcome of the run that has this id already.
-    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Option<Outcome<S>>> {
+    /// What became of the run that has this id already.
+    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Earlier<S>> {
         let thread = self.thread;
         let store = store_of(&thread.host)?;
         let load = Load { run: Some(id.clone()), ..thread.request_of(Place::Head) };
-        let row = match store.load(load).await {
-            Ok(loaded) => loaded.run,
-            Err(error) if error.is(StoreKind::Missing, Subject::Thread) => None,
-            Err(error) => return Err(error.into()),
+        let loaded = match store.load(load).await {
+            Err(error) if error.is(StoreKind::Missing, Subject::Thread) => return Ok(Earlier::None),
+            loaded => loaded?,
         };
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = loaded.run else { return Ok(Earlier::None) };
         if row.input_hash != input_hash {
             let message = format!("run {id} of thread {:?} had another input or verb", thread.name);
             return Err(Error::new(ErrorKind::RunIdReused, message));
@@ -174,7 +225,11 @@ impl<'a, S: State> Request<'a, S> {
         let ending = match row.status {
             RunStatus::Done => Ending::Done,
             RunStatus::OutOfSteps => Ending::OutOfSteps,
+            RunStatus::Interrupted => Ending::Interrupted,
             RunStatus::Open => {
+                if self.is_given_up(&row, loaded.branch.row).await? {
+                    return Ok(Earlier::GivenUp);
+                }
                 let message = format!("run {id} of thread {:?} is open; resume takes it over", thread.name);
                 return Err(Error::new(ErrorKind::RunActive, message));
             }
@@ -182,15 +237,29 @@ impl<'a, S: State> Request<'a, S> {
                 let message = format!("run {id} of thread {:?} was discarded; give the input another id", thread.name);
                 return Err(Error::new(ErrorKind::RunIdReused, message));
             }
-            RunStatus::Failed | RunStatus::Interrupted | RunStatus::Drained => {
+            RunStatus::Failed | RunStatus::Drained => {
                 let message = format!("run {id} of thread {:?} ended {}", thread.name, row.status.as_str());
                 return Err(Error::new(ErrorKind::Unfinished, message));
             }
         };
         let last = row.last.ok_or_else(|| Error::unreadable(Subject::Run, id, "it ended without a checkpoint"))?;
-        let place = Place::Checkpoint(last.id.clone());
-        let loaded = store.load(Load { channels: Channels::All, ..thread.request_of(place) }).await?;
-        self.outcome_of(&loaded, ending).map(Some)
+        let place = match ending {
+            // Its questions lie in its own branch's lane, whoever else shares the checkpoint.
+            Ending::Interrupted => Place::Branch(row.branch),
+            Ending::Done | Ending::OutOfSteps => Place::Checkpoint(last.id.clone()),
+        };
+        let pending = ending == Ending::Interrupted;
+        let loaded = store.load(Load { channels: Channels::All, pending, ..thread.request_of(place) }).await?;
+        self.outcome_of(&loaded, ending).map(Earlier::Ended)
+    }
+
+    /// Whether an open run has no stored input and can never have one. `head` is what was loaded with the run.
+    async fn is_given_up(&self, run: &RunRow, head: BranchRow) -> Result<bool> {
+        if head.id == run.branch {
+            return Ok(exit::is_given_up(run, &head));
+        }
+        let load = self.thread.request_of(Place::Branch(run.branch));
+        Ok(exit::is_given_up(run, &store_of(&self.thread.host)?.load(load).await?.branch.row))
     }
 
     /// An outcome that was read, not run.
@@ -202,6 +271,9 @@ impl<'a, S: State> Request<'a, S> {
             None => program.schema.initial(),
         };
         let mut outcome = Outcome::new(ending, state, Stats::default())?;
+        if ending == Ending::Interrupted {
+            outcome.questions = questions_of(&loaded.thread.name, &loaded.branch, &loaded.pending)?;
+        }
         outcome.run = manifest.map(|manifest| manifest.run);
         outcome.branch = Some(loaded.branch.name.clone().unwrap_or_else(|| loaded.branch.row.id.to_string()));
         outcome.checkpoint = loaded.checkpoint.as_ref().map(|row| row.id.clone());
@@ -212,7 +284,7 @@ impl<'a, S: State> Request<'a, S> {
     async fn begin(
         &self,
         update: &S::Update,
-        id: Option<&RunId>,
+        named: Option<NamedRun<'_>>,
         input_hash: [u8; 16],
         resident: &mut Resident<'_>,
     ) -> Result<Run> {
@@ -229,12 +301,16 @@ impl<'a, S: State> Request<'a, S> {
         }
         draft.metadata = self.metadata.stored()?;
         let now = run.now();
-        let run_id = id.cloned().unwrap_or_else(|| host.ids.run(now));
+        let run_id = named.as_ref().map_or_else(|| host.ids.run(now), |named| named.id.clone());
         self.start_run(&mut run, &mut draft, run_id, input_hash);
+        if named.as_ref().is_some_and(|named| named.is_again) {
+            let row = draft.runs.pop().map(|begun| begun.row().clone());
+            draft.runs.extend(row.map(RunWrite::Update));
+        }
         run.position.restart(&host.program);
         let update: AnyUpdate = Box::new(update.clone());
         apply_input(&mut run, update);
-        commit::commit_step(&mut run, draft).await?;
+        durability::accept(&mut run, draft, named.is_some()).await?;
         Ok(run)
     }
 
@@ -245,7 +321,33 @@ impl<'a, S: State> Request<'a, S> {
             expect_head: (self.thread.at == BranchPlace::Head).then_some(line.branch.id),
             ..Draft::of_tasks(Source::Input, Vec::new())
         };
-        (Run::new(host.clone(), position, Some(line)), draft)
+        (self.new_run(position, line), draft)
+    }
+
+    /// A run on a line, as durable as this request says.
+    pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
+        let mut host = self.thread.host.clone();
+        host.settings.durability = self.durability;
+        let mut run = Run::new(host, position, Some(line));
+        let program = Arc::clone(&run.host.program);
+        for (names, stops) in [(&self.stops_before, &mut run.stops.before), (&self.stops_after, &mut run.stops.after)] {
+            // That the names are known was checked when the request was run.
+            names.iter().filter_map(|name| program.node(name)).for_each(|node| {
+                Stops::add(stops, node, program.nodes.len());
+            });
+        }
+        run
+    }
+
+    fn check_stops(&self) -> Result<()> {
+        let program = &self.thread.host.program;
+        match self.stops_before.iter().chain(&self.stops_after).find(|name| program.node(name).is_none()) {
+            Some(name) => {
+                let reason = format!("graph {:?} has no such node", program.name);
+                Err(stepmark_core::error::Error::missing(Subject::Node, name, reason).into())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The branch as stored; a thread that is not there yet is made by the draft.
@@ -255,7 +357,8 @@ impl<'a, S: State> Request<'a, S> {
             Err(error)
                 if self.thread.at == BranchPlace::Head && error.is_store(StoreKind::Missing, Subject::Thread) =>
             {
-                return Ok(on_new_thread(self.thread, Source::Input));
+                let (line, draft) = on_new_thread(self.thread, Source::Input);
+                return Ok((self.new_run(Position::new(program), line), draft));
             }
             loaded => loaded?,
         };
@@ -264,11 +367,7 @@ impl<'a, S: State> Request<'a, S> {
                 load::line_to_discard(program, &loaded, manifest)?
             }
             Some(manifest) => load::line(program, &loaded, manifest)?,
-            None => {
-                let (thread, branch) = (loaded.thread, loaded.branch.row);
-                let run = self.thread.host.ids.run(0);
-                (Line::new(program, thread, branch, run), Position::new(program))
-            }
+            None => load::empty_line(program, &loaded, self.thread.host.ids.run(0)),
         };
         Ok(self.on_known_line(line, position))
     }
@@ -321,12 +420,15 @@ impl<'a, S: State> Request<'a, S> {
 
     /// Runs to the end; keeps the line where the next input may go on from it.
     pub(crate) async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
-        let ending = match run::run(&mut run, self.steps_max).await {
+        // Boxed once per run: what every caller of a verb holds stays small.
+        let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
             Ok(ending) => ending,
             Err(error) => return Err(self.placed(error, run.place()).await),
         };
+        let questions = if ending == Ending::Interrupted { run.open_questions()? } else { Vec::new() };
         let Run { position, line, stats, .. } = run;
         let mut outcome = Outcome::new(ending, snapshot(&position.state), stats)?;
+        outcome.questions = questions;
         if let Some(line) = line {
             outcome.run = Some(line.manifest.run.clone());
             outcome.branch = Some(line.branch_label());
@@ -340,7 +442,7 @@ impl<'a, S: State> Request<'a, S> {
 }
 
 /// A thread that is not there yet, which the draft makes.
-pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Run, Draft) {
+pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Line, Draft) {
     let host = &thread.host;
     let now = host.clock.now();
     let fork = None;
@@ -355,13 +457,9 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Ru
     };
     let mut line = Line::new(&host.program, row.clone(), branch, host.ids.run(now));
     line.branch_name = Some(MAIN_BRANCH.to_owned());
-    let draft = Draft {
-        new_thread: Some(row),
-        new_branch: true,
-        name: Some(MAIN_BRANCH.to_owned()),
-        ..Draft::of_tasks(source, Vec::new())
-    };
-    (Run::new(host.clone(), Position::new(&host.program), Some(line)), draft)
+    let draft =
+        Draft { new_thread: Some(row), name: Some(MAIN_BRANCH.to_owned()), ..Draft::of_tasks(source, Vec::new()) };
+    (line, draft)
 }
 
 /// 16 bytes over verb and encoded input.

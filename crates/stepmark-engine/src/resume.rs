@@ -3,15 +3,16 @@
 //! Resuming claims the branch in one small write before any node starts, and reads stored results only then: nothing can be
 //! added to them any more. A replay makes a branch of its own and looks at no results.
 
-use stepmark_core::checkpoint::{Source, Timestamp};
+use stepmark_core::checkpoint::{Manifest, Source, Timestamp};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, hash16};
+use stepmark_core::pending::PendingKind;
 use stepmark_core::rows::{BranchRow, RunEvent, RunRow, RunStatus};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
-use stepmark_core::wire::Writer;
 
 use crate::commit::{self, Draft};
 use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exit;
 use crate::fork::new_branch;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
@@ -20,16 +21,27 @@ use crate::request::{Request, Resident};
 use crate::run::{Host, Run};
 use crate::state::State;
 use crate::thread::{DECISIONS_MAX, Thread, is_contended};
+use crate::waiting;
 
 impl<S: State> Request<'_, S> {
     pub(crate) async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
         **resident = None;
         for _ in 0..=DECISIONS_MAX {
-            let loaded = self.thread.load(Channels::All).await?;
+            let load = Load { channels: Channels::All, pending: true, ..self.thread.request_of(Place::Head) };
+            let loaded = self.thread.load_with(load).await?;
             let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
-            let Some(manifest) = manifest else { return self.outcome_of(&loaded, Ending::Done) };
+            let Some(manifest) = manifest else {
+                match self.let_go(&loaded).await {
+                    Err(error) if is_contended(&error) => continue,
+                    done => done?,
+                }
+                return self.outcome_of(&loaded, Ending::Done);
+            };
             let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
-            let mut run = Run::new(self.thread.host.clone(), position, Some(line));
+            let mut run = self.new_run(position, line);
+            if self.only_waits(&mut run, &loaded).await? {
+                return self.outcome_of(&loaded, Ending::Interrupted);
+            }
             match self.take_over(&mut run, &loaded).await {
                 // Only the claim is decided anew: after it, a refusal means that somebody else took over.
                 Err(error) if is_contended(&error) => continue,
@@ -39,6 +51,35 @@ impl<S: State> Request<'_, S> {
             return self.drive(run, resident).await;
         }
         Err(self.thread.contended())
+    }
+
+    /// Whether the branch's run ended because people are asked, and nothing was answered since.
+    async fn only_waits(&self, run: &mut Run, loaded: &Loaded) -> Result<bool> {
+        let Some(line) = &run.line else { return Ok(false) };
+        if !loaded.pending.iter().any(|row| row.kind == PendingKind::Interrupt) {
+            return Ok(false);
+        }
+        let (_, stored) = self.thread.unfinished_run(line).await?;
+        if stored.is_none_or(|row| row.status != RunStatus::Interrupted) {
+            return Ok(false);
+        }
+        load::results(run, loaded)?;
+        let is_stopped = run.journals.iter().any(|(_, journal)| journal.is_stopped());
+        let can_run = |task: usize| !run.task_waits(task) && run.stored.get(task).is_none_or(Option::is_none);
+        let waits = !is_stopped && !(0..run.position.next.len()).any(can_run);
+        (run.journals, run.stored, run.failures) = Default::default();
+        Ok(waits)
+    }
+
+    /// Takes a branch over where nothing is to do: from a run whose input is not stored, so that its id can be used again.
+    async fn let_go(&self, loaded: &Loaded) -> Result<()> {
+        if !exit::is_held(&loaded.branch.row) {
+            return Ok(());
+        }
+        let host = &self.thread.host;
+        let (thread, branch) = (loaded.thread.clone(), loaded.branch.row.clone());
+        let mut line = Line::new(&host.program, thread, branch, host.ids.run(0));
+        commit::claim(host, &mut line, self.thread.expected_head(loaded), Vec::new()).await
     }
 
     /// Claims the branch and opens its run again, in one small write.
@@ -64,7 +105,8 @@ impl<S: State> Request<'_, S> {
             return Err(Error::new(ErrorKind::Fenced, "another run took the branch over while this one began"));
         }
         line.next_ordinal = line.next_ordinal.max(loaded.next_ordinal);
-        load::results(run, &loaded)
+        load::results(run, &loaded)?;
+        waiting::let_go(run).await
     }
 
     pub(crate) async fn replay(&self, checkpoint: &str) -> Result<Outcome<S>> {
@@ -78,7 +120,7 @@ impl<S: State> Request<'_, S> {
         loaded.branch.name = None;
         loaded.next_ordinal = 0;
         let (line, position) = load::line(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
+        let mut run = self.new_run(position, line);
         let mut draft = Draft::of_tasks(Source::Fork, Vec::new());
         self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
@@ -111,14 +153,17 @@ pub(crate) fn run_of_tip(branch: &BranchRow, on_own_segment: bool, run: &RunId) 
     if on_own_segment { run.clone() } else { first_run(branch.id) }
 }
 
+/// The run that a loaded tip belongs to.
+pub(crate) fn run_of_loaded(loaded: &Loaded, manifest: &Manifest) -> RunId {
+    let branch = &loaded.branch.row;
+    let on_own_segment = loaded.checkpoint.as_ref().is_some_and(|row| row.branch == branch.id);
+    run_of_tip(branch, on_own_segment, &manifest.run)
+}
+
 /// The run that goes on from a tip whose own run is over.
 fn run_after(branch: &BranchRow) -> RunId {
-    let mut writer = Writer::new();
-    writer.str("run after tip").u64(branch.id.get());
-    if let Some(tip) = &branch.tip {
-        writer.str(&tip.id.to_string());
-    }
-    RunId::from_uuid(hash16(writer.as_slice()))
+    let tip = branch.tip.as_ref().map(|tip| tip.id.to_string()).unwrap_or_default();
+    RunId::from_uuid(hash16(&[&b"run after tip"[..], &branch.id.get().to_le_bytes(), tip.as_bytes()].concat()))
 }
 
 /// The run record to go on with, and what must be written of it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, IdGen};
+use stepmark_core::id::TaskHash;
 use stepmark_core::rows::{GraphRow, RunStatus};
 use stepmark_core::store::CheckpointStore;
 use stepmark_core::value::ValueRef;
@@ -15,12 +16,16 @@ use stepmark_core::value::ValueRef;
 use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
+use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
+use crate::step::StepEnd;
+use crate::waiting::Stops;
 use crate::{commit, step};
 
 /// What an application decided once for all its runs.
@@ -32,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency_max: usize,
     /// How many super-steps a run may take.
     pub(crate) steps_max: u64,
+    /// When they become durable.
+    pub(crate) durability: Durability,
 }
 
 /// Everything that stays the same for all runs of an application.
@@ -80,10 +87,20 @@ pub(crate) struct Run {
     pub(crate) host: Host,
     pub(crate) position: Position,
     pub(crate) line: Option<Line>,
+    /// What its store does not know yet.
+    pub(crate) commits: Commits,
     /// Results of the next tasks that were stored before: by task, empty when there are none.
     pub(crate) stored: Vec<Option<Finished>>,
     /// By next task: how often it failed before; empty when none did.
     pub(crate) failures: Vec<u32>,
+    /// What the tasks of the step asked, and the answers; empty for nearly every step.
+    pub(crate) journals: Journals,
+    /// The next tasks that were set aside because they asked.
+    pub(crate) waiting: Vec<usize>,
+    /// Where the graph stops.
+    pub(crate) stops: Stops,
+    /// The tasks and nodes that the last step applied, where the graph stops after some.
+    pub(crate) applied: Vec<(TaskHash, u32)>,
     pub(crate) stats: Stats,
     pub(crate) thread_name: Option<Arc<str>>,
     /// Reused from step to step.
@@ -97,13 +114,20 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(host: Host, position: Position, line: Option<Line>) -> Self {
         let channels = host.program.schema.channels().len();
+        let commits = Commits::new(host.settings.durability, &host);
+        let stops = host.program.stops.clone();
         let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
         Self {
             host,
             position,
             line,
+            commits,
             stored: Vec::new(),
             failures: Vec::new(),
+            journals: Journals::default(),
+            waiting: Vec::new(),
+            stops,
+            applied: Vec::new(),
             stats: Stats::default(),
             thread_name,
             changes: Changes::new(channels),
@@ -117,7 +141,13 @@ impl Run {
     pub(crate) fn place(&self) -> Option<RunPlace> {
         let line = self.line.as_ref()?;
         let (thread, branch) = (line.thread.name.clone(), line.branch_label());
-        Some(RunPlace { thread, branch, checkpoint: line.stored.clone() })
+        let checkpoint = self.commits.durable().or(line.stored.as_ref()).cloned();
+        Some(RunPlace { thread, branch, checkpoint })
+    }
+
+    /// Whether finished results of an unfinished step are stored before it.
+    pub(crate) fn flushes(&self) -> bool {
+        self.line.is_some() && !self.commits.are_deferred()
     }
 
     /// The engine's time, where it is recorded: a run without a store asks no clock.
@@ -137,8 +167,11 @@ pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
             commit::end_run(run, RunStatus::OutOfSteps).await?;
             return Ok(Ending::OutOfSteps);
         }
-        step::super_step(run).await?;
-        steps += 1;
+        match step::super_step(run).await? {
+            StepEnd::Committed => steps += 1,
+            StepEnd::Interrupted => return Ok(Ending::Interrupted),
+        }
     }
+    durability::settle(run).await?;
     Ok(Ending::Done)
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::change::Changes;
 use crate::encode::{Body, DecodeError, EncodeError, Entries};
-use crate::state::{ChannelSpec, State, StateUpdate};
+use crate::state::{ChannelSpec, Migration, State, StateUpdate};
 
 /// An `S` behind an `Arc`: a snapshot costs a reference, and the last holder may change it in place.
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
@@ -23,6 +23,8 @@ pub(crate) type AnyUpdate = Box<dyn Any + Send>;
 pub(crate) trait Schema: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn version(&self) -> u32;
+    fn migrations(&self) -> &'static [Migration];
+    fn write_migrations(&self) -> &'static [Migration];
     fn channels(&self) -> &'static [ChannelSpec];
     fn initial(&self) -> AnyState;
     fn clone_state(&self, state: &AnyState) -> AnyState;
@@ -93,12 +95,20 @@ impl<S: State> Schema for TypedSchema<S> {
         S::VERSION
     }
 
+    fn migrations(&self) -> &'static [Migration] {
+        S::migrations()
+    }
+
+    fn write_migrations(&self) -> &'static [Migration] {
+        S::write_migrations()
+    }
+
     fn channels(&self) -> &'static [ChannelSpec] {
         S::channels()
     }
 
     fn initial(&self) -> AnyState {
-        Arc::new(S::default())
+        Arc::new(S::initial())
     }
 
     fn clone_state(&self, from: &AnyState) -> AnyState {

@@ -8,6 +8,8 @@ use std::{collections::BTreeSet, ops::Range};
 use crate::{
     change::Changes,
     encode::{Body, DecodeError, EncodeError, Entries},
+    node_error::NodeError,
+    raw::RawState,
 };
 
 /// The update type of a state: one slot per field.
@@ -33,6 +35,16 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     /// One per field, in declaration order; a channel's number is its index here.
     fn channels() -> &'static [ChannelSpec];
 
+    /// The state as it begins: `Self::default()` but for the fields with `#[state(default = ..)]`.
+    fn initial() -> Self;
+
+    /// `#[state(migrate(..))]`: one for each older version that can still be read, ascending without a gap, the last one to
+    /// `VERSION`.
+    fn migrations() -> &'static [Migration];
+
+    /// `#[state(migrate_writes(..))]`: the same for the writes of a task that was finished but not applied.
+    fn write_migrations() -> &'static [Migration];
+
     /// Applies every write of `update` through its channel's reducer, and records in `changes` how the channels changed.
     fn apply(&mut self, update: Self::Update, changes: &mut Changes);
 
@@ -51,7 +63,7 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     /// Replaces the channel's value by the decoded one. After an error the value is as before.
     fn decode(&mut self, channel: usize, value: &[u8]) -> Result<(), DecodeError>;
 
-    /// The channel has the value it has in `Self::default()`.
+    /// The channel has the value it has in `Self::initial()`.
     fn reset(&mut self, channel: usize);
 }
 
@@ -73,6 +85,8 @@ pub trait StateUpdate: Default + Clone + Send + Sync + 'static {
 pub struct ChannelSpec {
     /// The field's name.
     pub name: &'static str,
+    /// `#[state(rename_from = "..")]`: names under which older programs stored it.
+    pub renamed_from: &'static [&'static str],
     /// The reducer's stored name.
     pub reducer: &'static str,
     /// The field's type as written, with normalised spacing.
@@ -83,6 +97,15 @@ pub struct ChannelSpec {
     pub keep: Keep,
     /// Whether the new value is exactly the write, so that storing one is storing the other.
     pub names_flushed: bool,
+}
+
+/// The step from one version of a state to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// The version that it starts from.
+    pub from: u32,
+    /// Makes a stored state of that version one of the next.
+    pub run: fn(&mut RawState) -> Result<(), NodeError>,
 }
 
 /// How a channel's value is stored.
@@ -105,4 +128,15 @@ pub enum Keep {
     Ephemeral,
     /// While the process holds the state, never stored: `#[state(untracked)]`.
     Untracked,
+}
+
+impl Keep {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Ephemeral => "ephemeral",
+            Self::Untracked => "untracked",
+        }
+    }
 }

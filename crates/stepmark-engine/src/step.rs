@@ -1,20 +1,30 @@
 //! What is one super-step?
 //!
-//! The table of contents of the engine: execute → apply → plan the next → commit. The checkpoint that a step commits
+//! The table of contents of the engine: stop? → execute → apply → plan the next → commit. The checkpoint that a step commits
 //! contains the tasks planned for the next one.
 
-use stepmark_core::checkpoint::Source;
-
-use crate::commit::Draft;
 use crate::error::Result;
-use crate::execute;
 use crate::plan::plan_step;
 use crate::run::Run;
-use crate::{apply, commit};
+use crate::{apply, durability, execute, waiting};
+
+/// How a super-step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepEnd {
+    /// It was committed.
+    Committed,
+    /// It waits for people; the run has ended.
+    Interrupted,
+}
 
 /// Takes one super-step. After an error the step has no checkpoint; results of its finished tasks are in the store.
-pub(crate) async fn super_step(run: &mut Run) -> Result<()> {
-    let finished = execute::run_tasks(run).await?;
+pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
+    durability::catch_up(run).await?;
+    if waiting::stops(run).await? {
+        return Ok(StepEnd::Interrupted);
+    }
+    let Some(finished) = execute::run_tasks(run).await? else { return Ok(StepEnd::Interrupted) };
+    note_applied(run);
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
         Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),
@@ -23,12 +33,21 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<()> {
     let program = &run.host.program;
     plan_step(program, &mut run.position.next, &mut run.routed, &mut run.position.joins);
     run.failures.clear();
+    run.journals.clear();
     run.stats.steps += 1;
     if run.line.is_none() {
-        return Ok(());
+        return Ok(StepEnd::Committed);
     }
-    match (commit::commit_step(run, Draft::of_tasks(Source::Step, entries)).await, only) {
+    match (durability::keep_step(run, entries).await, only) {
         (Err(error), Some(only)) if error.is_unencodable() => Err(execute::refuse_unencodable(run, only, &error).await),
-        (committed, _) => committed,
+        (committed, _) => committed.map(|()| StepEnd::Committed),
+    }
+}
+
+/// Remembers the tasks that are applied now, if the graph stops after some.
+fn note_applied(run: &mut Run) {
+    if !run.stops.after.is_empty() {
+        let tasks = 0..run.position.next.len();
+        run.applied = tasks.map(|task| (run.task_hash(task), run.position.next[task].node)).collect();
     }
 }

@@ -178,7 +178,7 @@ impl<S: State> Thread<S> {
                 ..Draft::of_tasks(Source::Update, Vec::new())
             };
             match commit::commit_step(&mut run, draft).await {
-                Ok(()) => return Snapshot::of_loaded(&self.host.program, &self.load(Channels::All).await?),
+                Ok(()) => return Snapshot::of_run(&run, Source::Update),
                 Err(error) if is_contended(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -24,7 +24,7 @@ use crate::history::Snapshot;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::plan::plan_step;
-use crate::position::Task;
+use crate::position::{Position, Task};
 use crate::request::on_new_thread;
 use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
@@ -154,8 +154,7 @@ impl<S: State> ManualUpdate<'_, S> {
         draft.author.clone_from(&self.author);
         draft.metadata = self.metadata.stored()?;
         commit::commit_step(&mut run, draft).await?;
-        let Some(line) = &run.line else { return Err(Error::invalid("an update needs a thread")) };
-        Snapshot::of_line(line, Source::Update, &run.position.state)
+        Snapshot::of_run(&run, Source::Update)
     }
 
     /// Where the checkpoint goes, and the source of the one before it.
@@ -168,8 +167,9 @@ impl<S: State> ManualUpdate<'_, S> {
         match loaded {
             Err(error) if self.makes_thread(&error) => {
                 check_name(Subject::Thread, &thread.name)?;
-                let (run, draft) = on_new_thread(thread, Source::Update);
-                Ok((run, draft, None))
+                let (line, draft) = on_new_thread(thread, Source::Update);
+                let position = Position::new(&thread.host.program);
+                Ok((Run::new(thread.host.clone(), position, Some(line)), draft, None))
             }
             Err(error) => Err(error),
             Ok(loaded) => self.on_loaded(loaded),
@@ -184,11 +184,6 @@ impl<S: State> ManualUpdate<'_, S> {
     /// On the tip of a loaded branch, or on a new branch where the checkpoint is not its tip.
     fn on_loaded(&self, mut loaded: Loaded) -> Result<(Run, Draft, Option<Source>)> {
         let host = &self.thread.host;
-        let Some(mut manifest) = load::manifest(&loaded)? else {
-            return Err(Error::invalid("the branch has no checkpoint yet"));
-        };
-        // What was planned is left behind; it may name nodes that the program does not have.
-        manifest.next.clear();
         let mut draft = Draft::of_tasks(Source::Update, Vec::new());
         if is_at_tip(&loaded) {
             let is_head = self.thread.at == BranchPlace::Head && loaded.branch.row.id == loaded.thread.head;
@@ -199,7 +194,11 @@ impl<S: State> ManualUpdate<'_, S> {
             (loaded.branch.name, loaded.next_ordinal) = (None, 0);
             draft.new_branch = true;
         }
-        let (line, position) = load::line(&host.program, &loaded, manifest)?;
+        let (line, position) = match load::manifest(&loaded)? {
+            // What was planned is left behind; it may name nodes that the program does not have.
+            Some(manifest) => load::line(&host.program, &loaded, Manifest { next: Vec::new(), ..manifest })?,
+            None => load::empty_line(&host.program, &loaded, host.ids.run(host.clock.now())),
+        };
         let source = loaded.checkpoint.map(|row| row.source);
         Ok((Run::new(host.clone(), position, Some(line)), draft, source))
     }
@@ -233,7 +232,7 @@ impl<S: State> ManualUpdate<'_, S> {
         let now = run.now();
         draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
         let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, begun) = if draft.new_branch {
+        let (id, begun) = if draft.makes_branch() {
             (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
         } else {
             self.thread.unfinished_run(line).await?

@@ -2,11 +2,11 @@
 //!
 //! The update, the field enum, and the two traits.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Ident, ext::IdentExt, spanned::Spanned};
+use syn::{Expr, Ident, ext::IdentExt, spanned::Spanned};
 
-use crate::parse::{Field, Keep, StateInput};
+use crate::parse::{Field, Keep, Migration, StateInput};
 
 /// All items of one state.
 pub(crate) fn state(state: &StateInput) -> TokenStream {
@@ -51,6 +51,8 @@ struct Channel<'a> {
     /// reports a failure at the field alone and takes it as given inside the items.
     fits: TokenStream,
     keep: TokenStream,
+    renamed_from: &'a [String],
+    default: Option<&'a Expr>,
 }
 
 impl<'a> Channel<'a> {
@@ -80,7 +82,8 @@ impl<'a> Channel<'a> {
         };
         let text = field.name.unraw().to_string();
         let variant = Ident::new(&variant_name(&text), field.name.span());
-        Self { index, name: &field.name, variant, text, value_type: normalised(ty), reducer, fits, keep }
+        let (name, renamed_from, default) = (&field.name, &field.renamed_from[..], field.default.as_ref());
+        Self { index, name, variant, text, value_type: normalised(ty), reducer, fits, keep, renamed_from, default }
     }
 }
 
@@ -169,6 +172,7 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
         }
     });
     let (encode_methods, channel_methods) = (encode_methods(channels), channel_methods(channels));
+    let evolution_methods = evolution_methods(state, channels);
     quote! {
         #[automatically_derived]
         #[allow(private_bounds, trivial_bounds)]
@@ -181,6 +185,8 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
                 const { &[#(#specs),*] }
             }
 
+            #evolution_methods
+
             #[allow(unused_variables)]
             fn apply(&mut self, update: #update, changes: &mut ::stepmark::__private::Changes) {
                 #(#applies)*
@@ -192,11 +198,52 @@ fn state_impl(state: &StateInput, names: &Names<'_>, channels: &[Channel<'_>]) -
     }
 }
 
+/// The methods of `State` that know older programs.
+fn evolution_methods(state: &StateInput, channels: &[Channel<'_>]) -> TokenStream {
+    let begun = local("begun");
+    let defaults = channels.iter().filter_map(|Channel { name, default, .. }| {
+        let default = (*default)?;
+        Some(quote_spanned!(default.span()=> #begun.#name = #default;))
+    });
+    let (migrations, write_migrations) = (chain(&state.migrations), chain(&state.write_migrations));
+    quote! {
+        #[allow(unused_mut)]
+        fn initial() -> Self {
+            let mut #begun = ::stepmark::__private::default_state::<Self>();
+            #(#defaults)*
+            #begun
+        }
+
+        fn migrations() -> &'static [::stepmark::__private::Migration] {
+            #migrations
+        }
+
+        fn write_migrations() -> &'static [::stepmark::__private::Migration] {
+            #write_migrations
+        }
+    }
+}
+
+fn chain(migrations: &[Migration]) -> TokenStream {
+    let stored = local("stored");
+    let steps = migrations.iter().map(|Migration { from, function, .. }| {
+        let run = quote_spanned!(function.span()=> ::stepmark::__private::migrate(#function, #stored));
+        quote!(::stepmark::__private::Migration { from: #from, run: |#stored| #run })
+    });
+    quote!(const { &[#(#steps),*] })
+}
+
+/// A local variable that the user's expressions do not see.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
 fn channel_spec(channel: &Channel<'_>) -> TokenStream {
-    let Channel { text, value_type, reducer, keep, .. } = channel;
+    let Channel { text, value_type, reducer, keep, renamed_from, .. } = channel;
     quote! {
         ::stepmark::__private::ChannelSpec {
             name: #text,
+            renamed_from: &[#(#renamed_from),*],
             reducer: #reducer::NAME,
             value_type: #value_type,
             shape: #reducer::SHAPE,
@@ -261,7 +308,7 @@ fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
 
         #[allow(unused_mut, unused_variables)]
         fn reset(&mut self, channel: usize) {
-            let mut fresh = ::stepmark::__private::default_state::<Self>();
+            let mut fresh = ::stepmark::__private::initial_state::<Self>();
             match channel { #resets _ => {} }
         }
     }

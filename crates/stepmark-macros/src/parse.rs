@@ -4,15 +4,21 @@
 
 use quote::ToTokens;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Fields, Ident, LitInt, Meta, Path, Result, Token, Type, Visibility,
+    Attribute, Data, DeriveInput, Error, Expr, Fields, Ident, LitInt, Meta, Path, Result, Token, Type, Visibility,
     ext::IdentExt, meta::ParseNestedMeta, punctuated::Punctuated, spanned::Spanned,
 };
+
+mod evolution;
+
+pub(crate) use evolution::Migration;
 
 /// A state as its user wrote it.
 pub(crate) struct StateInput {
     pub(crate) name: Ident,
     pub(crate) visibility: Visibility,
     pub(crate) version: u32,
+    pub(crate) migrations: Vec<Migration>,
+    pub(crate) write_migrations: Vec<Migration>,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -23,6 +29,10 @@ pub(crate) struct Field {
     /// `None` is `Replace`.
     pub(crate) reducer: Option<Type>,
     pub(crate) keep: Keep,
+    /// Names under which older programs stored it.
+    pub(crate) renamed_from: Vec<String>,
+    /// How it begins; `None` is as in the struct's `Default`.
+    pub(crate) default: Option<Expr>,
 }
 
 /// How long a field's value lives.
@@ -39,11 +49,22 @@ pub(crate) fn state(input: &DeriveInput) -> Result<StateInput> {
     if !input.generics.params.is_empty() {
         errors.add(Error::new_spanned(&input.generics, "a state cannot be generic: what is stored has one type"));
     }
-    let version = errors.unwrap_or(state_version(&input.attrs), 1);
+    let options = errors.unwrap_or(state_options(&input.attrs), StateOptions::default());
     let fields = errors.unwrap_or(named_fields(input), Vec::new());
-    let fields = fields.iter().filter_map(|field| errors.ok(field_of(field))).collect();
+    let fields: Vec<Field> = fields.iter().filter_map(|field| errors.ok(field_of(field))).collect();
+    evolution::check_names(&fields, &mut errors);
     errors.finish()?;
-    Ok(StateInput { name: input.ident.clone(), visibility: input.vis.clone(), version, fields })
+    let StateOptions { version, migrations, write_migrations } = options;
+    let (name, visibility, version) = (input.ident.clone(), input.vis.clone(), version.unwrap_or(1));
+    Ok(StateInput { name, visibility, version, migrations, write_migrations, fields })
+}
+
+/// The options of `#[state(...)]` on a struct.
+#[derive(Default)]
+struct StateOptions {
+    version: Option<u32>,
+    migrations: Vec<Migration>,
+    write_migrations: Vec<Migration>,
 }
 
 fn named_fields(input: &DeriveInput) -> Result<Vec<syn::Field>> {
@@ -60,36 +81,61 @@ fn named_fields(input: &DeriveInput) -> Result<Vec<syn::Field>> {
     Err(Error::new_spanned(&input.ident, message))
 }
 
-fn state_version(attributes: &[Attribute]) -> Result<u32> {
-    let mut version = None;
+fn state_options(attributes: &[Attribute]) -> Result<StateOptions> {
+    let mut options = StateOptions::default();
     for attribute in attributes {
         if attribute.path().is_ident("reduce") {
             return Err(Error::new_spanned(attribute, "`#[reduce(...)]` belongs on a field of the state"));
         }
         each_option(attribute, |option| {
-            if !option.path.is_ident("version") {
-                return Err(unknown(&option.path, "on a state there is `version = N`"));
+            if option.path.is_ident("version") {
+                return read_version(option, &mut options.version);
             }
-            let number: LitInt = option.value()?.parse()?;
-            if version.replace(number.base10_parse()?).is_some() {
-                return Err(Error::new_spanned(&option.path, "`version` is given twice"));
-            }
-            if version == Some(0) {
-                return Err(Error::new_spanned(number, "versions count from 1"));
-            }
+            let migrations = if option.path.is_ident("migrate") {
+                &mut options.migrations
+            } else if option.path.is_ident("migrate_writes") {
+                &mut options.write_migrations
+            } else {
+                return Err(unknown(&option.path, "on a state there are `version`, `migrate` and `migrate_writes`"));
+            };
+            migrations.extend(evolution::read_migrations(option)?);
             Ok(())
         })?;
     }
-    Ok(version.unwrap_or(1))
+    let version = options.version.unwrap_or(1);
+    evolution::order_chain("migrate", &mut options.migrations, version)?;
+    evolution::order_chain("migrate_writes", &mut options.write_migrations, version)?;
+    Ok(options)
+}
+
+fn read_version(option: &ParseNestedMeta<'_>, version: &mut Option<u32>) -> Result<()> {
+    let number: LitInt = option.value()?.parse()?;
+    if version.replace(number.base10_parse()?).is_some() {
+        return Err(Error::new_spanned(&option.path, "`version` is given twice"));
+    }
+    if *version == Some(0) {
+        return Err(Error::new_spanned(number, "versions count from 1"));
+    }
+    Ok(())
 }
 
 fn field_of(field: &syn::Field) -> Result<Field> {
     let name = field.ident.clone().ok_or_else(|| Error::new(field.span(), "a field of a state needs a name"))?;
     let mut errors = Errors::default();
     let reducer = errors.unwrap_or(field_reducer(&field.attrs), None);
-    let keep = errors.unwrap_or(field_keep(&field.attrs), Keep::Stored);
+    let options = errors.unwrap_or(field_options(&field.attrs), FieldOptions::default());
     errors.finish()?;
-    Ok(Field { name, value_type: field.ty.clone(), reducer, keep })
+    let FieldOptions { keep, renamed_from, default } = options;
+    let keep = keep.unwrap_or(Keep::Stored);
+    Ok(Field { name, value_type: field.ty.clone(), reducer, keep, renamed_from, default })
+}
+
+/// The options of `#[state(...)]` on a field.
+#[derive(Default)]
+struct FieldOptions {
+    keep: Option<Keep>,
+    renamed_from: Vec<String>,
+    default: Option<Expr>,
 }
 
 fn field_reducer(attributes: &[Attribute]) -> Result<Option<Type>> {
@@ -113,28 +159,33 @@ fn field_reducer(attributes: &[Attribute]) -> Result<Option<Type>> {
     Ok(reducer)
 }
 
-fn field_keep(attributes: &[Attribute]) -> Result<Keep> {
-    let mut keep = Keep::Stored;
+fn field_options(attributes: &[Attribute]) -> Result<FieldOptions> {
+    let mut options = FieldOptions::default();
     for attribute in attributes {
         each_option(attribute, |option| {
-            let named = if option.path.is_ident("ephemeral") {
+            let keep = if option.path.is_ident("rename_from") {
+                return evolution::read_old_name(option, &mut options.renamed_from);
+            } else if option.path.is_ident("default") {
+                return evolution::read_default(option, &mut options.default);
+            } else if option.path.is_ident("ephemeral") {
                 Keep::Ephemeral
             } else if option.path.is_ident("untracked") {
                 Keep::Untracked
             } else {
-                return Err(unknown(&option.path, "on a field there are `ephemeral` and `untracked`"));
+                let known = "on a field there are `default`, `ephemeral`, `rename_from` and `untracked`";
+                return Err(unknown(&option.path, known));
             };
-            if std::mem::replace(&mut keep, named) != Keep::Stored {
+            if options.keep.replace(keep).is_some() {
                 return Err(Error::new_spanned(&option.path, "a field is `ephemeral` or `untracked`, once"));
             }
             Ok(())
         })?;
     }
-    Ok(keep)
+    Ok(options)
 }
 
 /// Calls `read` for each option in `#[state(...)]`; other attributes are not ours.
-fn each_option(attribute: &Attribute, mut read: impl FnMut(&ParseNestedMeta) -> Result<()>) -> Result<()> {
+fn each_option(attribute: &Attribute, mut read: impl FnMut(&ParseNestedMeta<'_>) -> Result<()>) -> Result<()> {
     if attribute.path().is_ident("state") {
         attribute.parse_nested_meta(|option| read(&option))?;
     }

@@ -170,8 +170,8 @@ fn graph_of(
     let Some(RunRow { graph, graph_signature: Some(signature), .. }) = run(session, space, &id)? else {
         return Ok(None);
     };
-    let key = params![graph.clone(), &signature[..]];
-    session.first(queries::LOAD_GRAPH, key, |row| records::graph(row, graph, signature))
+    let key = params![graph, &signature[..]];
+    session.first(queries::LOAD_GRAPH, key, |row| records::graph(row, &graph, signature))
 }
 
 fn tags(session: &Session<'_>, space: Space<'_>) -> Result<Vec<TagEntry>> {

@@ -129,10 +129,10 @@ pub(crate) fn tag(row: &Row<'_>, uid: ThreadUid) -> Result<(String, TagRow)> {
 }
 
 /// The graph record of a name and a signature.
-pub(crate) fn graph(row: &Row<'_>, name: String, signature: [u8; 16]) -> Result<GraphRow> {
-    let cells = Cells::new(row, Subject::Graph, &name);
-    let graph = GraphRow { record: cells.get(0)?, signature, name: name.clone() };
-    check_hash(hash(&cells, 1)?, graph.hash(), Subject::Graph, &name)?;
+pub(crate) fn graph(row: &Row<'_>, name: &str, signature: [u8; 16]) -> Result<GraphRow> {
+    let cells = Cells::new(row, Subject::Graph, name);
+    let graph = GraphRow { name: name.to_owned(), signature, record: cells.get(0)? };
+    check_hash(hash(&cells, 1)?, graph.hash(), Subject::Graph, name)?;
     Ok(graph)
 }
 

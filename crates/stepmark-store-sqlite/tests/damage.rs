@@ -13,14 +13,16 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use stepmark_core::error::{Error, ErrorKind};
 use stepmark_core::id::BranchId;
+use stepmark_core::rows::{GraphRow, RunRow, RunStatus};
 use stepmark_core::store::{
-    BlobCall, BlobReply, BlobUse, CheckpointStore, HistoryQuery, Line, Load, Loaded, Place, ThreadAddress, ThreadQuery,
+    BlobCall, BlobReply, BlobUse, CheckpointStore, HistoryQuery, Line, Load, Loaded, Place, Records, RunWrite,
+    ThreadAddress, ThreadQuery,
 };
 use stepmark_core::value::ValueNode;
 use stepmark_store_sqlite::Sqlite;
 
 /// Columns that `schema.sql` marks [unhashed] or [key].
-const UNCOVERED: [&str; 22] = [
+const UNCOVERED: [&str; 26] = [
     "tombstone.uid",
     "tombstone.deleted_at",
     "branch.arrival",
@@ -43,11 +45,20 @@ const UNCOVERED: [&str; 22] = [
     "blob_ref.height",
     "blob_ref.ordinal",
     "blob_ref.blob",
+    "tag.thread",
+    "tag.namespace",
+    "graph.name",
+    "graph.signature",
 ];
 
 /// A file with a row in every table that this version writes.
 async fn furnish(store: &Sqlite) -> (Pen, Pen) {
     let mut pen = grown(store, "thread", 2).await;
+    let graph = GraphRow::new("graph".to_owned(), b"a record".to_vec());
+    let run = RunRow { graph_signature: Some(graph.signature), ..pen.run_row(RunStatus::Open) };
+    let mut commit = pen.step(b"value");
+    (commit.runs, commit.graph) = (vec![RunWrite::Update(run)], Some(graph));
+    write(store, commit).await;
     for bytes in [vec![4; 70_000], vec![5; 1_500_000]] {
         let commit = blob_step(store, &mut pen, bytes).await;
         write(store, commit).await;
@@ -59,6 +70,10 @@ async fn furnish(store: &Sqlite) -> (Pen, Pen) {
     let commit = side.step(b"side");
     write(store, commit).await;
     store.append(pen.flush(0, b"result")).await.expect("it is accepted");
+    let questions = vec![pen.question(0), pen.question(1)];
+    store.append(Records { pending: questions.clone(), ..pen.owner() }).await.expect("the owner asks");
+    store.append(pen.answer(&questions[0])).await.expect("anybody answers");
+    store.append(pen.tag("good")).await.expect("the tip is there");
     let deleted = grown(store, "deleted", 1).await;
     store.delete_thread(deleted.thread.uid).await.expect("it is deleted");
     (pen, side)
@@ -82,7 +97,7 @@ async fn look(store: &Sqlite, pens: &[&Pen]) -> Vec<Error> {
     places.extend(pens.iter().map(|pen| Place::Branch(pen.branch.id)));
     places.extend(pens[0].trail.iter().cloned().map(Place::Checkpoint));
     for place in places {
-        errors.extend(store.load(Load { place, ..pens[0].load() }).await.err());
+        errors.extend(store.load(Load { place, tags: true, graph: true, ..pens[0].load() }).await.err());
     }
     let name = ThreadAddress::Name { scope: String::new(), name: "thread".to_owned() };
     errors.extend(store.load(Load::head(name)).await.err());
@@ -91,9 +106,10 @@ async fn look(store: &Sqlite, pens: &[&Pen]) -> Vec<Error> {
         let query = HistoryQuery { thread: pens[0].thread.uid, namespace: String::new(), line, limit: 100 };
         errors.extend(store.history(query).await.err());
     }
-    errors.extend(
-        store.threads(ThreadQuery { scope: String::new(), after: None, limit: 10, waiting: false }).await.err(),
-    );
+    for waiting in [false, true] {
+        let query = ThreadQuery { scope: String::new(), after: None, limit: 10, waiting };
+        errors.extend(store.threads(query).await.err());
+    }
     errors
 }
 

@@ -38,22 +38,24 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `schemars` | JSON schemas of answers: `#[question(schema)]` |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
 pub use stepmark_engine::__private;
 
 // Drawing a graph.
-pub use stepmark_engine::State;
 pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
-pub use stepmark_macros::{State, node};
+pub use stepmark_engine::{Question, State};
+pub use stepmark_macros::{Question, State, node};
 
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
-pub use stepmark_engine::{App, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
+pub use stepmark_engine::{App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
+pub use evolution::{RawState, SchemaError, check_schema};
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use stepmark::{Checkpoints, MemoryStore};
@@ -89,6 +91,12 @@ pub use stepmark_engine::Checkpoints;
 
 pub use reducer::{Add, Append, ById, HasId, Last, Merge, Replace};
 
+/// How a state changes while old threads live on.
+#[doc = include_str!("docs/evolution.md")]
+pub mod evolution {
+    pub use stepmark_engine::{Migration, RawError, RawState, SchemaError, Value, check_schema};
+}
+
 /// How writes combine with values, and what a reducer of your own needs.
 pub mod reducer {
     pub use stepmark_engine::{
@@ -106,13 +114,15 @@ pub mod graph {
 }
 
 #[doc = include_str!("docs/past.md")]
+#[doc = include_str!("docs/verbs.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
+    pub use stepmark_core::id::{BranchId, CheckpointId, InterruptId, RunId};
+    pub use stepmark_core::interrupt::Asker;
     pub use stepmark_engine::{
-        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
-        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
-        Value, WriteReport,
+        AnswerRequest, AsNode, Ask, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH,
+        ManualUpdate, OpenQuestion, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
+        TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
     };
 }
 

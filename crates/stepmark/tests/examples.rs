@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Examples with tests of their own, because they take arguments or run long.
-const ELSEWHERE: [&str; 3] = ["dependency_audit", "plain_checkpoints", "state_evolution"];
+const ELSEWHERE: [&str; 2] = ["dependency_audit", "plain_checkpoints"];
 
 /// What the head of an example says that it prints.
 fn promised(source: &str) -> Option<String> {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use stepmark::reducer::{Change, PushSlot, Reducer};
 use stepmark::{
-    Add, App, Append, ById, Cx, END, Graph, HasId, In, Last, MemoryStore, Merge, NodeError, NodeResult, Route, Snap,
-    Sqlite, State, Update, to,
+    Add, App, Append, ById, Cx, Durability, END, Graph, HasId, In, Last, MemoryStore, Merge, NodeError, NodeResult,
+    Route, Snap, Sqlite, State, Update, to,
 };
 
 /// Keeps the longest text ever written: a reducer of a user's own.
@@ -179,6 +179,49 @@ async fn loading_before_every_step_changes_nothing_on_the_memory_store() {
 async fn loading_before_every_step_changes_nothing_on_sqlite() {
     let folder = tempfile::tempdir().expect("a folder");
     check(desk().with(Sqlite::open(folder.path().join("desk.db")).expect("opens"))).await;
+}
+
+/// Steps that are stored together come to what they come to when each is stored by itself.
+async fn check_together(app: App<Desk>) {
+    let whole = app.thread("whole").input(|desk| desk.rounds.set(ROUNDS)).run().await.expect("runs");
+    for (durability, at_once) in [
+        (Durability::Exit, 1),
+        (Durability::Exit, 2),
+        (Durability::Exit, 7),
+        (Durability::Exit, 64),
+        (Durability::ASYNC, 7),
+    ] {
+        let app = app.clone().durability(durability);
+        let name = format!("{durability:?} {at_once}");
+        let mut run =
+            app.thread(&name).input(|desk| desk.rounds.set(ROUNDS)).steps_max(at_once).run().await.expect("runs");
+        let mut steps = at_once;
+        while !run.is_done() {
+            let stored = app.thread(&name).state().await.expect("readable");
+            assert_eq!(stored.state(), run.state(), "{name} after {steps} steps");
+            let twin = app.thread("whole").history().below(steps + 1).limit(1).await.expect("readable");
+            let alike = twin[0].state().await.expect("readable");
+            assert_eq!(
+                (stored.state(), &stored.checkpoint.as_ref().expect("has one").next),
+                (alike.state(), &twin[0].next)
+            );
+            run = app.thread(&name).resume().steps_max(at_once).await.expect("goes on");
+            steps += at_once;
+        }
+        assert_eq!(run.state(), whole.state());
+        assert_eq!(app.thread(&name).state().await.expect("readable").state(), whole.state());
+    }
+}
+
+#[tokio::test]
+async fn steps_that_are_stored_together_are_the_same_steps_on_the_memory_store() {
+    check_together(desk().with(MemoryStore::new())).await;
+}
+
+#[tokio::test]
+async fn steps_that_are_stored_together_are_the_same_steps_on_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    check_together(desk().with(Sqlite::open(folder.path().join("desk.db")).expect("opens"))).await;
 }
 
 #[derive(State, Clone, Debug, Default, Serialize, Deserialize)]

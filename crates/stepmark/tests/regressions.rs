@@ -1,5 +1,6 @@
 //! What went wrong once and must not again. Each test opens with its story.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::store::CheckpointStore;
 use stepmark::{
-    App, Append, Cx, Dep, END, ErrorKind, Graph, In, MemoryStore, NodeError, NodeResult, OnPending, Route, Snap, State,
-    Update, to,
+    App, Append, Cx, Dep, END, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult, OnPending, Route, Snap,
+    State, Update, to,
 };
 use tokio::sync::Semaphore;
 
@@ -241,6 +242,32 @@ async fn an_error_carries_the_stored_state() {
     assert_eq!(error.state::<Log>().expect("has one").lines, ["input"]);
     let place = error.place().expect("says where");
     assert_eq!((place.thread.as_str(), place.branch.as_str()), ("t", "main"));
+}
+
+#[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Scores {
+    #[reduce(Merge)]
+    by_player: BTreeMap<u32, String>,
+}
+
+/// A thread could not be read any more after a node removed a key that a large map did not have.
+#[tokio::test]
+async fn removing_what_is_not_there_is_no_damage() {
+    async fn remove(scores: Snap<Scores>) -> Update<Scores> {
+        let mut update = scores.update();
+        update.by_player.insert(98, "comes and goes".into());
+        update.by_player.remove(98);
+        update.by_player.remove(99);
+        update
+    }
+    let mut graph = Graph::<Scores>::new("scores");
+    let remove = graph.node("remove", remove);
+    graph.start(remove);
+    let app = graph.build().expect("valid").with(MemoryStore::new());
+    let many = || (0..50).map(|player| (player, "a long score".to_owned()));
+    app.thread("t").input(|scores| scores.by_player.extend(many())).run().await.expect("runs");
+    let state = app.thread("t").state().await.expect("readable");
+    assert_eq!(state.state().by_player, many().collect());
 }
 
 /// What the gate of a test lets through.

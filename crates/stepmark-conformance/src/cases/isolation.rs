@@ -94,14 +94,21 @@ pub async fn names_are_kept_byte_for_byte(env: &dyn StoreEnv) {
     for spelling in spellings {
         let mut line = Line::unborn(&store, "", spelling);
         line.apply(line.birth().named(spelling).packed(spelling, full(&spelling)).build()).await;
+        for name in spellings {
+            store.append(line.tag(name)).await.expect("every name is another's");
+        }
         lines.push(line);
     }
+    let mut sorted = spellings;
+    sorted.sort_unstable();
     for (line, spelling) in lines.iter().zip(spellings) {
-        let load = Load { channels: Channels::All, place: Place::Named(spelling.into()), ..by_name("", spelling) };
+        let rows = Load { tags: true, ..by_name("", spelling) };
+        let load = Load { channels: Channels::All, place: Place::Named(spelling.into()), ..rows };
         let loaded = store.load(load).await.expect("the thread loads");
         assert_eq!((loaded.thread.uid, loaded.thread.name.as_str()), (line.thread.uid, spelling));
         assert_eq!(loaded.branch.name.as_deref(), Some(spelling));
         assert_eq!(value_of::<String>(&loaded, spelling), spelling);
         assert_eq!(value_of::<u64>(&loaded, HEIGHT_CHANNEL), 0);
+        assert_eq!(loaded.tags.iter().map(|entry| entry.row.name.as_str()).collect::<Vec<_>>(), sorted);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::CheckpointId;
-use stepmark_core::rows::{RunStatus, Tip};
+use stepmark_core::rows::{GraphRow, RunRow, RunStatus, Tip};
 use stepmark_core::store::{BlobCall, Channels, FORMAT_VERSION, Load, Loaded, Place, Records, RunWrite, ThreadAddress};
 use stepmark_core::value::{ValueRef, ValueRow};
 
@@ -102,12 +102,14 @@ pub async fn flipped_byte_is_named(env: &dyn StoreEnv) {
         (Record::Value, Subject::Value),
         (Record::Pending, Subject::Pending),
         (Record::Run, Subject::Run),
+        (Record::Tag, Subject::Tag),
+        (Record::Graph, Subject::Graph),
         (Record::Blob, Subject::Blob),
     ];
     for (record, subject) in records {
         let store = env.fresh().await;
         let line = line_with_every_record(&store).await;
-        let load = Load { run: Some(run_id("r")), ..line.whole() };
+        let load = Load { run: Some(run_id("r")), tags: true, graph: true, ..line.whole() };
         store.load(load.clone()).await.expect("undamaged, it loads");
         assert!(env.corrupt(record).await, "this environment cannot damage {record:?}: skip the case, with a reason");
         let refusal = assert_refused(env.reopen().await.load(load).await, ErrorKind::Corrupt, subject);
@@ -120,8 +122,11 @@ async fn line_with_every_record(store: &Arc<dyn stepmark_core::store::Checkpoint
     let (node, bytes) = blob_node(&"in a blob");
     store.blob(BlobCall::Put { scope: String::new(), bytes }).await.expect("the blob is kept");
     let draft = line.birth().stored("row", full(&"in a row")).stored("blob", node);
-    line.apply(draft.with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
+    let graph = GraphRow::new("kit".into(), b"a record".to_vec());
+    let run = RunRow { graph_signature: Some(graph.signature), ..line.run("r", RunStatus::Open) };
+    line.apply(draft.with_run(RunWrite::Begin(run)).with_graph(graph).build()).await;
     store.append(line.flush(0, "pending")).await.expect("the flush is fenced well");
+    store.append(line.tag("good")).await.expect("the tip is there");
     line
 }
 

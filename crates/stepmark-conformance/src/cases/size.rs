@@ -81,8 +81,10 @@ pub async fn longest_names_are_kept(env: &dyn StoreEnv) {
     let mut draft = line.birth().named(&name).packed(&name, full(&"x"));
     draft.id = CheckpointId::parse(&id).expect("a valid id");
     line.apply(draft.with_run(RunWrite::Begin(line.run(&id, RunStatus::Open))).build()).await;
-    let load = Load { run: Some(crate::make::run_id(&id)), ..line.at(Place::Named(name.clone())) };
+    store.append(line.tag(&name)).await.expect("the tip is there");
+    let load = Load { run: Some(crate::make::run_id(&id)), tags: true, ..line.at(Place::Named(name.clone())) };
     let loaded = store.load(load).await.expect("the branch loads");
+    assert_eq!(loaded.tags[0].row, line.tag_row(&name));
     assert_eq!((loaded.thread, loaded.branch.name), (line.thread.clone(), Some(name)));
     assert_eq!(loaded.run.map(|run| run.id.to_string()), Some(id));
     line.assert_stored().await;

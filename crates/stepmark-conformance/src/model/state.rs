@@ -7,8 +7,8 @@ use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
-use stepmark_core::rows::{BranchRow, RunRow, ThreadRow};
-use stepmark_core::store::{Commit, Expect, Fence, NamedBranch, Outcome, Records, RunWrite};
+use stepmark_core::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow, Tip};
+use stepmark_core::store::{Commit, Expect, NamedBranch, Outcome, RunWrite};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
 /// What a call may be answered with.
@@ -29,6 +29,8 @@ pub(super) struct Thread {
     pub(super) checkpoints: Vec<CheckpointRow>,
     pub(super) values: Vec<ValueRow>,
     pub(super) pending: Vec<PendingRow>,
+    /// In order of their setting.
+    pub(super) tags: Vec<TagRow>,
     pub(super) runs: Vec<RunRow>,
     /// In the order in which they began.
     pub(super) begun: Vec<RunId>,
@@ -77,12 +79,17 @@ impl Thread {
         self.values.iter().find(|row| row.address == address)
     }
 
-    fn pending_like(&self, row: &PendingRow) -> Option<&PendingRow> {
+    pub(super) fn pending_like(&self, row: &PendingRow) -> Option<&PendingRow> {
         let key = |row: &PendingRow| (row.base.clone(), row.lane, row.kind, row.task, row.ordinal);
         self.pending.iter().find(|stored| key(stored) == key(row))
     }
 
-    fn refuse_rows(&self, pending: &[PendingRow], values: &[ValueRow], reasons: &mut Vec<(ErrorKind, Subject)>) {
+    pub(super) fn refuse_rows(
+        &self,
+        pending: &[PendingRow],
+        values: &[ValueRow],
+        reasons: &mut Vec<(ErrorKind, Subject)>,
+    ) {
         if pending.iter().any(|row| self.pending_like(row).is_some_and(|stored| stored != row)) {
             reasons.push((ErrorKind::Corrupt, Subject::Pending));
         }
@@ -112,6 +119,24 @@ impl Thread {
         }
     }
 
+    fn refuse_name(&self, commit: &Commit, reasons: &mut Vec<(ErrorKind, Subject)>) {
+        let Some(name) = &commit.name else { return };
+        let owner = self.branches.iter().find(|branch| branch.name.as_ref() == Some(&name.name));
+        match (name.from, owner.map(|owner| owner.row.id)) {
+            (None, Some(_)) => reasons.push((ErrorKind::Exists, Subject::Branch)),
+            (Some(from), owner) if owner != Some(from) => reasons.push((ErrorKind::Conflict, Subject::Branch)),
+            _ => {}
+        }
+    }
+
+    fn refuse_left(&self, commit: &Commit, reasons: &mut Vec<(ErrorKind, Subject)>) {
+        let Some(left) = &commit.leaves else { return };
+        match self.branch(left.row.id) {
+            None => reasons.push((ErrorKind::Missing, Subject::Branch)),
+            Some(stored) => reasons.extend(fence(&stored.row, left.row.tip.as_ref(), left.epoch)),
+        }
+    }
+
     fn refuse_runs(&self, runs: &[RunWrite], reasons: &mut Vec<(ErrorKind, Subject)>) {
         for run in runs {
             match (run, self.run(&run.row().id)) {
@@ -122,7 +147,7 @@ impl Thread {
         }
     }
 
-    fn write_run(&mut self, run: RunRow) {
+    pub(super) fn write_run(&mut self, run: RunRow) {
         if let Some(stored) = self.runs.iter_mut().find(|stored| stored.id == run.id) {
             *stored = run;
         } else {
@@ -131,7 +156,7 @@ impl Thread {
         }
     }
 
-    fn write_rows(&mut self, pending: &[PendingRow], values: &[ValueRow]) {
+    pub(super) fn write_rows(&mut self, pending: &[PendingRow], values: &[ValueRow]) {
         for row in pending {
             if self.pending_like(row).is_none() {
                 self.pending.push(row.clone());
@@ -145,7 +170,8 @@ impl Thread {
     }
 }
 
-fn fence(stored: &BranchRow, tip: Option<&stepmark_core::rows::Tip>, epoch: u64) -> Option<(ErrorKind, Subject)> {
+/// Why a writer that believes this of a branch is refused.
+pub(super) fn fence(stored: &BranchRow, tip: Option<&Tip>, epoch: u64) -> Option<(ErrorKind, Subject)> {
     if stored.epoch != epoch {
         Some((ErrorKind::Fenced, Subject::Branch))
     } else if stored.tip.as_ref() != tip {
@@ -159,12 +185,18 @@ fn fence(stored: &BranchRow, tip: Option<&stepmark_core::rows::Tip>, epoch: u64)
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) threads: Vec<Thread>,
-    deleted: Vec<ThreadUid>,
+    pub(super) deleted: Vec<ThreadUid>,
+    graphs: Vec<GraphRow>,
 }
 
 impl Model {
     pub(super) fn thread(&self, uid: ThreadUid) -> Option<&Thread> {
         self.threads.iter().find(|thread| thread.row.uid == uid)
+    }
+
+    /// The record of a run's graph.
+    pub(super) fn graph(&self, run: &RunRow) -> Option<&GraphRow> {
+        self.graphs.iter().find(|graph| graph.name == run.graph && Some(graph.signature) == run.graph_signature)
     }
 
     pub(super) fn delete(&mut self, uid: ThreadUid) {
@@ -192,10 +224,8 @@ impl Model {
                 if commit.expect_head.is_some_and(|head| head != thread.row.head) {
                     reasons.push((ErrorKind::Conflict, Subject::Thread));
                 }
-                let taken = commit.name.as_ref().map(|name| &name.name);
-                if taken.is_some() && thread.branches.iter().any(|branch| branch.name.as_ref() == taken) {
-                    reasons.push((ErrorKind::Exists, Subject::Branch));
-                }
+                thread.refuse_name(commit, &mut reasons);
+                thread.refuse_left(commit, &mut reasons);
                 thread.refuse_runs(&commit.runs, &mut reasons);
                 thread.refuse_fence(commit, &mut reasons);
                 if thread.flushed_meanwhile(commit) {
@@ -215,50 +245,39 @@ impl Model {
     fn write(&mut self, commit: &Commit) {
         if let Some(row) = commit.new_thread.clone() {
             let (checkpoints, values, pending) = (Vec::new(), Vec::new(), Vec::new());
-            let (branches, runs, begun) = (Vec::new(), Vec::new(), Vec::new());
-            self.threads.push(Thread { row, branches, checkpoints, values, pending, runs, begun });
+            let (branches, tags, runs, begun) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            self.threads.push(Thread { row, branches, checkpoints, values, pending, tags, runs, begun });
+        }
+        if let Some(graph) = &commit.graph
+            && !self.graphs.iter().any(|kept| (&kept.name, kept.signature) == (&graph.name, graph.signature))
+        {
+            self.graphs.push(graph.clone());
         }
         let thread = self.threads.iter_mut().find(|thread| thread.row.uid == commit.thread).expect("it was checked");
         match thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id) {
             Some(branch) => branch.row = commit.branch.clone(),
             None => thread.branches.push(NamedBranch { row: commit.branch.clone(), name: None }),
         }
-        if commit.name.is_some() {
-            let made = thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id);
-            made.expect("it was just written").name = commit.name.as_ref().map(|name| name.name.clone());
+        if let Some(name) = &commit.name {
+            for branch in &mut thread.branches {
+                if branch.row.id == commit.branch.id {
+                    branch.name = Some(name.name.clone());
+                } else if branch.name.as_ref() == Some(&name.name) {
+                    branch.name = None;
+                }
+            }
         }
+        if let Some(left) = &commit.leaves {
+            let stored = thread.branches.iter_mut().find(|branch| branch.row.id == left.row.id);
+            stored.expect("it was checked").row = left.row.clone();
+        }
+        if commit.becomes_head {
+            thread.row.head = commit.branch.id;
+        }
+        thread.checkpoints.extend(commit.root.clone());
         thread.checkpoints.extend(commit.checkpoint.clone());
         thread.write_rows(&commit.pending, &commit.values);
         commit.runs.iter().for_each(|run| thread.write_run(run.row().clone()));
-    }
-
-    pub(super) fn append(&mut self, append: &Records) -> Verdict {
-        if self.deleted.contains(&append.thread) {
-            return Verdict::Refused(vec![(ErrorKind::Deleted, Subject::Thread)]);
-        }
-        let Some(thread) = self.threads.iter_mut().find(|thread| thread.row.uid == append.thread) else {
-            return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Thread)]);
-        };
-        let Some(branch) = thread.branch(append.branch) else {
-            return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Branch)]);
-        };
-        if let Some(reason) = refused_owner(&branch.row, append) {
-            let held = append.pending.iter().all(|row| thread.pending_like(row) == Some(row))
-                && append.run.as_ref().is_none_or(|run| thread.run(&run.id) == Some(run));
-            let repeated = held && (!append.pending.is_empty() || append.run.is_some());
-            return if repeated { Verdict::Done(Outcome::Repeated) } else { Verdict::Refused(vec![reason]) };
-        }
-        let mut reasons = Vec::new();
-        thread.refuse_rows(&append.pending, &append.values, &mut reasons);
-        if append.run.as_ref().is_some_and(|run| thread.run(&run.id).is_none()) {
-            reasons.push((ErrorKind::Missing, Subject::Run));
-        }
-        if !reasons.is_empty() {
-            return Verdict::Refused(reasons);
-        }
-        thread.write_rows(&append.pending, &append.values);
-        append.run.iter().for_each(|run| thread.write_run(run.clone()));
-        Verdict::Done(Outcome::Applied)
     }
 }
 
@@ -279,11 +298,4 @@ fn earlier_outcome(thread: &Thread, commit: &Commit) -> Option<Verdict> {
     // A branch's id is random: whoever made it has made this one, also where others claimed it since.
     let made = commit.expect == Expect::New && stored.epoch > 1 && stored.fork == commit.branch.fork;
     ((held && commit.claims()) || made).then_some(Verdict::Done(Outcome::Repeated))
-}
-
-fn refused_owner(branch: &BranchRow, append: &Records) -> Option<(ErrorKind, Subject)> {
-    match &append.fence {
-        Fence::Owner { tip, epoch } => fence(branch, tip.as_ref(), *epoch),
-        Fence::Outside => None,
-    }
 }

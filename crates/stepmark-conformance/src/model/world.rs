@@ -3,26 +3,19 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::Result;
 use stepmark_core::id::{CheckpointId, ThreadUid};
-use stepmark_core::rows::{RunRow, RunStatus};
-use stepmark_core::store::{
-    Channels, CheckpointStore, Commit, HistoryQuery, Line as Walk, Load, Loaded, NamedBranch, Outcome, Place, Records,
-    RunWrite, ThreadAddress, ThreadQuery,
-};
-use stepmark_core::value::{ValueAddress, ValueRef, ValueRow};
+use stepmark_core::pending::{PendingKind, PendingRow};
+use stepmark_core::store::{CheckpointStore, Commit, Load, NameWrite, Outcome, Records, ThreadAddress};
+use stepmark_core::value::ValueRef;
 
-use super::state::{Model, Thread, Verdict};
-use super::{Growth, Log, Step, Writer};
+use super::state::{Model, Verdict};
+use super::{Growth, Log, Step, Writer, calls};
 use crate::StoreEnv;
-use crate::make::{Draft, HEIGHT_CHANNEL, Line, START, appended, full, tip_of, value_of};
+use crate::make::{Draft, Line, appended, full, tip_of};
 
 /// Value rows of commits begin here; flushed ones lie below.
 const OWN_ORDINAL: u32 = 20;
-
-/// More checkpoints than any sequence makes; a walk that goes on beyond does not end.
-const HISTORY_MAX: usize = 100;
 
 /// Names of threads and branches.
 const NAMES: [&str; 3] = ["a", "b", "ä"];
@@ -43,13 +36,13 @@ enum Sent {
 
 /// A store, the model of it, and everybody who writes.
 pub(super) struct World {
-    store: Arc<dyn CheckpointStore>,
-    model: Model,
+    pub(super) store: Arc<dyn CheckpointStore>,
+    pub(super) model: Model,
     /// Per branch the beliefs of its writers, newest last.
     writers: Vec<Vec<Belief>>,
     sent: Vec<Sent>,
     /// What `log` holds at each checkpoint that has it.
-    logs: Vec<(CheckpointId, Vec<u64>)>,
+    pub(super) logs: Vec<(CheckpointId, Vec<u64>)>,
     items: u64,
 }
 
@@ -72,18 +65,28 @@ impl World {
 
     async fn step(&mut self, step: &Step) -> Option<ThreadUid> {
         match step {
-            Step::Create { name } => Some(self.create(*name).await),
+            Step::Create { name, whole } => Some(self.create(*name, *whole).await),
             Step::Commit(growth) => self.grow(growth).await,
             Step::Claim { writer } => {
                 let belief = self.belief(*writer)?;
                 let log = belief.log.clone();
                 Some(self.send_commit(belief.line.claim(), &belief, log).await)
             }
-            Step::Fork { writer, back, name } => self.fork(*writer, *back, *name).await,
+            Step::Fork { writer, back, name } => {
+                let belief = self.belief(*writer)?;
+                let from = name.and_then(|(_, taken)| taken.then_some(belief.line.branch.id));
+                let write = |(name, _): (u8, bool)| NameWrite { name: NAMES[usize::from(name)].to_owned(), from };
+                let name = name.map(write);
+                self.fork(&belief, *back, move |_, commit| commit.name = name).await
+            }
+            Step::Reset { writer, back, name, head } => {
+                let (belief, head) = (self.belief(*writer)?, *head);
+                let name = name.map(|name| NAMES[usize::from(name)]);
+                self.fork(&belief, *back, move |line, commit| calls::reset(line, commit, name, head)).await
+            }
             Step::Flush { writer, number, text, value, run } => {
                 let belief = self.belief(*writer)?;
-                let append = flush(&belief.line, (*number, *text), *value, *run);
-                self.send_append(append).await
+                self.send_append(calls::flush(&belief.line, (*number, *text), *value, *run)).await
             }
             Step::Repeat { write } => {
                 let again = chosen(&self.sent, *write)?.clone();
@@ -101,7 +104,33 @@ impl World {
                 assert!(gone.is_err(), "a deleted thread loads: {gone:?}");
                 None
             }
+            _ => self.step_beside(step).await,
         }
+    }
+
+    /// Questions, what answers and counts them, and pointers that move beside runs.
+    async fn step_beside(&mut self, step: &Step) -> Option<ThreadUid> {
+        let append = match step {
+            Step::Ask { writer, task } => calls::ask(&self.belief(*writer)?.line, *task),
+            Step::Answer { question, beside, text } => {
+                let questions = self.model.threads.iter().flat_map(|thread| {
+                    let asked = |row: &&PendingRow| row.kind == PendingKind::Interrupt;
+                    thread.pending.iter().filter(asked).map(move |row| (thread, row))
+                });
+                let questions: Vec<_> = questions.collect();
+                let (thread, row) = *chosen(&questions, *question)?;
+                calls::answer(thread, row, *beside, *text)?
+            }
+            Step::End { writer, run, known } => calls::end(&self.belief(*writer)?.line, *run, *known),
+            Step::SetHead { to, from } => {
+                let from = self.belief(*from)?.line.branch.id;
+                self.belief(*to)?.line.head_from(from)
+            }
+            Step::Tag { writer, back, name } => self.tag(*writer, *back, *name)?,
+            Step::Untag { writer, name } => self.belief(*writer)?.line.untag(NAMES[usize::from(*name)]),
+            other => unreachable!("{other:?} is no step beside a run"),
+        };
+        self.send_append(append).await
     }
 
     async fn grow(&mut self, growth: &Growth) -> Option<ThreadUid> {
@@ -111,7 +140,8 @@ impl World {
             draft = draft.claiming();
         }
         if let Some((begins, id)) = growth.run {
-            draft = draft.with_run(run_write(&belief.line, begins, id));
+            draft = draft.with_run(calls::run_write(&belief.line, begins, id));
+            draft.commit.graph = begins.then(|| calls::graph(id, growth.claims));
         }
         draft.commit.expect_head = growth.expects_head.then_some(belief.line.branch.id);
         let (draft, log) = self.write_log(draft, &belief, growth.log);
@@ -125,28 +155,36 @@ impl World {
         Some(beliefs[newest.saturating_sub(usize::from(writer.belief))].clone())
     }
 
-    async fn create(&mut self, name: u8) -> ThreadUid {
+    async fn create(&mut self, name: u8, whole: bool) -> ThreadUid {
         let line = Line::unborn(&self.store, "", NAMES[usize::from(name)]);
         let belief = Belief { line, log: None };
-        let commit = belief.line.birth().build();
+        let mut commit = if whole { belief.line.whole_run() } else { belief.line.birth().build() };
+        commit.name = (name == 0).then(|| NAMES[0].into());
         self.send_commit(commit, &belief, None).await
     }
 
-    async fn fork(&mut self, writer: Writer, back: u8, name: Option<u8>) -> Option<ThreadUid> {
-        let belief = self.belief(writer)?;
+    /// Forks below the tip of a belief; `change` says what else the unit does.
+    async fn fork(&mut self, belief: &Belief, back: u8, change: impl FnOnce(&Line, &mut Commit)) -> Option<ThreadUid> {
         let thread = self.model.thread(belief.line.thread.uid)?;
         let lineage = thread.lineage(belief.line.branch.id);
         let place = lineage.get(usize::from(back).min(lineage.len().checked_sub(1)?))?;
-        let name = name.map(|name| NAMES[usize::from(name)]);
-        let (line, mut commit) = belief.line.fork_at(place.branch, tip_of(place), name);
+        let (line, mut commit) = belief.line.fork_at(place.branch, tip_of(place), None);
         if back == 0 {
-            let found = thread.pending_of(&place.id, belief.line.branch.id);
-            commit.pending = found.iter().map(|row| row.in_lane(line.branch.id.lane())).collect();
+            commit.pending = calls::copied(&thread.pending_of(&place.id, belief.line.branch.id), line.branch.id);
         }
+        change(&belief.line, &mut commit);
         let manifest = place.read_manifest().expect("the model keeps what was sealed");
         let held = self.logs.iter().find(|(id, _)| *id == place.id).map(|(_, held)| held.clone());
         let log = manifest.channel("log").zip(held);
         Some(self.send_commit(commit, &Belief { line, log: log.clone() }, log).await)
+    }
+
+    fn tag(&self, writer: Writer, back: i8, name: u8) -> Option<Records> {
+        let line = self.belief(writer)?.line;
+        let lineage = self.model.thread(line.thread.uid)?.lineage(line.branch.id);
+        let place = usize::try_from(back).ok().and_then(|back| lineage.get(back));
+        let segment = place.map_or(line.segment, |row| row.branch);
+        Some(calls::tag(&line, segment, back, NAMES[usize::from(name)]))
     }
 
     /// Sends the id of a checkpoint that is there with other bytes.
@@ -237,101 +275,10 @@ impl World {
         self.sent.push(Sent::Records(Box::new(append)));
         Some(thread)
     }
-
-    async fn compare(&self, uid: ThreadUid) {
-        let Some(thread) = self.model.thread(uid) else { return };
-        for branch in &thread.branches {
-            let load = Load {
-                place: Place::Branch(branch.row.id),
-                channels: Channels::All,
-                pending: true,
-                branches: true,
-                run: thread.begun.last().cloned(),
-                ..Load::head(ThreadAddress::Uid(uid))
-            };
-            let loaded = self.store.load(load.clone()).await.expect("a branch that is there loads");
-            self.compare_branch(thread, branch, &loaded);
-            let found = self.walk(uid, Walk::Lineage { branch: branch.row.id, below: None }).await;
-            assert_eq!(found, ids(&thread.lineage(branch.row.id)), "lineage of {}", branch.row.id);
-        }
-        let arrived: Vec<&CheckpointRow> = thread.checkpoints.iter().rev().collect();
-        assert_eq!(self.walk(uid, Walk::All { before: None }).await, ids(&arrived), "arrivals");
-    }
-
-    /// Ids along a line, in pages of three.
-    async fn walk(&self, thread: ThreadUid, line: Walk) -> Vec<CheckpointId> {
-        let mut query = HistoryQuery { thread, namespace: String::new(), line, limit: 3 };
-        let mut found = Vec::new();
-        loop {
-            let page = self.store.history(query.clone()).await.expect("a line that is there has a history");
-            found.extend(page.entries.into_iter().map(|entry| entry.checkpoint.id));
-            match page.next {
-                Some(next) if found.len() < HISTORY_MAX => query.line = next,
-                _ => return found,
-            }
-        }
-    }
-
-    fn compare_branch(&self, thread: &Thread, branch: &NamedBranch, loaded: &Loaded) {
-        assert_eq!(loaded.thread, thread.row);
-        assert_eq!(&loaded.branch, branch);
-        assert_eq!(loaded.branches, thread.branches);
-        assert_eq!(loaded.run.as_ref(), thread.begun.last().and_then(|id| thread.run(id)));
-        let tip = branch.row.tip.as_ref().expect("every branch here has a tip");
-        assert_eq!(loaded.checkpoint.as_ref(), thread.checkpoint(&tip.id));
-        assert_eq!(value_of::<u64>(loaded, HEIGHT_CHANNEL), tip.height);
-        let log = self.logs.iter().find(|(id, _)| *id == tip.id).map(|(_, log)| log);
-        let held = log.map(|_| value_of::<Vec<u64>>(loaded, "log"));
-        assert_eq!(held.as_ref(), log, "log at {}", tip.id);
-        assert_eq!(loaded.pending, thread.pending_of(&tip.id, branch.row.id));
-        assert_eq!(loaded.next_ordinal, thread.next_ordinal(branch.row.id, tip.height + 1));
-    }
-
-    async fn compare_listing(&self) {
-        let query = ThreadQuery { scope: String::new(), after: None, limit: 50, waiting: false };
-        let listed = self.store.threads(query).await.expect("the store answers").threads;
-        let mut expected: Vec<_> = self.model.threads.iter().collect();
-        expected.sort_by(|a, b| a.row.name.cmp(&b.row.name));
-        assert_eq!(listed.len(), expected.len());
-        for (entry, thread) in listed.iter().zip(expected) {
-            assert_eq!(entry.thread, thread.row);
-            let head = thread.branch(thread.row.head).and_then(|head| head.row.tip.clone());
-            let status = thread.begun.last().and_then(|id| thread.run(id)).map(|run| run.status);
-            assert_eq!((&entry.tip, entry.status), (&head, status));
-        }
-    }
-}
-
-fn ids(rows: &[&CheckpointRow]) -> Vec<CheckpointId> {
-    rows.iter().map(|row| row.id.clone()).collect()
 }
 
 fn chosen<T>(from: &[T], number: u8) -> Option<&T> {
     from.get(usize::from(number).checked_rem(from.len())?)
-}
-
-fn run_write(line: &Line, begins: bool, id: u8) -> RunWrite {
-    let id = format!("run {id}");
-    if begins {
-        RunWrite::Begin(line.run(&id, RunStatus::Open))
-    } else {
-        RunWrite::Update(line.run(&id, RunStatus::Failed))
-    }
-}
-
-fn flush(line: &Line, (number, text): (u8, u8), value: bool, run: Option<u8>) -> Records {
-    let mut append = line.flush(u64::from(number), &format!("text {text}"));
-    append.run = run.map(|id| RunRow {
-        ended_at: Some(START + i64::from(text)),
-        ..line.run(&format!("run {id}"), RunStatus::Done)
-    });
-    if value {
-        let height = line.branch.tip.as_ref().map_or(0, |tip| tip.height + 1);
-        let address = ValueAddress { branch: line.branch.id, height, ordinal: u32::from(number) + 1 };
-        append.pending[0].values.push(ValueRef { address, packed: false });
-        append.values.push(ValueRow { address, node: full(&text) });
-    }
-    append
 }
 
 #[track_caller]

@@ -19,7 +19,8 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn stored_branch(
+/// A branch as the store has it.
+pub(super) async fn stored_branch(
     store: &dyn CheckpointStore,
     thread: ThreadUid,
     namespace: &str,
@@ -32,25 +33,6 @@ async fn stored_branch(
 
 async fn branch_of(store: &dyn CheckpointStore, commit: &Commit) -> Option<BranchRow> {
     stored_branch(store, commit.thread, &commit.namespace, commit.branch.id).await
-}
-
-/// Declares a mutant without memory of its own, by what it does to a commit or an append before it is delivered.
-macro_rules! changes {
-    ($($(#[$doc:meta])* $name:ident: |$store:ident, $call:ident| $change:block)*) => {
-        $($(#[$doc])*
-        #[derive(Debug, Default)]
-        pub(super) struct $name;
-
-        #[async_trait]
-        impl Intercept for $name {
-            async fn intercept(&self, $store: &dyn CheckpointStore, sent: Call) -> Result<Reply> {
-                #[allow(unused_mut, reason = "some mutants only wait")]
-                let mut $call = sent;
-                $change;
-                $call.run($store).await
-            }
-        })*
-    };
 }
 
 changes! {
@@ -114,10 +96,9 @@ changes! {
     AppendNotFenced: |store, call| {
         if let Call::Records(append) = &mut call
             && let Some(stored) = stored_branch(store, append.thread, &append.namespace, append.branch).await
+            && let Fence::Owner { epoch, .. } = &mut append.fence
         {
-            if let Fence::Owner { epoch, .. } = &mut append.fence {
-                *epoch = stored.epoch;
-            }
+            *epoch = stored.epoch;
         }
     }
 

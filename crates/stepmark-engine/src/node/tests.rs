@@ -44,6 +44,8 @@ fn task<S: State>(state: S) -> TaskContext {
             trigger: 0,
             branch: None,
             thread: Some("t1".into()),
+            thread_uid: ThreadUid([0; 16]),
+            attempt_journal: Attempt::default(),
         }),
     }
 }

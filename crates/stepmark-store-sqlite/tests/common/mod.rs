@@ -5,10 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use stepmark_core::checkpoint::{ChannelEntry, CheckpointRow, Manifest, Source};
-use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash, RunId, TaskHash, ThreadUid};
+use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, InterruptId, RecordHash, RunId, TaskHash, ThreadUid};
+use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{PendingKind, PendingRow};
-use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{Channels, CheckpointStore, Commit, Expect, Load, Outcome, Place, Records, ThreadAddress};
+use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, TagRow, ThreadRow, Tip};
+use stepmark_core::store::{
+    Channels, CheckpointStore, Commit, Expect, Load, Outcome, Place, Records, TagWrite, ThreadAddress,
+};
 use stepmark_core::value::{
     NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
 };
@@ -181,6 +184,46 @@ impl Pen {
             values: vec![ValueRow { address, node: full(body) }],
             ..Records::of_owner(self.thread.uid, &self.branch)
         }
+    }
+
+    /// An append of the branch's owner that writes nothing yet.
+    pub(crate) fn owner(&self) -> Records {
+        Records::of_owner(self.thread.uid, &self.branch)
+    }
+
+    /// A question of one task of the tip.
+    pub(crate) fn question(&self, task: u8) -> PendingRow {
+        let mut row = self.flush(0, b"").pending.remove(0);
+        let question = Question {
+            id: InterruptId([task; 16]),
+            asker: Asker::Task,
+            node: "node".into(),
+            name: "approve".into(),
+            occurrence: 0,
+            asked_at: 1_000_000,
+            body: b"question".to_vec(),
+            answer_schema: Some(b"{}".to_vec()),
+        };
+        (row.kind, row.task, row.body) = (PendingKind::Interrupt, TaskHash([task + 1; 16]), question.encode());
+        row.values.clear();
+        row
+    }
+
+    /// An answer to a question, from outside.
+    pub(crate) fn answer(&self, question: &PendingRow) -> Records {
+        let asked = Question::decode(&question.body).expect("it was asked here");
+        let author = Some("somebody".to_owned());
+        let answer =
+            Answer { id: asked.id, question: asked.hash(), answered_at: 2_000_000, author, body: b"yes".to_vec() };
+        let row = PendingRow { kind: PendingKind::Answer, body: answer.encode(), ..question.clone() };
+        Records { pending: vec![row], ..Records::from_outside(self.thread.uid, self.branch.id) }
+    }
+
+    /// A tag on the tip, which must lie on the branch.
+    pub(crate) fn tag(&self, name: &str) -> Records {
+        let height = self.branch.tip.as_ref().expect("a tip").height;
+        let tag = TagRow { name: name.to_owned(), branch: self.branch.id, height };
+        Records { tags: vec![TagWrite::Set(tag)], ..Records::from_outside(self.thread.uid, self.branch.id) }
     }
 
     pub(crate) fn run_row(&self, status: RunStatus) -> RunRow {

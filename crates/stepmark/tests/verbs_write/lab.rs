@@ -102,7 +102,7 @@ impl Lab {
 
     /// The status of the run that last began on the thread.
     pub(crate) async fn status(&self, thread: &str) -> Option<RunStatus> {
-        let query = ThreadQuery { scope: String::new(), after: None, limit: 100, waiting: false };
+        let query = ThreadQuery { scope: String::new(), after: None, limit: 10_000, waiting: false };
         let listed = self.store.threads(query).await.expect("listed").threads;
         listed.into_iter().find(|entry| entry.thread.name == thread).and_then(|entry| entry.status)
     }

@@ -1,10 +1,13 @@
 //! Is a manual update a step taken by hand?
 
+use std::sync::Arc;
+
 use stepmark::run::Source;
-use stepmark::{END, ErrorKind};
+use stepmark::{Durability, END, ErrorKind, Thread};
+use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::rows::RunStatus;
 
-use crate::lab::{Lab, line, on_every_store, size, tip};
+use crate::lab::{Desk, Lab, line, on_every_store, size, tip};
 
 on_every_store! {
     an_update_at_a_tip_extends_its_branch,
@@ -18,6 +21,7 @@ on_every_store! {
     as_input_plans_the_start,
     as_end_plans_nothing,
     an_update_creates_its_thread,
+    a_thread_whose_first_input_was_lost_can_be_updated,
     a_shared_tip_means_the_head_or_the_branch_that_was_asked,
     the_branchs_run_stops_at_the_update_and_goes_on,
     an_update_of_a_finished_thread_begins_a_run,
@@ -182,6 +186,18 @@ async fn an_update_creates_its_thread(lab: &Lab) {
     assert_eq!(planned.next(), ["plan"]);
     let missing = lab.desk().thread("other").branch("main").update(|_| ()).await.expect_err("no such branch");
     assert_eq!(missing.kind(), ErrorKind::Missing);
+}
+
+async fn a_thread_whose_first_input_was_lost_can_be_updated(lab: &Lab) {
+    let faults = FaultStore::new(Arc::clone(&lab.store), FaultPlan::nth_write(1, Fault::CrashBefore));
+    let dying = lab.over(Arc::new(faults)).thread("t");
+    let order = async |thread: &Thread<Desk>| thread.input(|_| ()).run_id("order").durability(Durability::Exit).await;
+    order(&dying).await.expect_err("dies with its input");
+    let thread = lab.desk().thread("t");
+    assert!(thread.state().await.expect("readable").checkpoint.is_none());
+    let seeded = thread.update(|desk| desk.words.add(7)).as_node(END).author("Ada").await.expect("writes");
+    assert_eq!((seeded.checkpoint.expect("has one").step, seeded.branch.as_str()), (0, "main"));
+    assert_eq!(order(&thread).await.expect("begins anew").state().words, 10);
 }
 
 async fn a_shared_tip_means_the_head_or_the_branch_that_was_asked(lab: &Lab) {

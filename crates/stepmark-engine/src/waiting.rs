@@ -1,0 +1,271 @@
+//! How does a run wait for people?
+//!
+//! A task that asked is set aside; its siblings go on. When nothing else can run, the run looks for answers: what was
+//! answered runs again, and if nothing was, the run ends by one write that is refused if an answer came meanwhile. Static
+//! stops are questions that the graph asks before or after a node; resuming answers them.
+
+use std::sync::Arc;
+
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::id::{BranchId, InterruptId, TaskHash, ThreadUid};
+use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::pending::{PendingKind, PendingRow};
+use stepmark_core::rows::RunStatus;
+use stepmark_core::store::{Load, Place, Records, ThreadAddress};
+
+use crate::decide::{append_decided, store_of};
+use crate::durability;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flush::ended_run;
+use crate::interrupt::{OpenQuestion, QuestionPlace};
+use crate::journal::{Asked, Entry, Journals};
+use crate::run::Run;
+
+/// The branch that questions of a run without a thread name.
+const MEMORY_BRANCH: BranchId = BranchId::new(1).expect("it is not 0");
+
+impl Run {
+    /// The identity of a planned task.
+    pub(crate) fn task_hash(&self, task: usize) -> TaskHash {
+        let (program, planned) = (&self.host.program, &self.position.next[task]);
+        match &self.line {
+            Some(line) => line.task_hash(program, &self.position, planned),
+            None => {
+                let activation = self.position.activations[planned.node as usize] + 1;
+                TaskHash::of("", &program.nodes[planned.node as usize].name, activation, planned.trigger)
+            }
+        }
+    }
+
+    /// Whether a planned task waits for an answer.
+    pub(crate) fn task_waits(&self, task: usize) -> bool {
+        // Nearly every run has no journals, and a task's identity costs a hash.
+        !self.journals.is_empty() && self.journals.get(self.task_hash(task)).is_some_and(|journal| journal.waits())
+    }
+
+    /// Sets a task aside that asked.
+    pub(crate) fn set_aside(&mut self, task: usize, asked: Vec<Asked>) {
+        let (hash, now) = (self.task_hash(task), self.now());
+        for Asked { question, .. } in asked.into_iter().filter(|asked| !asked.is_known) {
+            self.journals.of_task(hash).push(Question { asked_at: now, ..question });
+        }
+    }
+
+    /// The questions that wait, in the order of their tasks.
+    pub(crate) fn open_questions(&self) -> Result<Vec<OpenQuestion>> {
+        let (thread, branch, label) = match &self.line {
+            Some(line) => (line.thread.name.clone(), line.branch.id, line.branch_label()),
+            None => (String::new(), MEMORY_BRANCH, String::new()),
+        };
+        let place = QuestionPlace { thread: &thread, branch, label: &label };
+        open_questions(&self.journals, &place)
+    }
+}
+
+/// The questions of journals that wait, by node, name and occurrence.
+pub(crate) fn open_questions(journals: &Journals, place: &QuestionPlace<'_>) -> Result<Vec<OpenQuestion>> {
+    let mut open: Vec<&Entry> = journals.iter().flat_map(|(_, journal)| journal.open()).collect();
+    open.sort_by_key(|entry| {
+        let asked = &entry.question;
+        (Arc::clone(&asked.node), Arc::clone(&asked.name), asked.occurrence, asked.id)
+    });
+    open.into_iter().map(|entry| OpenQuestion::new(place, entry)).collect()
+}
+
+/// The rows of questions that are not in the store yet.
+pub(crate) fn unstored_rows(run: &Run) -> Vec<PendingRow> {
+    let Some(line) = &run.line else { return Vec::new() };
+    let Some(base) = line.manifest_id() else { return Vec::new() };
+    let row = |task: TaskHash, entry: &Entry| PendingRow {
+        base: base.clone(),
+        lane: line.branch.id.lane(),
+        kind: PendingKind::Interrupt,
+        task,
+        ordinal: entry.ordinal,
+        values: Vec::new(),
+        body: entry.question.encode(),
+    };
+    let unstored = run.journals.iter().flat_map(|(task, journal)| {
+        journal.entries.iter().filter(|entry| !entry.is_stored).map(move |entry| (task, entry))
+    });
+    let mut rows: Vec<PendingRow> = unstored.map(|(task, entry)| row(task, entry)).collect();
+    rows.sort_by_key(|row| (row.task, row.ordinal));
+    rows
+}
+
+/// Notes that they are there.
+pub(crate) fn set_stored(run: &mut Run) {
+    for (_, journal) in run.journals.iter_mut() {
+        journal.entries.iter_mut().for_each(|entry| entry.is_stored = true);
+    }
+}
+
+/// Whether a task can go on: waits for the end's write, or finds answers that came before it. `false`: the run has ended.
+pub(crate) async fn await_answers(run: &mut Run) -> Result<bool> {
+    if run.line.is_none() {
+        return Ok(false);
+    }
+    loop {
+        let answers = read_answers(run).await?;
+        if (0..run.position.next.len()).any(|task| run.was_waiting(task) && !run.task_waits(task)) {
+            run.waiting.clear();
+            return Ok(true);
+        }
+        match end(run, Some(answers)).await {
+            Err(error) if error.is_store(StoreKind::Conflict, Subject::Pending) => {}
+            ended => return ended.map(|()| false),
+        }
+    }
+}
+
+impl Run {
+    /// Whether the task was set aside in this step.
+    fn was_waiting(&self, task: usize) -> bool {
+        self.waiting.contains(&task)
+    }
+}
+
+/// Reads the answers that are stored; returns how many there are.
+async fn read_answers(run: &mut Run) -> Result<u64> {
+    run.waiting = (0..run.position.next.len()).filter(|task| run.task_waits(*task)).collect();
+    let Some(line) = &run.line else { return Ok(0) };
+    let load =
+        Load { place: Place::Branch(line.branch.id), pending: true, ..Load::head(ThreadAddress::Uid(line.thread.uid)) };
+    let loaded = store_of(&run.host)?.load(load).await?;
+    if loaded.branch.row != line.branch {
+        return Err(Error::new(ErrorKind::Fenced, "another run took the branch over"));
+    }
+    run.journals = Journals::of_rows(&loaded.pending)?;
+    Ok(loaded.pending.iter().filter(|row| row.kind == PendingKind::Answer).count() as u64)
+}
+
+/// Ends the run as interrupted, by one write. Refused if another number of answers is stored than is known.
+async fn end(run: &mut Run, answers: Option<u64>) -> Result<()> {
+    let (now, pending) = (run.now(), unstored_rows(run));
+    let Some(line) = &mut run.line else { return Ok(()) };
+    let before = line.run.clone();
+    let row = ended_run(line.run.as_mut(), RunStatus::Interrupted, now, line.branch.tip.clone());
+    let append =
+        Records { run: row, pending, expect_answers: answers, ..Records::of_owner(line.thread.uid, &line.branch) };
+    if append.run.is_none() && append.pending.is_empty() {
+        return Ok(());
+    }
+    let ended = append_decided(&run.host, append).await;
+    if let (Err(_), Some(line)) = (&ended, &mut run.line) {
+        line.run = before;
+    }
+    ended
+}
+
+/// Where the graph stops by itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stops {
+    /// By node; empty if there are none.
+    pub(crate) before: Vec<bool>,
+    pub(crate) after: Vec<bool>,
+}
+
+impl Stops {
+    pub(crate) fn has(stops: &[bool], node: u32) -> bool {
+        stops.get(node as usize).copied().unwrap_or(false)
+    }
+
+    /// Adds a stop at a node of a graph of `nodes` nodes.
+    pub(crate) fn add(stops: &mut Vec<bool>, node: u32, nodes: usize) {
+        stops.resize(nodes, false);
+        stops[node as usize] = true;
+    }
+}
+
+/// Whether the run stops before the planned step; it has ended then. What was let go once does not stop again.
+pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
+    if run.line.is_none() || (run.stops.before.is_empty() && run.stops.after.is_empty()) {
+        return Ok(false);
+    }
+    let mut asked = Vec::new();
+    for task in 0..run.position.next.len() {
+        let node = run.position.next[task].node;
+        if Stops::has(&run.stops.before, node) {
+            asked.push((run.task_hash(task), node, Asker::Before));
+        }
+    }
+    let after = std::mem::take(&mut run.applied);
+    asked.extend(
+        after
+            .iter()
+            .filter(|(_, node)| Stops::has(&run.stops.after, *node))
+            .map(|(task, node)| (*task, *node, Asker::After)),
+    );
+    asked.retain(|(task, _, asker)| !was_let_go(&run.journals, *task, *asker));
+    if asked.is_empty() {
+        return Ok(false);
+    }
+    run.applied = after;
+    durability::settle(run).await?;
+    for (task, node, asker) in asked {
+        let question = stop_question(run, task, node, asker);
+        let journal = run.journals.of_task(task);
+        if journal.newest(question.id).is_none() {
+            journal.push(question);
+        }
+    }
+    end(run, None).await?;
+    set_stored(run);
+    Ok(true)
+}
+
+fn was_let_go(journals: &Journals, task: TaskHash, asker: Asker) -> bool {
+    let journal = journals.get(task);
+    journal.is_some_and(|journal| {
+        journal.entries.iter().any(|entry| entry.question.asker == asker && entry.answer.is_some())
+    })
+}
+
+fn stop_question(run: &Run, task: TaskHash, node: u32, asker: Asker) -> Question {
+    let thread = run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid);
+    let word = if asker == Asker::Before { "stop before" } else { "stop after" };
+    Question {
+        id: InterruptId::of(thread, task, word, 0),
+        asker,
+        node: Arc::clone(&run.host.program.nodes[node as usize].name),
+        name: "".into(),
+        occurrence: 0,
+        asked_at: run.now(),
+        body: Vec::new(),
+        answer_schema: None,
+    }
+}
+
+/// Lets the run go on from where the graph stopped it: a stop is answered by resuming.
+pub(crate) async fn let_go(run: &mut Run) -> Result<()> {
+    let now = run.now();
+    let Some(line) = &run.line else { return Ok(()) };
+    let Some(base) = line.manifest_id() else { return Ok(()) };
+    let mut append = Records::from_outside(line.thread.uid, line.branch.id);
+    for (task, journal) in run.journals.iter_mut() {
+        let stops = |entry: &&mut Entry| entry.question.asker != Asker::Task && entry.answer.is_none();
+        for entry in journal.entries.iter_mut().filter(stops) {
+            let (id, question) = (entry.question.id, entry.question.hash());
+            let answer = Answer { id, question, answered_at: now, author: None, body: Vec::new() };
+            append.pending.push(PendingRow {
+                base: base.clone(),
+                lane: line.branch.id.lane(),
+                kind: PendingKind::Answer,
+                task,
+                ordinal: entry.ordinal,
+                values: Vec::new(),
+                body: answer.encode(),
+            });
+            entry.answer = Some(Arc::new(answer));
+        }
+    }
+    if append.pending.is_empty() {
+        return Ok(());
+    }
+    append.pending.sort_by_key(|row| (row.task, row.ordinal));
+    match append_decided(&run.host, append).await {
+        // Another resume let it go at the same moment.
+        Err(error) if error.is_store(StoreKind::Exists, Subject::Pending) => Ok(()),
+        appended => appended,
+    }
+}
