@@ -12,10 +12,15 @@ mod p4;
 mod p5a;
 mod p5b;
 mod p5c;
+mod p6;
 mod p7;
+mod p8;
+mod p9;
 mod p10;
 mod p11;
+mod p12;
 
+mod ahead;
 mod disk;
 mod graphs;
 mod heap;
@@ -32,20 +37,24 @@ use arguments::{Arguments, HELP};
 use report::Figure;
 
 /// What a measurement comes to: a value, or a message for the person who started it.
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 type Benchmark = fn(&Arguments) -> Result<Vec<Figure>>;
 
-const BENCHMARKS: [(&str, Benchmark); 9] = [
+const BENCHMARKS: [(&str, Benchmark); 13] = [
     ("P1", p1::run),
     ("P2", p2::run),
     ("P4", p4::run),
     ("P5a", p5a::run),
     ("P5b", p5b::run),
     ("P5c", p5c::run),
+    ("P6", p6::run),
     ("P7", p7::run),
+    ("P8", p8::run),
+    ("P9", p9::run),
     ("P10", p10::run),
     ("P11", p11::run),
+    ("P12", p12::run),
 ];
 
 type Part = fn(&[String]) -> Result;
