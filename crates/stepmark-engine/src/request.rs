@@ -22,6 +22,7 @@ use crate::decide::store_of;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::exit;
+use crate::input::check_input;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
@@ -465,6 +466,7 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Li
 
 /// 16 bytes over verb and encoded input.
 pub(crate) fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
+    check_input::<S>(update)?;
     let mut channels = Vec::new();
     update.writes(&mut |channel, _| channels.push(channel));
     let mut writer = Writer::new();

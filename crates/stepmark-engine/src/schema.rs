@@ -26,6 +26,7 @@ pub(crate) trait Schema: fmt::Debug + Send + Sync {
     fn migrations(&self) -> &'static [Migration];
     fn write_migrations(&self) -> &'static [Migration];
     fn channels(&self) -> &'static [ChannelSpec];
+    fn channel_schema(&self, channel: usize) -> Option<String>;
     fn initial(&self) -> AnyState;
     fn clone_state(&self, state: &AnyState) -> AnyState;
     fn clone_update(&self, update: &AnyUpdate) -> AnyUpdate;
@@ -105,6 +106,10 @@ impl<S: State> Schema for TypedSchema<S> {
 
     fn channels(&self) -> &'static [ChannelSpec] {
         S::channels()
+    }
+
+    fn channel_schema(&self, channel: usize) -> Option<String> {
+        S::channel_schema(channel)
     }
 
     fn initial(&self) -> AnyState {

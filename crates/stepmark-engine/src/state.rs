@@ -63,6 +63,11 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     /// Replaces the channel's value by the decoded one. After an error the value is as before.
     fn decode(&mut self, channel: usize, value: &[u8]) -> Result<(), DecodeError>;
 
+    /// The JSON schema of a channel's value: `#[state(schema)]`, with the feature `schemars`.
+    fn channel_schema(_channel: usize) -> Option<String> {
+        None
+    }
+
     /// The channel has the value it has in `Self::initial()`.
     fn reset(&mut self, channel: usize);
 }
@@ -95,6 +100,8 @@ pub struct ChannelSpec {
     pub shape: Shape,
     /// How long the value lives.
     pub keep: Keep,
+    /// Whether nodes alone write it: run input may not.
+    pub is_private: bool,
     /// Whether the new value is exactly the write, so that storing one is storing the other.
     pub names_flushed: bool,
 }

@@ -38,7 +38,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
-//! | `schemars` | JSON schemas of answers: `#[question(schema)]` |
+//! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -108,8 +108,8 @@ pub mod reducer {
 /// What nodes and branches are made of, for code that is generic over them.
 pub mod graph {
     pub use stepmark_engine::{
-        ChannelRecord, End, FromCx, GraphRecord, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput, NodeRecord,
-        TargetId,
+        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput,
+        NodeRecord, QuestionRecord, TargetId,
     };
 }
 
