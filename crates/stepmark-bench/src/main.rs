@@ -4,6 +4,7 @@
 //! `measure` and `report` how a figure comes about. Nothing here is needed by, or known to, the library crates.
 
 mod arguments;
+mod peers;
 mod report;
 
 mod p1;
@@ -86,6 +87,9 @@ fn run(arguments: &Arguments) -> Result {
     if let Some((name, rest)) = arguments.child.as_deref().and_then(<[String]>::split_first) {
         let part = PARTS.iter().find(|(part, _)| part == name).ok_or("there is no such part")?;
         return part.1(rest);
+    }
+    if arguments.peers {
+        return peers::run(arguments);
     }
     let mut figures = Vec::new();
     for (id, benchmark) in BENCHMARKS {

@@ -18,7 +18,7 @@ use crate::report::Figure;
 use crate::watched::Watched;
 use crate::{Result, disk, runtime};
 
-const LARGE_BYTES: usize = 50_000_000;
+pub(crate) const LARGE_BYTES: usize = 50_000_000;
 const SMALL_BYTES: usize = 1_000;
 
 /// P6.
@@ -54,6 +54,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let bytes =
         format!("{encoded} bytes of it encoded or decoded; {per_step:.0} bytes handed to the store per super-step");
     Ok(vec![figure.note(bytes).note(format!("the file has {file_ratio:.3} × the bytes of the value"))])
+}
+
+/// Milliseconds of a step beside the large value, and the bytes of its file after so many.
+pub(crate) fn alone(path: &Path, steps: u64) -> Result<(f64, f64)> {
+    let micros = Bench::create(path, LARGE_BYTES)?.step(steps)?;
+    Ok((micros / 1e3, (disk::size(path) + disk::size(&disk::log_of(path))) as f64))
 }
 
 /// A thread that holds its value.

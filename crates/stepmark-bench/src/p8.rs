@@ -17,7 +17,7 @@ use crate::{Result, disk, runtime};
 
 /// Checkpoints of the shorter threads.
 const SIZES: [u32; 2] = [100, 10_000];
-const PAGE: u32 = 10;
+pub(crate) const PAGE: u32 = 10;
 const WARM_ROUNDS: usize = 51;
 const COLD_ROUNDS: usize = 15;
 /// What still counts as flat: two more levels of a tree are not free.
@@ -71,6 +71,21 @@ impl File {
     fn open(&self) -> Result<Thread<Counter>> {
         Ok(graphs::plain_loop()?.with(Sqlite::open(&self.path)?).thread("p8"))
     }
+}
+
+/// Milliseconds of the first page of a history, and of a fork in its middle with an input and one step.
+pub(crate) fn page_and_fork(directory: &Path, checkpoints: u32, rounds: usize) -> Result<(f64, f64)> {
+    let runtime = runtime::single()?;
+    let file = File::create(directory, checkpoints, &runtime)?;
+    let thread = file.open()?;
+    let target = u64::from(checkpoints) / 2 + 1;
+    let (mut pages, mut forks) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        pages.push(timed(|| runtime.block_on(Question::PageByBranch.ask(&thread, &file, "")))?.0 / 1e3);
+        let fork = thread.at(&file.middle).input(until(target));
+        forks.push(timed(|| Ok(runtime.block_on(fork.run())?))?.0 / 1e3);
+    }
+    Ok((measure::median(&pages), measure::median(&forks)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
