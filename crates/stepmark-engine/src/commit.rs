@@ -104,8 +104,8 @@ impl Unit {
     }
 
     /// Sends it until its outcome is known.
-    pub(crate) fn send(self, host: &Host) -> impl Future<Output = Result<Outcome>> + Send + '_ {
-        commit_decided(host, self.scope, self.commit, self.blobs)
+    pub(crate) async fn send(&mut self, host: &Host) -> Result<Outcome> {
+        commit_decided(host, &self.scope, &mut self.commit, &self.blobs).await
     }
 }
 
@@ -161,7 +161,7 @@ impl Placement {
 
 /// Commits the present position as the next checkpoint of the run's line. Afterwards it is durable.
 pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
-    let Some(unit) = prepare(run, draft)? else { return Ok(()) };
+    let Some(mut unit) = prepare(run, draft)? else { return Ok(()) };
     unit.send(&run.host).await?;
     if let Some(line) = &mut run.line {
         line.stored = line.manifest_id();
@@ -364,6 +364,6 @@ pub(crate) async fn claim(host: &Host, line: &mut Line, head: Option<BranchId>, 
     let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
     commit.expect_head = head;
     commit.runs = runs;
-    commit_decided(host, "", commit, Vec::new()).await?;
+    commit_decided(host, "", &mut commit, &[]).await?;
     Ok(())
 }

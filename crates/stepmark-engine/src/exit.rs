@@ -95,7 +95,7 @@ pub(crate) async fn commit(run: &mut Run) -> Result<()> {
     let steps = u64::from(deferred.steps);
     let sent = match unit(run, deferred) {
         Ok(None) => return Ok(()),
-        Ok(Some(unit)) => unit.send(&run.host).await,
+        Ok(Some(mut unit)) => unit.send(&run.host).await,
         Err(error) => Err(error),
     };
     let Some(line) = &mut run.line else { return Ok(()) };
@@ -150,7 +150,7 @@ async fn begin_record(run: &mut Run, draft: &mut Draft) -> Result<()> {
         put_run(&mut draft.runs, row);
     }
     draft.claim = Some(host.ids.claim());
-    commit_decided(host, "", commit, Vec::new()).await.map(|_| ())
+    commit_decided(host, "", &mut commit, &[]).await.map(|_| ())
 }
 
 /// How many bytes of a claim are random where the others say that it is held for an input that is not stored.

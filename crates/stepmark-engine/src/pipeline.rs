@@ -110,7 +110,7 @@ impl Pipeline {
     /// The unit that is being sent, or else the next one.
     fn next(&mut self) -> Option<&mut Sending> {
         if self.sending.is_none() {
-            let unit = self.waiting.pop_front()?;
+            let mut unit = self.waiting.pop_front()?;
             let checkpoint = unit.checkpoint().cloned();
             let host = self.host.clone();
             self.sending = Some(Sending { checkpoint, decided: Box::pin(async move { unit.send(&host).await }) });
