@@ -8,22 +8,6 @@ use crate::error::Result;
 use crate::state::{State, StateUpdate};
 
 /// A type that runs of a graph take as input, where a closure would say too little: what callers must give, with its types.
-///
-/// ```
-/// # use stepmark::{Append, State, Update};
-/// # #[derive(State, Clone, Default, serde::Serialize, serde::Deserialize)]
-/// # struct Research { query: String, #[reduce(Append)] sources: Vec<String> }
-/// use stepmark::graph::Input;
-///
-/// /// What a caller must give.
-/// struct Ask { query: String }
-///
-/// impl Input<Research> for Ask {
-///     fn write(self, update: &mut Update<Research>) {
-///         update.query.set(self.query);
-///     }
-/// }
-/// ```
 pub trait Input<S: State> {
     /// Writes the input's values.
     fn write(self, update: &mut S::Update);

@@ -105,7 +105,32 @@ pub mod reducer {
     };
 }
 
-/// What nodes and branches are made of, for code that is generic over them.
+/// What nodes, branches and inputs are made of, for code that is generic over them.
+///
+/// An input can have a type of its own, which says what callers must give:
+///
+/// ```
+/// use stepmark::graph::Input;
+/// use stepmark::{Append, State, Update};
+///
+/// #[derive(State, Clone, Default, serde::Serialize, serde::Deserialize)]
+/// struct Research {
+///     query: String,
+///     #[reduce(Append)]
+///     sources: Vec<String>,
+/// }
+///
+/// struct Ask {
+///     query: String,
+/// }
+///
+/// impl Input<Research> for Ask {
+///     fn write(self, update: &mut Update<Research>) {
+///         update.query.set(self.query);
+///     }
+/// }
+/// // thread.input_of(Ask { query: "rust".into() }).run().await?
+/// ```
 pub mod graph {
     pub use stepmark_engine::{
         ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput,
