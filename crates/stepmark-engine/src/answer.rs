@@ -79,7 +79,7 @@ struct Found {
     loaded: Loaded,
 }
 
-impl<'a, S: State> AnswerRequest<'a, S> {
+impl<S: State> AnswerRequest<'_, S> {
     /// Who answers: free text of at most 1,024 bytes, stored with the answer.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
@@ -194,8 +194,8 @@ impl<'a, S: State> AnswerRequest<'a, S> {
         if let Some(schema) = &entry.question.answer_schema {
             answer_schema::check(schema, body).map_err(unfit)?;
         }
-        let reads = self.thread.host.program.questions.get(&**name);
-        reads.map_or(Ok(()), |reads| reads(body)).map_err(|error| unfit(error.to_string()))
+        let known = self.thread.host.program.questions.get(&**name);
+        known.map_or(Ok(()), |known| (known.fits)(body)).map_err(|error| unfit(error.to_string()))
     }
 
     fn records(&self, found: &Found, body: &[u8]) -> Result<Records> {
