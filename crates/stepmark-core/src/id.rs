@@ -335,7 +335,13 @@ mod tests {
         for head in [0, 1, 120, SIDE_BY_SIDE_BYTES, SIDE_BY_SIDE_BYTES + 1] {
             for end in [head, head + 1, SIDE_BY_SIDE_BYTES, SIDE_BY_SIDE_BYTES + 1, bytes.len()] {
                 let (head, body) = bytes[..end.max(head)].split_at(head);
-                assert_eq!(hash16_joined(head, body), hash16(&[head, body].concat()), "{} + {}", head.len(), body.len());
+                assert_eq!(
+                    hash16_joined(head, body),
+                    hash16(&[head, body].concat()),
+                    "{} + {}",
+                    head.len(),
+                    body.len()
+                );
             }
         }
     }
