@@ -55,7 +55,7 @@ async fn main() -> stepmark::Result<()> {
 
     let diff = thread.state().await?.diff(&fork.state().await?)?;
     print!("{diff}");
-    let searches = forked.stats().executed == 1 && outcome.stats().executed == 2;
-    println!("search ran {}", if searches { "once" } else { "again" });
+    let was_kept = forked.stats().executed == 1 && outcome.stats().executed == 2;
+    println!("search ran {}", if was_kept { "once" } else { "again" });
     Ok(())
 }

@@ -63,7 +63,7 @@ async fn main() -> stepmark::Result<()> {
 
     if let Err(error) = thread.input(|_| ()).run().await {
         println!("failed: {}", error.failure().map_or(String::new(), |failure| failure.error.to_string()));
-        println!("saved:  {:?}", error.state::<Batch>().map(|batch| &batch.data).unwrap_or(&Vec::new()));
+        println!("saved:  {:?}", error.state::<Batch>().map_or(&Vec::new(), |batch| &batch.data));
         println!("next:   {:?}", thread.state().await?.next());
         let outcome = thread.resume().steps_max(1).run().await?;
         println!("done:   {:?}", outcome.state().processed);

@@ -29,7 +29,7 @@ Commands:
                        steps: fmt, tidy, clippy, examples, tests, doctests
   tidy                 layout, limits and dependency direction of this tree
   check-deny           licences, duplicates and advisories of all dependencies (needs cargo-deny)
-  bench [ARGUMENTS]    measured figures; arguments go to the benchmark program
+  bench [ARGUMENTS]    measured figures; arguments go to the benchmark program (`--help` lists them)
   help                 this text
 ";
 

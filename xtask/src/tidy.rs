@@ -2,8 +2,9 @@
 //!
 //! The tree is read once; every rule is a pure function from what was read to findings, so each has
 //! tests that hand it an offending snippet. Nothing is ever rewritten. Rules, one module each:
-//! `edges`, `limits`, `headers`, `ignored`, `todo`, `words`, `migrations`.
+//! `edges`, `limits`, `headers`, `ignored`, `todo`, `words`, `migrations`, `checklist`.
 
+mod checklist;
 mod edges;
 mod headers;
 mod ignored;
@@ -74,6 +75,7 @@ fn judge(files: &[SourceFile], packages: &[Package]) -> Report {
     let mut report = Report::default();
     report.findings.extend(edges::check(packages));
     report.findings.extend(migrations::check(files));
+    report.findings.extend(checklist::check(files));
     let mut sizes = Vec::new();
     for file in files {
         report.findings.extend(words::check(file));

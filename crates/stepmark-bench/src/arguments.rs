@@ -8,11 +8,13 @@ use crate::Result;
 pub(crate) const HELP: &str = "\
 Measured figures of Stepmark, each beside the raw limit of this machine.
 
-Usage: cargo xtask bench [--only P1,P2] [--json FILE] [--quick]
+Usage: cargo xtask bench [--only P1,P2] [--json FILE] [--quick] [--peers]
 
   --only IDS    run these benchmarks only
   --json FILE   also write the figures to a file, as a list
   --quick       less work per figure: minutes become seconds, noise grows
+  --peers       instead: P5, P6, P7, P8 and P12 beside LangGraph with its SQLite saver, installed below
+                target/peers; needs Python 3 with venv and its package index
 ";
 
 /// What to run and how.
@@ -21,6 +23,7 @@ pub(crate) struct Arguments {
     pub(crate) only: Vec<String>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) quick: bool,
+    pub(crate) peers: bool,
     pub(crate) help: bool,
     /// This process is a part of a benchmark: which, and its own arguments.
     pub(crate) child: Option<Vec<String>>,
@@ -34,6 +37,7 @@ impl Arguments {
             match word.as_str() {
                 "--only" => arguments.only.extend(value(&word, words.next())?.split(',').map(str::to_uppercase)),
                 "--json" => arguments.json = Some(value(&word, words.next())?.into()),
+                "--peers" => arguments.peers = true,
                 "--quick" => arguments.quick = true,
                 "--help" | "-h" => arguments.help = true,
                 "--child" => arguments.child = Some(words.by_ref().collect()),

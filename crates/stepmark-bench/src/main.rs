@@ -4,6 +4,7 @@
 //! `measure` and `report` how a figure comes about. Nothing here is needed by, or known to, the library crates.
 
 mod arguments;
+mod peers;
 mod report;
 
 mod p1;
@@ -12,10 +13,15 @@ mod p4;
 mod p5a;
 mod p5b;
 mod p5c;
+mod p6;
 mod p7;
+mod p8;
+mod p9;
 mod p10;
 mod p11;
+mod p12;
 
+mod ahead;
 mod disk;
 mod graphs;
 mod heap;
@@ -32,20 +38,24 @@ use arguments::{Arguments, HELP};
 use report::Figure;
 
 /// What a measurement comes to: a value, or a message for the person who started it.
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 type Benchmark = fn(&Arguments) -> Result<Vec<Figure>>;
 
-const BENCHMARKS: [(&str, Benchmark); 9] = [
+const BENCHMARKS: [(&str, Benchmark); 13] = [
     ("P1", p1::run),
     ("P2", p2::run),
     ("P4", p4::run),
     ("P5a", p5a::run),
     ("P5b", p5b::run),
     ("P5c", p5c::run),
+    ("P6", p6::run),
     ("P7", p7::run),
+    ("P8", p8::run),
+    ("P9", p9::run),
     ("P10", p10::run),
     ("P11", p11::run),
+    ("P12", p12::run),
 ];
 
 type Part = fn(&[String]) -> Result;
@@ -77,6 +87,9 @@ fn run(arguments: &Arguments) -> Result {
     if let Some((name, rest)) = arguments.child.as_deref().and_then(<[String]>::split_first) {
         let part = PARTS.iter().find(|(part, _)| part == name).ok_or("there is no such part")?;
         return part.1(rest);
+    }
+    if arguments.peers {
+        return peers::run(arguments);
     }
     let mut figures = Vec::new();
     for (id, benchmark) in BENCHMARKS {

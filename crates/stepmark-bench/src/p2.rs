@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use stepmark::store::sqlite::Stats;
-use stepmark::{MemoryStore, Sqlite};
+use stepmark::{Durability, MemoryStore, Sqlite};
 
 use crate::arguments::Arguments;
 use crate::graphs::{self, until};
@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
     let directory = disk::directory()?;
     let file = |kind: &str, turn: usize| directory.path().join(format!("{kind}{turn}.db"));
     let recorded = RawCommit::all(record(steps)?);
-    let ours = |turn| Ok(loop_on(&file("ours", turn), steps, None)?.micros / steps as f64);
+    let sync = Durability::Sync;
+    let ours = |turn| Ok(loop_on(&file("ours", turn), steps, None, sync)?.micros / steps as f64);
     let raw = |turn| {
         let mut raw = RawFile::create(&file("raw", turn))?;
         let (micros, ()) = timed(|| recorded.chunks(1).try_for_each(|commit| raw.write(commit)))?;
@@ -43,7 +44,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
         met: pairs.ratio <= limit && exact,
         notes: Vec::new(),
     };
-    Ok(vec![figure.note(costs.line()).note(fsync_note)])
+    Ok(vec![figure.note(costs.line()).note(fsync_note).note(later(directory.path(), steps)?)])
+}
+
+/// What a step costs where it is not durable before the next begins.
+fn later(directory: &Path, steps: u64) -> Result<String> {
+    let mut costs = Vec::new();
+    for (name, durability) in [("Async, 8 behind", Durability::ASYNC), ("Exit", Durability::Exit)] {
+        let run = loop_on(&directory.join(format!("{name}.db")), steps, None, durability)?;
+        costs.push(format!("{name}: {:.1} µs", run.micros / steps as f64));
+    }
+    Ok(format!("per super-step of one task that does nothing · {}", costs.join(" · ")))
 }
 
 /// The commits of the loop.
@@ -61,11 +72,11 @@ struct Run {
     bytes: f64,
 }
 
-fn loop_on(path: &Path, steps: u64, log_pages: Option<u32>) -> Result<Run> {
+fn loop_on(path: &Path, steps: u64, log_pages: Option<u32>, durability: Durability) -> Result<Run> {
     let options = Sqlite::options();
     let options = log_pages.map_or(options.clone(), |pages| options.wal_checkpoint_pages(pages));
     let store = options.open(path)?;
-    let app = graphs::plain_loop()?.with(store.clone());
+    let app = graphs::plain_loop()?.with(store.clone()).durability(durability);
     let runtime = runtime::single()?;
     let bytes = process::bytes_written();
     let (micros, _) = timed(|| Ok(runtime.block_on(app.thread("p2").input(until(steps)).run())?))?;
@@ -83,7 +94,7 @@ fn costs(directory: &Path) -> Result<(Costs, String)> {
     let steps = (COUNTED[1] - COUNTED[0]) as f64;
     let mut runs = Vec::new();
     for steps in COUNTED {
-        runs.push(loop_on(&directory.join(format!("count{steps}.db")), steps, Some(NEVER))?);
+        runs.push(loop_on(&directory.join(format!("count{steps}.db")), steps, Some(NEVER), Durability::Sync)?);
     }
     let (short, long) = (&runs[0], &runs[1]);
     let per_step = |of: fn(&Stats) -> u64| (of(&long.stats) - of(&short.stats)) as f64 / steps;
@@ -118,6 +129,6 @@ fn fsyncs_per_step(directory: &Path, log_pages: u32) -> Result<Option<f64>> {
 /// The loop in a process of its own: file, steps, pages of the log.
 pub(crate) fn part(arguments: &[String]) -> Result {
     let [path, steps, pages] = arguments else { return Err("loop: FILE STEPS PAGES".into()) };
-    loop_on(Path::new(path), steps.parse()?, Some(pages.parse()?))?;
+    loop_on(Path::new(path), steps.parse()?, Some(pages.parse()?), Durability::Sync)?;
     Ok(())
 }

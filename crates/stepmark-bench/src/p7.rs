@@ -20,7 +20,7 @@ use crate::report::{Costs, Figure};
 use crate::watched::Watched;
 use crate::{Result, disk, process, runtime};
 
-const TASKS: u32 = 1_000;
+pub(crate) const TASKS: u32 = 1_000;
 /// How long the slow sibling takes.
 const SIBLING: Duration = Duration::from_millis(50);
 const LIMIT_MS: f64 = 5.0;
@@ -69,6 +69,16 @@ fn fast(directory: &Path) -> Result<Figure> {
     let whole = format!("the whole run (input, the node that sends, the fan-out): {:.2} ms", measure::median(&wholes));
     let costs = Costs { commits: 1.0, fsyncs: None, statements: statements as f64 / 3.0, bytes: bytes / 3.0 };
     Ok(figure.note(whole).note(costs.line()))
+}
+
+/// Milliseconds of whole runs: the input, the node that sends, the fan-out.
+pub(crate) fn whole_runs(path: &Path, rounds: usize) -> Result<Vec<f64>> {
+    let (app, runtime) = (fan_out(None)?.with(Sqlite::open(path)?), runtime::parallel()?);
+    let run = |turn| {
+        let thread = app.thread(format!("t{turn}"));
+        Ok(timed(|| Ok(runtime.block_on(thread.input(|_| ()).run())?))?.0 / 1e3)
+    };
+    (0..rounds).map(run).collect()
 }
 
 /// The commits of a fan-out.

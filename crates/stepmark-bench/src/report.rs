@@ -68,7 +68,7 @@ pub(crate) fn show(figure: &Figure) {
 }
 
 /// Writes all figures to a file as a JSON list.
-pub(crate) fn write_json(path: &Path, figures: &[Figure]) -> Result {
+pub(crate) fn write_json(path: &Path, figures: &[impl Serialize]) -> Result {
     let mut text = serde_json::to_string_pretty(figures)?;
     text.push('\n');
     Ok(std::fs::write(path, text)?)

@@ -40,6 +40,7 @@ pub struct AnswerRequest<'a, S> {
 impl<S: State> Thread<S> {
     /// Answers a question, on the branch on which it was asked. Nothing happens before [`AnswerRequest::run`] or
     /// [`AnswerRequest::store`].
+    #[expect(clippy::needless_pass_by_value, reason = "a call reads as it is meant: this question, this answer")]
     pub fn answer<Q: Question>(&self, question: Ask<Q>, answer: Q::Answer) -> AnswerRequest<'_, S> {
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(&answer);
@@ -69,7 +70,7 @@ struct Found {
     loaded: Loaded,
 }
 
-impl<'a, S: State> AnswerRequest<'a, S> {
+impl<S: State> AnswerRequest<'_, S> {
     /// Who answers: free text, stored with the answer.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
@@ -162,9 +163,9 @@ impl<'a, S: State> AnswerRequest<'a, S> {
             let message = format!("{id} is where the graph stops at node {:?}: `resume` goes on", entry.question.node);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let reads = self.thread.host.program.questions.get(&**name);
-        reads
-            .map_or(Ok(()), |reads| reads(body))
+        let known = self.thread.host.program.questions.get(&**name);
+        known
+            .map_or(Ok(()), |known| (known.fits)(body))
             .map_err(|error| Error::invalid(format!("the answer does not fit question {id} ({name:?}): {error}")))
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{BlobUse, Commit, Expect, Records, RunWrite};
+use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{
     INLINE_BYTES_MAX, NumberedValue, PACKED_BYTES_MAX, Structure, ValueAddress, ValueHead, ValueNode, ValueRef,
     ValueRow, encode_packed,
@@ -104,12 +104,12 @@ impl Unit {
     }
 
     /// Sends it until its outcome is known.
-    pub(crate) async fn send(self, host: &Host) -> Result<()> {
-        commit_decided(host, &self.scope, self.commit, self.blobs).await.map(|_| ())
+    pub(crate) async fn send(&mut self, host: &Host) -> Result<Outcome> {
+        commit_decided(host, &self.scope, &mut self.commit, &self.blobs).await
     }
 }
 
-/// Adds what became of a run to those of a unit; where the unit writes its record already, that record is the later one.
+/// Writes a run record further on; one that begins in this unit begins so.
 pub(crate) fn put_run(runs: &mut Vec<RunWrite>, row: RunRow) {
     match runs.iter_mut().find(|write| write.row().id == row.id) {
         Some(RunWrite::Begin(earlier) | RunWrite::Update(earlier)) => *earlier = row,
@@ -161,7 +161,7 @@ impl Placement {
 
 /// Commits the present position as the next checkpoint of the run's line. Afterwards it is durable.
 pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
-    let Some(unit) = prepare(run, draft)? else { return Ok(()) };
+    let Some(mut unit) = prepare(run, draft)? else { return Ok(()) };
     unit.send(&run.host).await?;
     if let Some(line) = &mut run.line {
         line.stored = line.manifest_id();
@@ -182,9 +182,10 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let created_at = now.max(line.created_at);
     let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
     let is_last = run.position.next.is_empty() && draft.source == Source::Step;
-    if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done)) {
-        let ended = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()));
-        ended.into_iter().for_each(|row| put_run(&mut draft.runs, row));
+    if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
+        && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
+    {
+        put_run(&mut draft.runs, ended);
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
@@ -363,6 +364,6 @@ pub(crate) async fn claim(host: &Host, line: &mut Line, head: Option<BranchId>, 
     let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
     commit.expect_head = head;
     commit.runs = runs;
-    commit_decided(host, "", commit, Vec::new()).await?;
+    commit_decided(host, "", &mut commit, &[]).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use stepmark_core::error::Subject;
 use stepmark_core::id::check_name;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::graph::{AnswerCheck, Drawing, Router};
+use crate::graph::{Drawing, KnownQuestion, Router};
 use crate::handle::{GraphId, TargetId};
 use crate::node::NodeFn;
 use crate::schema::Schema;
@@ -30,7 +30,7 @@ pub(crate) struct Program {
     /// Where runs stop.
     pub(crate) stops: Stops,
     /// By name of a question: whether an answer fits it.
-    pub(crate) questions: HashMap<&'static str, AnswerCheck>,
+    pub(crate) questions: HashMap<&'static str, KnownQuestion>,
     by_name: HashMap<Arc<str>, u32>,
 }
 

@@ -26,18 +26,18 @@ pub(crate) struct Seam<'a> {
 }
 
 impl Seam<'_> {
-    async fn put_blobs(self, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
+    async fn put_blobs(self, scope: &str, blobs: &[Vec<u8>]) -> Result<()> {
         for bytes in blobs {
-            self.store.blob(BlobCall::Put { scope: scope.to_owned(), bytes }).await?;
+            self.store.blob(BlobCall::Put { scope: scope.to_owned(), bytes: bytes.clone() }).await?;
         }
         Ok(())
     }
 
     /// Commits, and repeats the same call while its outcome is unknown.
-    pub(crate) async fn commit(self, scope: &str, commit: Commit, blobs: Vec<Vec<u8>>) -> Result<Outcome> {
+    pub(crate) async fn commit(self, scope: &str, commit: &Commit, blobs: &[Vec<u8>]) -> Result<Outcome> {
         for repeat in 0.. {
             if !blobs.is_empty() {
-                self.put_blobs(scope, blobs.clone()).await?;
+                self.put_blobs(scope, blobs).await?;
             }
             match self.store.commit(commit.clone()).await {
                 Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
@@ -68,7 +68,7 @@ fn seam_of(host: &Host) -> Result<Seam<'_>> {
 }
 
 /// Puts the blobs of a unit before it.
-pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> Result<()> {
+pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: &[Vec<u8>]) -> Result<()> {
     seam_of(host)?.put_blobs(scope, blobs).await
 }
 
@@ -78,8 +78,8 @@ pub(crate) async fn put_blobs(host: &Host, scope: &str, blobs: Vec<Vec<u8>>) -> 
 pub(crate) async fn commit_decided(
     host: &Host,
     scope: &str,
-    mut commit: Commit,
-    blobs: Vec<Vec<u8>>,
+    commit: &mut Commit,
+    blobs: &[Vec<u8>],
 ) -> Result<Outcome> {
     if !commit.runs.is_empty() {
         commit.graph = host.graph.unstored().cloned();

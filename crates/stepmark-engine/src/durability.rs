@@ -49,6 +49,8 @@ pub enum Durability {
     /// start and writes its run record then, so that the same call elsewhere is `RunActive`; after a crash `resume`
     /// lets go of that claim, and the same call begins anew.
     ///
+    /// A question is stored, and can be answered, when nothing else of its step runs.
+    ///
     /// A step of one task that has a `branch` copies the state once, as in a step of several; `branch_on` does not.
     Exit,
 }
@@ -62,7 +64,7 @@ impl Durability {
 pub(crate) enum Commits {
     /// Nothing: each step waits for its own commit.
     Sync,
-    Async(Pipeline),
+    Async(Box<Pipeline>),
     Exit(Box<Deferred>),
 }
 
@@ -70,7 +72,7 @@ impl Commits {
     pub(crate) fn new(durability: Durability, host: &Host) -> Self {
         match durability {
             Durability::Sync => Self::Sync,
-            Durability::Async { behind_max } => Self::Async(Pipeline::new(host.clone(), behind_max.max(1) as usize)),
+            Durability::Async { behind_max } => Self::Async(Box::new(Pipeline::new(host.clone(), behind_max))),
             Durability::Exit => Self::Exit(Box::new(Deferred::new(host.program.schema.channels().len()))),
         }
     }

@@ -32,7 +32,8 @@ pub enum ErrorKind {
     NodeFailed,
     /// Other writers kept moving the branch; nothing of this call was written. Try again later.
     Contended,
-    /// Another run took the branch over; this one stopped and wrote nothing since. Its finished work is in the store.
+    /// Another run took the branch over; this one stopped and wrote nothing since. Its finished work is in the store, but
+    /// for the steps that [`Error::rolled_back`] counts.
     Fenced,
     /// A run with this id is open. Wait, or `resume` to take it over.
     RunActive,

@@ -95,7 +95,7 @@ pub(crate) async fn commit(run: &mut Run) -> Result<()> {
     let steps = u64::from(deferred.steps);
     let sent = match unit(run, deferred) {
         Ok(None) => return Ok(()),
-        Ok(Some(unit)) => unit.send(&run.host).await,
+        Ok(Some(mut unit)) => unit.send(&run.host).await,
         Err(error) => Err(error),
     };
     let Some(line) = &mut run.line else { return Ok(()) };
@@ -127,7 +127,8 @@ fn unit(run: &mut Run, deferred: Deferred) -> Result<Option<Unit>> {
 /// the record say so.
 async fn begin_record(run: &mut Run, draft: &mut Draft) -> Result<()> {
     let Run { host, line: Some(line), .. } = run else { return Ok(()) };
-    let expect = if draft.new_thread.is_some() {
+    let expect = if draft.makes_branch() {
+        draft.new_branch = false;
         Expect::New
     } else {
         let expect = Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch };
@@ -149,7 +150,7 @@ async fn begin_record(run: &mut Run, draft: &mut Draft) -> Result<()> {
         put_run(&mut draft.runs, row);
     }
     draft.claim = Some(host.ids.claim());
-    commit_decided(host, "", commit, Vec::new()).await.map(|_| ())
+    commit_decided(host, "", &mut commit, &[]).await.map(|_| ())
 }
 
 /// How many bytes of a claim are random where the others say that it is held for an input that is not stored.

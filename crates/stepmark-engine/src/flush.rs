@@ -80,7 +80,7 @@ async fn append_records(
         ..Records::of_owner(line.thread.uid, &line.branch)
     };
     line.next_flush += 1;
-    put_blobs(&run.host, &line.thread.scope, placement.blob_bytes).await?;
+    put_blobs(&run.host, &line.thread.scope, &placement.blob_bytes).await?;
     append_decided(&run.host, append).await
 }
 

@@ -35,7 +35,7 @@ impl<'a, S: State> At<'a, S> {
         check_name(Subject::Branch, name)?;
         let mut commit = fork_commit(&self.thread.host, &self.load_to_fork().await?)?;
         commit.name = Some(name.into());
-        commit_decided(&self.thread.host, "", commit, Vec::new()).await?;
+        commit_decided(&self.thread.host, "", &mut commit, &[]).await?;
         Ok(self.thread.branch(name))
     }
 

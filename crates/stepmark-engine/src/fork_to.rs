@@ -35,8 +35,8 @@ impl<S: State> At<'_, S> {
         let mut target = self.thread.same_place().on(BranchPlace::Head);
         thread.clone_into(&mut target.name);
         let born = Birth::new(host, &loaded, &target);
-        let (commit, blobs) = born.commit(host, &loaded)?;
-        commit_decided(host, target.scope(), commit, blobs).await?;
+        let (mut commit, blobs) = born.commit(host, &loaded)?;
+        commit_decided(host, target.scope(), &mut commit, &blobs).await?;
         Ok(target)
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Drawing {
     pub(crate) edges: Vec<(u32, u32)>,
     pub(crate) joins: Vec<(Vec<u32>, u32)>,
     pub(crate) branches: Vec<DrawnBranch>,
-    pub(crate) questions: HashMap<&'static str, AnswerCheck>,
+    pub(crate) questions: HashMap<&'static str, KnownQuestion>,
     pub(crate) stops_before: Vec<u32>,
     pub(crate) stops_after: Vec<u32>,
     /// Faults that a single call could see.
@@ -47,8 +47,12 @@ pub(crate) struct DrawnNode {
     pub(crate) gotos: Vec<TargetId>,
 }
 
-/// Whether an encoded answer can be read.
-pub(crate) type AnswerCheck = fn(&[u8]) -> Result<(), DecodeError>;
+/// A question that the graph says its nodes ask.
+pub(crate) struct KnownQuestion {
+    /// Whether an encoded answer can be read.
+    pub(crate) fits: fn(&[u8]) -> Result<(), DecodeError>,
+    pub(crate) answer_schema: Option<String>,
+}
 
 type StateRouter = Box<dyn Fn(&AnyState) -> Vec<Route> + Send + Sync>;
 type UpdateRouter = Box<dyn Fn(&AnyState, &AnyUpdate) -> Vec<Route> + Send + Sync>;
@@ -168,8 +172,8 @@ impl<S: State> Graph<S> {
 
     /// Says that nodes of this graph ask `Q`, so that an answer that comes without its type is checked before it is stored.
     pub fn question<Q: Question>(&mut self) {
-        let fits: AnswerCheck = |body| encode::from_bytes::<Q::Answer>(body).map(drop);
-        self.drawing.questions.insert(Q::NAME, fits);
+        let fits = |body: &[u8]| encode::from_bytes::<Q::Answer>(body).map(drop);
+        self.drawing.questions.insert(Q::NAME, KnownQuestion { fits, answer_schema: Q::answer_schema() });
     }
 
     /// Stops every run before a step in which `node` is planned: it ends `Interrupted`, and `resume` lets it go on. A stop

@@ -11,7 +11,6 @@ use stepmark_core::rows::GraphRow;
 use crate::compile::{NodeSpec, Program};
 use crate::encode;
 use crate::error::{Error, Result};
-use crate::state::ChannelSpec;
 
 /// Version of the record's layout. A newer one is refused by name.
 const RECORD_VERSION: u32 = 1;
@@ -36,6 +35,25 @@ pub struct GraphRecord {
     pub starts: Vec<String>,
     /// Edges that wait for several nodes.
     pub joins: Vec<JoinRecord>,
+    /// Nodes before which runs stop.
+    #[serde(default)]
+    pub interrupt_before: Vec<String>,
+    /// Nodes after which runs stop.
+    #[serde(default)]
+    pub interrupt_after: Vec<String>,
+    /// The questions that the graph says its nodes ask, by name.
+    #[serde(default)]
+    pub questions: Vec<QuestionRecord>,
+}
+
+/// A question that nodes of a graph ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct QuestionRecord {
+    /// Its declared name.
+    pub name: String,
+    /// The JSON schema of its answer, where it has one.
+    pub answer_schema: Option<String>,
 }
 
 /// A channel of the state.
@@ -52,6 +70,12 @@ pub struct ChannelRecord {
     pub keep: String,
     /// 32 hexadecimal digits over reducer, type and keep: equal for channels that read each other's values.
     pub fingerprint: String,
+    /// Whether run input may not write it.
+    #[serde(default)]
+    pub is_private: bool,
+    /// The JSON schema of its value, where the state stores it.
+    #[serde(default)]
+    pub schema: Option<String>,
 }
 
 /// A node and where control may go from it.
@@ -90,10 +114,13 @@ impl GraphRecord {
             name: program.name.clone(),
             state: program.schema.name().to_owned(),
             state_version: program.schema.version(),
-            channels: program.schema.channels().iter().map(ChannelRecord::of).collect(),
+            channels: (0..program.schema.channels().len()).map(|channel| ChannelRecord::of(program, channel)).collect(),
             nodes: program.nodes.iter().map(|node| NodeRecord::of(program, node)).collect(),
             starts: names(&program.starts),
             joins: joins.map(|join| JoinRecord { sources: names(&join.sources), target: name(join.target) }).collect(),
+            interrupt_before: names(&stopped(&program.stops.before)),
+            interrupt_after: names(&stopped(&program.stops.after)),
+            questions: QuestionRecord::of(program),
         }
     }
 
@@ -112,8 +139,25 @@ impl GraphRecord {
     }
 }
 
+/// The nodes at which a list of stops says yes.
+fn stopped(stops: &[bool]) -> Vec<u32> {
+    (0..stops.len() as u32).filter(|node| stops[*node as usize]).collect()
+}
+
+impl QuestionRecord {
+    fn of(program: &Program) -> Vec<Self> {
+        let questions = program.questions.iter();
+        let mut records: Vec<Self> = questions
+            .map(|(name, known)| Self { name: (*name).to_owned(), answer_schema: known.answer_schema.clone() })
+            .collect();
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        records
+    }
+}
+
 impl ChannelRecord {
-    fn of(spec: &ChannelSpec) -> Self {
+    fn of(program: &Program, channel: usize) -> Self {
+        let spec = &program.schema.channels()[channel];
         let keep = spec.keep.as_str();
         let digest = hash16(format!("{}\n{}\n{keep}", spec.reducer, spec.value_type).as_bytes());
         Self {
@@ -122,6 +166,8 @@ impl ChannelRecord {
             value_type: spec.value_type.to_owned(),
             keep: keep.to_owned(),
             fingerprint: RecordHash(digest).to_string(),
+            is_private: spec.is_private,
+            schema: program.schema.channel_schema(channel),
         }
     }
 }

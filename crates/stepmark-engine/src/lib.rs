@@ -34,6 +34,7 @@ mod thread;
 mod interrupt;
 mod answer;
 mod questions;
+mod input;
 mod request;
 mod metadata;
 mod resume;
@@ -77,11 +78,12 @@ pub use durability::Durability;
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
-pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord};
+pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
 };
+pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};

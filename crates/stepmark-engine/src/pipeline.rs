@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use stepmark_core::checkpoint::{Source, TaskEntry};
 use stepmark_core::id::CheckpointId;
+use stepmark_core::store::Outcome;
 
 use crate::commit::{self, Draft, Unit};
 use crate::durability::Commits;
@@ -40,11 +41,12 @@ pub(crate) fn keep_step(run: &mut Run, tasks: Vec<TaskEntry>) -> Result<()> {
 /// The unit whose answer is awaited.
 struct Sending {
     checkpoint: Option<CheckpointId>,
-    decided: BoxFuture<'static, Result<()>>,
+    decided: BoxFuture<'static, Result<Outcome>>,
 }
 
 impl Pipeline {
-    pub(crate) fn new(host: Host, behind_max: usize) -> Self {
+    pub(crate) fn new(host: Host, behind_max: u32) -> Self {
+        let behind_max = behind_max.max(1) as usize;
         Self { host, behind_max, sending: None, waiting: VecDeque::new(), durable: None }
     }
 
@@ -94,7 +96,7 @@ impl Pipeline {
         loop {
             let Some(sending) = self.next() else { return Poll::Ready(Ok(())) };
             match sending.decided.as_mut().poll(cx) {
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(Outcome::Applied | Outcome::Repeated)) => {
                     self.durable = sending.checkpoint.take().or(self.durable.take());
                     self.sending = None;
                 }
@@ -108,7 +110,7 @@ impl Pipeline {
     /// The unit that is being sent, or else the next one.
     fn next(&mut self) -> Option<&mut Sending> {
         if self.sending.is_none() {
-            let unit = self.waiting.pop_front()?;
+            let mut unit = self.waiting.pop_front()?;
             let checkpoint = unit.checkpoint().cloned();
             let host = self.host.clone();
             self.sending = Some(Sending { checkpoint, decided: Box::pin(async move { unit.send(&host).await }) });

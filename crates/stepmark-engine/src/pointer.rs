@@ -63,8 +63,8 @@ impl<S: State> Thread<S> {
         *resident = None;
         for _ in 0..=DECISIONS_MAX {
             let left = self.load(Channels::None).await?;
-            let commit = self.reset_commit(&left, &at).await?;
-            match commit_decided(&self.host, "", commit, Vec::new()).await {
+            let mut commit = self.reset_commit(&left, &at).await?;
+            match commit_decided(&self.host, "", &mut commit, &[]).await {
                 Ok(_) => return Ok(left.branch.row.id),
                 Err(error) if is_contended(&error) => {}
                 Err(error) => return Err(error),

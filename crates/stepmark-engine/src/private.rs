@@ -7,6 +7,7 @@ use std::{
 };
 
 pub use serde::{Serialize, de::DeserializeOwned};
+pub use stepmark_core::materialise::ListEdit;
 
 use crate::{change::Change, state::Shape};
 pub use crate::{
@@ -20,23 +21,23 @@ pub use crate::{
     state::{ChannelSpec, Keep, Migration, State, StateUpdate},
 };
 
-/// The JSON schema of an answer's type, as text.
+/// The JSON schema of a type, as text.
 #[cfg(feature = "schemars")]
-pub fn answer_schema<T: schemars::JsonSchema>() -> Option<String> {
+pub fn json_schema<T: schemars::JsonSchema>() -> Option<String> {
     serde_json::to_string(&schemars::schema_for!(T)).ok()
 }
 
 /// What the derive asks for where the feature is off.
 #[cfg(not(feature = "schemars"))]
 #[diagnostic::on_unimplemented(
-    message = "`#[question(schema)]` needs the feature `schemars` of `stepmark`",
+    message = "`schema` needs the feature `schemars` of `stepmark`",
     note = "with it, `{Self}` derives `schemars::JsonSchema`"
 )]
 pub trait HasSchema {}
 
 /// Never called: no type has a schema without the feature.
 #[cfg(not(feature = "schemars"))]
-pub fn answer_schema<T: HasSchema>() -> Option<String> {
+pub fn json_schema<T: HasSchema>() -> Option<String> {
     None
 }
 

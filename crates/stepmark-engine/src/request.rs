@@ -22,6 +22,7 @@ use crate::decide::store_of;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::exit;
+use crate::input::check_input;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::outcome::{Ending, Outcome, Stats};
@@ -65,10 +66,10 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
-    pub(crate) metadata: Metadata,
     stops_before: Vec<String>,
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
+    pub(crate) metadata: Metadata,
 }
 
 /// A run whose id the caller chose.
@@ -149,9 +150,10 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
-    /// Executes. The input is durable before the first node runs, and each super-step before the next begins.
+    /// Executes. When input and super-steps are durable is what [`Durability`] says.
     ///
-    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable.
+    /// Dropping the future stops the run at its next await; `resume` goes on from what is durable. Commits that were on
+    /// their way may still be written, in order.
     ///
     /// # Errors
     /// `NodeFailed` carries thread, branch, last checkpoint, node, attempt and state; finished siblings keep their
@@ -464,6 +466,7 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Li
 
 /// 16 bytes over verb and encoded input.
 pub(crate) fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
+    check_input::<S>(update)?;
     let mut channels = Vec::new();
     update.writes(&mut |channel, _| channels.push(channel));
     let mut writer = Writer::new();

@@ -125,7 +125,7 @@ impl<S: State> Request<'_, S> {
         self.start_run(&mut run, &mut draft, first_run(loaded.branch.row.id), [0; 16]);
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
-        commit_decided(&host, "", commit, Vec::new()).await?;
+        commit_decided(&host, "", &mut commit, &[]).await?;
         self.drive_on_own_branch(run).await
     }
 }

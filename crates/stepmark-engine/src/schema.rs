@@ -10,6 +10,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
+use stepmark_core::materialise::ListEdit;
+
 use crate::change::Changes;
 use crate::encode::{Body, DecodeError, EncodeError, Entries};
 use crate::state::{ChannelSpec, Migration, State, StateUpdate};
@@ -26,6 +28,7 @@ pub(crate) trait Schema: fmt::Debug + Send + Sync {
     fn migrations(&self) -> &'static [Migration];
     fn write_migrations(&self) -> &'static [Migration];
     fn channels(&self) -> &'static [ChannelSpec];
+    fn channel_schema(&self, channel: usize) -> Option<String>;
     fn initial(&self) -> AnyState;
     fn clone_state(&self, state: &AnyState) -> AnyState;
     fn clone_update(&self, update: &AnyUpdate) -> AnyUpdate;
@@ -34,6 +37,7 @@ pub(crate) trait Schema: fmt::Debug + Send + Sync {
     fn apply(&self, state: &mut AnyState, update: AnyUpdate, changes: &mut Changes);
     fn reset(&self, state: &mut AnyState, channel: usize);
     fn decode(&self, state: &mut AnyState, channel: usize, value: &[u8]) -> Result<(), DecodeError>;
+    fn decode_items(&self, state: &mut AnyState, channel: usize, edit: &ListEdit<'_>) -> Result<(), DecodeError>;
     fn encode_full(&self, state: &AnyState, channel: usize, out: &mut Body) -> Result<(), EncodeError>;
     fn encode_items(
         &self,
@@ -107,6 +111,10 @@ impl<S: State> Schema for TypedSchema<S> {
         S::channels()
     }
 
+    fn channel_schema(&self, channel: usize) -> Option<String> {
+        S::channel_schema(channel)
+    }
+
     fn initial(&self) -> AnyState {
         Arc::new(S::initial())
     }
@@ -134,6 +142,10 @@ impl<S: State> Schema for TypedSchema<S> {
 
     fn decode(&self, into: &mut AnyState, channel: usize, value: &[u8]) -> Result<(), DecodeError> {
         state_mut::<S>(into).decode(channel, value)
+    }
+
+    fn decode_items(&self, of: &mut AnyState, channel: usize, edit: &ListEdit<'_>) -> Result<(), DecodeError> {
+        state_mut::<S>(of).decode_items(channel, edit)
     }
 
     fn encode_full(&self, of: &AnyState, channel: usize, out: &mut Body) -> Result<(), EncodeError> {

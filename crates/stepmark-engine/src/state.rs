@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
+use stepmark_core::materialise::ListEdit;
+
 use crate::{
     change::Changes,
     encode::{Body, DecodeError, EncodeError, Entries},
@@ -63,6 +65,13 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     /// Replaces the channel's value by the decoded one. After an error the value is as before.
     fn decode(&mut self, channel: usize, value: &[u8]) -> Result<(), DecodeError>;
 
+    /// The JSON schema of a channel's value: `#[state(schema)]`, with the feature `schemars`.
+    fn channel_schema(_channel: usize) -> Option<String> {
+        None
+    }
+    /// Changes elements of a [`Shape::List`] channel into decoded ones. After an error the value is unspecified.
+    fn decode_items(&mut self, channel: usize, edit: &ListEdit<'_>) -> Result<(), DecodeError>;
+
     /// The channel has the value it has in `Self::initial()`.
     fn reset(&mut self, channel: usize);
 }
@@ -95,6 +104,8 @@ pub struct ChannelSpec {
     pub shape: Shape,
     /// How long the value lives.
     pub keep: Keep,
+    /// Whether nodes alone write it: run input may not.
+    pub is_private: bool,
     /// Whether the new value is exactly the write, so that storing one is storing the other.
     pub names_flushed: bool,
 }

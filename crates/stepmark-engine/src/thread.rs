@@ -19,6 +19,7 @@ use crate::diff::Diff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph_record::GraphRecord;
 use crate::history::{BranchInfo, CheckpointInfo, History, Snapshot};
+use crate::input::Input;
 use crate::load;
 use crate::position::{Line, Position};
 use crate::request::{Request, Verb};
@@ -80,6 +81,11 @@ impl<S: State> Thread<S> {
         let mut update = S::Update::default();
         input(&mut update);
         Request::new(self, Verb::Run(update))
+    }
+
+    /// A new run with an input of a type of its own.
+    pub fn input_of(&self, input: impl Input<S>) -> Request<'_, S> {
+        self.input(|update| input.write(update))
     }
 
     /// Continues the branch where it stands: finished tasks keep their results. On a finished branch it returns the state

@@ -21,6 +21,7 @@ use crate::execute::Finished;
 use crate::fork::{is_at_tip, new_branch};
 use crate::handle::{End, NodeRef, TargetId};
 use crate::history::Snapshot;
+use crate::input::check_input;
 use crate::load;
 use crate::metadata::Metadata;
 use crate::plan::plan_step;
@@ -207,8 +208,8 @@ impl<S: State> ManualUpdate<'_, S> {
     fn plan(&self, run: &Run, before: Option<Source>) -> Result<Plan> {
         let program = &*run.host.program;
         let mut results = Vec::with_capacity(self.parts.len());
-        for (update, writer) in &self.parts {
-            let update: AnyUpdate = Box::new(update.clone());
+        for (typed, writer) in &self.parts {
+            let update: AnyUpdate = Box::new(typed.clone());
             let writer = match writer {
                 Some(writer) => writer.node(program)?,
                 None => inferred(program, before, run.line.as_ref().map(|line| &line.manifest))?,
@@ -218,7 +219,10 @@ impl<S: State> ManualUpdate<'_, S> {
                 NodeOr::Input | NodeOr::End if self.parts.len() > 1 => {
                     return Err(Error::invalid("an update as input or as END stands alone"));
                 }
-                NodeOr::Input => return Ok(Plan::Input(update)),
+                NodeOr::Input => {
+                    check_input::<S>(typed)?;
+                    return Ok(Plan::Input(update));
+                }
                 NodeOr::End => return Ok(Plan::End(update)),
             }
         }

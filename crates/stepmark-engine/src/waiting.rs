@@ -18,7 +18,7 @@ use crate::durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::ended_run;
 use crate::interrupt::{OpenQuestion, QuestionPlace};
-use crate::journal::{Asked, Entry, Journals};
+use crate::journal::{Asked, Entry, Journal, Journals};
 use crate::run::Run;
 
 /// The branch that questions of a run without a thread name.
@@ -28,19 +28,17 @@ impl Run {
     /// The identity of a planned task.
     pub(crate) fn task_hash(&self, task: usize) -> TaskHash {
         let (program, planned) = (&self.host.program, &self.position.next[task]);
-        match &self.line {
-            Some(line) => line.task_hash(program, &self.position, planned),
-            None => {
-                let activation = self.position.activations[planned.node as usize] + 1;
-                TaskHash::of("", &program.nodes[planned.node as usize].name, activation, planned.trigger)
-            }
+        if let Some(line) = &self.line {
+            return line.task_hash(program, &self.position, planned);
         }
+        let activation = self.position.activations[planned.node as usize] + 1;
+        TaskHash::of("", &program.nodes[planned.node as usize].name, activation, planned.trigger)
     }
 
     /// Whether a planned task waits for an answer.
     pub(crate) fn task_waits(&self, task: usize) -> bool {
         // Nearly every run has no journals, and a task's identity costs a hash.
-        !self.journals.is_empty() && self.journals.get(self.task_hash(task)).is_some_and(|journal| journal.waits())
+        !self.journals.is_empty() && self.journals.get(self.task_hash(task)).is_some_and(Journal::waits)
     }
 
     /// Sets a task aside that asked.

@@ -51,6 +51,8 @@ struct Channel<'a> {
     /// reports a failure at the field alone and takes it as given inside the items.
     fits: TokenStream,
     keep: TokenStream,
+    is_private: bool,
+    ty: &'a syn::Type,
     renamed_from: &'a [String],
     default: Option<&'a Expr>,
 }
@@ -83,7 +85,20 @@ impl<'a> Channel<'a> {
         let text = field.name.unraw().to_string();
         let variant = Ident::new(&variant_name(&text), field.name.span());
         let (name, renamed_from, default) = (&field.name, &field.renamed_from[..], field.default.as_ref());
-        Self { index, name, variant, text, value_type: normalised(ty), reducer, fits, keep, renamed_from, default }
+        Self {
+            index,
+            name,
+            variant,
+            text,
+            value_type: normalised(ty),
+            reducer,
+            fits,
+            keep,
+            renamed_from,
+            default,
+            is_private: field.is_private,
+            ty: &field.value_type,
+        }
     }
 }
 
@@ -205,6 +220,7 @@ fn evolution_methods(state: &StateInput, channels: &[Channel<'_>]) -> TokenStrea
         let default = (*default)?;
         Some(quote_spanned!(default.span()=> #begun.#name = #default;))
     });
+    let schemas = schema_method(state, channels);
     let (migrations, write_migrations) = (chain(&state.migrations), chain(&state.write_migrations));
     quote! {
         #[allow(unused_mut)]
@@ -221,7 +237,26 @@ fn evolution_methods(state: &StateInput, channels: &[Channel<'_>]) -> TokenStrea
         fn write_migrations() -> &'static [::stepmark::__private::Migration] {
             #write_migrations
         }
+
+        #schemas
     }
+}
+
+/// The JSON schemas of the fields, if the state asks for them.
+fn schema_method(state: &StateInput, channels: &[Channel<'_>]) -> Option<TokenStream> {
+    let schemas = channels.iter().map(
+        |Channel { index, ty, .. }| quote_spanned!(ty.span()=> #index => ::stepmark::__private::json_schema::<#ty>(),),
+    );
+    state.has_schema.then(|| {
+        quote! {
+            fn channel_schema(channel: usize) -> ::core::option::Option<::std::string::String> {
+                match channel {
+                    #(#schemas)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+        }
+    })
 }
 
 fn chain(migrations: &[Migration]) -> TokenStream {
@@ -239,7 +274,7 @@ fn local(name: &str) -> Ident {
 }
 
 fn channel_spec(channel: &Channel<'_>) -> TokenStream {
-    let Channel { text, value_type, reducer, keep, renamed_from, .. } = channel;
+    let Channel { text, value_type, reducer, keep, is_private, renamed_from, .. } = channel;
     quote! {
         ::stepmark::__private::ChannelSpec {
             name: #text,
@@ -248,6 +283,7 @@ fn channel_spec(channel: &Channel<'_>) -> TokenStream {
             value_type: #value_type,
             shape: #reducer::SHAPE,
             keep: ::stepmark::__private::Keep::#keep,
+            is_private: #is_private,
             names_flushed: #reducer::NAMES_FLUSHED,
         }
     }
@@ -292,6 +328,7 @@ fn encode_methods(channels: &[Channel<'_>]) -> TokenStream {
 fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
     let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
     let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
+    let edits = arms(channels, |name, reducer| quote!(#reducer::decode_items(&mut self.#name, edit)));
     // Swapping leaves the default whole, so that a state with a destructor works too.
     let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
     quote! {
@@ -303,6 +340,13 @@ fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
             -> ::core::result::Result<(), ::stepmark::__private::DecodeError>
         {
             let decoded = match channel { #decodes _ => ::stepmark::__private::no_channel_to_decode(channel) };
+            decoded.map_err(|error| ::stepmark::__private::decode_error_in::<Self>(error, channel))
+        }
+
+        fn decode_items(&mut self, channel: usize, edit: &::stepmark::__private::ListEdit<'_>)
+            -> ::core::result::Result<(), ::stepmark::__private::DecodeError>
+        {
+            let decoded = match channel { #edits _ => ::stepmark::__private::no_channel_to_decode(channel) };
             decoded.map_err(|error| ::stepmark::__private::decode_error_in::<Self>(error, channel))
         }
 

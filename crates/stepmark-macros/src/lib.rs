@@ -23,6 +23,8 @@ mod question;
 /// | `#[reduce(Append)]` | field | how writes combine; any type `R: Reducer<T>`, `Replace` if absent |
 /// | `#[state(default = expression)]` | field | the value in a state that never stored it, instead of the one in `Default` |
 /// | `#[state(rename_from = "old")]` | field | what is stored as `old` is read as this field; may be repeated |
+/// | `#[state(schema)]` | struct | stores the JSON schemas of its fields with the graph (feature `schemars`) |
+/// | `#[state(private)]` | field | nodes alone write it: run input may not |
 /// | `#[state(ephemeral)]` | field | the value lives for one step |
 /// | `#[state(untracked)]` | field | the value is never stored |
 ///

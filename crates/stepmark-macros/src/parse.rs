@@ -19,6 +19,8 @@ pub(crate) struct StateInput {
     pub(crate) version: u32,
     pub(crate) migrations: Vec<Migration>,
     pub(crate) write_migrations: Vec<Migration>,
+    /// Whether the JSON schemas of its fields are stored.
+    pub(crate) has_schema: bool,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -29,6 +31,8 @@ pub(crate) struct Field {
     /// `None` is `Replace`.
     pub(crate) reducer: Option<Type>,
     pub(crate) keep: Keep,
+    /// Whether run input may not write it.
+    pub(crate) is_private: bool,
     /// Names under which older programs stored it.
     pub(crate) renamed_from: Vec<String>,
     /// How it begins; `None` is as in the struct's `Default`.
@@ -54,9 +58,9 @@ pub(crate) fn state(input: &DeriveInput) -> Result<StateInput> {
     let fields: Vec<Field> = fields.iter().filter_map(|field| errors.ok(field_of(field))).collect();
     evolution::check_names(&fields, &mut errors);
     errors.finish()?;
-    let StateOptions { version, migrations, write_migrations } = options;
+    let StateOptions { version, migrations, write_migrations, has_schema } = options;
     let (name, visibility, version) = (input.ident.clone(), input.vis.clone(), version.unwrap_or(1));
-    Ok(StateInput { name, visibility, version, migrations, write_migrations, fields })
+    Ok(StateInput { name, visibility, version, migrations, write_migrations, has_schema, fields })
 }
 
 /// The options of `#[state(...)]` on a struct.
@@ -65,6 +69,7 @@ struct StateOptions {
     version: Option<u32>,
     migrations: Vec<Migration>,
     write_migrations: Vec<Migration>,
+    has_schema: bool,
 }
 
 fn named_fields(input: &DeriveInput) -> Result<Vec<syn::Field>> {
@@ -91,12 +96,19 @@ fn state_options(attributes: &[Attribute]) -> Result<StateOptions> {
             if option.path.is_ident("version") {
                 return read_version(option, &mut options.version);
             }
+            if option.path.is_ident("schema") {
+                options.has_schema = true;
+                return Ok(());
+            }
             let migrations = if option.path.is_ident("migrate") {
                 &mut options.migrations
             } else if option.path.is_ident("migrate_writes") {
                 &mut options.write_migrations
             } else {
-                return Err(unknown(&option.path, "on a state there are `version`, `migrate` and `migrate_writes`"));
+                return Err(unknown(
+                    &option.path,
+                    "on a state there are `version`, `migrate`, `migrate_writes` and `schema`",
+                ));
             };
             migrations.extend(evolution::read_migrations(option)?);
             Ok(())
@@ -125,15 +137,16 @@ fn field_of(field: &syn::Field) -> Result<Field> {
     let reducer = errors.unwrap_or(field_reducer(&field.attrs), None);
     let options = errors.unwrap_or(field_options(&field.attrs), FieldOptions::default());
     errors.finish()?;
-    let FieldOptions { keep, renamed_from, default } = options;
+    let FieldOptions { keep, is_private, renamed_from, default } = options;
     let keep = keep.unwrap_or(Keep::Stored);
-    Ok(Field { name, value_type: field.ty.clone(), reducer, keep, renamed_from, default })
+    Ok(Field { name, value_type: field.ty.clone(), reducer, keep, is_private, renamed_from, default })
 }
 
 /// The options of `#[state(...)]` on a field.
 #[derive(Default)]
 struct FieldOptions {
     keep: Option<Keep>,
+    is_private: bool,
     renamed_from: Vec<String>,
     default: Option<Expr>,
 }
@@ -167,12 +180,15 @@ fn field_options(attributes: &[Attribute]) -> Result<FieldOptions> {
                 return evolution::read_old_name(option, &mut options.renamed_from);
             } else if option.path.is_ident("default") {
                 return evolution::read_default(option, &mut options.default);
+            } else if option.path.is_ident("private") {
+                options.is_private = true;
+                return Ok(());
             } else if option.path.is_ident("ephemeral") {
                 Keep::Ephemeral
             } else if option.path.is_ident("untracked") {
                 Keep::Untracked
             } else {
-                let known = "on a field there are `default`, `ephemeral`, `rename_from` and `untracked`";
+                let known = "on a field there are `default`, `ephemeral`, `private`, `rename_from` and `untracked`";
                 return Err(unknown(&option.path, known));
             };
             if options.keep.replace(keep).is_some() {

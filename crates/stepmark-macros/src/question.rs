@@ -33,7 +33,7 @@ pub(crate) fn question(input: &DeriveInput) -> Result<TokenStream> {
     let schema = options.has_schema.then(|| {
         quote! {
             fn answer_schema() -> ::core::option::Option<::std::string::String> {
-                ::stepmark::__private::answer_schema::<#answer>()
+                ::stepmark::__private::json_schema::<#answer>()
             }
         }
     });
@@ -60,7 +60,7 @@ fn options(attributes: &[Attribute]) -> Result<Options> {
 /// One part of the attribute's list.
 enum Part {
     Name(syn::LitStr),
-    Answer(Type),
+    Answer(Box<Type>),
     Schema,
 }
 
@@ -72,7 +72,7 @@ impl syn::parse::Parse for Part {
         let word: syn::Ident = input.parse()?;
         if word == "answer" {
             input.parse::<Token![=]>()?;
-            return input.parse().map(Self::Answer);
+            return input.parse().map(|answer| Self::Answer(Box::new(answer)));
         }
         if word == "schema" { Ok(Self::Schema) } else { Err(Error::new_spanned(word, FORM)) }
     }
@@ -88,7 +88,7 @@ fn add(options: &mut Options, part: Part) -> Result<()> {
         }
         Part::Answer(answer) if options.answer.is_some() => twice(answer.span()),
         Part::Answer(answer) => {
-            options.answer = Some(answer);
+            options.answer = Some(*answer);
             Ok(())
         }
         Part::Schema => {

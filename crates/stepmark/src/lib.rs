@@ -38,7 +38,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
-//! | `schemars` | JSON schemas of answers: `#[question(schema)]` |
+//! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -105,11 +105,36 @@ pub mod reducer {
     };
 }
 
-/// What nodes and branches are made of, for code that is generic over them.
+/// What nodes, branches and inputs are made of, for code that is generic over them.
+///
+/// An input can have a type of its own, which says what callers must give:
+///
+/// ```
+/// use stepmark::graph::Input;
+/// use stepmark::{Append, State, Update};
+///
+/// #[derive(State, Clone, Default, serde::Serialize, serde::Deserialize)]
+/// struct Research {
+///     query: String,
+///     #[reduce(Append)]
+///     sources: Vec<String>,
+/// }
+///
+/// struct Ask {
+///     query: String,
+/// }
+///
+/// impl Input<Research> for Ask {
+///     fn write(self, update: &mut Update<Research>) {
+///         update.query.set(self.query);
+///     }
+/// }
+/// // thread.input_of(Ask { query: "rust".into() }).run().await?
+/// ```
 pub mod graph {
     pub use stepmark_engine::{
-        ChannelRecord, End, FromCx, GraphRecord, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput, NodeRecord,
-        TargetId,
+        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput,
+        NodeRecord, QuestionRecord, TargetId,
     };
 }
 

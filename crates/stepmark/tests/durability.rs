@@ -257,6 +257,52 @@ async fn a_failing_commit_rolls_back_what_came_after_it() {
     }
 }
 
+/// The commit at a run's end fails: the handle forgets what it did, and the error says how much that was.
+#[tokio::test(start_paused = true)]
+async fn a_failing_end_rolls_the_whole_run_back() {
+    for named in [false, true] {
+        let (lab, store) = (Lab::new(), MemoryStore::new());
+        rounds(&lab, store.clone()).thread("t").input(|count| count.until.set(2)).run().await.expect("runs");
+        lab.waiting.add_permits(1);
+        let from = u32::from(named);
+        let broken = Broken { from, commits: AtomicU32::new(0), when: Arc::clone(&lab), sent: Mutex::default() };
+        let app = rounds(&lab, Intercepted::around(Arc::new(store.clone()), broken)).durability(Durability::Exit);
+        let thread = app.thread("t");
+        let input = thread.input(|count| count.until.set(7));
+        let input = if named { input.run_id("order") } else { input };
+        let error = input.run().await.expect_err("the disk is full");
+        assert_eq!((error.kind(), error.rolled_back()), (ErrorKind::Store, Some(5)), "{error}");
+        assert_eq!(heights(&store).await, [2, 1, 0]);
+        let tip = thread.state().await.expect("readable");
+        assert_eq!(error.place().expect("says where").checkpoint, tip.checkpoint.as_ref().map(|tip| tip.id.clone()));
+        assert_eq!((tip.state().steps, error.state::<Count>()), (2, Some(tip.state())));
+
+        let outcome = rounds(&lab, store.clone()).thread("t").input(|count| count.until.set(7)).run().await;
+        assert_eq!(outcome.expect("the thread goes on").state().steps, 7);
+    }
+}
+
+/// A run that lost its branch says how far it had come, and nothing of it is sent any more.
+#[tokio::test]
+async fn a_fenced_async_run_says_what_it_lost() {
+    let (lab, store) = (Lab::new(), MemoryStore::new());
+    let (gated, open) = Gate::before(&store, 2);
+    let thread = rounds(&lab, gated).durability(Durability::Async { behind_max: 3 }).thread("t");
+    let mut run = Box::pin(thread.input(|count| count.until.set(6)).run());
+    assert!(waits(&mut run).await);
+    open.add_permits(1);
+    assert!(waits(&mut run).await);
+    let other = rounds(&Lab::new(), store.clone()).thread("t").resume().await.expect("takes over");
+    assert_eq!((other.stats().executed, other.state().steps), (5, 6));
+    open.add_permits(10);
+    let error = run.await.expect_err("it lost its branch");
+    assert_eq!((error.kind(), error.rolled_back()), (ErrorKind::Fenced, Some(3)), "{error}");
+    let line = rounds(&Lab::new(), store.clone()).thread("t").history().await.expect("readable");
+    assert_eq!(line.len(), 7);
+    assert_eq!(error.place().and_then(|place| place.checkpoint.as_ref()), Some(&line[5].id), "the last of its own");
+    assert_eq!(open.available_permits(), 9, "one commit was refused, and none sent after it");
+}
+
 /// A store that somebody else holds, too.
 #[derive(Debug)]
 struct Through;

@@ -13,7 +13,8 @@ fn promised(source: &str) -> Option<String> {
     let mut lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     lines.find(|line| line.trim() == "```text")?;
     let block = lines.take_while(|line| line.trim() != "```").map(|line| line.strip_prefix(' ').unwrap_or(line));
-    Some(block.map(|line| format!("{line}\n")).collect())
+    let lines: Vec<&str> = block.chain([""]).collect();
+    Some(lines.join("\n"))
 }
 
 fn program(name: &str) -> PathBuf {

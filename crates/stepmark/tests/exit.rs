@@ -1,17 +1,20 @@
 //! Is a run that is stored once, at its end, stored as if each of its steps had been?
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use stepmark::run::Source;
+use stepmark::store::{CheckpointStore, Commit};
 use stepmark::{
     Add, App, Append, Dep, Durability, END, Ending, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult,
     OnPending, Route, Snap, State, Update, to,
 };
 use stepmark_conformance::CountingStore;
-use stepmark_conformance::call::CallKind;
+use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
+use stepmark_core::value::{Structure, decode_packed};
 use tokio::sync::Semaphore;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,7 +87,7 @@ async fn guarded(lab: Dep<Arc<Lab>>) -> NodeResult<()> {
 }
 
 /// Steps, three parts, and a guarded end.
-fn app(lab: &Arc<Lab>, store: impl stepmark::store::CheckpointStore) -> App<Notes> {
+fn app(lab: &Arc<Lab>, store: impl CheckpointStore) -> App<Notes> {
     let mut graph = Graph::<Notes>::new("notes");
     let (step, part, guarded) = (graph.node("step", step), graph.node("part", part), graph.node("guarded", guarded));
     graph.start(step);
@@ -135,6 +138,57 @@ async fn a_run_is_one_checkpoint_and_one_call() {
     assert_eq!(*state.state(), in_sync(&[3, 8]).await);
     let replayed = app(&lab, store).thread("t").at(&history[2].id).replay().await.expect("replays");
     assert_eq!(*replayed.state(), in_sync(&[3]).await, "the input's checkpoint runs again");
+}
+
+/// Keeps the commits that pass.
+#[derive(Debug, Default)]
+struct Commits(Mutex<Vec<Commit>>);
+
+#[async_trait]
+impl Intercept for Commits {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> stepmark_core::error::Result<Reply> {
+        if let Call::Commit(commit) = &call {
+            self.0.lock().expect("nobody panics with it").push((**commit).clone());
+        }
+        call.run(store).await
+    }
+}
+
+/// However many steps wrote a channel, what they wrote is one node, and its size follows the change.
+#[tokio::test]
+async fn steps_write_one_node_for_each_channel_that_changed() {
+    let kept = Arc::new(Intercepted::around(Arc::new(MemoryStore::new()), Commits::default()));
+    let app = app(&open(0), Intercepted::around(kept.clone(), Commits::default()));
+    let thread = app.thread("t");
+    let long = |notes: &mut Update<Notes>| {
+        notes.log.extend((0..100).map(|line| format!("line {line} {}", "x".repeat(100))));
+        notes.seen.extend((1000..1100).map(|key| (key, "x".repeat(100))));
+    };
+    thread.input(long).run().await.expect("runs");
+    thread.input(|notes| notes.until.set(40)).run().await.expect("runs");
+    let commits = kept.intercept().0.lock().expect("nobody panics with it").clone();
+    let [first, second] = &commits[..] else { panic!("{} commits", commits.len()) };
+    assert!(first.root.is_some() && second.root.is_none());
+    let row = second.checkpoint.as_ref().expect("has one");
+    let nodes = decode_packed(&row.packed).expect("packed values");
+    assert!(second.values.is_empty() && row.packed.len() < 4096, "{} bytes", row.packed.len());
+    let kinds: Vec<_> = nodes.iter().map(|value| value.node.head.structure).collect();
+    assert_eq!(kinds.len(), 4, "until, steps, log, seen: {kinds:?}");
+    let lists = kinds.iter().filter(|kind| matches!(kind, Structure::List { keep: 104, items: 42, .. }));
+    let maps = kinds.iter().filter(|kind| matches!(kind, Structure::Map { set: 1, .. }));
+    assert_eq!((lists.count(), maps.count()), (1, 1), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_request_chooses_to_be_stored_at_its_end() {
+    let app = app(&open(0), MemoryStore::new()).durability(Durability::Sync);
+    let thread = app.thread("t");
+    for checkpoints in [2, 3] {
+        thread.input(|_| ()).durability(Durability::Exit).run().await.expect("runs");
+        assert_eq!(thread.history().await.expect("readable").len(), checkpoints);
+    }
+    thread.input(|_| ()).run().await.expect("runs");
+    assert_eq!(thread.history().await.expect("readable").len(), 3 + 4, "an input and three steps");
 }
 
 /// A failing node's siblings are flushed on the checkpoint that the failure makes.
@@ -288,6 +342,28 @@ async fn a_named_run_that_was_killed_can_begin_anew() {
     }
 }
 
+/// A thread that a named run made, and that has no checkpoint, can be read, left alone, and written to.
+#[tokio::test]
+async fn a_thread_without_its_input_is_a_thread() {
+    let (lab, store) = (Lab::new(0), MemoryStore::new());
+    let app = app(&lab, store);
+    let thread = app.thread("t");
+    let named = thread.input(|notes| notes.topic.set("order".into())).run_id("order").run();
+    assert!(tokio::time::timeout(Duration::ZERO, named).await.is_err(), "it waits in its guarded node");
+    let thread = app.thread("t");
+    assert_eq!(thread.state().await.expect("readable").checkpoint, None);
+    assert_eq!(thread.history().await.expect("readable").len(), 0);
+    assert_eq!(thread.discard().await.expect("nothing to do").checkpoint, None);
+    assert_eq!(thread.branches().await.expect("readable").len(), 1);
+    let missing = thread.at("0198c5a6-0000-7000-8000-000000000000").replay().await.expect_err("no such checkpoint");
+    assert_eq!(missing.kind(), ErrorKind::Missing);
+    let update = thread.update(|notes| notes.topic.set("by hand".into())).as_node(END).write().await;
+    assert_eq!(update.expect("writes").state().topic, "by hand");
+    lab.open.add_permits(1);
+    let order = thread.input(|notes| notes.topic.set("order".into())).run_id("order").run().await;
+    assert_eq!(order.expect("the update fenced it").state().topic, "order");
+}
+
 /// A named run that another run fenced can never end; the same call begins anew.
 #[tokio::test]
 async fn a_named_run_that_was_fenced_can_begin_anew() {
@@ -325,7 +401,7 @@ async fn a_step_that_cannot_be_taken_fails_its_node() {
         let (enter, dig, other) = (graph.node("enter", guarded), graph.node("dig", dig), graph.node("other", guarded));
         graph.start(enter);
         graph.branch(enter, to![dig, other], move |_| dig);
-        let lab = open(if stray { 0 } else { 1 });
+        let lab = open(u32::from(!stray));
         let wrong = Arc::clone(&lab);
         graph.branch(dig, to![dig, END], move |notes: &Notes| {
             if stray && notes.steps == 3 && wrong.executed.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -348,6 +424,6 @@ async fn a_step_that_cannot_be_taken_fails_its_node() {
 }
 
 /// A store that somebody else holds, too.
-fn shared(store: &Arc<CountingStore>) -> impl stepmark::store::CheckpointStore + use<> {
-    CountingStore::new(Arc::clone(store) as Arc<dyn stepmark::store::CheckpointStore>)
+fn shared(store: &Arc<CountingStore>) -> impl CheckpointStore + use<> {
+    CountingStore::new(Arc::clone(store) as Arc<dyn CheckpointStore>)
 }

@@ -89,3 +89,55 @@ async fn what_a_new_program_cannot_go_on_from_is_listed_before_it_runs() {
     let aliased = app("post", "deliver", Some("send"), false, &store);
     assert!(aliased.check_stored().await.expect("a check").is_ok());
 }
+
+/// What callers must give, and what nodes keep to themselves.
+#[derive(State, Clone, Debug, Default, Serialize, Deserialize)]
+struct Case {
+    question: String,
+    #[state(private)]
+    draft: String,
+    answer: String,
+}
+
+struct Ask(String);
+
+impl stepmark::graph::Input<Case> for Ask {
+    fn write(self, update: &mut Update<Case>) {
+        update.question.set(self.0);
+    }
+}
+
+async fn think(case: Snap<Case>) -> Update<Case> {
+    let mut update = case.update();
+    update.draft.set(format!("about {}", case.question));
+    update
+}
+
+async fn reply(case: Snap<Case>) -> Update<Case> {
+    let mut update = case.update();
+    update.answer.set(case.draft.to_uppercase());
+    update
+}
+
+#[tokio::test]
+async fn input_has_a_type_and_private_channels_are_for_nodes() {
+    let mut graph = Graph::<Case>::new("case");
+    let (think, reply) = (graph.node("think", think), graph.node("reply", reply));
+    graph.start(think);
+    graph.edge(think, reply);
+    let app = graph.build().expect("a sound graph").with(MemoryStore::new());
+    let thread = app.thread("t");
+    let refused = thread.input(|case| case.draft.set("mine".into())).run().await.expect_err("it is private");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.to_string().contains("\"draft\""), "{refused}");
+    assert_eq!(thread.state().await.expect_err("nothing was written").kind(), ErrorKind::Missing);
+
+    let outcome = thread.input_of(Ask("rust".into())).run().await.expect("a run");
+    assert_eq!(outcome.state().answer, "ABOUT RUST");
+    let refused = thread.update(|case| case.draft.set("mine".into())).as_input().await;
+    assert!(refused.expect_err("input may not").to_string().contains("\"draft\""));
+    let edited = thread.update(|case| case.draft.set("better".into())).as_node(think).await.expect("a node may");
+    assert_eq!(edited.state().draft, "better");
+    let channels = &app.graph().channels;
+    assert_eq!(channels.iter().map(|channel| channel.is_private).collect::<Vec<_>>(), [false, true, false]);
+}

@@ -93,7 +93,7 @@ impl Keeper {
         commit.checkpoint = Some(row);
         commit.values = placement.rows;
         commit.blobs = placement.blobs;
-        self.seam().commit("", commit, placement.blob_bytes).await?;
+        self.seam().commit("", &commit, &placement.blob_bytes).await?;
         Ok(saved)
     }
 

@@ -7,7 +7,7 @@ use crate::state::{Keep, Shape};
 
 const fn field(name: &'static str, value_type: &'static str) -> ChannelSpec {
     let (reducer, shape, keep) = ("replace", Shape::Whole, Keep::Stored);
-    ChannelSpec { name, renamed_from: &[], reducer, value_type, shape, keep, names_flushed: true }
+    ChannelSpec { name, renamed_from: &[], reducer, value_type, shape, keep, is_private: false, names_flushed: true }
 }
 
 const A: ChannelSpec = field("a", "u32");

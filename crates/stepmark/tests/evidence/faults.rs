@@ -13,7 +13,7 @@ use stepmark_conformance::{Fault, FaultPlan, FaultStore, WitnessStore};
 use stepmark_core::error::{Error, Result, Subject};
 use tempfile::TempDir;
 
-use crate::graphs::{FAILURES, Setup, Shape, Trail};
+use crate::graphs::{FAILURES, Mode, Setup, Shape, Trail};
 use crate::journal::Journal;
 use crate::promises::{MemoryPages, Promises, clean_states, states};
 
@@ -41,29 +41,31 @@ struct Trial {
 }
 
 macro_rules! shapes {
-    ($($name:ident: $shape:ident,)*) => {
+    ($($name:ident: $shape:ident $mode:expr,)*) => {
         $(
             mod $name {
                 use super::*;
 
+                const MODE: Mode = $mode;
+
                 #[tokio::test(start_paused = true)]
                 async fn survives_every_fault_of_every_call_in_memory() {
-                    every_fault(&Bench::in_memory(Shape::$shape).await).await;
+                    every_fault(&Bench::in_memory(Shape::$shape, MODE).await).await;
                 }
 
                 #[tokio::test(start_paused = true)]
                 async fn survives_every_fault_of_every_call_on_sqlite() {
-                    every_fault(&Bench::on_sqlite(Shape::$shape).await).await;
+                    every_fault(&Bench::on_sqlite(Shape::$shape, MODE).await).await;
                 }
 
                 #[tokio::test(start_paused = true)]
                 async fn survives_many_faults_in_memory() {
-                    many_faults(&Bench::in_memory(Shape::$shape).await).await;
+                    many_faults(&Bench::in_memory(Shape::$shape, MODE).await).await;
                 }
 
                 #[tokio::test(start_paused = true)]
                 async fn survives_many_faults_on_sqlite() {
-                    many_faults(&Bench::on_sqlite(Shape::$shape).await).await;
+                    many_faults(&Bench::on_sqlite(Shape::$shape, MODE).await).await;
                 }
             }
         )*
@@ -71,10 +73,18 @@ macro_rules! shapes {
 }
 
 shapes! {
-    chain: Linear,
-    failing_sibling: FailingSibling,
-    fan_out: FanOut,
-    fork: Fork,
+    chain: Linear Mode::Sync,
+    failing_sibling: FailingSibling Mode::Sync,
+    fan_out: FanOut Mode::Sync,
+    fork: Fork Mode::Sync,
+    async_chain: Linear Mode::Async { behind_max: 3 },
+    async_failing_sibling: FailingSibling Mode::Async { behind_max: 3 },
+    async_fan_out: FanOut Mode::Async { behind_max: 3 },
+    async_fork: Fork Mode::Async { behind_max: 3 },
+    exit_chain: Linear Mode::Exit,
+    exit_failing_sibling: FailingSibling Mode::Exit,
+    exit_fan_out: FanOut Mode::Exit,
+    exit_fork: Fork Mode::Exit,
 }
 
 /// Each call fails alone, in each way.
@@ -95,7 +105,7 @@ async fn every_fault(bench: &Bench) {
             }
         }
     }
-    eprintln!("{:?}: {trials} trials", bench.setup.shape);
+    eprintln!("{:?}: {trials} trials", bench.setup);
 }
 
 /// Every call is delivered twice; every call fails once, before or after it took effect; random calls fail.
@@ -119,18 +129,18 @@ async fn many_faults(bench: &Bench) {
 }
 
 impl Bench {
-    async fn in_memory(shape: Shape) -> Self {
-        Self::new(shape, Arc::new(MemoryStore::new()), None).await
+    async fn in_memory(shape: Shape, mode: Mode) -> Self {
+        Self::new((shape, mode), Arc::new(MemoryStore::new()), None).await
     }
 
-    async fn on_sqlite(shape: Shape) -> Self {
+    async fn on_sqlite(shape: Shape, mode: Mode) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Sqlite::open(directory.path().join("threads.db")).expect("opens");
-        Self::new(shape, Arc::new(store), Some(directory)).await
+        Self::new((shape, mode), Arc::new(store), Some(directory)).await
     }
 
-    async fn new(shape: Shape, store: Store, directory: Option<TempDir>) -> Self {
-        let setup = Setup { shape, rounds: 1, linger_ms: 5, concurrency_max: 64 };
+    async fn new((shape, mode): (Shape, Mode), store: Store, directory: Option<TempDir>) -> Self {
+        let setup = Setup { shape, mode, rounds: 1, linger_ms: 5, concurrency_max: 64 };
         Self { setup, store, clean: clean_states(setup).await, _directory: directory }
     }
 
@@ -147,11 +157,22 @@ impl Bench {
         for _ in 0..DRIVES_MAX {
             let Err(error) = self.setup.drive(&app, &trial.name).await else { return };
             assert_eq!(error.kind(), ErrorKind::Store, "{}: {error}", trial.name);
+            self.check_place(trial, &error).await;
             if is_crash {
                 app = self.app(trial, Arc::clone(&trial.store));
             }
         }
         panic!("{}: the driver does not come to its end", trial.name);
+    }
+
+    /// The checkpoint that an error names is stored, whatever became of the writes after it.
+    async fn check_place(&self, trial: &Trial, error: &stepmark::Error) {
+        let checkpoint = error.place().and_then(|place| place.checkpoint.as_ref());
+        assert!(error.rolled_back().is_none() || error.place().is_some(), "{}: {error}", trial.name);
+        if let Some(checkpoint) = checkpoint {
+            let stored = self.app(trial, Arc::clone(&trial.store)).thread(&trial.name).at(checkpoint).info().await;
+            stored.unwrap_or_else(|missing| panic!("{}: {error} names what is not there: {missing}", trial.name));
+        }
     }
 
     fn app(&self, trial: &Trial, store: Store) -> App<Trail> {
@@ -162,7 +183,7 @@ impl Bench {
         let app = self.app(trial, Arc::clone(&trial.store));
         let states = states(self.setup, &app, &trial.name).await.expect("readable");
         assert_eq!(states, self.clean, "{}: the end differs from a clean run", trial.name);
-        let mut promises = Promises::default();
+        let mut promises = Promises::of(self.setup);
         trial.pages.events().into_iter().for_each(|event| promises.hear(event));
         promises.assert_nothing_repeated();
         assert!(promises.starts_max() <= starts_max, "{}: a task started {}", trial.name, promises.starts_max());

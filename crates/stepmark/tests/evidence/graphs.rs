@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::clock::{Clock, SystemClock};
 use stepmark::{
-    Add, App, Append, Cx, Dep, END, Error, ErrorKind, Graph, In, NodeError, NodeRef, NodeResult, Result, Route, Snap,
-    State, Thread, Update, to,
+    Add, App, Append, Cx, Dep, Durability, END, Error, ErrorKind, Graph, In, NodeError, NodeRef, NodeResult, Result,
+    Route, Snap, State, Thread, Update, to,
 };
 
 use crate::journal::Journal;
@@ -45,10 +45,29 @@ pub(crate) enum Shape {
     Fork,
 }
 
+/// When its steps become durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mode {
+    Sync,
+    Async { behind_max: u32 },
+    Exit,
+}
+
+impl From<Mode> for Durability {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Sync => Self::Sync,
+            Mode::Async { behind_max } => Self::Async { behind_max },
+            Mode::Exit => Self::Exit,
+        }
+    }
+}
+
 /// How a graph is run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) shape: Shape,
+    pub(crate) mode: Mode,
     /// Rounds of the chain per input.
     pub(crate) rounds: u64,
     pub(crate) linger_ms: u64,
@@ -64,7 +83,8 @@ impl Setup {
             Shape::FanOut => fan_out(),
         };
         let app = graph.build().expect("a valid graph").provide(journal);
-        app.linger(Duration::from_millis(self.linger_ms)).concurrency_max(self.concurrency_max)
+        let app = app.linger(Duration::from_millis(self.linger_ms)).concurrency_max(self.concurrency_max);
+        app.durability(self.mode.into())
     }
 
     /// Brings a thread to its end, whatever an earlier driver has done of it.
@@ -72,7 +92,7 @@ impl Setup {
         let thread = app.thread(name);
         ask(&thread, 0).await?;
         if self.shape == Shape::Fork {
-            let other = fork(&thread).await?;
+            let other = fork(&thread, self.mode).await?;
             finish(&other).await?;
             ask(&thread, 1).await?;
             ask(&other, 2).await?;
@@ -113,9 +133,12 @@ fn is_unfinished(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unfinished | ErrorKind::RunActive | ErrorKind::NodeFailed)
 }
 
-async fn fork(thread: &Thread<Trail>) -> Result<Thread<Trail>> {
+/// Forks in the middle of the first input. What is stored of it at its end alone has no middle: there at its beginning.
+async fn fork(thread: &Thread<Trail>, mode: Mode) -> Result<Thread<Trail>> {
+    let step = if mode == Mode::Exit { 0 } else { 3 };
     let history = thread.history().await?;
-    let middle = history.iter().find(|checkpoint| checkpoint.step == 3).expect("an input takes more than three steps");
+    let middle =
+        history.iter().find(|checkpoint| checkpoint.step == step).expect("an input takes more than three steps");
     match thread.at(&middle.id).fork(OTHER).await {
         Err(error) if error.kind() == ErrorKind::Exists => Ok(thread.branch(OTHER)),
         forked => forked,

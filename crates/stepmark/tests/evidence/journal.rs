@@ -65,6 +65,8 @@ pub(crate) enum StoreWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Phase {
     TaskRunning,
+    /// A task runs while the commit of an earlier step is on its way.
+    TaskBesideCommit,
     FlushSent,
     CommitSent,
     CommitAcknowledged,

@@ -13,10 +13,10 @@ use stepmark::{App, Sqlite};
 use tempfile::TempDir;
 
 use crate::child::Running;
-use crate::graphs::{Setup, Shape, Trail};
+use crate::graphs::{Mode, Setup, Shape, Trail};
 use crate::journal::{Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
-use crate::promises::{JournalFile, Promises, clean_states, states, unread_journal};
+use crate::promises::{JournalFile, Promises, clean_states, is_one_by_one, states, unread_journal};
 use crate::{block_on, seed};
 
 const KILLS_MIN: u32 = 60;
@@ -30,24 +30,61 @@ const WITHOUT_FLUSH: [Phase; 4] = [Phase::TaskRunning, Phase::CommitSent, Phase:
 const ALL: [Phase; 5] =
     [Phase::TaskRunning, Phase::FlushSent, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
 
+/// The phases of a graph whose commits overlap its steps.
+const BESIDE: [Phase; 4] = [Phase::TaskBesideCommit, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
+/// The phases of a graph whose inputs are stored at their end.
+const AT_END: [Phase; 3] = [Phase::TaskRunning, Phase::CommitSent, Phase::ClaimSent];
+
+const ASYNC: Mode = Mode::Async { behind_max: 3 };
+
 #[test]
 fn killed_chain_loses_nothing() {
-    check(Shape::Linear, &WITHOUT_FLUSH);
+    check(Shape::Linear, Mode::Sync, &WITHOUT_FLUSH);
 }
 
 #[test]
 fn killed_siblings_of_a_failing_task_lose_nothing() {
-    check(Shape::FailingSibling, &ALL);
+    check(Shape::FailingSibling, Mode::Sync, &ALL);
 }
 
 #[test]
 fn killed_fan_out_loses_nothing() {
-    check(Shape::FanOut, &ALL);
+    check(Shape::FanOut, Mode::Sync, &ALL);
 }
 
 #[test]
 fn killed_branches_lose_nothing() {
-    check(Shape::Fork, &WITHOUT_FLUSH);
+    check(Shape::Fork, Mode::Sync, &WITHOUT_FLUSH);
+}
+
+#[test]
+fn killed_async_chain_loses_at_most_as_many_steps_as_it_may() {
+    check(Shape::Linear, ASYNC, &BESIDE);
+}
+
+#[test]
+fn killed_async_siblings_of_a_failing_task_lose_nothing_that_was_flushed() {
+    check(Shape::FailingSibling, ASYNC, &ALL);
+}
+
+#[test]
+fn killed_async_branches_lose_at_most_as_many_steps_as_they_may() {
+    check(Shape::Fork, ASYNC, &BESIDE);
+}
+
+#[test]
+fn killed_exit_chain_is_there_whole_or_not_at_all() {
+    check(Shape::Linear, Mode::Exit, &AT_END);
+}
+
+#[test]
+fn killed_exit_siblings_of_a_failing_task_lose_nothing_that_was_stored() {
+    check(Shape::FailingSibling, Mode::Exit, &AT_END);
+}
+
+#[test]
+fn killed_exit_branches_are_there_whole_or_not_at_all() {
+    check(Shape::Fork, Mode::Exit, &AT_END);
 }
 
 /// A series of kills on one file.
@@ -57,24 +94,24 @@ struct Loop {
     directory: TempDir,
     journal: JournalFile,
     promises: Promises,
-    /// By phase of `phases`, and how many hit none.
+    /// By phase that the graph has.
     hits: BTreeMap<Phase, u32>,
     kills: u32,
     checked: usize,
 }
 
-fn check(shape: Shape, phases: &[Phase]) {
+fn check(shape: Shape, mode: Mode, phases: &[Phase]) {
     let seed = seed::of_test();
     let mut rng = Rng::with_seed(seed);
     let (linger_ms, concurrency_max) = if rng.bool() { (0, 8) } else { (5, 1024) };
-    let setup = Setup { shape, rounds: 2, linger_ms, concurrency_max };
+    let setup = Setup { shape, mode, rounds: 2, linger_ms, concurrency_max };
     let directory = tempfile::tempdir().expect("a directory");
     let mut kills = Loop {
         rng,
         setup,
         journal: JournalFile::new(&directory.path().join("journal")),
         directory,
-        promises: Promises::default(),
+        promises: Promises::of(setup),
         hits: phases.iter().map(|phase| (*phase, 0)).collect(),
         kills: 0,
         checked: 0,
@@ -94,8 +131,8 @@ impl Loop {
         assert_eq!(status.signal(), Some(9), "the child ended by itself: {status}");
         self.kills += 1;
         self.hear();
-        if let Some(phase) = self.promises.phase() {
-            *self.hits.entry(phase).or_default() += 1;
+        if let Some(hits) = self.promises.phase().and_then(|phase| self.hits.get_mut(&phase)) {
+            *hits += 1;
         }
         self.check();
     }
@@ -115,6 +152,8 @@ impl Loop {
         }
         let (phase, _) = self.hits.iter().min_by_key(|(_, hits)| **hits).expect("there are phases");
         let nth = if *phase == Phase::ClaimSent { 1 } else { self.rng.u32(1..8) };
+        // The moment at which such a task begins.
+        let phase = if *phase == Phase::TaskBesideCommit { &Phase::TaskRunning } else { phase };
         let delay_us = if self.rng.bool() { 0 } else { self.rng.u64(0..300) };
         (Some(Trap { phase: *phase, nth, spring: Spring::Kill { delay_us } }), TRAP_TIMEOUT)
     }
@@ -135,10 +174,25 @@ impl Loop {
     }
 
     fn check(&mut self) {
+        self.assert_not_further_behind();
         self.promises.assert_nothing_repeated();
         // Often the next child is the first to open what the kill left.
         if self.rng.u32(0..3) == 0 {
             self.checked = block_on(self.promises.assert_checkpoints(&self.app(), self.checked));
+        }
+    }
+
+    /// Panics if more steps could have been lost than the mode says. Counted where a step is one task.
+    fn assert_not_further_behind(&self) {
+        let (promises, setup) = (&self.promises, &self.setup);
+        if !is_one_by_one(setup.shape) {
+            return;
+        }
+        assert_eq!(promises.behind_at_end, 0, "the end of a thread was told and not durable");
+        match setup.mode {
+            Mode::Sync => assert_eq!(promises.behind_max, 1),
+            Mode::Async { behind_max } => assert!(promises.behind_max <= behind_max as usize, "{promises:?}"),
+            Mode::Exit => {}
         }
     }
 
@@ -149,6 +203,7 @@ impl Loop {
         assert!(status.success(), "the driver does not come to its end: {status}");
         self.hear();
         self.promises.assert_nothing_repeated();
+        self.assert_not_further_behind();
         let starts = self.promises.starts;
         let (status, _) = Running::start(&self.orders(0, Some(threads), None)).finish();
         assert!(status.success(), "a finished driver does not begin anew: {status}");
@@ -157,7 +212,10 @@ impl Loop {
         let app = self.app();
         let checkpoints = block_on(self.promises.assert_checkpoints(&app, 0));
         block_on(assert_clean(self.setup, &app, threads));
-        let Self { kills, hits, setup, .. } = &self;
+        let Self { kills, hits, setup, promises, .. } = &self;
+        if let Mode::Async { behind_max } = setup.mode {
+            assert!(promises.behind_max >= behind_max as usize, "commits never overlapped {behind_max} steps");
+        }
         eprintln!(
             "{setup:?}: {kills} kills over {threads} threads, {checkpoints} checkpoints, {starts} tasks: {hits:?}"
         );

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use stepmark::{App, MemoryStore, Result};
 
-use crate::graphs::{OTHER, Setup, Shape, Trail};
+use crate::graphs::{Mode, OTHER, Setup, Shape, Trail};
 use crate::journal::{Event, Journal, Pages, Phase, StoreWrite, Task};
 
 /// A checkpoint whose commit was acknowledged.
@@ -22,6 +22,12 @@ struct Acknowledged {
 /// What the processes of a journal were promised.
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
+    /// Whether a commit stores everything that its branch's tasks did before it: one task at a time, and `Exit`.
+    commits_cover: bool,
+    /// Tasks of the last process that ended and were not acknowledged as durable.
+    undurable: Vec<Task>,
+    /// How many tasks, with the running one, a kill could lose at most. Counts steps where they are one task each.
+    pub(crate) behind_max: usize,
     acknowledged: Vec<Acknowledged>,
     /// Tasks whose results were acknowledged as durable.
     durable: HashSet<Task>,
@@ -34,37 +40,59 @@ pub(crate) struct Promises {
     pub(crate) done: u32,
     /// The thread that was last turned to.
     pub(crate) turned: u32,
+    /// How many tasks were not durable when their driver was told that their thread is finished.
+    pub(crate) behind_at_end: usize,
     /// What the last process was doing: its running tasks and the write that it waits for.
     running: HashMap<Task, usize>,
     waiting: Option<StoreWrite>,
     last: Option<Event>,
 }
 
+/// Whether each step of a graph is one task.
+pub(crate) fn is_one_by_one(shape: Shape) -> bool {
+    matches!(shape, Shape::Linear | Shape::Fork)
+}
+
 impl Promises {
+    /// What a graph that is run so promises.
+    pub(crate) fn of(setup: Setup) -> Self {
+        Self { commits_cover: is_one_by_one(setup.shape) && setup.mode == Mode::Exit, ..Self::default() }
+    }
+
     pub(crate) fn hear(&mut self, event: Event) {
         match &event {
-            Event::Began => (self.running, self.waiting) = (HashMap::new(), None),
+            Event::Began => (self.running, self.waiting, self.undurable) = (HashMap::new(), None, Vec::new()),
             Event::Turned { thread } => {
                 self.thread.clone_from(thread);
                 self.turned = self.turned.max(number(thread));
             }
-            Event::Done { thread } => self.done = self.done.max(number(thread) + 1),
+            Event::Done { thread } => {
+                self.done = self.done.max(number(thread) + 1);
+                self.behind_at_end = self.behind_at_end.max(self.undurable.len());
+                self.undurable.clear();
+            }
             Event::Started(task) => {
                 self.starts += 1;
                 *self.starts_of.entry(task.clone()).or_default() += 1;
                 *self.running.entry(task.clone()).or_default() += 1;
+                self.behind_max = self.behind_max.max(self.undurable.len() + 1);
                 if self.durable.contains(task) {
                     self.repeated.push(task.clone());
                 }
             }
             Event::Ended(task) => {
                 self.running.remove(task);
+                self.undurable.push(task.clone());
             }
             Event::Sent(write) => self.waiting = Some(*write),
             Event::Accepted { branch, checkpoint, tasks, .. } => {
                 self.waiting = None;
                 let task = |task: &String| Task { branch: branch.clone(), task: task.clone() };
                 self.durable.extend(tasks.iter().map(task));
+                if checkpoint.is_some() && self.commits_cover {
+                    self.durable.extend(self.undurable.iter().filter(|task| task.branch == *branch).cloned());
+                }
+                self.undurable.retain(|task| !self.durable.contains(task));
                 if let Some(checkpoint) = checkpoint.clone() {
                     let (thread, branch) = (self.thread.clone(), branch.clone());
                     self.acknowledged.push(Acknowledged { thread, branch, checkpoint });
@@ -78,6 +106,7 @@ impl Promises {
     /// Where the last process was when it ended; `None` between the phases.
     pub(crate) fn phase(&self) -> Option<Phase> {
         match (self.waiting, &self.last) {
+            (Some(StoreWrite::Commit), _) if !self.running.is_empty() => Some(Phase::TaskBesideCommit),
             (Some(StoreWrite::Commit), _) => Some(Phase::CommitSent),
             (Some(StoreWrite::Flush), _) => Some(Phase::FlushSent),
             (Some(StoreWrite::Claim), _) => Some(Phase::ClaimSent),
@@ -138,8 +167,9 @@ pub(crate) async fn states(setup: Setup, app: &App<Trail>, name: &str) -> Result
     Ok(states)
 }
 
-/// The final states of a run that nothing happened to.
+/// The final states of a run that nothing happened to, and whose every step was stored.
 pub(crate) async fn clean_states(setup: Setup) -> Vec<Trail> {
+    let setup = Setup { mode: Mode::Sync, ..setup };
     let app = setup.app(unread_journal()).with(MemoryStore::new());
     setup.drive(&app, "clean").await.expect("a clean run");
     states(setup, &app, "clean").await.expect("readable")

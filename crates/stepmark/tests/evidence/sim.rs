@@ -10,7 +10,7 @@ use stepmark::{App, Error, ErrorKind, Graph, MemoryStore, NodeRef, Route, Thread
 use stepmark_conformance::{Fault, FaultPlan, FaultStore, WitnessStore};
 
 use crate::faults::shared;
-use crate::graphs::{Trail, ask, leaf, walk};
+use crate::graphs::{Mode, Trail, ask, leaf, walk};
 use crate::journal::Journal;
 use crate::promises::{MemoryPages, Promises, unread_journal};
 use crate::seed;
@@ -42,6 +42,7 @@ struct Case {
     blocks: Vec<Block>,
     linger_ms: u64,
     concurrency_max: usize,
+    mode: Mode,
     /// The call at which the second process crashes.
     second_crash: u64,
 }
@@ -76,8 +77,16 @@ fn cases() -> impl Strategy<Value = Case> {
         Just(Block::Either),
     ];
     let blocks = proptest::collection::vec(block, 1..4);
-    (blocks, prop_oneof![Just(0), Just(5)], 1..4usize, 0..12u64).prop_map(
-        |(blocks, linger_ms, concurrency_max, second_crash)| Case { blocks, linger_ms, concurrency_max, second_crash },
+    let modes =
+        prop_oneof![Just(Mode::Sync), (1..5u32).prop_map(|behind_max| Mode::Async { behind_max }), Just(Mode::Exit)];
+    (blocks, prop_oneof![Just(0), Just(5)], 1..4usize, modes, 0..12u64).prop_map(
+        |(blocks, linger_ms, concurrency_max, mode, second_crash)| Case {
+            blocks,
+            linger_ms,
+            concurrency_max,
+            mode,
+            second_crash,
+        },
     )
 }
 
@@ -87,6 +96,10 @@ async fn check(case: &Case) -> Result<(), String> {
     let app = case.app(unread_journal(), Arc::clone(&faults) as _);
     drive(&app.thread("clean")).await.map_err(|error| error.to_string())?;
     let calls = faults.counted();
+    // What every step of which is stored is what all must come to.
+    let case_in_sync = Case { mode: Mode::Sync, ..case.clone() };
+    let app = case_in_sync.app(unread_journal(), Arc::new(MemoryStore::new()));
+    drive(&app.thread("clean")).await.map_err(|error| error.to_string())?;
     let clean = app.thread("clean").state().await.map_err(|error| error.to_string())?;
     for number in 0..calls {
         for crash in [Fault::CrashBefore, Fault::CrashAfter] {
@@ -137,7 +150,8 @@ impl Case {
             last = exit;
         }
         let app = graph.build().expect("a valid graph").provide(journal).with(shared(store));
-        app.linger(Duration::from_millis(self.linger_ms)).concurrency_max(self.concurrency_max)
+        let app = app.linger(Duration::from_millis(self.linger_ms)).concurrency_max(self.concurrency_max);
+        app.durability(self.mode.into())
     }
 }
 

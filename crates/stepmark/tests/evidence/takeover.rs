@@ -13,7 +13,7 @@ use stepmark_core::error::{Error, Result};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::graphs::{FAILURES, OTHER, Setup, Shape, finish};
+use crate::graphs::{FAILURES, Mode, OTHER, Setup, Shape, finish};
 use crate::journal::{Event, Journal};
 use crate::promises::{MemoryPages, unread_journal};
 
@@ -113,7 +113,13 @@ async fn result_flushed_between_look_and_claim_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn fork_at_an_unfinished_tip_keeps_finished_results() {
-    let setup = Setup { shape: Shape::FailingSibling, rounds: 1, linger_ms: 5, concurrency_max: 64 };
+    for mode in [Mode::Sync, Mode::Async { behind_max: 3 }, Mode::Exit] {
+        fork_at_an_unfinished_tip(mode).await;
+    }
+}
+
+async fn fork_at_an_unfinished_tip(mode: Mode) {
+    let setup = Setup { shape: Shape::FailingSibling, mode, rounds: 1, linger_ms: 5, concurrency_max: 64 };
     let pages = MemoryPages::default();
     let app = setup.app(Journal::new(pages.clone(), None)).with(MemoryStore::new());
     let main = app.thread("t");
@@ -132,7 +138,7 @@ async fn fork_at_an_unfinished_tip_keeps_finished_results() {
 
 #[tokio::test(start_paused = true)]
 async fn discarded_result_gives_way_to_the_next_input() {
-    let setup = Setup { shape: Shape::FailingSibling, rounds: 1, linger_ms: 5, concurrency_max: 64 };
+    let setup = Setup { shape: Shape::FailingSibling, mode: Mode::Sync, rounds: 1, linger_ms: 5, concurrency_max: 64 };
     let app = setup.app(unread_journal()).with(MemoryStore::new());
     let thread = app.thread("t");
     thread.input(|_| ()).run().await.expect_err("a node fails");

@@ -5,37 +5,59 @@ use stepmark::{App, Sqlite};
 
 use crate::block_on;
 use crate::child::Running;
-use crate::graphs::{Setup, Shape, Trail};
+use crate::graphs::{Mode, Setup, Shape, Trail};
 use crate::journal::{Event, Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
 use crate::promises::{JournalFile, Promises, clean_states, states, unread_journal};
 
 const THREAD: &str = "thread-0";
 
+const ASYNC: Mode = Mode::Async { behind_max: 3 };
+
 #[test]
 fn zombie_stopped_inside_a_task_writes_nothing() {
-    check(Shape::Linear, Phase::TaskRunning, 4);
+    check(Shape::Linear, Mode::Sync, Phase::TaskRunning, 4);
 }
 
 #[test]
 fn zombie_stopped_inside_a_fan_out_writes_nothing() {
     // The first leaf, before any other has ended: a stopped process that holds the file's lock would hold up everybody.
-    check(Shape::FanOut, Phase::TaskRunning, 2);
+    check(Shape::FanOut, Mode::Sync, Phase::TaskRunning, 2);
 }
 
 #[test]
 fn zombie_stopped_before_its_commit_took_effect_writes_nothing() {
-    check(Shape::Linear, Phase::CommitSent, 4);
+    check(Shape::Linear, Mode::Sync, Phase::CommitSent, 4);
 }
 
 #[test]
 fn zombie_stopped_before_its_commit_was_answered_writes_nothing() {
-    check(Shape::Linear, Phase::CommitAcknowledged, 4);
+    check(Shape::Linear, Mode::Sync, Phase::CommitAcknowledged, 4);
+}
+
+#[test]
+fn async_zombie_stopped_before_one_of_its_commits_writes_nothing() {
+    check(Shape::Linear, ASYNC, Phase::CommitSent, 4);
+}
+
+#[test]
+fn async_zombie_stopped_between_its_commits_writes_nothing() {
+    check(Shape::Linear, ASYNC, Phase::CommitAcknowledged, 4);
+}
+
+#[test]
+fn exit_zombie_stopped_inside_a_task_writes_nothing() {
+    check(Shape::Linear, Mode::Exit, Phase::TaskRunning, 4);
+}
+
+#[test]
+fn exit_zombie_stopped_before_its_commit_writes_nothing() {
+    check(Shape::Linear, Mode::Exit, Phase::CommitSent, 1);
 }
 
 /// Stops a child at the `nth` event of a phase, finishes its thread here, and lets it go on.
-fn check(shape: Shape, phase: Phase, nth: u32) {
-    let setup = Setup { shape, rounds: 2, linger_ms: 5, concurrency_max: 64 };
+fn check(shape: Shape, mode: Mode, phase: Phase, nth: u32) {
+    let setup = Setup { shape, mode, rounds: 2, linger_ms: 5, concurrency_max: 64 };
     let directory = tempfile::tempdir().expect("a directory");
     let (database, journal) = (directory.path().join("threads.db"), directory.path().join("journal"));
     let mut file = JournalFile::new(&journal);
@@ -44,7 +66,7 @@ fn check(shape: Shape, phase: Phase, nth: u32) {
     let child = Running::start(&Orders { database: database.clone(), work: Work::Drive(drive) });
     assert!(child.wait_until_ready(), "the child does not open its store");
     wait_until_stopped(child.pid());
-    let mut promises = Promises::default();
+    let mut promises = Promises::of(setup);
     file.read().into_iter().for_each(|event| promises.hear(event));
 
     let app = setup.app(unread_journal()).with(Sqlite::open(&database).expect("opens"));
@@ -59,7 +81,9 @@ fn check(shape: Shape, phase: Phase, nth: u32) {
     let refused = after.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
     let fenced = after.iter().filter(|event| matches!(event, Event::Refused { reason, .. } if reason == "Fenced"));
     let accepted = after.iter().filter(|event| matches!(event, Event::Accepted { .. })).count();
-    eprintln!("{shape:?} stopped at {phase:?}: {refused} writes of the zombie were refused, {accepted} accepted");
+    eprintln!(
+        "{shape:?} in {mode:?} stopped at {phase:?}: {refused} writes of the zombie were refused, {accepted} accepted"
+    );
     assert_eq!((fenced.count(), accepted), (refused, 0), "{after:?}");
     assert!(refused > 0, "the zombie never tried to write: {after:?}");
     assert_eq!(block_on(history(&app)), line, "the history is the take-over's");
