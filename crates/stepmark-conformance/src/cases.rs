@@ -94,6 +94,7 @@ macro_rules! each_case {
                 graph_record_is_kept_once
                 origin_reads_back
                 root_and_checkpoint_are_one_unit
+                root_may_begin_a_branch_without_checkpoints
                 values_of_a_root_are_kept
                 malformed_unit_is_invalid
                 malformed_append_is_invalid;

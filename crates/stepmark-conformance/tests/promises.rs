@@ -2,7 +2,13 @@
 
 use stepmark_conformance::cases::CASES;
 
-const SEAM: &str = include_str!("../../stepmark-core/src/store.rs");
+const SEAM: &str = concat!(
+    include_str!("../../stepmark-core/src/store.rs"),
+    include_str!("../../stepmark-core/src/store/commit.rs"),
+    include_str!("../../stepmark-core/src/store/records.rs"),
+    include_str!("../../stepmark-core/src/store/read.rs"),
+    include_str!("../../stepmark-core/src/store/list.rs"),
+);
 
 /// Words between backticks in doc comments that stand in parentheses: that is how a promise names its proof.
 fn promised_cases() -> Vec<&'static str> {

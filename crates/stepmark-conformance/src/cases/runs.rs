@@ -7,7 +7,8 @@ use stepmark_core::load::manifest_of;
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{GraphRow, RunRow, RunStatus};
 use stepmark_core::store::{
-    BlobUse, Channels, Commit, Fence, Line as Walk, Load, NameWrite, Outcome, Place, Records, RunWrite, TagWrite,
+    BlobUse, Channels, Commit, Expect, Fence, Line as Walk, Load, NameWrite, Outcome, Place, Records, RunWrite,
+    TagWrite,
 };
 use stepmark_core::value::ValueRow;
 
@@ -135,6 +136,26 @@ pub async fn root_and_checkpoint_are_one_unit(env: &dyn StoreEnv) {
     lost.blobs.push(BlobUse { value: stranger.next().next_address(), hash });
     assert_refused(store.commit(lost).await, ErrorKind::Missing, Subject::Blob);
     assert_refused(store.load(stranger.whole()).await, ErrorKind::Missing, Subject::Thread);
+}
+
+/// A thread may be made without a checkpoint; its first two may still come in one unit, which claims it.
+pub async fn root_may_begin_a_branch_without_checkpoints(env: &dyn StoreEnv) {
+    let store = env.fresh().await;
+    let mut line = Line::unborn(&store, "", "t");
+    let mut made = Commit::new(line.thread.uid, Expect::New, line.branch.clone());
+    (made.new_thread, made.name) = (Some(line.thread.clone()), Some("main".into()));
+    line.apply(made.clone()).await;
+    assert_eq!(store.load(line.whole()).await.expect("the thread is there").checkpoint, None);
+    let claim = line.claim();
+    let mut commit = line.whole_run();
+    (commit.expect, commit.new_thread) = (claim.expect, None);
+    (commit.branch.epoch, commit.branch.claim) = (claim.branch.epoch, claim.branch.claim);
+    line.apply(commit.clone()).await;
+    line.assert_stored().await;
+    assert_eq!(value_of::<String>(&line.read().await, "log"), "end");
+    for sent in [made, commit] {
+        assert_eq!(store.commit(sent).await.expect("it is there"), Outcome::Repeated);
+    }
 }
 
 /// Value rows of both checkpoints of a unit with a root are kept.

@@ -54,7 +54,7 @@ pub struct Commit {
     /// The new tip.
     pub checkpoint: Option<CheckpointRow>,
     /// The checkpoint at height 0 below `checkpoint`, where a thread's first branch has none: for a first run that stores
-    /// its input and its end in one unit.
+    /// its input and its end in one unit (`root_may_begin_a_branch_without_checkpoints`).
     pub root: Option<CheckpointRow>,
     /// Value rows of the checkpoint.
     pub values: Vec<ValueRow>,
