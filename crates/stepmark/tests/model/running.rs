@@ -81,13 +81,7 @@ impl Teller<'_> {
     }
 
     /// Takes an input over; afterwards nodes may run.
-    fn accept(
-        &mut self,
-        command: &Command,
-        branch: Option<usize>,
-        input: &Input,
-        asked: Asked,
-    ) -> Runner {
+    fn accept(&mut self, command: &Command, branch: Option<usize>, input: &Input, asked: Asked) -> Runner {
         let thread = command.thread;
         let empty = Position::empty(self.drawn);
         let (mut position, fence) = match branch {
