@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::apply::Fault;
 use crate::error::{Error, Failure, Result};
-use crate::flush;
+use crate::flush::{self, End};
 use crate::handle::{Destination, Route};
 use crate::journal::{Asked, Attempt, Journal};
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
@@ -91,8 +91,8 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         if results.iter().all(Option::is_some) {
             return Ok(Some(results.drain(..).flatten().collect()));
         }
-        step.flush(run).await?;
-        if !waiting::await_answers(run).await? {
+        (step.linger, step.unflushed) = (None, 0);
+        if !waiting::await_answers(run, &mut step.results).await? {
             return Ok(None);
         }
         step.next = 0;
@@ -295,7 +295,7 @@ impl Step {
     async fn flush(&mut self, run: &mut Run) -> Result<()> {
         self.linger = None;
         self.unflushed = 0;
-        flush::flush_results(run, &mut self.results, &[]).await
+        flush::flush_results(run, &mut self.results, &[], End::None).await.map(|_| ())
     }
 }
 
@@ -393,7 +393,7 @@ fn unsendable(goto: &[Route]) -> Option<NodeError> {
 
 /// Stores all finished results and the failures, ends the run as failed, and makes the error.
 async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
-    if let Err(refused) = flush::flush_results(run, &mut results, &failed).await {
+    if let Err(refused) = flush::flush_results(run, &mut results, &failed, End::Failed).await {
         return refused;
     }
     let first = failed.into_iter().min_by_key(|failed| failed.task);
