@@ -44,6 +44,8 @@ pub enum Error {
     TwoAnswers { package: PackageId },
     #[error("`{package}` was answered {answer} by {by}, and that stays")]
     OtherAnswer { package: PackageId, answer: &'static str, by: String },
+    #[error("the audit in thread `{thread}` went on in another process meanwhile: run it again")]
+    WentOn { thread: String },
     #[error("the audit in thread `{thread}` has judged nothing yet: run it first, without `--fork-policy`")]
     NotJudged { thread: String },
     #[error("cannot talk to the terminal")]

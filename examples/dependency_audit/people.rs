@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use stepmark::run::{BranchId, OpenQuestion};
+use stepmark::run::OpenQuestion;
 use stepmark::{ErrorKind, Outcome, Thread};
 use tokio::task::block_in_place;
 
@@ -37,7 +37,7 @@ impl Desk<'_> {
     /// outcome. If an answer does not fit, none of this command is given.
     pub async fn answer(&self, outcome: Outcome<Audit>) -> Result<Outcome<Audit>> {
         let mut open = by_package(outcome.questions())?;
-        let asked = self.asked(outcome.state()).await?;
+        let asked = self.asked(outcome.state(), &open).await?;
         let mut chosen = answer::choose(&asked, outcome.state(), &self.args.answers)?;
         if let Some(allow) = self.args.answer_all {
             open.keys().for_each(|package| _ = chosen.entry(package.clone()).or_insert(allow));
@@ -84,7 +84,7 @@ impl Desk<'_> {
             Err(error) if matches!(error.kind(), ErrorKind::AlreadyAnswered | ErrorKind::Missing) => {
                 // Their answer is stored; it can be read when its task has gone on.
                 let outcome = self.thread.resume().run().await?;
-                let asked = self.asked(outcome.state()).await?;
+                let asked = self.asked(outcome.state(), &by_package(outcome.questions())?).await?;
                 let theirs = asked.iter().find(|it| it.package == *package && it.reply.is_some()).ok_or(error)?;
                 answer::check_same(package, theirs.reply.as_ref(), reply.allow)?;
             }
@@ -93,25 +93,31 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Every package that was asked about, with its reply if that was seen.
-    async fn asked(&self, audit: &Audit) -> Result<Vec<Asked>> {
+    /// Every package that was asked about, with its reply if it has one: in the state, or noted until its step ends.
+    async fn asked(&self, audit: &Audit, open: &Open) -> Result<Vec<Asked>> {
         let mut asked = Vec::new();
-        let Some(branch) = self.branch().await? else { return Ok(asked) };
         for finding in audit.findings.iter().filter(|finding| finding.is_open) {
             let package = &finding.package;
             let decided = audit.decisions.iter().find(|decision| decision.package == *package);
             let reply = match decided {
                 Some(decision) => Some(decision.reply.clone()),
-                None => self.notebook.find(Page { thread: self.name, branch, package }).await?,
+                None if open.contains_key(package) => None,
+                None => Some(self.noted(package).await?),
             };
             asked.push(Asked { package: package.clone(), reply });
         }
         Ok(asked)
     }
 
-    async fn branch(&self) -> Result<Option<BranchId>> {
+    async fn noted(&self, package: &PackageId) -> Result<Reply> {
         let label = self.thread.state().await?.branch;
-        Ok(self.thread.branches().await?.into_iter().find(|branch| branch.label() == label).map(|branch| branch.id))
+        let branches = self.thread.branches().await?;
+        let branch = branches.iter().find(|branch| branch.label() == label).map(|branch| branch.id);
+        let noted = match branch {
+            Some(branch) => self.notebook.find(Page { thread: self.name, branch, package }).await?,
+            None => None,
+        };
+        noted.ok_or_else(|| Error::WentOn { thread: self.name.to_owned() })
     }
 }
 
@@ -120,13 +126,14 @@ fn by_package(questions: &[OpenQuestion]) -> Result<Open> {
     questions.iter().map(read).collect()
 }
 
-/// What waits for answers, and how to give them.
+/// What waits for answers, in the order of the report, and how to give them.
 pub fn waiting(questions: &[OpenQuestion]) -> Result<String> {
-    let open =
-        questions.iter().map(|question| question.question.read::<Approve>()).collect::<stepmark::Result<Vec<_>>>()?;
-    let mut text = format!("{} packages wait for an answer:\n", open.len());
-    for question in open {
-        text += &format!("{question}\n");
+    let mut text = match questions.len() {
+        1 => "1 package waits for an answer:\n".to_owned(),
+        count => format!("{count} packages wait for an answer:\n"),
+    };
+    for question in by_package(questions)?.values() {
+        text += &format!("{}\n", question.question.read::<Approve>()?);
     }
-    Ok(text + "run it again with `--answer PACKAGE=yes|no` for each, or `--answer-all yes|no`")
+    Ok(text + "run it again with the same options and `--answer PACKAGE=yes|no` for each, or `--answer-all yes|no`")
 }

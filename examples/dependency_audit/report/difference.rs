@@ -73,7 +73,10 @@ fn judged(audit: &Audit) -> BTreeMap<&PackageId, Judged> {
 
 /// What is in both reports is left out.
 fn paragraph(out: &mut String, package: &PackageId, old: &Judged, new: &Judged) {
-    let _ = writeln!(out, "{package}: {} → {}", old.verdict, new.verdict);
+    let _ = match old.verdict == new.verdict {
+        true => writeln!(out, "{package}: {} for other reasons", new.verdict),
+        false => writeln!(out, "{package}: {} → {}", old.verdict, new.verdict),
+    };
     for (sign, side, other) in [('-', old, new), ('+', new, old)] {
         for line in side.why.iter().filter(|line| !other.why.contains(line)) {
             let _ = writeln!(out, "  {sign} {line}");
@@ -120,7 +123,7 @@ mod tests {
         let reply = Reply { allow: true, by: "ada".into(), note: Some("I read it".into()) };
         new.decisions.push(Decision { package: samples::id("ant"), reply });
         let expected = "ant 1.0.0: undecided → allowed\n  + allowed by ada (I read it)\n\
-                        bee 1.0.0: undecided → undecided\n  - 9 uses of `unsafe`\n  + 9 uses of `unsafe`,  the limit is 2\n\
+                        bee 1.0.0: undecided for other reasons\n  - 9 uses of `unsafe`\n  + 9 uses of `unsafe`,  the limit is 2\n\
                         2 of 3 packages are judged differently\n";
         assert_eq!(rendered(old.clone(), new).await, expected);
         assert_eq!(rendered(old.clone(), old).await, "0 of 3 packages are judged differently\n");
