@@ -39,7 +39,7 @@ pub fn choose(asked: &[Asked], audit: &Audit, answers: &[Answer]) -> Result<BTre
     for answer in answers {
         for found in find(asked, audit, &answer.package)? {
             if chosen.insert(found.package.clone(), answer.allow).is_some_and(|before| before != answer.allow) {
-                return Err(Error::TwoAnswers { package: found.package.clone() });
+                return Err(Error::TwoAnswers { package: found.package.to_string() });
             }
             check_same(&found.package, found.reply.as_ref(), answer.allow)?;
         }
@@ -52,7 +52,7 @@ pub fn choose(asked: &[Asked], audit: &Audit, answers: &[Answer]) -> Result<BTre
 pub fn check_same(package: &PackageId, reply: Option<&Reply>, allow: bool) -> Result<()> {
     match reply {
         Some(reply) if reply.allow != allow => {
-            let (package, answer) = (package.clone(), if reply.allow { "yes" } else { "no" });
+            let (package, answer) = (package.to_string(), if reply.allow { "yes" } else { "no" });
             Err(Error::OtherAnswer { package, answer, by: reply.by.clone() })
         }
         _ => Ok(()),
@@ -65,7 +65,7 @@ fn find<'a>(asked: &'a [Asked], audit: &Audit, named: &Named) -> Result<Vec<&'a 
     let Some(first) = found.first() else {
         let finding = audit.findings.iter().find(|finding| named.is(&finding.package));
         return Err(match finding {
-            Some(finding) => Error::NotAsked { package: finding.package.clone(), verdict: finding.verdict },
+            Some(finding) => Error::NotAsked { package: finding.package.to_string(), verdict: finding.verdict },
             None => Error::UnknownPackage { package: named.to_string() },
         });
     };

@@ -44,11 +44,11 @@ pub struct Args {
     pub out: PathBuf,
 
     /// Answer whether an open package may stay; NAME@VERSION says which one where a name is open twice (repeatable)
-    #[arg(long = "answer", value_name = "PACKAGE=yes|no")]
+    #[arg(long = "answer", value_name = "PACKAGE=yes|no", conflicts_with = "history")]
     pub answers: Vec<Answer>,
 
     /// Answer the same for every open package without an answer of its own
-    #[arg(long, value_name = "yes|no", value_parser = answer::yes_or_no)]
+    #[arg(long, value_name = "yes|no", value_parser = answer::yes_or_no, conflicts_with = "history")]
     pub answer_all: Option<bool>,
 
     /// Why: a note that goes with each answer of this command

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use stepmark::NodeError;
 
-use crate::package::PackageId;
 use crate::policy::Verdict;
 
 /// Result of everything in the audit that can fail.
@@ -37,13 +36,13 @@ pub enum Error {
     #[error("`{package}` is no package of this audit")]
     UnknownPackage { package: String },
     #[error("`{package}` was not asked about: the policy says that it is {verdict}")]
-    NotAsked { package: PackageId, verdict: Verdict },
+    NotAsked { package: String, verdict: Verdict },
     #[error("`{package}` is open in versions {versions}: say {package}@VERSION")]
     SeveralVersions { package: String, versions: String },
     #[error("`{package}` is answered twice, yes and no")]
-    TwoAnswers { package: PackageId },
+    TwoAnswers { package: String },
     #[error("`{package}` was answered {answer} by {by}, and that stays")]
-    OtherAnswer { package: PackageId, answer: &'static str, by: String },
+    OtherAnswer { package: String, answer: &'static str, by: String },
     #[error("the audit in thread `{thread}` went on in another process meanwhile: run it again")]
     WentOn { thread: String },
     #[error("the audit in thread `{thread}` has judged nothing yet: run it first, without `--fork-policy`")]

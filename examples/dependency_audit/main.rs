@@ -6,6 +6,11 @@
 //! cargo run --release --example dependency_audit -- --crash-after 40  # kills itself on the way
 //! cargo run --release --example dependency_audit                      # reuses what was inspected
 //! cargo run --release --example dependency_audit -- --history         # shows the checkpoints
+//!
+//! cargo run --release --example dependency_audit -- --print-policy > mine.toml      # say there: ask = ["limit"]
+//! cargo run --release --example dependency_audit -- --policy mine.toml              # ends with open questions
+//! cargo run --release --example dependency_audit -- --policy mine.toml --answer-all yes   # goes on from there
+//! cargo run --release --example dependency_audit -- --fork-policy mine.toml         # what would it say instead?
 //! ```
 //!
 //! | option | what it does |

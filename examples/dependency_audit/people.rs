@@ -4,6 +4,7 @@
 //! database, for the next command.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io;
 
 use stepmark::run::OpenQuestion;
@@ -40,7 +41,8 @@ impl Desk<'_> {
         let asked = self.asked(outcome.state(), &open).await?;
         let mut chosen = answer::choose(&asked, outcome.state(), &self.args.answers)?;
         if let Some(allow) = self.args.answer_all {
-            open.keys().for_each(|package| _ = chosen.entry(package.clone()).or_insert(allow));
+            let others = open.keys().filter(|package| !chosen.contains_key(package)).cloned().collect::<Vec<_>>();
+            chosen.extend(others.into_iter().map(|package| (package, allow)));
         }
         let mut given = 0;
         for (package, allow) in chosen {
@@ -133,7 +135,7 @@ pub fn waiting(questions: &[OpenQuestion]) -> Result<String> {
         count => format!("{count} packages wait for an answer:\n"),
     };
     for question in by_package(questions)?.values() {
-        text += &format!("{}\n", question.question.read::<Approve>()?);
+        let _ = writeln!(text, "{}", question.question.read::<Approve>()?);
     }
     Ok(text + "run it again with the same options and `--answer PACKAGE=yes|no` for each, or `--answer-all yes|no`")
 }

@@ -59,7 +59,7 @@ impl Session {
             }),
             Err(error) => return Err(error.into()),
         };
-        self.finish((name, &thread), request).await
+        Box::pin(self.finish((name, &thread), request)).await
     }
 
     /// Runs the same audit under another policy, from where everything was inspected; returns also how its report differs.
@@ -72,7 +72,7 @@ impl Session {
         check_same_audit(name.to_owned(), first.state(), start)?;
         let branch = what_if::branch(&thread, other, &self.meter).await?;
         let branch = branch.ok_or_else(|| Error::NotJudged { thread: name.to_owned() })?;
-        let outcome = self.finish((name, &branch), branch.resume()).await?;
+        let outcome = Box::pin(self.finish((name, &branch), branch.resume())).await?;
         let second = branch.state().await?;
         let difference = report::difference(first.state(), second.state(), &first.diff(&second)?);
         Ok((outcome, difference))

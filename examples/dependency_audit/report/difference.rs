@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use stepmark::diff::{Change, Diff};
+use stepmark::diff::{Change, Diff, ItemDiff};
 
 use super::{answers, verdict};
 use crate::approve::plain;
@@ -40,24 +40,24 @@ pub fn difference(old: &Audit, new: &Audit, diff: &Diff) -> String {
 
 /// The packages whose findings or decisions differ.
 fn touched<'a>(old: &'a Audit, new: &'a Audit, diff: &Diff) -> BTreeSet<&'a PackageId> {
-    let mut touched = BTreeSet::new();
-    let lists: [(&str, fn(&Audit) -> Vec<&PackageId>); 2] = [
-        ("findings", |audit| audit.findings.iter().map(|finding| &finding.package).collect()),
-        ("decisions", |audit| audit.decisions.iter().map(|decision| &decision.package).collect()),
-    ];
-    for (channel, packages) in lists {
-        let (old, new) = (packages(old), packages(new));
-        match diff.channel(channel) {
-            None => {}
-            Some(Change::Items(list)) => {
-                touched.extend(list.items.iter().filter_map(|item| old.get(item.old?).copied()));
-                touched.extend(list.items.iter().filter_map(|item| new.get(item.new?).copied()));
-            }
-            // Too much to say where.
-            Some(_) => touched.extend(old.into_iter().chain(new)),
-        }
-    }
+    let findings = [old, new].map(|audit| audit.findings.iter().map(|it| &it.package).collect());
+    let decisions = [old, new].map(|audit| audit.decisions.iter().map(|it| &it.package).collect());
+    let mut touched = changed(diff.channel("findings"), findings);
+    touched.extend(changed(diff.channel("decisions"), decisions));
     touched
+}
+
+/// Those whose items differ, of the packages of an old and a new list.
+fn changed<'a>(change: Option<&Change>, [old, new]: [Vec<&'a PackageId>; 2]) -> BTreeSet<&'a PackageId> {
+    match change {
+        None => BTreeSet::new(),
+        Some(Change::Items(list)) => {
+            let of = |item: &ItemDiff| [item.old.and_then(|at| old.get(at)), item.new.and_then(|at| new.get(at))];
+            list.items.iter().flat_map(of).flatten().copied().collect()
+        }
+        // Too much to say where.
+        Some(_) => old.into_iter().chain(new).collect(),
+    }
 }
 
 fn judged(audit: &Audit) -> BTreeMap<&PackageId, Judged> {
@@ -73,10 +73,12 @@ fn judged(audit: &Audit) -> BTreeMap<&PackageId, Judged> {
 
 /// What is in both reports is left out.
 fn paragraph(out: &mut String, package: &PackageId, old: &Judged, new: &Judged) {
-    let _ = match old.verdict == new.verdict {
-        true => writeln!(out, "{package}: {} for other reasons", new.verdict),
-        false => writeln!(out, "{package}: {} → {}", old.verdict, new.verdict),
+    let verdict = if old.verdict == new.verdict {
+        format!("{} for other reasons", new.verdict)
+    } else {
+        format!("{} → {}", old.verdict, new.verdict)
     };
+    let _ = writeln!(out, "{package}: {verdict}");
     for (sign, side, other) in [('-', old, new), ('+', new, old)] {
         for line in side.why.iter().filter(|line| !other.why.contains(line)) {
             let _ = writeln!(out, "  {sign} {line}");
@@ -104,7 +106,8 @@ mod tests {
         let mut snapshots = Vec::new();
         for (name, audit) in [("old", &old), ("new", &new)] {
             let (findings, decisions) = (audit.findings.clone(), audit.decisions.clone());
-            let written = app.thread(name).update(|update| {
+            let thread = app.thread(name);
+            let written = thread.update(|update| {
                 update.findings.set(findings);
                 update.decisions.extend(decisions);
             });
