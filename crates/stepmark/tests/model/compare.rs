@@ -1,0 +1,185 @@
+//! Is what is stored what the model says?
+
+use std::collections::BTreeMap;
+
+use stepmark::run::{CheckpointId, CheckpointInfo, RunId};
+
+use crate::look::{Seen, SeenBranch};
+use crate::loose::{Loose, is_same};
+use crate::machine::Progress;
+use crate::nodes::name;
+use crate::process::{ThreadNames, noted};
+use crate::world::{Branch, Checkpoint, RunKey, RunModel, Tree};
+
+/// The differences between a thread of the model and what was seen of it.
+pub(crate) struct Comparison<'a> {
+    tree: &'a Tree,
+    seen: &'a Seen,
+    /// What was bound to the model's numbers before.
+    names: &'a ThreadNames,
+    pub(crate) differences: Vec<String>,
+    /// What is stored of unfinished tasks where the model leaves it open: branch and tasks.
+    pub(crate) admitted: Option<(usize, Vec<Progress>)>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(crate) fn of(tree: &'a Tree, seen: &'a Seen, names: &'a ThreadNames, loose: Option<&Loose>) -> Self {
+        let mut comparison = Self { tree, seen, names, differences: Vec::new(), admitted: None };
+        comparison.pointers();
+        comparison.branches(loose);
+        comparison.checkpoints();
+        comparison.runs();
+        comparison
+    }
+
+    fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: impl std::fmt::Display, model: &T, stored: &T) {
+        if model != stored {
+            self.differences.push(format!("{what}: the model has {model:?}, stored is {stored:?}"));
+        }
+    }
+
+    fn pointers(&mut self) {
+        let (tree, seen) = (self.tree, self.seen);
+        self.equal("head", &tree.head, &seen.head);
+        let tags: Vec<(&String, Option<&CheckpointId>)> =
+            tree.tags.iter().map(|(name, at)| (name, self.id_of(*at))).collect();
+        let stored = seen.tags.iter().map(|tag| (&tag.name, Some(&tag.checkpoint)));
+        self.equal("tags", &tags, &stored.collect());
+    }
+
+    /// The stored id of one of the model's checkpoints.
+    fn id_of(&self, checkpoint: usize) -> Option<&'a CheckpointId> {
+        self.seen.checkpoints.get(checkpoint).map(|info| &info.id)
+    }
+
+    fn branches(&mut self, loose: Option<&Loose>) {
+        let (tree, seen) = (self.tree, self.seen);
+        self.equal("number of branches", &tree.branches.len(), &seen.branches.len());
+        for (number, (branch, stored)) in tree.branches.iter().zip(&seen.branches).enumerate() {
+            if let Some(known) = self.names.branches.get(number) {
+                self.equal(format!("id of branch {number}"), known, &stored.info.id);
+            }
+            self.branch(number, branch, stored);
+            self.tasks(number, (branch, stored), loose.filter(|loose| loose.branch == number));
+        }
+    }
+
+    fn branch(&mut self, number: usize, branch: &Branch, stored: &SeenBranch) {
+        let (tree, seen) = (self.tree, self.seen);
+        self.equal(format!("name of branch {number}"), &tree.name_of(number).cloned(), &stored.info.name);
+        self.equal(format!("epoch of branch {number}"), &branch.epoch, &stored.epoch);
+        let number_of = |id| seen.branches.iter().position(|branch| branch.info.id == id);
+        let fork = stored.info.fork.map(|(id, step)| (number_of(id), step));
+        self.equal(format!("fork of branch {number}"), &branch.fork.map(|(at, step)| (Some(at), step)), &fork);
+        let tip = branch.tip.map(|tip| (tree.checkpoints[tip].step, self.id_of(tip)));
+        let stored = stored.info.tip.as_ref().map(|(step, id)| (*step, Some(id)));
+        self.equal(format!("tip of branch {number}"), &tip, &stored);
+    }
+
+    fn tasks(&mut self, number: usize, (branch, stored): (&Branch, &SeenBranch), loose: Option<&Loose>) {
+        let planned = self.tree.tip(number).map_or(&[][..], |tip| &tip.position.next);
+        let planned: Vec<(String, u32)> = planned.iter().map(|task| (name(task.node), task.trigger)).collect();
+        let found: Vec<(String, u32)> =
+            stored.tasks.iter().map(|(node, trigger, _)| (node.clone(), *trigger)).collect();
+        self.equal(format!("planned tasks of branch {number}"), &planned, &found);
+        if planned != found {
+            return;
+        }
+        let progress: Vec<Progress> = stored.tasks.iter().map(|(.., progress)| progress.clone()).collect();
+        match loose.map(|loose| loose.admit(&branch.progress, &progress)) {
+            Some(Ok(admitted)) => self.admitted = Some((number, admitted)),
+            Some(Err(reason)) => self.differences.push(format!("tasks of branch {number}: {reason}")),
+            None => {
+                let differ = branch.progress.iter().zip(&progress).find(|(model, stored)| !is_same(model, stored));
+                if let Some((model, stored)) = differ {
+                    self.differences
+                        .push(format!("a task of branch {number}: the model has {model:?}, stored is {stored:?}"));
+                }
+            }
+        }
+    }
+
+    fn checkpoints(&mut self) {
+        let (tree, seen) = (self.tree, self.seen);
+        self.equal("number of checkpoints", &tree.checkpoints.len(), &seen.checkpoints.len());
+        for (number, (checkpoint, info)) in tree.checkpoints.iter().zip(&seen.checkpoints).enumerate() {
+            if let Some(known) = self.names.checkpoints.get(number) {
+                self.equal(format!("id of checkpoint {number}"), known, &info.id);
+            }
+            self.checkpoint(number, checkpoint, info);
+        }
+    }
+
+    fn checkpoint(&mut self, number: usize, checkpoint: &Checkpoint, info: &CheckpointInfo) {
+        let at = |what: &str| format!("{what} of checkpoint {number}");
+        let branch = self.seen.branches.get(checkpoint.branch).map(|branch| branch.info.id);
+        self.equal(at("branch"), &branch, &Some(info.branch));
+        self.equal(at("step"), &checkpoint.step, &info.step);
+        let parent = checkpoint.parent.map(|parent| self.id_of(parent));
+        self.equal(at("parent"), &parent, &info.parent.as_ref().map(|parent| Some(parent)));
+        self.equal(at("source"), &checkpoint.source, &info.source);
+        self.equal(at("steps covered"), &checkpoint.steps_covered, &info.steps_covered);
+        let tasks: Vec<(String, u32, u32)> =
+            checkpoint.tasks.iter().map(|(node, trigger, attempts)| (name(*node), *trigger, *attempts)).collect();
+        let stored = info.tasks.iter().map(|task| (task.node.clone(), task.trigger, task.attempts)).collect();
+        self.equal(at("tasks"), &tasks, &stored);
+        let next: Vec<String> = checkpoint.position.next.iter().map(|task| name(task.node)).collect();
+        self.equal(at("next"), &next, &info.next);
+        let counted = |node: usize| {
+            let known = info.activations.iter().find(|(of, _)| *of == name(node));
+            known.map_or(0, |(_, count)| *count)
+        };
+        let stored: Vec<u64> = (0..checkpoint.position.activations.len()).map(counted).collect();
+        self.equal(at("activations"), &checkpoint.position.activations, &stored);
+        self.equal(at("author"), &checkpoint.author, &info.author);
+        let metadata = info.metadata_as::<BTreeMap<String, u64>>().unwrap_or_default();
+        self.equal(at("metadata"), &checkpoint.metadata.map(noted), &metadata);
+        self.equal(at("origin"), &checkpoint.origin.is_some(), &info.origin.is_some());
+    }
+
+    fn runs(&mut self) {
+        let ids = run_ids(self.tree, self.seen);
+        let ids = match ids {
+            Ok(ids) => ids,
+            Err(difference) => return self.differences.push(difference),
+        };
+        for (key, run) in &self.tree.runs {
+            let id = match key {
+                RunKey::Named(id) => Some(id.clone()),
+                RunKey::Fresh(_) | RunKey::First(_) | RunKey::After(..) => ids.get(key).map(ToString::to_string),
+            };
+            if let Some(id) = id
+                && let Some(stored) = self.seen.runs.get(&id)
+            {
+                self.run((key, run), stored.as_ref());
+            }
+        }
+    }
+
+    fn run(&mut self, (key, run): (&RunKey, &RunModel), stored: Option<&stepmark_core::rows::RunRow>) {
+        let Some(stored) = stored else {
+            self.differences.push(format!("run {key:?} is not stored: {run:?}"));
+            return;
+        };
+        self.equal(format!("status of run {key:?}"), &run.status, &stored.status);
+        let branch = self.seen.branches.get(run.branch).map(|branch| branch.info.id);
+        self.equal(format!("branch of run {key:?}"), &branch, &Some(stored.branch));
+        let last = run.last.map(|last| self.id_of(last));
+        self.equal(format!("last of run {key:?}"), &last, &stored.last.as_ref().map(|tip| Some(&tip.id)));
+    }
+}
+
+/// The ids of the model's runs that checkpoints name; a description if two runs are one or one is two.
+pub(crate) fn run_ids(tree: &Tree, seen: &Seen) -> Result<BTreeMap<RunKey, RunId>, String> {
+    let mut ids: BTreeMap<RunKey, RunId> = BTreeMap::new();
+    let mut keys: BTreeMap<String, RunKey> = BTreeMap::new();
+    for (number, (checkpoint, info)) in tree.checkpoints.iter().zip(&seen.checkpoints).enumerate() {
+        let (key, id) = (&checkpoint.run, &info.run);
+        let of_key = ids.entry(key.clone()).or_insert_with(|| id.clone());
+        let of_id = keys.entry(id.to_string()).or_insert_with(|| key.clone());
+        if of_key != id || of_id != key {
+            return Err(format!("checkpoint {number} is of run {id}, in the model of {key:?}: {of_key} is {of_id:?}"));
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,175 @@
+//! What happens to the store calls of one application?
+//!
+//! A call that was sent is delivered whatever becomes of its caller: a request that is on its way does not turn back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stepmark::clock::{Clock, SystemClock};
+use stepmark::store::CheckpointStore;
+use stepmark_conformance::call::{Call, CallKind, Intercept, Reply};
+use stepmark_core::error::{Error, Result, Subject};
+use tokio::sync::Notify;
+
+/// What happens to chosen calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails and has no effect.
+    ErrorBefore,
+    /// It takes effect and fails.
+    ErrorAfter,
+    Delay(Duration),
+    /// It is delivered twice.
+    Duplicate,
+    /// The process dies before it, or after it took effect.
+    CrashBefore,
+    CrashAfter,
+}
+
+impl Fault {
+    /// How coverage calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ErrorBefore => "fault error before",
+            Self::ErrorAfter => "fault error after",
+            Self::Delay(_) => "fault delay",
+            Self::Duplicate => "fault duplicate",
+            Self::CrashBefore => "fault crash before",
+            Self::CrashAfter => "fault crash after",
+        }
+    }
+}
+
+/// Which calls it happens to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// The first of them, from 0.
+    pub(crate) nth: u32,
+    /// How many follow each other.
+    pub(crate) times: u32,
+    pub(crate) fault: Fault,
+}
+
+/// The calls of an application; clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn CheckpointStore>,
+    state: Mutex<State>,
+    crashed: Notify,
+    landed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    plan: Option<Plan>,
+    counted: u32,
+    struck: Vec<CallKind>,
+    is_crashed: bool,
+    flying: u32,
+}
+
+impl Calls {
+    pub(crate) fn new(store: Arc<dyn CheckpointStore>) -> Self {
+        let (state, crashed, landed) = (Mutex::default(), Notify::new(), Notify::new());
+        Self(Arc::new(Inner { store, state, crashed, landed }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on calls fail by plan, counted anew. Returns which calls the last plan struck.
+    pub(crate) fn plan(&self, plan: Option<Plan>) -> Vec<CallKind> {
+        let mut state = self.state();
+        (state.plan, state.counted) = (plan, 0);
+        std::mem::take(&mut state.struck)
+    }
+
+    /// Waits until the plan ends the process.
+    pub(crate) async fn crashed(&self) {
+        while !self.state().is_crashed {
+            self.0.crashed.notified().await;
+        }
+    }
+
+    /// Waits until everything that was sent has arrived.
+    pub(crate) async fn landed(&self) {
+        while self.state().flying > 0 {
+            self.0.landed.notified().await;
+        }
+    }
+
+    /// What happens to the next call.
+    fn strike(&self, kind: CallKind) -> Option<Fault> {
+        let mut state = self.state();
+        if state.is_crashed {
+            return Some(Fault::CrashBefore);
+        }
+        let number = state.counted;
+        state.counted += 1;
+        let plan = state.plan.filter(|plan| (plan.nth..plan.nth + plan.times).contains(&number))?;
+        state.struck.push(kind);
+        Some(plan.fault)
+    }
+
+    async fn deliver(&self, call: Call) -> Result<Reply> {
+        self.state().flying += 1;
+        let calls = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "a store does not stop with its caller")]
+        let delivery = tokio::spawn(async move {
+            let reply = call.run(&*calls.0.store).await;
+            calls.state().flying -= 1;
+            calls.0.landed.notify_one();
+            reply
+        });
+        delivery.await.expect("a delivery does not panic")
+    }
+
+    /// Ends the process: nothing of it goes on.
+    async fn die(&self) -> Result<Reply> {
+        self.state().is_crashed = true;
+        self.0.crashed.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Intercept for Calls {
+    async fn intercept(&self, _store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        let kind = call.kind();
+        let failed = || Err(Error::unavailable(Subject::Store, format!("{kind:?}"), INJECTED));
+        match self.strike(kind) {
+            None => self.deliver(call).await,
+            Some(Fault::ErrorBefore) => failed(),
+            Some(Fault::ErrorAfter) => {
+                let _ = self.deliver(call).await;
+                failed()
+            }
+            Some(Fault::Delay(duration)) => {
+                let reply = self.deliver(call).await;
+                SystemClock.sleep(duration).await;
+                reply
+            }
+            Some(Fault::Duplicate) => {
+                let _ = self.deliver(call.clone()).await;
+                self.deliver(call).await
+            }
+            Some(Fault::CrashBefore) => self.die().await,
+            Some(Fault::CrashAfter) => {
+                let _ = self.deliver(call).await;
+                self.die().await
+            }
+        }
+    }
+}
+
+const INJECTED: &str = "a fault was injected";
+
+/// Whether an error is one that a plan made.
+pub(crate) fn is_injected(error: &stepmark::Error) -> bool {
+    error.kind() == stepmark::ErrorKind::Store && error.to_string().contains(INJECTED)
+}
