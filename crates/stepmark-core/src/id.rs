@@ -95,9 +95,14 @@ pub fn hash16(bytes: &[u8]) -> [u8; 16] {
     shortened(blake3::hash(bytes))
 }
 
-/// The same of `head` and a large `body` behind it, which is not copied.
+/// At least as many bytes as BLAKE3 hashes side by side on any machine.
+const SIDE_BY_SIDE_BYTES: usize = 16 * 1024;
+
+/// The same of `head` and a large `body` behind it. Only the start of `body` is copied, behind `head`: bytes that follow
+/// each other in one piece, and begin at a multiple of what is hashed side by side, take about two thirds of the time.
 pub(crate) fn hash16_joined(head: &[u8], body: &[u8]) -> [u8; 16] {
-    shortened(blake3::Hasher::new().update(head).update(body).finalize())
+    let (start, rest) = body.split_at(body.len().min(SIDE_BY_SIDE_BYTES.saturating_sub(head.len())));
+    shortened(blake3::Hasher::new().update(&[head, start].concat()).update(rest).finalize())
 }
 
 fn shortened(hash: blake3::Hash) -> [u8; 16] {
@@ -322,6 +327,23 @@ mod tests {
         assert!(CheckpointId::from_stored(&[0, 1, 2]).is_err());
         assert!(CheckpointId::from_stored(&[0xff, 0xfe]).is_err());
         assert!(CheckpointId::from_stored(b"0198c5a6-7b1e-7c3d-8a4f-0123456789ab").is_err(), "a second stored form");
+    }
+
+    #[test]
+    fn a_joined_hash_is_that_of_one_piece() {
+        let bytes: Vec<u8> = (0..40_000u32).map(|index| index as u8 ^ (index >> 8) as u8).collect();
+        for head in [0, 1, 120, SIDE_BY_SIDE_BYTES, SIDE_BY_SIDE_BYTES + 1] {
+            for end in [head, head + 1, SIDE_BY_SIDE_BYTES, SIDE_BY_SIDE_BYTES + 1, bytes.len()] {
+                let (head, body) = bytes[..end.max(head)].split_at(head);
+                assert_eq!(
+                    hash16_joined(head, body),
+                    hash16(&[head, body].concat()),
+                    "{} + {}",
+                    head.len(),
+                    body.len()
+                );
+            }
+        }
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub struct Answer {
     pub id: InterruptId,
     /// The hash of the question that was answered.
     pub question: [u8; 16],
+    /// How many records the task's journal had when it was given: a later record says that the task went on from it.
+    pub after: u64,
     /// When it was given, by the clock of who gave it.
     pub answered_at: Timestamp,
     /// Who gave it, free text.
@@ -121,7 +123,7 @@ impl Answer {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(self.body.len() + 64);
-        writer.u8(ANSWER_VERSION).raw(&self.id.0).raw(&self.question).u64(self.answered_at as u64);
+        writer.u8(ANSWER_VERSION).raw(&self.id.0).raw(&self.question).varint(self.after).u64(self.answered_at as u64);
         writer.u8(u8::from(self.author.is_some()));
         if let Some(author) = &self.author {
             writer.str(author);
@@ -137,6 +139,7 @@ impl Answer {
         let answer = Self {
             id: InterruptId(reader.array()?),
             question: reader.array()?,
+            after: reader.varint()?,
             answered_at: reader.u64()? as Timestamp,
             author: if reader.flag()? { Some(reader.str()?.to_owned()) } else { None },
             body: reader.bytes()?.to_vec(),

@@ -3,7 +3,7 @@
 //! Pure and store-free. A chain is given newest first and ends with a `Full` node; anything else is damage and is
 //! refused with a reason, never guessed at.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use thiserror::Error;
@@ -43,101 +43,26 @@ pub fn materialise<N: Borrow<ValueNode>>(chain: &[N]) -> Result<Vec<u8>, ChainEr
     }
 }
 
-/// A value as its oldest whole form and the edits that lead from there to the newest, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts<'a> {
-    /// One MessagePack value.
-    pub whole: Cow<'a, [u8]>,
-    /// What later nodes of a list did to it.
-    pub edits: Vec<ListEdit<'a>>,
-}
-
-/// What one node does to the list before it: `remove` elements at `at` give way to `items` others. `at + remove` is within
-/// that list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListEdit<'a> {
-    /// First element that changes.
-    pub at: u64,
-    /// How many go.
-    pub remove: u64,
-    /// How many come.
-    pub items: u64,
-    /// Those, one after another.
-    pub elements: &'a [u8],
-}
-
-/// The value of a chain, newest node first, in parts: a reader that can edit a list needs no copy of it in one piece. Other
-/// values are joined.
-pub fn parts<'a>(chain: &[&'a ValueNode]) -> Result<Parts<'a>, ChainError> {
-    let (full, newer) = chain.split_last().ok_or(ChainError::Unfinished)?;
-    let is_map = |node: &&ValueNode| matches!(node.head.structure, Structure::Map { .. });
-    if full.head.structure != Structure::Full || newer.iter().any(is_map) {
-        return Ok(Parts { whole: materialise(chain)?.into(), edits: Vec::new() });
-    }
-    let mut edits = Vec::with_capacity(newer.len());
-    if !newer.is_empty() {
-        let mut length = Length::of_full(&full.body)?;
-        for node in newer.iter().rev() {
-            edits.push(length.follow(node)?);
-        }
-    }
-    Ok(Parts { whole: Cow::Borrowed(&full.body), edits })
-}
-
-/// How long a list is while its nodes are followed.
-struct Length {
-    count: u64,
-    /// Of all elements so far: every element takes one, so a count beyond them is damage.
-    bytes: u64,
-}
-
-impl Length {
-    fn of_full(body: &[u8]) -> Result<Self, ChainError> {
-        Ok(Self { count: read_array_header(&mut Reader::new(body))?, bytes: body.len() as u64 })
-    }
-
-    /// What `node` does to the list, if it fits it.
-    fn follow<'a>(&mut self, node: &'a ValueNode) -> Result<ListEdit<'a>, ChainError> {
-        let (at, remove, items, misfit) = match node.head.structure {
-            Structure::List { keep, items, .. } => (keep, self.count.saturating_sub(keep), items, "list"),
-            Structure::Splice { at, remove, items, .. } => (at, remove, items, "splice"),
-            Structure::Full | Structure::Map { .. } => return Err(ChainError::Misfit("node of a list")),
-        };
-        let fits = at.checked_add(remove).is_some_and(|past| past <= self.count);
-        if !fits {
-            return Err(ChainError::Misfit(misfit));
-        }
-        self.bytes += node.body.len() as u64;
-        let count = (self.count - remove).checked_add(items).filter(|count| *count <= self.bytes);
-        self.count = count.ok_or(ChainError::Misfit("element count"))?;
-        match node.head.list {
-            Some(list) if list.length != self.count => Err(ChainError::Misfit("list length")),
-            _ => Ok(ListEdit { at, remove, items, elements: &node.body }),
-        }
-    }
-}
-
 /// List elements in one buffer, with their boundaries found only when a cut needs them.
 struct Elements {
     /// An array header for as many elements as the newest node says, then the elements.
     bytes: Vec<u8>,
     header_bytes: usize,
     announced: u64,
-    length: Length,
+    count: u64,
     ends: Option<Vec<usize>>,
 }
 
 fn materialise_list(full: &ValueNode, newer: &[&ValueNode]) -> Result<Vec<u8>, ChainError> {
     let mut array = Reader::new(&full.body);
-    read_array_header(&mut array)?;
+    let count = read_array_header(&mut array)?;
     let total = newer.iter().map(|node| node.body.len()).sum::<usize>() + full.body.len();
     let announced = newer.first().and_then(|node| node.head.list).map_or(0, |list| list.length);
     let mut bytes = Vec::with_capacity(total + array_header_bytes(u64::MAX));
     write_array_header(&mut bytes, announced);
     let header_bytes = bytes.len();
     bytes.extend_from_slice(&full.body[full.body.len() - remaining(array)..]);
-    let length = Length::of_full(&full.body)?;
-    let mut elements = Elements { bytes, header_bytes, announced, length, ends: None };
+    let mut elements = Elements { bytes, header_bytes, announced, count, ends: None };
     for node in newer.iter().rev() {
         elements.follow(node)?;
     }
@@ -153,16 +78,40 @@ fn remaining(reader: Reader<'_>) -> usize {
 
 impl Elements {
     fn follow(&mut self, node: &ValueNode) -> Result<(), ChainError> {
-        let count = self.length.count;
-        let ListEdit { at, remove, elements, .. } = self.length.follow(node)?;
-        if at < count {
-            let (start, end) = (self.boundary(at)?, self.boundary(at + remove)?);
-            self.bytes.splice(start..end, elements.iter().copied());
-        } else {
-            self.bytes.extend_from_slice(elements);
+        match node.head.structure {
+            Structure::List { keep, items, .. } => {
+                if keep < self.count {
+                    let end = self.boundary(keep)?;
+                    self.bytes.truncate(end);
+                    self.ends = None;
+                } else if keep > self.count {
+                    return Err(ChainError::Misfit("list"));
+                }
+                self.bytes.extend_from_slice(&node.body);
+                self.count = self.plus(keep, items)?;
+                self.ends = None;
+            }
+            Structure::Splice { at, remove, items, .. } => {
+                let past = at.checked_add(remove).filter(|past| *past <= self.count);
+                let past = past.ok_or(ChainError::Misfit("splice"))?;
+                let (start, end) = (self.boundary(at)?, self.boundary(past)?);
+                self.bytes.splice(start..end, node.body.iter().copied());
+                self.count = self.plus(self.count - remove, items)?;
+                self.ends = None;
+            }
+            Structure::Full | Structure::Map { .. } => return Err(ChainError::Misfit("node of a list")),
         }
-        self.ends = None;
-        Ok(())
+        match node.head.list {
+            Some(list) if list.length != self.count => Err(ChainError::Misfit("list length")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every element takes a byte, so a count beyond the bytes is damage; it also bounds the sum.
+    fn plus(&self, kept: u64, items: u64) -> Result<u64, ChainError> {
+        let bytes = (self.bytes.len() - self.header_bytes) as u64;
+        let count = kept.checked_add(items).filter(|count| *count <= bytes);
+        count.ok_or(ChainError::Misfit("element count"))
     }
 
     /// Byte offset at which element `index` starts.
@@ -179,9 +128,9 @@ impl Elements {
 
     /// The elements move only where the newest node did not say how many there are.
     fn into_array(mut self) -> Vec<u8> {
-        if self.length.count != self.announced {
+        if self.count != self.announced {
             let mut header = Vec::new();
-            write_array_header(&mut header, self.length.count);
+            write_array_header(&mut header, self.count);
             self.bytes.splice(..self.header_bytes, header);
         }
         self.bytes

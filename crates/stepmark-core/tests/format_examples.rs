@@ -141,7 +141,8 @@ fn question_and_answer_are_as_drawn() {
     check("question body", &row.body);
     check("hash of the question's row", &row.hash(THREAD, "").0);
     let author = Some("ada".to_owned());
-    let answer = Answer { id: question.id, question: question.hash(), answered_at: 1300, author, body: vec![0xc3] };
+    let answer =
+        Answer { id: question.id, question: question.hash(), after: 1, answered_at: 1300, author, body: vec![0xc3] };
     let row = PendingRow { kind: PendingKind::Answer, body: answer.encode(), ..row };
     check("answer body", &row.body);
     check("hash of the answer's row", &row.hash(THREAD, "").0);

@@ -134,7 +134,14 @@ fn question() -> Question {
 
 fn answer() -> Answer {
     let author = Some("a person".into());
-    Answer { id: InterruptId([8; 16]), question: question().hash(), answered_at: i64::MAX, author, body: vec![0xc3] }
+    Answer {
+        id: InterruptId([8; 16]),
+        question: question().hash(),
+        after: 300,
+        answered_at: i64::MAX,
+        author,
+        body: vec![0xc3],
+    }
 }
 
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {

@@ -165,10 +165,11 @@ fn any_question() -> impl Strategy<Value = Question> {
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {
-    (any::<[[u8; 16]; 2]>(), any::<Timestamp>(), option::of("[a-zé ]{0,20}"), any_bytes()).prop_map(
-        |([id, question], answered_at, author, body)| Answer {
+    (any::<[[u8; 16]; 2]>(), any::<(u64, Timestamp)>(), option::of("[a-zé ]{0,20}"), any_bytes()).prop_map(
+        |([id, question], (after, answered_at), author, body)| Answer {
             id: InterruptId(id),
             question,
+            after,
             answered_at,
             author,
             body,

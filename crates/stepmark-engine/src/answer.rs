@@ -3,6 +3,7 @@
 //! From any process, whoever owns the branch: an answer is a row beside its question, stored only while the question is open
 //! on the branch's tip. It is never overwritten. Going on is another step, and may be left to a run that goes on anyway.
 
+use std::borrow::Borrow;
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
@@ -14,15 +15,21 @@ use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{Load, Loaded, Place, Records};
 
+use crate::answer_schema;
 use crate::decide::{append_decided, store_of};
+use crate::dynamic::Value;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::{Ask, OpenQuestion, Question};
-use crate::journal::{Entry, Journals};
+use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
+use crate::resume::run_of_loaded;
 use crate::state::State;
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread};
+
+/// How many bytes the author of an answer may have.
+const AUTHOR_BYTES_MAX: usize = 1024;
 
 /// An answer: see [`Thread::answer`]. `.run().await` and `.await` are the same.
 #[must_use = "nothing is written before `.store()` or `.run()`"]
@@ -38,10 +45,10 @@ pub struct AnswerRequest<'a, S> {
 }
 
 impl<S: State> Thread<S> {
-    /// Answers a question, on the branch on which it was asked. Nothing happens before [`AnswerRequest::run`] or
+    /// Answers a question, on the branch on which it was read; a handle to another branch refuses it. Nothing happens before [`AnswerRequest::run`] or
     /// [`AnswerRequest::store`].
-    #[expect(clippy::needless_pass_by_value, reason = "a call reads as it is meant: this question, this answer")]
-    pub fn answer<Q: Question>(&self, question: Ask<Q>, answer: Q::Answer) -> AnswerRequest<'_, S> {
+    pub fn answer<Q: Question>(&self, question: impl Borrow<Ask<Q>>, answer: Q::Answer) -> AnswerRequest<'_, S> {
+        let question = question.borrow();
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(&answer);
         AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None }
@@ -66,14 +73,23 @@ impl<S: State> Thread<S> {
 /// A question as it is stored.
 struct Found {
     task: TaskHash,
+    /// How many records its task's journal has.
+    after: u64,
     entry: Entry,
     loaded: Loaded,
 }
 
 impl<S: State> AnswerRequest<'_, S> {
-    /// Who answers: free text, stored with the answer.
+    /// Who answers: free text of at most 1,024 bytes, stored with the answer.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
+        self
+    }
+
+    /// Answers only this wording of the question ([`OpenQuestion::hash`]): one that was asked anew in other words since is
+    /// `QuestionChanged`.
+    pub fn wording(mut self, hash: [u8; 16]) -> Self {
+        self.hash = Some(hash);
         self
     }
 
@@ -89,6 +105,12 @@ impl<S: State> AnswerRequest<'_, S> {
     pub async fn store(&self) -> Result<bool> {
         let host = &self.thread.host;
         let body = self.body.as_ref().map_err(|error| Error::invalid(format!("the answer: {error}")))?;
+        if body.len() > QUESTION_BYTES_MAX {
+            return Err(Error::invalid(format!("the answer is larger than {QUESTION_BYTES_MAX} bytes")));
+        }
+        if self.author.as_ref().is_some_and(|author| author.len() > AUTHOR_BYTES_MAX) {
+            return Err(Error::invalid(format!("an author has at most {AUTHOR_BYTES_MAX} bytes")));
+        }
         for _ in 0..=DECISIONS_MAX {
             let found = self.find().await?;
             self.check(&found.entry, body)?;
@@ -132,19 +154,23 @@ impl<S: State> AnswerRequest<'_, S> {
     async fn find(&self) -> Result<Found> {
         let load = Load { pending: true, ..self.thread.request_of(Place::Head) };
         let loaded = match self.branch {
-            Some(branch) => {
+            Some(branch) if self.thread.at == BranchPlace::Head => {
                 let load = Load { place: Place::Branch(branch), ..load };
                 store_of(&self.thread.host)?.load(load).await?
             }
-            None => self.thread.load_with(load).await?,
+            Some(_) | None => self.thread.load_with(load).await?,
         };
+        if self.branch.is_some_and(|branch| branch != loaded.branch.row.id) {
+            let branch = loaded.branch.name.unwrap_or_else(|| loaded.branch.row.id.to_string());
+            return Err(Error::invalid(format!("question {} was read on another branch than {branch:?}", self.id)));
+        }
         let journals = Journals::of_rows(&loaded.pending)?;
-        let found = journals.iter().find_map(|(task, journal)| Some((task, journal.newest(self.id)?.clone())));
-        let Some((task, entry)) = found else {
+        let found = journals.iter().find_map(|(task, journal)| Some((task, journal, journal.newest(self.id)?)));
+        let Some((task, journal, entry)) = found else {
             let reason = format!("no such question is open on the branch's tip in thread {:?}", self.thread.name);
             return Err(stepmark_core::error::Error::missing(Subject::Interrupt, self.id, reason).into());
         };
-        Ok(Found { task, entry, loaded })
+        Ok(Found { task, after: journal.next_ordinal(), entry: entry.clone(), loaded })
     }
 
     /// Whether this answer may be the question's.
@@ -154,7 +180,7 @@ impl<S: State> AnswerRequest<'_, S> {
             let message = format!("question {id} ({name:?}) was asked anew in other words; look at it again");
             return Err(Error::new(ErrorKind::QuestionChanged, message));
         }
-        if let Some(answer) = entry.answer.as_ref().filter(|answer| answer.body != body) {
+        if let Some(answer) = entry.answer.as_ref().filter(|answer| !is_same_value(&answer.body, body)) {
             let by = answer.author.as_ref().map_or(String::new(), |author| format!(" by {author}"));
             let message = format!("question {id} ({name:?}) was answered{by} in another way, which stays");
             return Err(Error::new(ErrorKind::AlreadyAnswered, message));
@@ -163,18 +189,22 @@ impl<S: State> AnswerRequest<'_, S> {
             let message = format!("{id} is where the graph stops at node {:?}: `resume` goes on", entry.question.node);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        let unfit =
+            |reason: String| Error::invalid(format!("the answer does not fit question {id} ({name:?}): {reason}"));
+        if let Some(schema) = &entry.question.answer_schema {
+            answer_schema::check(schema, body).map_err(unfit)?;
+        }
         let known = self.thread.host.program.questions.get(&**name);
-        known
-            .map_or(Ok(()), |known| (known.fits)(body))
-            .map_err(|error| Error::invalid(format!("the answer does not fit question {id} ({name:?}): {error}")))
+        known.map_or(Ok(()), |known| (known.fits)(body)).map_err(|error| unfit(error.to_string()))
     }
 
     fn records(&self, found: &Found, body: &[u8]) -> Result<Records> {
-        let Found { task, entry, loaded } = found;
+        let Found { task, after, entry, loaded } = found;
         let tip = loaded.branch.row.tip.as_ref().ok_or_else(|| Error::invalid("the branch has no checkpoint"))?;
         let answer = Answer {
             id: self.id,
             question: entry.question.hash(),
+            after: *after,
             answered_at: self.thread.host.clock.now(),
             author: self.author.clone(),
             body: body.to_vec(),
@@ -195,11 +225,15 @@ impl<S: State> AnswerRequest<'_, S> {
     /// Whether a run of the branch is open: it will find the answer.
     async fn has_open_run(&self, loaded: &Loaded) -> Result<bool> {
         let Some(manifest) = load::manifest(loaded)? else { return Ok(false) };
-        let id = crate::resume::run_of_loaded(loaded, &manifest);
-        let load = Load { run: Some(id), ..self.thread.request_of(Place::Branch(loaded.branch.row.id)) };
-        let run = store_of(&self.thread.host)?.load(load).await?.run;
+        let (_, run) = self.thread.unfinished_run(&loaded.branch.row, run_of_loaded(loaded, &manifest)).await?;
         Ok(run.is_some_and(|run| run.status == RunStatus::Open))
     }
+}
+
+/// Whether two encoded answers read alike: a form writes a struct's fields in another order than its type does.
+fn is_same_value(one: &[u8], other: &[u8]) -> bool {
+    let value = |bytes| encode::from_bytes::<Value>(bytes);
+    one == other || value(one).is_ok_and(|one| value(other).is_ok_and(|other| one == other))
 }
 
 impl<'a, S: State> IntoFuture for AnswerRequest<'a, S> {

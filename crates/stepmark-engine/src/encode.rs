@@ -14,12 +14,10 @@ mod sorted;
 
 use std::{fmt::Display, ops::Range};
 
-use rmp_serde::decode::ReadRefReader;
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use stepmark_core::materialise::ListEdit;
 
 use self::sorted::Sorted;
 
@@ -103,33 +101,10 @@ pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeE
     // A list or a map whose parts were checked one by one has one level more.
     deserializer.set_max_depth(NESTING_MAX + 1);
     let value = T::deserialize(&mut deserializer).map_err(DecodeError::new)?;
-    check_end(deserializer)?;
-    Ok(value)
-}
-
-/// Decodes the new elements of a list into their place. After an error the list is unspecified.
-pub(crate) fn read_items<T: DeserializeOwned>(list: &mut Vec<T>, edit: &ListEdit<'_>) -> Result<(), DecodeError> {
-    let (at, past) = (edit.at as usize, (edit.at + edit.remove) as usize);
-    if past > list.len() {
-        return Err(DecodeError::new("a part of the list is gone"));
-    }
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(edit.elements);
-    deserializer.set_max_depth(NESTING_MAX);
-    // Elements are pushed to the end, which is where most edits are; those after the edit wait meanwhile.
-    let after = list.split_off(past);
-    list.truncate(at);
-    for _ in 0..edit.items {
-        list.push(T::deserialize(&mut deserializer).map_err(DecodeError::new)?);
-    }
-    list.extend(after);
-    check_end(deserializer)
-}
-
-/// The deserializer does not say where it stands, but reading the first byte of another value fails in one way only when
-/// there is none. A `bool` reads no further than that byte.
-fn check_end(mut deserializer: rmp_serde::Deserializer<ReadRefReader<'_, [u8]>>) -> Result<(), DecodeError> {
+    // The deserializer does not say where it stands, but reading the first byte of another value fails in one way only
+    // when there is none. A `bool` reads no further than that byte.
     match bool::deserialize(&mut deserializer) {
-        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(()),
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(DecodeError::new("bytes follow the value")),
     }
 }

@@ -44,7 +44,7 @@ pub enum ErrorKind {
     Incompatible,
     /// The thread holds values of another type; the message names both. Read it with that type, or save elsewhere.
     WrongType,
-    /// The question has another answer, which stays.
+    /// The question has another answer, which stays. To answer differently, fork the branch at its tip.
     AlreadyAnswered,
     /// The question was asked anew in other words: look at it again before answering.
     QuestionChanged,
@@ -137,6 +137,16 @@ impl Error {
         let mut failed = Self::new(ErrorKind::NodeFailed, message);
         (failed.0.failure, failed.0.place) = (Some(failure), place);
         failed
+    }
+
+    /// The same error, saying that questions of the same step wait for answers.
+    pub(crate) fn with_open_questions(mut self, questions: usize) -> Self {
+        match questions {
+            0 => {}
+            1 => self.0.message += "; a question of the same step waits for its answer",
+            _ => self.0.message += &format!("; {questions} questions of the same step wait for their answers"),
+        }
+        self
     }
 
     /// The same error with the state of the checkpoint that the run stopped after.

@@ -73,11 +73,7 @@ impl Stored {
                             format!("{error}; was the thread written by another graph, or the field's type changed?");
                         Error::unreadable(Subject::Channel, &entry.name, reason)
                     };
-                    let parts = chains.parts(entry.value, program.schema.channels()[channel].shape)?;
-                    self.decode(program, channel, &parts.whole).map_err(unreadable)?;
-                    for edit in &parts.edits {
-                        program.schema.decode_items(&mut self.state, channel, edit).map_err(unreadable)?;
-                    }
+                    self.decode(program, channel, &chains.value(entry.value)?).map_err(unreadable)?;
                     self.keep(today(program, channel), entry);
                 }
                 Reader::Channel(_) | Reader::Nobody => self.keep(&entry.name, entry),

@@ -406,7 +406,7 @@ async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Fai
         return Error::invalid("a step failed without a failed task");
     };
     let node = run.host.program.nodes[run.position.next[task].node as usize].name.to_string();
-    Error::failed(Failure { node, attempt: attempts, error }, run.place())
+    Error::failed(Failure { node, attempt: attempts, error }, run.place()).with_open_questions(run.journals.open())
 }
 
 /// The same where nothing was applied: the state in memory is that of the checkpoint that the run stopped after.

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{CheckpointId, Lane, RunId, TaskHash, check_name, hash16};
+use stepmark_core::interrupt::Answer;
 use stepmark_core::pending::{PendingKind, PendingRow, TaskEnd, decode_flush};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, Tip};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place};
@@ -142,30 +143,41 @@ pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
 }
 
 /// The rows of a tip that a new branch there begins with, in its lane: all but the answers that their tasks have not gone
-/// on from. A task has gone on from an answer if a later record of its journal exists, or its result.
+/// on from. A task has gone on from an answer if its journal has a record that was made after it, or if it has a result.
 fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
     let mut finished = HashSet::new();
     let mut last: HashMap<TaskHash, u64> = HashMap::new();
+    let mut copies = Vec::with_capacity(pending.len());
+    // In key order, so that answers come after results, memos and questions.
     for row in pending {
-        if row.kind == PendingKind::Results {
-            let records = decode_flush(&row.body);
-            let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
-            let done = records.into_iter().filter(|record| matches!(record.end, TaskEnd::Done { .. }));
-            finished.extend(done.map(|record| record.task));
-        } else {
-            let last = last.entry(row.task).or_default();
-            *last = row.ordinal.max(*last);
+        let unreadable = |error| Error::unreadable(Subject::Pending, &row.base, error);
+        match row.kind {
+            PendingKind::Results => {
+                let records = decode_flush(&row.body).map_err(unreadable)?.into_iter();
+                let done = records.filter(|record| matches!(record.end, TaskEnd::Done { .. }));
+                finished.extend(done.map(|record| record.task));
+            }
+            PendingKind::Answer => {
+                let answer = Answer::decode(&row.body).map_err(unreadable)?;
+                let went_on = last.get(&row.task).is_some_and(|last| *last >= answer.after);
+                if !went_on && !finished.contains(&row.task) {
+                    continue;
+                }
+            }
+            PendingKind::Memo | PendingKind::Interrupt | PendingKind::Child => {
+                let last = last.entry(row.task).or_default();
+                *last = row.ordinal.max(*last);
+            }
         }
+        copies.push(row.in_lane(lane));
     }
-    let is_copied = |row: &&PendingRow| {
-        row.kind != PendingKind::Answer || finished.contains(&row.task) || last[&row.task] > row.ordinal
-    };
-    Ok(pending.iter().filter(is_copied).map(|row| row.in_lane(lane)).collect())
+    Ok(copies)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stepmark_core::id::InterruptId;
     use stepmark_core::pending::{NO_TASK, TaskRecord, encode_flush};
 
     const ONE: TaskHash = TaskHash([1; 16]);
@@ -174,6 +186,13 @@ mod tests {
     fn row(kind: PendingKind, task: TaskHash, ordinal: u64) -> PendingRow {
         let base = CheckpointId::parse("c1").expect("an id");
         PendingRow { base, lane: Lane(7), kind, task, ordinal, values: Vec::new(), body: vec![ordinal as u8] }
+    }
+
+    /// Given when the task's journal had this many records.
+    fn answer(task: TaskHash, ordinal: u64, after: u64) -> PendingRow {
+        let (id, question) = (InterruptId([3; 16]), [4; 16]);
+        let answer = Answer { id, question, after, answered_at: 0, author: None, body: Vec::new() };
+        PendingRow { body: answer.encode(), ..row(PendingKind::Answer, task, ordinal) }
     }
 
     fn flush(task: TaskHash, end: TaskEnd) -> PendingRow {
@@ -204,14 +223,20 @@ mod tests {
 
     #[test]
     fn an_answer_that_its_task_has_not_gone_on_from_stays() {
-        let rows = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0)];
+        let rows = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
         assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0)]);
+    }
+
+    #[test]
+    fn a_question_that_was_asked_together_with_an_answered_one_is_no_later_record() {
+        let rows = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Interrupt, ONE, 1), answer(ONE, 0, 2)];
+        assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0), (PendingKind::Interrupt, ONE, 1)]);
     }
 
     #[test]
     fn an_answer_that_a_later_record_followed_is_copied() {
         for later in [PendingKind::Memo, PendingKind::Interrupt] {
-            let rows = [row(PendingKind::Interrupt, ONE, 0), row(later, ONE, 1), row(PendingKind::Answer, ONE, 0)];
+            let rows = [row(PendingKind::Interrupt, ONE, 0), row(later, ONE, 1), answer(ONE, 0, 1)];
             assert_eq!(copied(&rows).len(), 3, "{later:?}");
         }
     }
@@ -222,8 +247,8 @@ mod tests {
             row(PendingKind::Memo, ONE, 0),
             row(PendingKind::Interrupt, ONE, 1),
             row(PendingKind::Interrupt, ONE, 2),
-            row(PendingKind::Answer, ONE, 1),
-            row(PendingKind::Answer, ONE, 2),
+            answer(ONE, 1, 2),
+            answer(ONE, 2, 3),
         ];
         assert_eq!(
             copied(&rows),
@@ -238,14 +263,13 @@ mod tests {
 
     #[test]
     fn a_later_record_of_another_task_is_no_going_on() {
-        let rows =
-            [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0), row(PendingKind::Memo, TWO, 5)];
-        assert_eq!(copied(&rows), [(PendingKind::Interrupt, ONE, 0), (PendingKind::Memo, TWO, 5)]);
+        let rows = [row(PendingKind::Memo, TWO, 5), row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
+        assert_eq!(copied(&rows), [(PendingKind::Memo, TWO, 5), (PendingKind::Interrupt, ONE, 0)]);
     }
 
     #[test]
     fn a_result_is_going_on_and_a_failure_is_not() {
-        let asked = [row(PendingKind::Interrupt, ONE, 0), row(PendingKind::Answer, ONE, 0)];
+        let asked = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
         let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
         assert_eq!(copied(&[&[done], &asked[..]].concat()).len(), 3);
         let failed = flush(ONE, TaskEnd::Failed(Vec::new()));

@@ -15,7 +15,7 @@ use stepmark_core::interrupt::Asker;
 use crate::dynamic::Value;
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{AskingTask, Entry};
+use crate::journal::{AskingTask, Entry, QUESTION_BYTES_MAX};
 use crate::node::Cx;
 use crate::node_error::NodeError;
 use crate::state::State;
@@ -57,11 +57,15 @@ impl<S: State> Cx<S> {
     /// for the same question, byte for byte: a question that changed is asked anew.
     ///
     /// # Errors
-    /// The question waits for its answer, or it has no stored form.
+    /// The question waits for its answer, or it has no stored form of at most 1 MiB.
     #[expect(clippy::unused_async, reason = "asking may wait for a person who is there; callers write it so")]
     pub async fn interrupt<Q: Question>(&self, question: Q) -> Result<Q::Answer, NodeError> {
-        let spec =
-            QuestionSpec { name: Q::NAME, body: encode::to_bytes(&question)?, answer_schema: Q::answer_schema() };
+        let body = encode::to_bytes(&question)?;
+        if body.len() > QUESTION_BYTES_MAX {
+            let reason = format_args!("question {:?} is larger than {QUESTION_BYTES_MAX} bytes", Q::NAME);
+            return Err(NodeError::new(reason));
+        }
+        let spec = QuestionSpec { name: Q::NAME, body, answer_schema: Q::answer_schema() };
         let info = self.info();
         let asking = AskingTask { thread: info.thread_uid, task: self.task_id(), node: &info.node };
         let answer = info.attempt_journal.ask(asking, spec, |body| encode::from_bytes(body).ok());
@@ -95,6 +99,8 @@ pub struct OpenQuestion {
     pub question: Value,
     /// The JSON schema of its answer, if its type has one.
     pub answer_schema: Option<String>,
+    /// Whether its answer is stored, and its task has not gone on to its end.
+    pub is_answered: bool,
 }
 
 impl OpenQuestion {
@@ -119,6 +125,7 @@ impl OpenQuestion {
             asked_at: asked.asked_at,
             question,
             answer_schema: schema,
+            is_answered: entry.answer.is_some(),
         })
     }
 

@@ -15,6 +15,11 @@ use stepmark_core::pending::{PendingKind, PendingRow};
 use crate::error::{Error, Result};
 use crate::interrupt::QuestionSpec;
 
+/// How large a question or an answer may be, encoded: it lies in one row.
+pub(crate) const QUESTION_BYTES_MAX: usize = 1024 * 1024;
+/// How many questions without an answer one attempt may ask: a loop that swallows the error would not end otherwise.
+const ASKED_MAX: usize = 10_000;
+
 /// A question of a task, with its answer if it has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -38,10 +43,15 @@ impl Journal {
         self.entries.iter().rev().find(|entry| entry.question.id == id)
     }
 
-    /// The questions that wait for an answer: of each id the newest wording.
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Entry> {
+    /// The questions, each in its newest wording.
+    pub(crate) fn worded(&self) -> impl Iterator<Item = &Entry> {
         let is_newest = |entry: &&Entry| self.newest(entry.question.id).is_some_and(|it| it.ordinal == entry.ordinal);
-        self.entries.iter().filter(|entry| entry.answer.is_none()).filter(is_newest)
+        self.entries.iter().filter(is_newest)
+    }
+
+    /// The questions that wait for an answer.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Entry> {
+        self.worded().filter(|entry| entry.answer.is_none())
     }
 
     /// Whether the task itself waits for an answer.
@@ -54,9 +64,14 @@ impl Journal {
         self.open().any(|entry| entry.question.asker != Asker::Task)
     }
 
+    /// The place of the next record.
+    pub(crate) fn next_ordinal(&self) -> u64 {
+        self.entries.last().map_or(0, |last| last.ordinal + 1)
+    }
+
     /// Adds a question at the journal's end.
     pub(crate) fn push(&mut self, question: Question) {
-        let ordinal = self.entries.last().map_or(0, |last| last.ordinal + 1);
+        let ordinal = self.next_ordinal();
         self.entries.push(Entry { ordinal, question: Arc::new(question), answer: None, is_stored: false });
     }
 }
@@ -109,6 +124,11 @@ impl Journals {
 
     pub(crate) fn of_task(&mut self, task: TaskHash) -> &mut Journal {
         self.0.entry(task).or_default()
+    }
+
+    /// How many questions wait for an answer.
+    pub(crate) fn open(&self) -> usize {
+        self.0.values().map(|journal| journal.open().count()).sum()
     }
 
     /// All questions by task, in no order.
@@ -184,7 +204,9 @@ impl Attempt {
             answer_schema: spec.answer_schema.map(String::into_bytes),
         };
         // An answer that this program cannot read is asked for anew.
-        live.asked.push(Asked { question, is_known: same.is_some() && answer.is_none() });
+        if live.asked.len() < ASKED_MAX {
+            live.asked.push(Asked { question, is_known: same.is_some() && answer.is_none() });
+        }
         None
     }
 

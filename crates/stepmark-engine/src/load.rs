@@ -10,7 +10,7 @@ use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
-use stepmark_core::materialise::{Parts, materialise, parts};
+use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
 use stepmark_core::store::{Chain, Loaded};
 use stepmark_core::value::{ValueAddress, ValueNode, ValueRef};
@@ -24,7 +24,6 @@ use crate::journal::Journals;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
-use crate::state::Shape;
 use crate::values::Track;
 
 /// Chains by the address of their newest node.
@@ -48,21 +47,8 @@ impl<'a> Chains<'a> {
     }
 
     pub(crate) fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
-        materialise(&self.nodes(value)?).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
-    }
-
-    fn nodes(&self, value: ValueRef) -> Result<Vec<&'a ValueNode>> {
-        Ok(self.chain(value)?.nodes.iter().map(|(_, node)| node).collect())
-    }
-
-    /// A value for a channel of this shape: only a list may come in parts.
-    pub(crate) fn parts(&self, value: ValueRef, shape: Shape) -> Result<Parts<'a>> {
-        let parts = parts(&self.nodes(value)?);
-        let parts = parts.map_err(|error| Error::unreadable(Subject::Value, value.address, error))?;
-        if shape == Shape::List || parts.edits.is_empty() {
-            return Ok(parts);
-        }
-        Ok(Parts { whole: self.value(value)?.into(), edits: Vec::new() })
+        let nodes: Vec<&ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
+        materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
     }
 }
 

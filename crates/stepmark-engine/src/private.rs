@@ -7,7 +7,6 @@ use std::{
 };
 
 pub use serde::{Serialize, de::DeserializeOwned};
-pub use stepmark_core::materialise::ListEdit;
 
 use crate::{change::Change, state::Shape};
 pub use crate::{

@@ -24,7 +24,6 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use serde::{Serialize, de::DeserializeOwned};
-use stepmark_core::materialise::ListEdit;
 
 use crate::{
     change::Change,
@@ -102,12 +101,6 @@ pub trait Reducer<T: Serialize + DeserializeOwned> {
     /// The value of these bytes, which must hold nothing else.
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
         encode::from_bytes(bytes)
-    }
-
-    /// Changes some elements into decoded ones. [`Shape::List`] only. After an error the value is unspecified.
-    fn decode_items(value: &mut T, edit: &ListEdit<'_>) -> Result<(), DecodeError> {
-        let _ = (value, edit);
-        Err(DecodeError::new("the value is not stored element by element"))
     }
 
     /// The encoded form of a write: equal writes give equal bytes.

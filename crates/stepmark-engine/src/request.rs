@@ -198,7 +198,9 @@ impl<'a, S: State> Request<'a, S> {
                 Ok(run) => return self.drive(run, resident).await,
                 Err(error) if error.kind() == ErrorKind::Unfinished && self.on_pending == OnPending::ResumeFirst => {
                     // Its errors end this call: after its claim, nodes may have run.
-                    self.resume(resident).await?;
+                    if self.resume(resident).await?.is_interrupted() {
+                        return Err(error);
+                    }
                     refused = error;
                 }
                 Err(error) if is_contended(&error) || (was_resident && is_gone(&error)) => {}
@@ -245,14 +247,13 @@ impl<'a, S: State> Request<'a, S> {
             }
         };
         let last = row.last.ok_or_else(|| Error::unreadable(Subject::Run, id, "it ended without a checkpoint"))?;
-        let place = match ending {
-            // Its questions lie in its own branch's lane, whoever else shares the checkpoint.
-            Ending::Interrupted => Place::Branch(row.branch),
-            Ending::Done | Ending::OutOfSteps => Place::Checkpoint(last.id.clone()),
-        };
-        let pending = ending == Ending::Interrupted;
-        let loaded = store.load(Load { channels: Channels::All, pending, ..thread.request_of(place) }).await?;
-        self.outcome_of(&loaded, ending).map(Earlier::Ended)
+        let place = Place::Checkpoint(last.id.clone());
+        let loaded = store.load(Load { channels: Channels::All, ..thread.request_of(place) }).await?;
+        let mut outcome = self.outcome_of(&loaded, ending)?;
+        if ending == Ending::Interrupted {
+            outcome.questions = thread.questions_at(row.branch, &last.id).await?;
+        }
+        Ok(Earlier::Ended(outcome))
     }
 
     /// Whether an open run has no stored input and can never have one. `head` is what was loaded with the run.
@@ -274,7 +275,7 @@ impl<'a, S: State> Request<'a, S> {
         };
         let mut outcome = Outcome::new(ending, state, Stats::default())?;
         if ending == Ending::Interrupted {
-            outcome.questions = questions_of(&loaded.thread.name, &loaded.branch, &loaded.pending)?;
+            outcome.questions = questions_of(loaded)?;
         }
         outcome.run = manifest.map(|manifest| manifest.run);
         outcome.branch = Some(loaded.branch.name.clone().unwrap_or_else(|| loaded.branch.row.id.to_string()));

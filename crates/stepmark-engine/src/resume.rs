@@ -4,8 +4,8 @@
 //! added to them any more. A replay makes a branch of its own and looks at no results.
 
 use stepmark_core::checkpoint::{Manifest, Source, Timestamp};
-use stepmark_core::id::{BranchId, CheckpointId, RunId, hash16};
-use stepmark_core::pending::PendingKind;
+use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash, hash16};
+use stepmark_core::pending::TaskEnd;
 use stepmark_core::rows::{BranchRow, RunEvent, RunRow, RunStatus};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
 
@@ -14,6 +14,7 @@ use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit;
 use crate::fork::new_branch;
+use crate::journal::Journals;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
 use crate::position::Line;
@@ -27,8 +28,7 @@ impl<S: State> Request<'_, S> {
     pub(crate) async fn resume(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
         **resident = None;
         for _ in 0..=DECISIONS_MAX {
-            let load = Load { channels: Channels::All, pending: true, ..self.thread.request_of(Place::Head) };
-            let loaded = self.thread.load_with(load).await?;
+            let mut loaded = self.thread.load(Channels::All).await?;
             let manifest = load::manifest(&loaded)?.filter(|manifest| !manifest.next.is_empty());
             let Some(manifest) = manifest else {
                 match self.let_go(&loaded).await {
@@ -37,12 +37,18 @@ impl<S: State> Request<'_, S> {
                 }
                 return self.outcome_of(&loaded, Ending::Done);
             };
-            let (line, position) = load::line(&self.thread.host.program, &loaded, manifest)?;
+            let program = &self.thread.host.program;
+            let applied = waiting::applied_by(program, &loaded, &manifest);
+            let (line, position) = load::line(program, &loaded, manifest)?;
+            let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+            let begun = self.thread.unfinished_run(&line.branch, own).await?;
             let mut run = self.new_run(position, line);
-            if self.only_waits(&mut run, &loaded).await? {
-                return self.outcome_of(&loaded, Ending::Interrupted);
+            run.applied = applied;
+            if self.only_waits(&mut run, &mut loaded, &begun).await? {
+                let outcome = self.outcome_of(&loaded, Ending::Interrupted)?;
+                return Ok(Outcome { run: Some(begun.0), ..outcome });
             }
-            match self.take_over(&mut run, &loaded).await {
+            match self.take_over(&mut run, &loaded, begun).await {
                 // Only the claim is decided anew: after it, a refusal means that somebody else took over.
                 Err(error) if is_contended(&error) => continue,
                 claimed => claimed?,
@@ -53,22 +59,25 @@ impl<S: State> Request<'_, S> {
         Err(self.thread.contended())
     }
 
-    /// Whether the branch's run ended because people are asked, and nothing was answered since.
-    async fn only_waits(&self, run: &mut Run, loaded: &Loaded) -> Result<bool> {
-        let Some(line) = &run.line else { return Ok(false) };
-        if !loaded.pending.iter().any(|row| row.kind == PendingKind::Interrupt) {
+    /// Whether the branch waits for people and nothing was answered since its run ended: then it is not even claimed. Reads
+    /// the questions into `loaded`.
+    async fn only_waits(&self, run: &mut Run, loaded: &mut Loaded, (_, begun): &BegunRun) -> Result<bool> {
+        if begun.as_ref().is_some_and(|row| row.status != RunStatus::Interrupted) {
             return Ok(false);
         }
-        let (_, stored) = self.thread.unfinished_run(line).await?;
-        if stored.is_none_or(|row| row.status != RunStatus::Interrupted) {
+        let load = Load { pending: true, ..self.thread.request_of(Place::Branch(loaded.branch.row.id)) };
+        let waiting = store_of(&self.thread.host)?.load(load).await?;
+        let journals = Journals::of_rows(&waiting.pending)?;
+        let is_stopped = journals.iter().any(|(_, journal)| journal.is_stopped());
+        if journals.is_empty() || is_stopped || waiting.branch.row != loaded.branch.row {
             return Ok(false);
         }
-        load::results(run, loaded)?;
-        let is_stopped = run.journals.iter().any(|(_, journal)| journal.is_stopped());
-        let can_run = |task: usize| !run.task_waits(task) && run.stored.get(task).is_none_or(Option::is_none);
-        let waits = !is_stopped && !(0..run.position.next.len()).any(can_run);
-        (run.journals, run.stored, run.failures) = Default::default();
-        Ok(waits)
+        let records = load::records(&waiting)?;
+        let is_done = |task| records.get(&task).is_some_and(|record| matches!(record.end, TaskEnd::Done { .. }));
+        let waits = |task| journals.get(task).is_some_and(|journal| journal.waits());
+        let tasks: Vec<TaskHash> = (0..run.position.next.len()).map(|task| run.task_hash(task)).collect();
+        loaded.pending = waiting.pending;
+        Ok(tasks.iter().any(|task| waits(*task)) && tasks.iter().all(|task| is_done(*task) || waits(*task)))
     }
 
     /// Takes a branch over where nothing is to do: from a run whose input is not stored, so that its id can be used again.
@@ -83,11 +92,10 @@ impl<S: State> Request<'_, S> {
     }
 
     /// Claims the branch and opens its run again, in one small write.
-    async fn take_over(&self, run: &mut Run, seen: &Loaded) -> Result<()> {
+    async fn take_over(&self, run: &mut Run, seen: &Loaded, (id, stored): BegunRun) -> Result<()> {
         let host = self.thread.host.clone();
         let (now, head) = (run.now(), self.thread.expected_head(seen));
         let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, stored) = self.thread.unfinished_run(line).await?;
         line.manifest.run = id;
         let begun = begun_run(&host, line.branch.id, line.manifest.run.clone(), ([0; 16], now));
         let (row, write) = reopened_run(stored, begun);
@@ -130,15 +138,17 @@ impl<S: State> Request<'_, S> {
     }
 }
 
+/// The id of a run, and its record if it has begun.
+pub(crate) type BegunRun = (RunId, Option<RunRow>);
+
 impl<S: State> Thread<S> {
-    /// The run that goes on from the line's tip, with its record if it has begun. Where the tip's own run is over, on a
-    /// line that was given up or written to by hand, it is another one: the same at every attempt to go on.
-    pub(crate) async fn unfinished_run(&self, line: &Line) -> Result<(RunId, Option<RunRow>)> {
-        let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
-        for id in [own, run_after(&line.branch)] {
-            let load = Load { run: Some(id.clone()), ..self.request_of(Place::Branch(line.branch.id)) };
+    /// The run that goes on from a branch's tip, whose own run is `own`, with its record if it has begun. Where that run is
+    /// over, on a branch that was given up or written to by hand, it is another one: the same at every attempt to go on.
+    pub(crate) async fn unfinished_run(&self, branch: &BranchRow, own: RunId) -> Result<BegunRun> {
+        for id in [own, run_after(branch)] {
+            let load = Load { run: Some(id.clone()), ..self.request_of(Place::Branch(branch.id)) };
             let stored = store_of(&self.host)?.load(load).await?.run;
-            let goes_on = |row: &RunRow| row.branch == line.branch.id && row.status.next(RunEvent::Resumed).is_some();
+            let goes_on = |row: &RunRow| row.branch == branch.id && row.status.next(RunEvent::Resumed).is_some();
             if stored.as_ref().is_none_or(goes_on) {
                 return Ok((id, stored));
             }

@@ -10,8 +10,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use stepmark_core::materialise::ListEdit;
-
 use crate::change::Changes;
 use crate::encode::{Body, DecodeError, EncodeError, Entries};
 use crate::state::{ChannelSpec, Migration, State, StateUpdate};
@@ -37,7 +35,6 @@ pub(crate) trait Schema: fmt::Debug + Send + Sync {
     fn apply(&self, state: &mut AnyState, update: AnyUpdate, changes: &mut Changes);
     fn reset(&self, state: &mut AnyState, channel: usize);
     fn decode(&self, state: &mut AnyState, channel: usize, value: &[u8]) -> Result<(), DecodeError>;
-    fn decode_items(&self, state: &mut AnyState, channel: usize, edit: &ListEdit<'_>) -> Result<(), DecodeError>;
     fn encode_full(&self, state: &AnyState, channel: usize, out: &mut Body) -> Result<(), EncodeError>;
     fn encode_items(
         &self,
@@ -142,10 +139,6 @@ impl<S: State> Schema for TypedSchema<S> {
 
     fn decode(&self, into: &mut AnyState, channel: usize, value: &[u8]) -> Result<(), DecodeError> {
         state_mut::<S>(into).decode(channel, value)
-    }
-
-    fn decode_items(&self, of: &mut AnyState, channel: usize, edit: &ListEdit<'_>) -> Result<(), DecodeError> {
-        state_mut::<S>(of).decode_items(channel, edit)
     }
 
     fn encode_full(&self, of: &AnyState, channel: usize, out: &mut Body) -> Result<(), EncodeError> {

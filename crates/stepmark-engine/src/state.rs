@@ -5,8 +5,6 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use stepmark_core::materialise::ListEdit;
-
 use crate::{
     change::Changes,
     encode::{Body, DecodeError, EncodeError, Entries},
@@ -69,8 +67,6 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     fn channel_schema(_channel: usize) -> Option<String> {
         None
     }
-    /// Changes elements of a [`Shape::List`] channel into decoded ones. After an error the value is unspecified.
-    fn decode_items(&mut self, channel: usize, edit: &ListEdit<'_>) -> Result<(), DecodeError>;
 
     /// The channel has the value it has in `Self::initial()`.
     fn reset(&mut self, channel: usize);

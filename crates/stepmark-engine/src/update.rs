@@ -239,7 +239,8 @@ impl<S: State> ManualUpdate<'_, S> {
         let (id, begun) = if draft.makes_branch() {
             (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
         } else {
-            self.thread.unfinished_run(line).await?
+            let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+            self.thread.unfinished_run(&line.branch, own).await?
         };
         let open = begun.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
         let row = open.unwrap_or_else(|| {

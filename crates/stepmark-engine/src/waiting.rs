@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source, TaskEntry};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{BranchId, InterruptId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::RunStatus;
-use stepmark_core::store::{Load, Place, Records, ThreadAddress};
+use stepmark_core::store::{Load, Loaded, Place, Records, ThreadAddress};
 
+use crate::compile::Program;
 use crate::decide::{append_decided, store_of};
 use crate::durability;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +22,7 @@ use crate::flush::ended_run;
 use crate::interrupt::{OpenQuestion, QuestionPlace};
 use crate::journal::{Asked, Entry, Journal, Journals};
 use crate::run::Run;
+use crate::thread::DECISIONS_MAX;
 
 /// The branch that questions of a run without a thread name.
 const MEMORY_BRANCH: BranchId = BranchId::new(1).expect("it is not 0");
@@ -56,18 +59,32 @@ impl Run {
             None => (String::new(), MEMORY_BRANCH, String::new()),
         };
         let place = QuestionPlace { thread: &thread, branch, label: &label };
-        open_questions(&self.journals, &place)
+        listed_questions(&self.journals, &place, Which::Open)
     }
 }
 
-/// The questions of journals that wait, by node, name and occurrence.
-pub(crate) fn open_questions(journals: &Journals, place: &QuestionPlace<'_>) -> Result<Vec<OpenQuestion>> {
-    let mut open: Vec<&Entry> = journals.iter().flat_map(|(_, journal)| journal.open()).collect();
-    open.sort_by_key(|entry| {
+/// Which questions to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that wait.
+    Open,
+    /// The answered ones too.
+    All,
+}
+
+/// The questions of journals in their newest wording, by node, name and occurrence.
+pub(crate) fn listed_questions(
+    journals: &Journals,
+    place: &QuestionPlace<'_>,
+    which: Which,
+) -> Result<Vec<OpenQuestion>> {
+    let newest = journals.iter().flat_map(|(_, journal)| journal.worded());
+    let mut listed: Vec<&Entry> = newest.filter(|entry| which == Which::All || entry.answer.is_none()).collect();
+    listed.sort_by_key(|entry| {
         let asked = &entry.question;
         (Arc::clone(&asked.node), Arc::clone(&asked.name), asked.occurrence, asked.id)
     });
-    open.into_iter().map(|entry| OpenQuestion::new(place, entry)).collect()
+    listed.into_iter().map(|entry| OpenQuestion::new(place, entry)).collect()
 }
 
 /// The rows of questions that are not in the store yet.
@@ -221,9 +238,9 @@ fn was_let_go(journals: &Journals, task: TaskHash, asker: Asker) -> bool {
 
 fn stop_question(run: &Run, task: TaskHash, node: u32, asker: Asker) -> Question {
     let thread = run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid);
-    let word = if asker == Asker::Before { "stop before" } else { "stop after" };
     Question {
-        id: InterruptId::of(thread, task, word, 0),
+        // No declared name is empty: a node's questions have other ids.
+        id: InterruptId::of(thread, task, "", u32::from(asker.number())),
         asker,
         node: Arc::clone(&run.host.program.nodes[node as usize].name),
         name: "".into(),
@@ -234,18 +251,58 @@ fn stop_question(run: &Run, task: TaskHash, node: u32, asker: Asker) -> Question
     }
 }
 
-/// Lets the run go on from where the graph stopped it: a stop is answered by resuming.
+/// The tasks that a loaded tip applied in a step of this branch, of the nodes that every run stops after: a crash between
+/// the step and the stop does not skip it.
+pub(crate) fn applied_by(program: &Program, loaded: &Loaded, manifest: &Manifest) -> Vec<(TaskHash, u32)> {
+    let is_own_step = |row: &CheckpointRow| row.source == Source::Step && row.branch == loaded.branch.row.id;
+    if program.stops.after.is_empty() || !loaded.checkpoint.as_ref().is_some_and(is_own_step) {
+        return Vec::new();
+    }
+    let applied = |task: &TaskEntry| {
+        let entry = manifest.nodes.get(task.node as usize)?;
+        let node = program.node(&entry.name).filter(|node| Stops::has(&program.stops.after, *node))?;
+        Some((TaskHash::of("", &entry.name, entry.activations, task.trigger), node))
+    };
+    manifest.tasks.iter().filter_map(applied).collect()
+}
+
+/// Lets the run go on from where the graph stopped it: a stop is answered by resuming. After the claim.
 pub(crate) async fn let_go(run: &mut Run) -> Result<()> {
+    for _ in 0..=DECISIONS_MAX {
+        let answers = answers_to_stops(run);
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let Some(line) = &run.line else { return Ok(()) };
+        let append = Records { pending: answers, ..Records::from_outside(line.thread.uid, line.branch.id) };
+        match append_decided(&run.host, append).await {
+            Ok(()) => {}
+            // Another resume lets it go at the same moment.
+            Err(error) if error.is_store(StoreKind::Exists, Subject::Pending) => {}
+            Err(error) if error.is_store(StoreKind::Missing, Subject::Pending) => {
+                return Err(Error::new(ErrorKind::Fenced, "another run took the branch over"));
+            }
+            Err(error) => return Err(error),
+        }
+        read_answers(run).await?;
+        run.waiting.clear();
+    }
+    Err(Error::new(ErrorKind::Contended, "others kept letting the branch go on"))
+}
+
+/// The rows that answer where the graph stopped.
+fn answers_to_stops(run: &Run) -> Vec<PendingRow> {
+    let Some((line, base)) = run.line.as_ref().and_then(|line| Some((line, line.manifest_id()?))) else {
+        return Vec::new();
+    };
     let now = run.now();
-    let Some(line) = &run.line else { return Ok(()) };
-    let Some(base) = line.manifest_id() else { return Ok(()) };
-    let mut append = Records::from_outside(line.thread.uid, line.branch.id);
-    for (task, journal) in run.journals.iter_mut() {
-        let stops = |entry: &&mut Entry| entry.question.asker != Asker::Task && entry.answer.is_none();
-        for entry in journal.entries.iter_mut().filter(stops) {
+    let mut rows = Vec::new();
+    for (task, journal) in run.journals.iter() {
+        let after = journal.next_ordinal();
+        for entry in journal.open().filter(|entry| entry.question.asker != Asker::Task) {
             let (id, question) = (entry.question.id, entry.question.hash());
-            let answer = Answer { id, question, answered_at: now, author: None, body: Vec::new() };
-            append.pending.push(PendingRow {
+            let answer = Answer { id, question, after, answered_at: now, author: None, body: Vec::new() };
+            rows.push(PendingRow {
                 base: base.clone(),
                 lane: line.branch.id.lane(),
                 kind: PendingKind::Answer,
@@ -254,16 +311,8 @@ pub(crate) async fn let_go(run: &mut Run) -> Result<()> {
                 values: Vec::new(),
                 body: answer.encode(),
             });
-            entry.answer = Some(Arc::new(answer));
         }
     }
-    if append.pending.is_empty() {
-        return Ok(());
-    }
-    append.pending.sort_by_key(|row| (row.task, row.ordinal));
-    match append_decided(&run.host, append).await {
-        // Another resume let it go at the same moment.
-        Err(error) if error.is_store(StoreKind::Exists, Subject::Pending) => Ok(()),
-        appended => appended,
-    }
+    rows.sort_by_key(|row| (row.task, row.ordinal));
+    rows
 }

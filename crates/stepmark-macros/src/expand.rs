@@ -328,7 +328,6 @@ fn encode_methods(channels: &[Channel<'_>]) -> TokenStream {
 fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
     let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
     let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
-    let edits = arms(channels, |name, reducer| quote!(#reducer::decode_items(&mut self.#name, edit)));
     // Swapping leaves the default whole, so that a state with a destructor works too.
     let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
     quote! {
@@ -340,13 +339,6 @@ fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
             -> ::core::result::Result<(), ::stepmark::__private::DecodeError>
         {
             let decoded = match channel { #decodes _ => ::stepmark::__private::no_channel_to_decode(channel) };
-            decoded.map_err(|error| ::stepmark::__private::decode_error_in::<Self>(error, channel))
-        }
-
-        fn decode_items(&mut self, channel: usize, edit: &::stepmark::__private::ListEdit<'_>)
-            -> ::core::result::Result<(), ::stepmark::__private::DecodeError>
-        {
-            let decoded = match channel { #edits _ => ::stepmark::__private::no_channel_to_decode(channel) };
             decoded.map_err(|error| ::stepmark::__private::decode_error_in::<Self>(error, channel))
         }
 

@@ -14,6 +14,9 @@ struct Options {
     has_schema: bool,
 }
 
+/// As many bytes as a stored name may have.
+const NAME_BYTES_MAX: usize = 512;
+
 const FORM: &str = "a question is declared as `#[question(\"name\", answer = Reply)]`; the name may be left out";
 
 /// Makes the type a question.
@@ -27,8 +30,9 @@ pub(crate) fn question(input: &DeriveInput) -> Result<TokenStream> {
     };
     let ident = &input.ident;
     let name = options.name.unwrap_or_else(|| ident.unraw().to_string());
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(Error::new_spanned(ident, "the name of a question is not empty and has no control characters"));
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let message = format!("the name of a question has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        return Err(Error::new_spanned(ident, message));
     }
     let schema = options.has_schema.then(|| {
         quote! {

@@ -142,13 +142,19 @@ pub mod graph {
 #[doc = include_str!("docs/verbs.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, InterruptId, RunId};
-    pub use stepmark_core::interrupt::Asker;
+    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
     pub use stepmark_engine::{
-        AnswerRequest, AsNode, Ask, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH,
-        ManualUpdate, OpenQuestion, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
-        TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
+        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
+        Value, WriteReport,
     };
+}
+
+#[doc = include_str!("docs/interrupts.md")]
+pub mod interrupt {
+    pub use stepmark_core::id::InterruptId;
+    pub use stepmark_core::interrupt::Asker;
+    pub use stepmark_engine::{AnswerRequest, Ask, OpenQuestion, QuestionPage, Questions};
 }
 
 #[doc = include_str!("docs/diff.md")]

@@ -92,7 +92,7 @@ impl Line {
 /// An answer to a question, in its lane.
 pub fn answer_row(question: &PendingRow, text: &str) -> PendingRow {
     let asked = Question::decode(&question.body).expect("the kit asked it");
-    let answer =
-        Answer { id: asked.id, question: asked.hash(), answered_at: START + 1, author: None, body: encoded(&text) };
+    let (id, hash, after) = (asked.id, asked.hash(), question.ordinal + 1);
+    let answer = Answer { id, question: hash, after, answered_at: START + 1, author: None, body: encoded(&text) };
     PendingRow { kind: PendingKind::Answer, body: answer.encode(), ..question.clone() }
 }

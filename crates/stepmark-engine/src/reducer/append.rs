@@ -7,11 +7,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stepmark_core::materialise::ListEdit;
 
 use crate::{
     change::Change,
-    encode::{self, Body, DecodeError, EncodeError},
+    encode::{self, Body, EncodeError},
     reducer::Reducer,
     slot::slot_of,
     state::Shape,
@@ -119,10 +118,6 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
 
     fn list_len(value: &Vec<T>) -> usize {
         value.len()
-    }
-
-    fn decode_items(value: &mut Vec<T>, edit: &ListEdit<'_>) -> Result<(), DecodeError> {
-        encode::read_items(value, edit)
     }
 }
 

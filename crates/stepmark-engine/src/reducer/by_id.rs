@@ -3,11 +3,10 @@
 use std::{collections::HashMap, hash::Hash, ops::Range};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use stepmark_core::materialise::ListEdit;
 
 use crate::{
     change::Change,
-    encode::{self, Body, DecodeError, EncodeError},
+    encode::{self, Body, EncodeError},
     reducer::Reducer,
     slot::slot_of,
     state::Shape,
@@ -112,10 +111,6 @@ impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Re
 
     fn list_len(value: &Vec<T>) -> usize {
         value.len()
-    }
-
-    fn decode_items(value: &mut Vec<T>, edit: &ListEdit<'_>) -> Result<(), DecodeError> {
-        encode::read_items(value, edit)
     }
 }
 

@@ -213,8 +213,14 @@ impl Pen {
     pub(crate) fn answer(&self, question: &PendingRow) -> Records {
         let asked = Question::decode(&question.body).expect("it was asked here");
         let author = Some("somebody".to_owned());
-        let answer =
-            Answer { id: asked.id, question: asked.hash(), answered_at: 2_000_000, author, body: b"yes".to_vec() };
+        let answer = Answer {
+            id: asked.id,
+            question: asked.hash(),
+            after: question.ordinal + 1,
+            answered_at: 2_000_000,
+            author,
+            body: b"yes".to_vec(),
+        };
         let row = PendingRow { kind: PendingKind::Answer, body: answer.encode(), ..question.clone() };
         Records { pending: vec![row], ..Records::from_outside(self.thread.uid, self.branch.id) }
     }

@@ -1,0 +1,196 @@
+//! What if others answer, fail or take over while a run goes on?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use stepmark::interrupt::OpenQuestion;
+use stepmark::store::CheckpointStore;
+use stepmark::{App, Ending, ErrorKind};
+use stepmark_conformance::call::{Call, Intercept, Reply};
+use stepmark_core::error::Result;
+use stepmark_core::pending::PendingKind;
+use stepmark_core::rows::RunStatus;
+use tokio::sync::Notify;
+
+use crate::bench::{Approve, Bench, Desk, asked, beside, reviewing, verdict};
+
+on_every_store! {
+    an_answer_from_elsewhere_is_taken_up_by_the_run,
+    an_answer_between_the_last_look_and_the_end_is_taken_up,
+    an_answer_after_the_end_waits_for_a_resume,
+    a_finished_sibling_is_not_run_again,
+    a_failed_sibling_leaves_the_question_open,
+    answering_and_going_on_takes_a_run_over,
+    a_resume_of_what_waits_writes_nothing,
+}
+
+/// Says when a question is in the store.
+#[derive(Debug, Default)]
+struct Listen(Arc<Notify>);
+
+#[async_trait]
+impl Intercept for Listen {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        let asks = matches!(&call, Call::Records(records)
+            if records.pending.iter().any(|row| row.kind == PendingKind::Interrupt));
+        let reply = call.run(store).await?;
+        if asks {
+            self.0.notify_one();
+        }
+        Ok(reply)
+    }
+}
+
+async fn an_answer_from_elsewhere_is_taken_up_by_the_run(bench: &Bench) {
+    let heard = Arc::new(Notify::new());
+    let app = bench.app_through(beside("slow"), Listen(Arc::clone(&heard)));
+    let run = tokio::spawn(async move { app.thread("t").input(|desk| desk.topic.set("x".into())).run().await });
+    heard.notified().await;
+
+    let elsewhere = bench.app(beside("slow"));
+    let questions = elsewhere.questions().await.expect("readable");
+    assert_eq!(questions.len(), 1);
+    let OpenQuestion { thread, branch_label, .. } = &questions[0];
+    let handle = elsewhere.thread(thread).branch(branch_label);
+    let is_open = handle.answer_open(&questions[0], &verdict(true, "from elsewhere")).store().await;
+    assert!(is_open.expect("stored"), "a run is open");
+    bench.lab.gate.notify_one();
+
+    let outcome = run.await.expect("nobody stops it").expect("runs");
+    assert_eq!(outcome.ending(), Ending::Done);
+    assert_eq!(outcome.state().log, ["quick", "true from elsewhere", "slow", "last"]);
+    assert_eq!(outcome.stats().executed, 5, "the asking task twice");
+    assert_eq!(bench.lab.count("review"), 2);
+    assert!(elsewhere.questions().await.expect("readable").is_empty());
+}
+
+/// Answers everything right before a run ends as interrupted, once.
+#[derive(Debug)]
+struct AtTheLastMoment {
+    answers: App<Desk>,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl Intercept for AtTheLastMoment {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        let ends = matches!(&call, Call::Records(records)
+            if records.run.as_ref().is_some_and(|run| run.status == RunStatus::Interrupted));
+        if ends && !self.done.swap(true, Ordering::SeqCst) {
+            let questions = self.answers.questions().await.expect("readable");
+            for question in &questions {
+                let thread = self.answers.thread(&question.thread);
+                let is_open = thread.answer_open(question, &verdict(true, "late")).store().await.expect("stored");
+                assert!(is_open, "the end is not written yet");
+            }
+        }
+        call.run(store).await
+    }
+}
+
+async fn an_answer_between_the_last_look_and_the_end_is_taken_up(bench: &Bench) {
+    let late = AtTheLastMoment { answers: bench.app(reviewing()), done: AtomicBool::new(false) };
+    let outcome = bench.app_through(reviewing(), late).thread("t").input(|_| ()).run().await.expect("runs");
+    assert_eq!(outcome.ending(), Ending::Done);
+    assert_eq!(outcome.state().log, ["true late"]);
+}
+
+async fn an_answer_after_the_end_waits_for_a_resume(bench: &Bench) {
+    let outcome = bench.app(reviewing()).thread("t").input(|_| ()).run().await.expect("runs");
+    let ask = outcome.question::<Approve>().expect("it is open");
+    let elsewhere = bench.app(reviewing()).thread("t");
+    assert!(!elsewhere.answer(ask, verdict(true, "after")).store().await.expect("stored"));
+    let listed = bench.app(reviewing()).questions().with_answered().await.expect("readable");
+    assert!(listed.len() == 1 && listed[0].is_answered);
+    let outcome = bench.app(reviewing()).thread("t").resume().await.expect("goes on");
+    assert_eq!(outcome.state().log, ["true after"]);
+}
+
+async fn a_finished_sibling_is_not_run_again(bench: &Bench) {
+    let thread = bench.app(beside("shaky")).thread("t");
+    let outcome = thread.input(|_| ()).run().await.expect("runs");
+    assert_eq!(asked(&outcome), ["approve of review"]);
+    assert!(outcome.state().log.is_empty(), "the step is not over");
+    let outcome = thread.answer(outcome.question::<Approve>().expect("it is open"), verdict(true, "")).run().await;
+    let outcome = outcome.expect("goes on");
+    assert_eq!((outcome.stats().executed, outcome.stats().reused), (2, 2));
+    assert_eq!(outcome.state().log, ["quick", "true ", "shaky", "last"]);
+    assert_eq!((bench.lab.count("quick"), bench.lab.count("shaky")), (1, 1));
+}
+
+async fn a_failed_sibling_leaves_the_question_open(bench: &Bench) {
+    *bench.lab.failures.lock().expect("nobody panics with it") = 2;
+    let thread = bench.app(beside("shaky")).thread("t");
+    let error = thread.input(|_| ()).run().await.expect_err("shaky fails");
+    assert_eq!(error.kind(), ErrorKind::NodeFailed);
+    assert!(error.to_string().contains("a question of the same step waits"), "{error}");
+    let open = thread.questions().await.expect("readable");
+    assert_eq!(open.len(), 1);
+
+    let error = thread.answer_open(&open[0], &verdict(true, "ok")).run().await.expect_err("shaky fails again");
+    assert_eq!(error.failure().expect("it says which").attempt, 2);
+    let outcome = thread.resume().await.expect("goes on");
+    assert_eq!(outcome.state().log, ["quick", "true ok", "shaky", "last"]);
+    assert_eq!(bench.lab.count("review"), 2, "its result outlived the second failure");
+}
+
+async fn answering_and_going_on_takes_a_run_over(bench: &Bench) {
+    let heard = Arc::new(Notify::new());
+    let app = bench.app_through(beside("slow"), Listen(Arc::clone(&heard)));
+    let run = tokio::spawn(async move { app.thread("t").input(|_| ()).run().await });
+    heard.notified().await;
+    let thread = bench.app(beside("slow")).thread("t");
+    let open = thread.questions().await.expect("readable");
+    // The first permit may go to either `slow`; with two both end.
+    bench.lab.gate.notify_one();
+    let taking = tokio::spawn(async move { thread.answer_open(&open[0], &verdict(true, "mine")).run().await });
+    let others = run;
+    let both = async {
+        loop {
+            bench.lab.gate.notify_one();
+            if others.is_finished() && taking.is_finished() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        (others.await.expect("nobody stops it"), taking.await.expect("nobody stops it"))
+    };
+    let (fenced, taken) = both.await;
+    match (fenced, taken) {
+        // The usual case: the first run was fenced while its sibling ran.
+        (Err(error), Ok(outcome)) => {
+            assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+            assert_eq!(outcome.state().log, ["quick", "true mine", "slow", "last"]);
+        }
+        // It was over before the claim.
+        (Ok(outcome), Ok(_)) => assert_eq!(outcome.state().log, ["quick", "true mine", "slow", "last"]),
+        (fenced, taken) => panic!("{fenced:?} {taken:?}"),
+    }
+}
+
+/// Counts writes.
+#[derive(Debug, Default)]
+struct Writes(Arc<AtomicBool>);
+
+#[async_trait]
+impl Intercept for Writes {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        if call.kind().writes() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+        call.run(store).await
+    }
+}
+
+async fn a_resume_of_what_waits_writes_nothing(bench: &Bench) {
+    let first = bench.app(beside("shaky")).thread("t").input(|_| ()).run_id("r").run().await.expect("runs");
+    let wrote = Arc::new(AtomicBool::new(false));
+    let thread = bench.app_through(beside("shaky"), Writes(Arc::clone(&wrote))).thread("t");
+    let again = thread.resume().await.expect("waits");
+    assert_eq!((again.ending(), again.stats().executed), (Ending::Interrupted, 0));
+    assert_eq!((again.questions(), again.run_id()), (first.questions(), first.run_id()));
+    let repeated = thread.input(|_| ()).run_id("r").run().await.expect("the same run");
+    assert_eq!(repeated.questions(), first.questions());
+    assert!(!wrote.load(Ordering::SeqCst));
+}
