@@ -79,6 +79,10 @@ impl Bench {
         equal("branch of the error", &self.label(thread, branch), &place.branch)?;
         let id = self.tree(thread)?.branches[branch].tip.map(|tip| &self.names.threads[thread].checkpoints[tip]);
         equal("checkpoint of the error", &id, &place.checkpoint.as_ref())?;
+        if self.has_struck && error.state::<Board>().is_none() {
+            // It is read for the error if it can be.
+            return Ok(());
+        }
         equal("state of the error", &Some(&tip.position.board), &error.state::<Board>())
     }
 

@@ -25,6 +25,9 @@ use crate::running::{tell, tell_on};
 use crate::story::{Executed, Stage, Story};
 use crate::world::{RunKey, Spot, World};
 
+/// How many of a story's stages are shown when none is stored.
+const REFUSED_SHOWN: usize = 3;
+
 /// Why a sequence fails.
 pub(crate) type Failure = String;
 
@@ -41,6 +44,8 @@ pub(crate) struct Bench {
     /// What was done.
     pub(crate) log: Vec<String>,
     unique: u64,
+    /// Whether calls of the last attempt failed.
+    pub(crate) has_struck: bool,
 }
 
 /// How a call ended.
@@ -80,6 +85,7 @@ impl Bench {
             coverage: Coverage::default(),
             log: Vec::new(),
             unique: 0,
+            has_struck: false,
             drawn,
             store,
             ids,
@@ -136,6 +142,7 @@ impl Bench {
         };
         process.landed().await;
         let struck = process.plan(None);
+        self.has_struck = !struck.is_empty();
         self.note(&attempt, &struck, matches!(end, End::Died));
         let executions = journal.take();
         let answer = match end {
@@ -255,21 +262,20 @@ impl Bench {
             Which::Any => true,
             Which::Running => story.stages[*number].runner.is_some(),
         };
-        let mut nearest: Option<Vec<String>> = None;
+        let mut refused = Vec::new();
         for number in (0..=last).rev().filter(is_possible) {
             let (differences, admitted) = self.differences(&story.stages[number], &seen);
             if differences.is_empty() {
                 self.take_over(&story.stages[number], &seen, admitted.clone()).await?;
                 return Ok(Settled { stage: number, admitted });
             }
-            if nearest.as_ref().is_none_or(|nearest| nearest.len() > differences.len()) {
-                nearest = Some(differences);
-            }
+            let (name, steps) = (story.stages[number].name, story.stages[number].steps);
+            let reason = format!("not {name:?} after {steps} steps: {}", differences.join("; "));
+            refused.push((differences.len(), reason));
         }
-        Err(format!(
-            "what is stored is no stage of the story; the nearest differs in\n{}",
-            nearest.unwrap_or_default().join("\n")
-        ))
+        refused.sort();
+        let nearest: Vec<&str> = refused.iter().take(REFUSED_SHOWN).map(|(_, reason)| &**reason).collect();
+        Err(format!("what is stored is no stage of the story:\n{}", nearest.join("\n")))
     }
 
     fn differences(
@@ -398,6 +404,7 @@ impl Bench {
         let answer = call.await;
         process.landed().await;
         process.plan(None);
+        self.has_struck = false;
         let executions = journal.take();
         let rest = tell_on(&self.drawn, &self.world, runner);
         self.coverage.meet(format!("verb {}", attempt.command.verb.name()));

@@ -32,7 +32,7 @@ impl Loose {
             .map(|(task, ((before, seen), attempt))| self.admit_task(task, (before, seen), attempt))
             .collect::<Result<_, _>>()?;
         if self.is_over {
-            self.check_over(&found)?;
+            self.check_over(&found).map_err(|reason| format!("{reason}: {seen:?} after {before:?}"))?;
         }
         Ok(found)
     }

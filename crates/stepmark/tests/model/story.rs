@@ -230,9 +230,15 @@ impl<'a> Teller<'a> {
         let outputs = step.attempts.iter().filter_map(Attempt::output);
         let tasks = runner.position.next.iter().zip(outputs);
         let tasks: Vec<_> = tasks.map(|(task, output)| (task.node, task.trigger, output.attempts)).collect();
-        let (executed, reused) = (self.steps.last().map_or(0, Vec::len) as u64, step.attempts.len() as u64);
+        if runner.durability != Durability::Exit {
+            if !self.holds(runner) {
+                return false;
+            }
+            self.loosen(runner, step);
+        }
+        let (executed, all) = (self.steps.last().map_or(0, Vec::len) as u64, step.attempts.len() as u64);
         let stats = &mut runner.stats;
-        *stats = (stats.0 + 1, stats.1 + executed, stats.2 + reused - executed);
+        *stats = (stats.0 + 1, stats.1 + executed, stats.2 + all - executed);
         runner.steps_left = runner.steps_left.saturating_sub(1);
         if runner.durability == Durability::Exit {
             runner.kept.steps += 1;
@@ -240,10 +246,6 @@ impl<'a> Teller<'a> {
             runner.go_to(position);
             return true;
         }
-        if !self.holds(runner) {
-            return false;
-        }
-        self.loosen(runner, step);
         runner.go_to(position);
         self.commit(runner, Source::Step, tasks, (1, None));
         self.stage("commit", Some(runner));
@@ -293,7 +295,7 @@ impl<'a> Teller<'a> {
             tree.claim(runner.branch);
         }
         match tree.runs.get_mut(&runner.run).filter(|_| input.is_begun) {
-            Some(run) => run.before_input = None,
+            Some(run) => (run.before_input, run.last) = (None, None),
             None => tree.begin_run(&runner.run, runner.branch, input.asked.clone()),
         }
         runner.fence.hold(tree, runner.branch);
