@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use stepmark::run::{CheckpointId, CheckpointInfo, RunId};
+use stepmark_core::id::InterruptId;
 
+use crate::asking::{Asks, Listed, Progress};
 use crate::look::{Seen, SeenBranch};
-use crate::loose::{Loose, is_same};
-use crate::machine::Progress;
+use crate::loose::{Admitted, Loose, SeenTasks};
+use crate::machine::{Attempt, Task};
 use crate::nodes::name;
 use crate::process::{ThreadNames, noted};
 use crate::world::{Branch, Checkpoint, RunKey, RunModel, Tree};
@@ -19,7 +21,7 @@ pub(crate) struct Comparison<'a> {
     names: &'a ThreadNames,
     pub(crate) differences: Vec<String>,
     /// What is stored of unfinished tasks where the model leaves it open: branch and tasks.
-    pub(crate) admitted: Option<(usize, Vec<Progress>)>,
+    pub(crate) admitted: Option<(usize, Admitted)>,
 }
 
 impl<'a> Comparison<'a> {
@@ -85,18 +87,40 @@ impl<'a> Comparison<'a> {
             return;
         }
         let progress: Vec<Progress> = stored.tasks.iter().map(|(.., progress)| progress.clone()).collect();
-        match loose.map(|loose| loose.admit(&branch.progress, &progress)) {
-            Some(Ok(admitted)) => self.admitted = Some((number, admitted)),
-            Some(Err(reason)) => self.differences.push(format!("tasks of branch {number}: {reason}")),
-            None => {
-                let differ = branch.progress.iter().zip(&progress).find(|(model, stored)| !is_same(model, stored));
-                if let Some((model, stored)) = differ {
-                    self.differences.push(format!(
-                        "a task of branch {number}: the model has {model:?}, stored is {stored:?}"
-                    ));
+        let listed = self.seen.listed(stored.info.id);
+        let mut pending = branch.pending.clone();
+        if let Some(loose) = loose {
+            let asked = self.asked(number, loose, &listed);
+            match loose.admit(&branch.pending, &SeenTasks { progress, asked }) {
+                Ok(admitted) => {
+                    pending = admitted.pending.clone();
+                    self.admitted = Some((number, admitted));
                 }
+                Err(reason) => self.differences.push(format!("tasks of branch {number}: {reason}")),
             }
+        } else if let Some((model, stored)) =
+            pending.progress.iter().zip(&progress).find(|(model, stored)| !model.is_same(stored))
+        {
+            self.differences.push(format!("a task of branch {number}: the model has {model:?}, stored is {stored:?}"));
         }
+        if let Some(tip) = self.tree.tip(number) {
+            let model = pending.listed(self.seen.uid, &tip.position);
+            self.equal(format!("questions of branch {number}"), &model, &listed);
+        }
+    }
+
+    /// By task: whether all that it asks now is there.
+    fn asked(&self, branch: usize, loose: &Loose, listed: &[(InterruptId, Listed)]) -> Vec<bool> {
+        let Some(tip) = self.tree.tip(branch) else { return Vec::new() };
+        let is_there = |task: &Task, asks: &Asks| {
+            let id = asks.id(self.seen.uid, tip.position.hash(task));
+            listed.iter().any(|(listed, _)| *listed == id)
+        };
+        let asked = |(task, attempt): (&Task, &Attempt)| match attempt {
+            Attempt::Asks(_, asked) => asked.iter().all(|asks| is_there(task, asks)),
+            Attempt::Reused(_) | Attempt::Finishes(_) | Attempt::Fails(_) | Attempt::Waits => false,
+        };
+        tip.position.next.iter().zip(&loose.attempts).map(asked).collect()
     }
 
     fn checkpoints(&mut self) {
