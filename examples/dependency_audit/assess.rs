@@ -1,4 +1,5 @@
-//! What the policy makes of every package. A package without an answer is undecided, never passed over.
+//! What the policy makes of every package. A package without a verdict is undecided, never passed over; of those, the
+//! policy says which a person is asked about.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inspect::{Facts, Inspected, Inspection};
 use crate::package::{Package, PackageId};
-use crate::policy::{Judgement, Policy, Verdict};
+use crate::policy::{Cause, Judgement, Policy, Verdict};
 
 /// The verdict on one package, and its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Only the reasons that lead to this verdict.
     pub reasons: Vec<String>,
+    /// Whether a person decides: the policy leaves it open, and asks for one of the reasons.
+    #[serde(default)]
+    pub is_open: bool,
 }
 
 /// Judges each of `packages`, in their order.
@@ -24,28 +28,33 @@ pub fn assess(packages: &[Package], inspections: &[Inspection], policy: &Policy)
 }
 
 fn judge(package: &PackageId, inspected: Option<&Inspected>, policy: &Policy) -> Finding {
-    let ban = policy.ban(package).map(|reason| judgement(Verdict::Denied, format!("banned: {reason}")));
+    let ban = policy.ban(package).map(|reason| format!("banned: {reason}"));
+    let ban = ban.map(|reason| Judgement { verdict: Verdict::Denied, cause: Cause::Ban, reason });
     let mut judgements: Vec<Judgement> = ban.into_iter().collect();
     match inspected {
-        None => judgements.push(judgement(Verdict::Undecided, "not inspected".to_owned())),
+        None => judgements.push(undecided(Cause::NotAvailable, "not inspected".to_owned())),
         Some(Inspected::NotAvailable { reason }) => {
-            judgements.push(judgement(Verdict::Undecided, format!("not available: {reason}")));
+            judgements.push(undecided(Cause::NotAvailable, format!("not available: {reason}")));
         }
         Some(Inspected::Facts(facts)) => {
             judgements.push(licence(facts, policy));
             judgements.extend(limits(facts, policy));
+            judgements.extend(build_script(facts, policy));
         }
     }
     let verdict = judgements.iter().map(|it| it.verdict).max().unwrap_or(Verdict::Undecided);
-    let reasons = judgements.into_iter().filter(|it| it.verdict == verdict).map(|it| it.reason).collect();
-    Finding { package: package.clone(), verdict, reasons }
+    judgements.retain(|it| it.verdict == verdict);
+    let is_open = verdict == Verdict::Undecided && judgements.iter().any(|it| policy.asks(it.cause));
+    let reasons = judgements.into_iter().map(|it| it.reason).collect();
+    Finding { package: package.clone(), verdict, reasons, is_open }
 }
 
 fn licence(facts: &Facts, policy: &Policy) -> Judgement {
+    let missing = "no licence expression";
     match (&facts.licence, facts.licence_files.as_slice()) {
         (Some(expression), _) => policy.judge_licence(expression),
-        (None, []) => judgement(Verdict::Undecided, "no licence expression and no licence file".to_owned()),
-        (None, files) => judgement(Verdict::Undecided, format!("no licence expression, only {}", files.join(", "))),
+        (None, []) => undecided(Cause::Licence, format!("{missing} and no licence file")),
+        (None, files) => undecided(Cause::Licence, format!("{missing}, only {}", files.join(", "))),
     }
 }
 
@@ -61,13 +70,19 @@ fn limits(facts: &Facts, policy: &Policy) -> Vec<Judgement> {
     let over = measured.into_iter().filter(|(count, limit, _)| limit.is_some_and(|limit| *count > limit));
     over.map(|(count, limit, what)| {
         let limit = limit.filter(|&limit| limit > 0).map(|limit| format!(", the limit is {limit}"));
-        judgement(Verdict::Undecided, format!("{count} {what}{}", limit.unwrap_or_default()))
+        undecided(Cause::Limit, format!("{count} {what}{}", limit.unwrap_or_default()))
     })
     .collect()
 }
 
-fn judgement(verdict: Verdict, reason: String) -> Judgement {
-    Judgement { verdict, reason }
+/// A build script is no fault, so it is in the way only where the policy wants a person to look at it.
+fn build_script(facts: &Facts, policy: &Policy) -> Option<Judgement> {
+    let script = facts.build_script.as_ref().filter(|_| policy.asks(Cause::BuildScript))?;
+    Some(undecided(Cause::BuildScript, format!("`{script}` runs when it is built")))
+}
+
+fn undecided(cause: Cause, reason: String) -> Judgement {
+    Judgement { verdict: Verdict::Undecided, cause, reason }
 }
 
 #[cfg(test)]
@@ -141,5 +156,21 @@ mod tests {
         let findings = assess(&packages, &[], &policy);
         assert_eq!(findings[0].reasons, ["banned: it lies"]);
         assert_eq!(findings[1].reasons, ["not inspected"]);
+    }
+
+    #[test]
+    fn a_person_is_asked_only_about_what_is_open_for_a_named_cause() {
+        let scripted = || Facts { build_script: Some("build.rs".into()), ..licensed("MIT") };
+        let open = |ask: &str, facts: Facts| {
+            let text = format!("ask = [{ask}]\n[licences]\nallowed = ['MIT']\ndenied = ['GPL-3.0-only']");
+            let finding = judge(&samples::id("sample"), Some(&Inspected::Facts(facts)), &samples::policy(&text));
+            (finding.verdict, finding.is_open)
+        };
+        assert_eq!(open("", licensed("MPL-2.0")), (Verdict::Undecided, false));
+        assert_eq!(open("'licence'", licensed("MPL-2.0")), (Verdict::Undecided, true));
+        assert_eq!(open("'limit'", licensed("MPL-2.0")), (Verdict::Undecided, false));
+        assert_eq!(open("'licence'", licensed("GPL-3.0-only")), (Verdict::Denied, false));
+        assert_eq!(open("'licence'", scripted()), (Verdict::Allowed, false));
+        assert_eq!(open("'build_script'", scripted()), (Verdict::Undecided, true));
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use stepmark::NodeError;
 
+use crate::policy::Verdict;
+
 /// Result of everything in the audit that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -31,6 +33,22 @@ pub enum Error {
     OtherPolicy { thread: String },
     #[error("every name like `{thread}` is taken: give another `--thread`")]
     NoFreshName { thread: String },
+    #[error("`{package}` is no package of this audit")]
+    UnknownPackage { package: String },
+    #[error("`{package}` was not asked about: the policy says that it is {verdict}")]
+    NotAsked { package: String, verdict: Verdict },
+    #[error("`{package}` is open in versions {versions}: say {package}@VERSION")]
+    SeveralVersions { package: String, versions: String },
+    #[error("`{package}` is answered twice, yes and no")]
+    TwoAnswers { package: String },
+    #[error("`{package}` was answered {answer} by {by}, and that stays")]
+    OtherAnswer { package: String, answer: &'static str, by: String },
+    #[error("the audit in thread `{thread}` went on in another process meanwhile: run it again")]
+    WentOn { thread: String },
+    #[error("the audit in thread `{thread}` has judged nothing yet: run it first, without `--fork-policy`")]
+    NotJudged { thread: String },
+    #[error("cannot talk to the terminal")]
+    Terminal { source: io::Error },
     #[error("{reason}\nthe audit stopped in `{node}`; run it again to go on from there")]
     Stopped { node: String, reason: NodeError },
     #[error("cannot open {}", path.display())]

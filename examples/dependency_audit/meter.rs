@@ -1,29 +1,53 @@
-//! How far this process has come: the count behind `inspected I`, the progress bar, and the crash on demand.
+//! How far this process has come: the count behind `inspected I`, the progress bar, and crashes on demand.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::package::{Package, PackageId};
+
+/// Where a process can be told to kill itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Point {
+    /// The packages are inspected, none is judged.
+    Assess,
+    /// An answer is stored, nothing has used it.
+    Answer,
+    /// A node has an answer, and has not finished.
+    Decide,
+    /// The branch of another policy is there; it has still the old one.
+    Fork,
+    /// Everything is decided, no report is written.
+    Report,
+}
+
+/// When a process ends or halts itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Halt {
+    pub crash_after: Option<NonZeroUsize>,
+    pub crash_at: Option<Point>,
+    pub stop_after: Option<NonZeroUsize>,
+}
 
 /// Counts the packages that this process, and no earlier one, has inspected.
 #[derive(Debug)]
 pub struct Meter {
     inspected: AtomicUsize,
-    crash_after: Option<NonZeroUsize>,
+    halt: Halt,
     bar: ProgressBar,
 }
 
 impl Meter {
-    /// A meter that kills the process at the given count, if one is given.
-    pub fn new(crash_after: Option<NonZeroUsize>) -> Self {
+    /// A meter that halts the process where it is told to.
+    pub fn new(halt: Halt) -> Self {
         // Drawn on standard error, and only if that is a terminal.
         let bar = ProgressBar::no_length();
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
-        Self { inspected: AtomicUsize::new(0), crash_after, bar }
+        Self { inspected: AtomicUsize::new(0), halt, bar }
     }
 
     /// Counts the inspection of one of `packages`. Does not return if it is the one to crash after.
@@ -34,7 +58,17 @@ impl Meter {
         self.bar.set_length(packages.len() as u64);
         self.bar.set_position(self.bar.position().max(place));
         self.bar.set_message(package.to_string());
-        if self.crash_after.is_some_and(|limit| inspected >= limit.get()) {
+        if self.halt.crash_after.is_some_and(|limit| inspected >= limit.get()) {
+            kill_this_process();
+        }
+        if self.halt.stop_after.is_some_and(|limit| inspected == limit.get()) {
+            stop_this_process();
+        }
+    }
+
+    /// Does not return if this is the place to crash at.
+    pub fn pass(&self, point: Point) {
+        if self.halt.crash_at == Some(point) {
             kill_this_process();
         }
     }
@@ -58,6 +92,18 @@ fn kill_this_process() -> ! {
     panic!("this process survived SIGKILL: {refused:?}");
 }
 
+/// Every thread of the process stands still until somebody sends SIGCONT.
+#[cfg(unix)]
+fn stop_this_process() {
+    use rustix::process::{Signal, getpid, kill_process};
+    if let Err(error) = kill_process(getpid(), Signal::STOP) {
+        panic!("this process cannot stop: {error}");
+    }
+}
+
+#[cfg(not(unix))]
+fn stop_this_process() {}
+
 #[cfg(not(unix))]
 fn kill_this_process() -> ! {
     std::process::abort()
@@ -70,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_inspection_is_counted() {
-        let meter = Meter::new(None);
+        let meter = Meter::new(Halt::default());
         let packages = ["ant", "bee", "cow"].map(samples::package);
         meter.count(&samples::id("cow"), &packages);
         meter.count(&samples::id("bee"), &packages);

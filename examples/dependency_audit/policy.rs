@@ -1,5 +1,6 @@
 //! What is allowed: licences, limits and banned packages, read from TOML and checked before any use.
 
+use std::fmt;
 use std::path::Path;
 
 use cargo_metadata::semver::VersionReq;
@@ -42,6 +43,7 @@ impl PolicyText {
             return Err(self.refuse(format!("licences.denied[{at}]"), "is allowed as well".to_owned()));
         }
         Ok(Policy {
+            ask: file.ask,
             allowed: self.licensees("allowed", &allowed)?,
             denied: self.licensees("denied", &denied)?,
             banned: file.banned,
@@ -73,16 +75,41 @@ pub enum Verdict {
     Denied,
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Allowed => "allowed",
+            Self::Undecided => "undecided",
+            Self::Denied => "denied",
+        })
+    }
+}
+
+/// What a judgement is about. All but `Ban` may stand in `ask`: then a person is asked where it is undecided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A banned package is denied; there is nothing to ask.
+    #[serde(skip_deserializing)]
+    Ban,
+    Licence,
+    Limit,
+    NotAvailable,
+    BuildScript,
+}
+
 /// A verdict and the sentence that explains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub verdict: Verdict,
+    pub cause: Cause,
     pub reason: String,
 }
 
 /// A policy whose every value has been understood.
 #[derive(Debug)]
 pub struct Policy {
+    ask: Vec<Cause>,
     allowed: Vec<Licensee>,
     denied: Vec<Licensee>,
     banned: Vec<Ban>,
@@ -111,6 +138,8 @@ struct Ban {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
+    #[serde(default)]
+    ask: Vec<Cause>,
     licences: Licences,
     #[serde(default)]
     limits: Limits,
@@ -127,6 +156,11 @@ struct Licences {
 }
 
 impl Policy {
+    /// Whether a person is asked about what is undecided for this cause.
+    pub fn asks(&self, cause: Cause) -> bool {
+        self.ask.contains(&cause)
+    }
+
     /// Why a package is banned, if it is.
     pub fn ban(&self, package: &PackageId) -> Option<&str> {
         let matches = |ban: &&Ban| ban.name == package.name && ban.version.matches(&package.version);
@@ -139,7 +173,7 @@ impl Policy {
             Ok(parsed) => parsed,
             Err(error) => {
                 let reason = format!("licence `{expression}` is no SPDX expression: {}", error.reason);
-                return Judgement { verdict: Verdict::Undecided, reason };
+                return Judgement { verdict: Verdict::Undecided, cause: Cause::Licence, reason };
             }
         };
         let verdict = self.evaluate(&parsed);
@@ -148,7 +182,7 @@ impl Policy {
             Verdict::Undecided => format!("licence `{expression}` needs {}", self.named(&parsed, Verdict::Undecided)),
             Verdict::Denied => format!("licence `{expression}` is denied for {}", self.named(&parsed, Verdict::Denied)),
         };
-        Judgement { verdict, reason }
+        Judgement { verdict, cause: Cause::Licence, reason }
     }
 
     fn evaluate(&self, expression: &Expression) -> Verdict {
@@ -265,6 +299,8 @@ mod tests {
         assert!(unknown.contains("my.toml") && unknown.contains("`alowed`"), "{unknown}");
         let kind = refused("[licences]\nallowed = []\n[limits]\nunsafe_count_max = 'many'");
         assert!(kind.contains("unsafe_count_max"), "{kind}");
+        let ask = refused("ask = ['ban']\n[licences]\nallowed = []");
+        assert!(ask.contains("unknown variant `ban`") && ask.contains("build_script"), "{ask}");
         let version = refused("[licences]\nallowed = []\n[[banned]]\nname = 'x'\nversion = 'new'\nreason = ''");
         assert!(version.contains("version = 'new'"), "{version}");
         assert!(refused("").contains("licences"));

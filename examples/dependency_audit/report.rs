@@ -1,5 +1,6 @@
 //! The two files an audit leaves behind. Equal audits give equal bytes: no times, no paths of this machine.
 
+mod difference;
 mod markdown;
 
 use std::collections::BTreeMap;
@@ -7,17 +8,19 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+pub use difference::difference;
 use serde::Serialize;
 
+use crate::approve::Reply;
 use crate::assess::Finding;
 use crate::error::{Error, Result};
 use crate::graph::Audit;
 use crate::inspect::Inspected;
-use crate::package::Package;
+use crate::package::{Package, PackageId};
 use crate::policy::Verdict;
 
 /// Shape of `report.json`; a reader that knows another number should not guess.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// The report as `report.json` shows it.
 #[derive(Debug, Serialize)]
@@ -33,6 +36,8 @@ struct Totals {
     allowed: u64,
     undecided: u64,
     denied: u64,
+    /// Of the allowed and the denied: by people.
+    answered: u64,
     not_available: u64,
     rust_code_lines: u64,
     unsafe_count: u64,
@@ -47,7 +52,9 @@ struct Row<'a> {
     source: &'a str,
     description: Option<&'a str>,
     verdict: Verdict,
+    /// Why the policy says so, or why it left the package to a person.
     reasons: &'a [String],
+    answer: Option<&'a Reply>,
     inspected: Option<&'a Inspected>,
 }
 
@@ -56,13 +63,15 @@ impl<'a> Report<'a> {
     pub fn of(audit: &'a Audit) -> Self {
         let inspected: BTreeMap<_, _> = audit.inspections.iter().map(|it| (&it.package, &it.result)).collect();
         let described: BTreeMap<_, _> = audit.packages.iter().map(|it| (&it.id, it)).collect();
+        let answers = answers(audit);
         let row = |finding: &'a Finding| Row {
             name: &finding.package.name,
             version: finding.package.version.to_string(),
             source: &finding.package.source,
             description: described.get(&finding.package).and_then(|it: &&Package| it.description.as_deref()),
-            verdict: finding.verdict,
+            verdict: verdict(finding, answers.get(&finding.package).copied()),
             reasons: &finding.reasons,
+            answer: answers.get(&finding.package).copied(),
             inspected: inspected.get(&finding.package).copied(),
         };
         let packages: Vec<Row<'_>> = audit.findings.iter().map(row).collect();
@@ -81,9 +90,24 @@ impl<'a> Report<'a> {
 
     /// The totals in one line.
     pub fn summary(&self) -> String {
-        let Totals { packages, allowed, undecided, denied, not_available, .. } = self.totals;
+        let Totals { packages, allowed, undecided, denied, answered, not_available, .. } = self.totals;
         let gone = if not_available > 0 { format!(" ({not_available} not available)") } else { String::new() };
-        format!("{packages} packages{gone}: {allowed} allowed, {undecided} undecided, {denied} denied")
+        let people = if answered > 0 { format!("; {answered} of them by people") } else { String::new() };
+        format!("{packages} packages{gone}: {allowed} allowed, {undecided} undecided, {denied} denied{people}")
+    }
+}
+
+/// What people said, by package.
+fn answers(audit: &Audit) -> BTreeMap<&PackageId, &Reply> {
+    audit.decisions.iter().map(|decision| (&decision.package, &decision.reply)).collect()
+}
+
+/// What holds of a package: what a person said, else what the policy says.
+fn verdict(finding: &Finding, answer: Option<&Reply>) -> Verdict {
+    match answer {
+        Some(reply) if reply.allow => Verdict::Allowed,
+        Some(_) => Verdict::Denied,
+        None => finding.verdict,
     }
 }
 
@@ -96,6 +120,7 @@ impl Totals {
                 Verdict::Undecided => totals.undecided += 1,
                 Verdict::Denied => totals.denied += 1,
             }
+            totals.answered += u64::from(row.answer.is_some());
             match row.inspected {
                 Some(Inspected::Facts(facts)) => {
                     totals.rust_code_lines += facts.rust.code_lines;

@@ -45,8 +45,9 @@ pub struct AnswerRequest<'a, S> {
 }
 
 impl<S: State> Thread<S> {
-    /// Answers a question, on the branch on which it was read; a handle to another branch refuses it. Nothing happens before [`AnswerRequest::run`] or
-    /// [`AnswerRequest::store`].
+    /// Answers a question, on the branch on which it was read; a handle to another branch refuses it. Nothing happens before
+    /// [`AnswerRequest::run`] or [`AnswerRequest::store`].
+    #[expect(clippy::needless_pass_by_value, reason = "a question is given as it is at hand, by value or by reference")]
     pub fn answer<Q: Question>(&self, question: impl Borrow<Ask<Q>>, answer: Q::Answer) -> AnswerRequest<'_, S> {
         let question = question.borrow();
         let (branch, hash) = (Some(question.branch), Some(question.hash));

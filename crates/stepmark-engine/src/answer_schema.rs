@@ -86,7 +86,7 @@ impl Checker<'_> {
             let choices = list(schema, keyword);
             let fitting = choices.iter().filter(|choice| self.check(choice, value, at, depth).is_ok()).count();
             if !choices.is_empty() && !fits.contains(&fitting) {
-                let reason = choices.iter().filter_map(|choice| self.check(choice, value, at, depth).err()).next();
+                let reason = choices.iter().find_map(|choice| self.check(choice, value, at, depth).err());
                 let reason = reason.map_or_else(String::new, |reason| format!(", the first because {reason}"));
                 return Err(at.fault(format_args!("fits {fitting} of {} forms{reason}", choices.len())));
             }
@@ -181,12 +181,11 @@ fn check_choice(schema: &Map, value: &Value, at: &Path<'_>) -> Result<(), String
 }
 
 fn check_bounds(schema: &Map, value: &Value, at: &Path<'_>) -> Result<(), String> {
-    let size =
-        |sizes: [&'static str; 2], size: usize| check_range(schema, [sizes[0], sizes[1], "", ""], size as f64, at);
+    let size = |[least, most]: [&'static str; 2], size: usize| {
+        check_range(schema, [least, most, "", ""], number(&Value::Unsigned(size as u64)), at)
+    };
     match value {
-        Value::Int(number) => check_range(schema, NUMBER_BOUNDS, *number as f64, at),
-        Value::Unsigned(number) => check_range(schema, NUMBER_BOUNDS, *number as f64, at),
-        Value::Float(number) => check_range(schema, NUMBER_BOUNDS, *number, at),
+        Value::Int(_) | Value::Unsigned(_) | Value::Float(_) => check_range(schema, NUMBER_BOUNDS, number(value), at),
         Value::Text(text) => size(["minLength", "maxLength"], text.chars().count()),
         Value::List(items) => size(["minItems", "maxItems"], items.len()),
         Value::Map(entries) => size(["minProperties", "maxProperties"], entries.len()),
@@ -196,22 +195,117 @@ fn check_bounds(schema: &Map, value: &Value, at: &Path<'_>) -> Result<(), String
 
 const NUMBER_BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
 
-fn check_range(schema: &Map, keywords: [&'static str; 4], number: f64, at: &Path<'_>) -> Result<(), String> {
-    let bound = |keyword: &str| match get(schema, keyword) {
-        Some(Value::Int(bound)) => Some(*bound as f64),
-        Some(Value::Unsigned(bound)) => Some(*bound as f64),
-        Some(Value::Float(bound)) => Some(*bound),
+/// A number as bounds are compared.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a bound of more than 53 bits is that of an integer type, which holds anyway"
+)]
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => Some(*number as f64),
+        Value::Unsigned(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
         _ => None,
-    };
-    let [least, most, above, below] = keywords;
-    let fits: [(&str, fn(f64, f64) -> bool); 4] =
-        [(least, |a, b| a >= b), (most, |a, b| a <= b), (above, |a, b| a > b), (below, |a, b| a < b)];
-    for (keyword, fits) in fits {
-        if let Some(bound) = bound(keyword)
-            && !fits(number, bound)
-        {
-            return Err(at.fault(format_args!("is {number}, against {keyword} {bound}")));
+    }
+}
+
+fn check_range(schema: &Map, keywords: [&'static str; 4], value: Option<f64>, at: &Path<'_>) -> Result<(), String> {
+    let Some(value) = value else { return Ok(()) };
+    let [least, most, above, below] = keywords.map(|keyword| (keyword, get(schema, keyword).and_then(number)));
+    let faults = [
+        least.1.filter(|bound| value < *bound).map(|bound| (least.0, bound)),
+        most.1.filter(|bound| value > *bound).map(|bound| (most.0, bound)),
+        above.1.filter(|bound| value <= *bound).map(|bound| (above.0, bound)),
+        below.1.filter(|bound| value >= *bound).map(|bound| (below.0, bound)),
+    ];
+    match faults.into_iter().flatten().next() {
+        Some((keyword, bound)) => Err(at.fault(format_args!("is {value}, against {keyword} {bound}"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::check;
+
+    /// Answers that fit, and others with a part of what is said of them.
+    fn check_all(schema: &Value, fit: &[Value], unfit: &[(Value, &str)]) {
+        let check = |answer: &Value| {
+            check(schema.to_string().as_bytes(), &crate::encode::to_bytes(answer).expect("it has a stored form"))
+        };
+        for answer in fit {
+            assert_eq!(check(answer), Ok(()), "{answer}");
+        }
+        for (answer, reason) in unfit {
+            let said = check(answer).expect_err(&answer.to_string());
+            assert!(said.contains(reason), "{answer}: {said}");
         }
     }
-    Ok(())
+
+    #[test]
+    fn types_are_checked() {
+        let other = "not of type";
+        check_all(&json!({"type": "boolean"}), &[json!(true)], &[(json!(1), other), (json!(null), other)]);
+        let optional = json!({"type": ["string", "null"], "minLength": 2});
+        check_all(&optional, &[json!("ab"), json!(null)], &[(json!("é"), "minLength"), (json!([]), other)]);
+        check_all(&json!({"type": "integer"}), &[json!(7), json!(7.0)], &[(json!(7.5), other)]);
+        check_all(&json!({"type": "null"}), &[json!(null)], &[(json!(0), other)]);
+        check_all(&json!(true), &[json!({"any": "thing"})], &[]);
+        check_all(&json!(false), &[], &[(json!(null), "may not be there")]);
+    }
+
+    #[test]
+    fn fields_are_checked_with_their_names() {
+        let schema = json!({
+            "type": "object",
+            "properties": {"stars": {"type": "integer", "minimum": 1, "exclusiveMaximum": 6}, "tags": {
+                "type": "array", "maxItems": 2, "items": {"type": "string"}, "prefixItems": [{"const": "first"}]}},
+            "required": ["stars"],
+            "additionalProperties": false,
+        });
+        let fit = [json!({"stars": 1}), json!({"stars": 5, "tags": ["first", "x"]})];
+        let unfit = [
+            (json!({}), "has no"),
+            (json!({"stars": 0}), "the answer.stars is 0, against minimum 1"),
+            (json!({"stars": 6}), "exclusiveMaximum"),
+            (json!({"stars": 1, "tags": ["x"]}), "the answer.tags.0"),
+            (json!({"stars": 1, "tags": ["first", 2]}), "the answer.tags.1"),
+            (json!({"stars": 1, "tags": ["first", "x", "y"]}), "maxItems"),
+            (json!({"stars": 1, "more": 1}), "the answer.more may not be there"),
+            (json!([1]), "not of type"),
+        ];
+        check_all(&schema, &fit, &unfit);
+    }
+
+    #[test]
+    fn choices_and_references_are_checked() {
+        let schema = json!({
+            "$defs": {"Mood": {"oneOf": [
+                {"type": "string", "enum": ["Fine", "Sad"]},
+                {"type": "object", "properties": {"Because": {"type": "string"}}, "required": ["Because"]},
+            ]}, "Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}}, "required": ["mood"]}},
+            "allOf": [{"$ref": "#/$defs/Tree"}],
+            "properties": {"mood": {"$ref": "#/$defs/Mood"}, "size": {"anyOf": [{"const": 1}, {"const": 2}]}},
+            "not": {"required": ["secret"]},
+        });
+        let fit = [json!({"mood": "Sad"}), json!({"mood": {"Because": "x"}, "size": 2, "left": {"mood": 7}})];
+        let unfit = [
+            (json!({"mood": "Cross"}), "fits 0 of 2 forms"),
+            (json!({"mood": {"Because": 1}}), "fits 0 of 2 forms"),
+            (json!({"mood": "Sad", "size": 3}), "the answer.size"),
+            (json!({"mood": "Sad", "left": {}}), "the answer.left has no"),
+            (json!({"mood": "Sad", "secret": 1}), "excluded"),
+        ];
+        check_all(&schema, &fit, &unfit);
+    }
+
+    #[test]
+    fn a_schema_without_an_end_is_refused() {
+        check_all(&json!({"$ref": "#"}), &[], &[(json!(1), "nested deeper")]);
+        check_all(&json!({"$ref": "#/$defs/None"}), &[], &[(json!(1), "not there")]);
+        check_all(&json!({"$ref": "http://example.com"}), &[], &[(json!(1), "not there")]);
+        assert!(check(b"{", &[0xc0]).is_err_and(|said| said.contains("cannot be read")));
+    }
 }

@@ -144,7 +144,10 @@ impl Error {
         match questions {
             0 => {}
             1 => self.0.message += "; a question of the same step waits for its answer",
-            _ => self.0.message += &format!("; {questions} questions of the same step wait for their answers"),
+            _ => {
+                let more = format!("; {questions} questions of the same step wait for their answers");
+                self.0.message.push_str(&more);
+            }
         }
         self
     }

@@ -14,7 +14,7 @@ use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit;
 use crate::fork::new_branch;
-use crate::journal::Journals;
+use crate::journal::{Journal, Journals};
 use crate::load;
 use crate::outcome::{Ending, Outcome};
 use crate::position::Line;
@@ -74,10 +74,10 @@ impl<S: State> Request<'_, S> {
         }
         let records = load::records(&waiting)?;
         let is_done = |task| records.get(&task).is_some_and(|record| matches!(record.end, TaskEnd::Done { .. }));
-        let waits = |task| journals.get(task).is_some_and(|journal| journal.waits());
+        let waits = |task| journals.get(task).is_some_and(Journal::waits);
         let tasks: Vec<TaskHash> = (0..run.position.next.len()).map(|task| run.task_hash(task)).collect();
         loaded.pending = waiting.pending;
-        Ok(tasks.iter().any(|task| waits(*task)) && tasks.iter().all(|task| is_done(*task) || waits(*task)))
+        Ok(tasks.iter().copied().any(waits) && tasks.iter().all(|task| is_done(*task) || waits(*task)))
     }
 
     /// Takes a branch over where nothing is to do: from a run whose input is not stored, so that its id can be used again.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::store::CheckpointStore;
 use stepmark::{
-    App, Append, Cx, Dep, Durability, END, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult, OnPending, Route, Snap,
-    State, Update, to,
+    App, Append, Cx, Dep, Durability, END, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult, OnPending,
+    Route, Snap, State, Update, to,
 };
 use tokio::sync::Semaphore;
 

@@ -117,10 +117,10 @@ mod finished_results {
     }
 }
 
-/// Memos of a task that has not finished, and answers that it went on from.
+/// Memos of a task that has not finished. The answers that it went on from are in `interrupts/reuse.rs`: `gone_on_from`.
 mod journals_of_unfinished_tasks {}
 
-/// Answers given, their tasks not yet gone on.
+/// Answers given, their tasks not yet gone on, are in `interrupts/reuse.rs`: `not_gone_on_from`.
 mod answers_not_gone_on_from {}
 
 /// Effects are looked up in the ledger, whatever the verb.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Report, Row};
+use crate::approve::Reply;
 use crate::inspect::{Facts, Inspected};
 use crate::policy::Verdict;
 
@@ -11,6 +12,7 @@ pub fn render(report: &Report<'_>) -> String {
     let mut out = format!("# Dependency audit\n\n{}\n", report.summary());
     section(&mut out, "Denied", report, Verdict::Denied);
     section(&mut out, "Undecided", report, Verdict::Undecided);
+    approvals(&mut out, report);
     table(&mut out, report);
     digests(&mut out, report);
     out
@@ -24,9 +26,28 @@ fn section(out: &mut String, title: &str, report: &Report<'_>, verdict: Verdict)
     }
     let _ = writeln!(out, "\n## {title}\n");
     for row in rows {
-        let reasons: Vec<String> = row.reasons.iter().map(|reason| escape(reason)).collect();
-        let _ = writeln!(out, "- **{} {}**: {}", row.name, row.version, reasons.join("; "));
+        let answer = row.answer.map(|reply| format!("{}; asked because: ", said(reply))).unwrap_or_default();
+        let _ = writeln!(out, "- **{} {}**: {answer}{}", row.name, row.version, reasons(row));
     }
+}
+
+/// Who allowed what: a policy speaks for itself, a person is named.
+fn approvals(out: &mut String, report: &Report<'_>) {
+    let allowed = report.packages.iter().filter_map(|row| Some((row, row.answer.filter(|reply| reply.allow)?)));
+    for (place, (row, reply)) in allowed.enumerate() {
+        if place == 0 {
+            out.push_str("\n## Allowed by people\n\n");
+        }
+        let _ = writeln!(out, "- **{} {}**: {}; asked because: {}", row.name, row.version, said(reply), reasons(row));
+    }
+}
+
+fn reasons(row: &Row<'_>) -> String {
+    row.reasons.iter().map(|reason| escape(reason)).collect::<Vec<_>>().join("; ")
+}
+
+fn said(reply: &Reply) -> String {
+    escape(&reply.to_string())
 }
 
 fn table(out: &mut String, report: &Report<'_>) {
@@ -37,7 +58,7 @@ fn table(out: &mut String, report: &Report<'_>) {
     out.push_str("|---|---|---|---|--:|--:|--:|---|--:|\n");
     for row in &report.packages {
         let facts = facts(row).map_or_else(|| "not available | | | | |".to_owned(), columns);
-        let _ = writeln!(out, "| {} | {} | {} | {facts} |", row.name, row.version, name(row.verdict));
+        let _ = writeln!(out, "| {} | {} | {} | {facts} |", row.name, row.version, row.verdict);
     }
     let totals = &report.totals;
     let kib = totals.bytes.div_ceil(1024);
@@ -68,14 +89,6 @@ fn facts<'a>(row: &Row<'a>) -> Option<&'a Facts> {
     match row.inspected {
         Some(Inspected::Facts(facts)) => Some(facts),
         Some(Inspected::NotAvailable { .. }) | None => None,
-    }
-}
-
-fn name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allowed => "allowed",
-        Verdict::Undecided => "undecided",
-        Verdict::Denied => "denied",
     }
 }
 

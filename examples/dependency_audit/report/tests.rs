@@ -16,6 +16,7 @@ fn audit() -> Audit {
         package: samples::id(name),
         verdict,
         reasons: vec![reason.into()],
+        is_open: false,
     };
     Audit {
         packages: vec![samples::package("ant"), samples::package("bee"), samples::package("cow")],

@@ -13,7 +13,7 @@ use stepmark_conformance::{Fault, FaultPlan, FaultStore, WitnessStore};
 use stepmark_core::error::{Error, Result, Subject};
 use tempfile::TempDir;
 
-use crate::graphs::{FAILURES, Mode, Setup, Shape, Trail};
+use crate::graphs::{FAILURES, Mode, QUESTIONS, Setup, Shape, Trail};
 use crate::journal::Journal;
 use crate::promises::{MemoryPages, Promises, clean_states, states};
 
@@ -77,14 +77,17 @@ shapes! {
     failing_sibling: FailingSibling Mode::Sync,
     fan_out: FanOut Mode::Sync,
     fork: Fork Mode::Sync,
+    asking: Asking Mode::Sync,
     async_chain: Linear Mode::Async { behind_max: 3 },
     async_failing_sibling: FailingSibling Mode::Async { behind_max: 3 },
     async_fan_out: FanOut Mode::Async { behind_max: 3 },
     async_fork: Fork Mode::Async { behind_max: 3 },
+    async_asking: Asking Mode::Async { behind_max: 3 },
     exit_chain: Linear Mode::Exit,
     exit_failing_sibling: FailingSibling Mode::Exit,
     exit_fan_out: FanOut Mode::Exit,
     exit_fork: Fork Mode::Exit,
+    exit_asking: Asking Mode::Exit,
 }
 
 /// Each call fails alone, in each way.
@@ -97,8 +100,12 @@ async fn every_fault(bench: &Bench) {
             let is_crash = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
             bench.drive(&trial, faults.clone(), is_crash).await;
             // A single fault interrupts a task once.
-            let failures = if bench.setup.shape == Shape::FailingSibling { FAILURES } else { 0 };
-            bench.check(&trial, 2 + failures).await;
+            let again = match bench.setup.shape {
+                Shape::FailingSibling => FAILURES,
+                Shape::Asking => QUESTIONS,
+                Shape::Linear | Shape::FanOut | Shape::Fork => 0,
+            };
+            bench.check(&trial, 2 + again).await;
             trials += 1;
             if faults.struck() == 0 {
                 break;

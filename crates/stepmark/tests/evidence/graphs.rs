@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::clock::{Clock, SystemClock};
 use stepmark::{
-    Add, App, Append, Cx, Dep, Durability, END, Error, ErrorKind, Graph, In, NodeError, NodeRef, NodeResult, Result,
-    Route, Snap, State, Thread, Update, to,
+    Add, App, Append, Cx, Dep, Durability, END, Error, ErrorKind, Graph, In, NodeError, NodeRef, NodeResult, Outcome,
+    Question, Result, Route, Snap, State, Thread, Update, to,
 };
 
 use crate::journal::Journal;
@@ -20,6 +20,8 @@ pub(crate) const OTHER: &str = "other";
 const RESUMES_MAX: u32 = 20;
 /// How often the failing sibling fails.
 pub(crate) const FAILURES: u32 = 2;
+/// How often the asking sibling asks, one question after the other.
+pub(crate) const QUESTIONS: u32 = 2;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trail {
@@ -43,6 +45,8 @@ pub(crate) enum Shape {
     FanOut,
     /// The chain, forked in the middle; both branches go on.
     Fork,
+    /// Three nodes beside each other, of which one asks twice.
+    Asking,
 }
 
 /// When its steps become durable.
@@ -81,6 +85,7 @@ impl Setup {
             Shape::Linear | Shape::Fork => chain(self.rounds),
             Shape::FailingSibling => siblings(),
             Shape::FanOut => fan_out(),
+            Shape::Asking => asking(),
         };
         let app = graph.build().expect("a valid graph").provide(journal);
         let app = app.linger(Duration::from_millis(self.linger_ms)).concurrency_max(self.concurrency_max);
@@ -109,24 +114,36 @@ pub(crate) async fn ask(thread: &Thread<Trail>, number: u32) -> Result<()> {
     for _ in 0..RESUMES_MAX {
         let request = thread.input(|trail| trail.input.set(number)).run_id(format!("input-{number}"));
         match request.run().await {
+            Ok(outcome) if outcome.is_interrupted() => answer(thread, &outcome).await?,
             Ok(_) => return Ok(()),
             Err(error) if is_unfinished(&error) => last = Some(error),
             Err(error) => return Err(error),
         }
         finish(thread).await?;
     }
-    Err(last.expect("an input was refused"))
+    Err(last.expect("an input was refused, or asks without an end"))
 }
 
 /// Resumes until nothing is left.
 pub(crate) async fn finish(thread: &Thread<Trail>) -> Result<()> {
     for _ in 1..RESUMES_MAX {
         match thread.resume().run().await {
+            Ok(outcome) if outcome.is_interrupted() => answer(thread, &outcome).await?,
             Err(error) if is_unfinished(&error) => {}
             end => return end.map(|_| ()),
         }
     }
     thread.resume().run().await.map(|_| ())
+}
+
+/// Answers what a run waits for. An earlier driver may have given the same answer.
+async fn answer(thread: &Thread<Trail>, outcome: &Outcome<Trail>) -> Result<()> {
+    for question in outcome.questions() {
+        let pick = question.typed::<Pick>()?;
+        let picked = 100 * pick.question().input + pick.question().number;
+        thread.answer(pick, picked).store().await?;
+    }
+    Ok(())
 }
 
 fn is_unfinished(error: &Error) -> bool {
@@ -173,6 +190,18 @@ fn siblings() -> Graph<Trail> {
     graph
 }
 
+fn asking() -> Graph<Trail> {
+    let mut graph = Graph::new("asking");
+    let (page, slow) = (graph.node("page", walk), graph.node("slow", walk));
+    let picky = graph.node("picky", pick);
+    let last = graph.node("last", walk);
+    for node in [page, picky, slow] {
+        graph.start(node);
+    }
+    graph.join(to![page, picky, slow], last);
+    graph
+}
+
 fn fan_out() -> Graph<Trail> {
     let mut graph = Graph::new("fan_out");
     let (split, leaf) = (graph.node("split", walk), graph.node("leaf", leaf));
@@ -208,6 +237,30 @@ async fn shake(trail: Snap<Trail>, cx: Cx<Trail>, journal: Dep<Journal>) -> Node
     }
     let mut update = trail.update();
     update.log.push(line("shaky", &trail));
+    Ok(update)
+}
+
+/// What `picky` asks.
+#[derive(Question, Serialize, Deserialize)]
+#[question("pick", answer = u32)]
+struct Pick {
+    input: u32,
+    number: u32,
+}
+
+async fn pick(trail: Snap<Trail>, cx: Cx<Trail>, journal: Dep<Journal>) -> NodeResult<Update<Trail>> {
+    journal.started(&cx);
+    let mut update = trail.update();
+    for number in 0..QUESTIONS {
+        match cx.interrupt(Pick { input: trail.input, number }).await {
+            Ok(picked) => update.log.push(format!("picked {picked}")),
+            Err(waits) => {
+                journal.set_aside(&cx);
+                return Err(waits);
+            }
+        }
+    }
+    journal.ended(&cx);
     Ok(update)
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     },
     Started(Task),
     Ended(Task),
+    /// It asked, and runs again when it is answered.
+    SetAside(Task),
     Sent(StoreWrite),
     Accepted {
         write: StoreWrite,
@@ -59,6 +61,7 @@ pub(crate) enum StoreWrite {
     Fork,
     Flush,
     RunRecord,
+    Answer,
 }
 
 /// Where a process can be killed.
@@ -71,6 +74,7 @@ pub(crate) enum Phase {
     CommitSent,
     CommitAcknowledged,
     ClaimSent,
+    AnswerSent,
 }
 
 /// What happens to the process at the `nth` event of a phase, counted from 1.
@@ -129,6 +133,10 @@ impl Journal {
     pub(crate) fn ended<S: State>(&self, cx: &Cx<S>) {
         self.note(&Event::Ended(Task::of(cx)));
     }
+
+    pub(crate) fn set_aside<S: State>(&self, cx: &Cx<S>) {
+        self.note(&Event::SetAside(Task::of(cx)));
+    }
 }
 
 impl Task {
@@ -146,6 +154,7 @@ impl Event {
             Self::Sent(StoreWrite::Flush) => Some(Phase::FlushSent),
             Self::Sent(StoreWrite::Commit) => Some(Phase::CommitSent),
             Self::Sent(StoreWrite::Claim) => Some(Phase::ClaimSent),
+            Self::Sent(StoreWrite::Answer) => Some(Phase::AnswerSent),
             Self::Accepted { write: StoreWrite::Commit, .. } => Some(Phase::CommitAcknowledged),
             _ => None,
         }
@@ -160,6 +169,7 @@ impl StoreWrite {
             CallKind::Fork => Self::Fork,
             CallKind::Flush => Self::Flush,
             CallKind::RunRecord => Self::RunRecord,
+            CallKind::Answer => Self::Answer,
             _ => return None,
         })
     }

@@ -30,6 +30,16 @@ const WITHOUT_FLUSH: [Phase; 4] = [Phase::TaskRunning, Phase::CommitSent, Phase:
 const ALL: [Phase; 5] =
     [Phase::TaskRunning, Phase::FlushSent, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
 
+/// The phases of a graph that asks.
+const ASKING: [Phase; 6] = [
+    Phase::TaskRunning,
+    Phase::FlushSent,
+    Phase::CommitSent,
+    Phase::CommitAcknowledged,
+    Phase::ClaimSent,
+    Phase::AnswerSent,
+];
+
 /// The phases of a graph whose commits overlap its steps.
 const BESIDE: [Phase; 4] = [Phase::TaskBesideCommit, Phase::CommitSent, Phase::CommitAcknowledged, Phase::ClaimSent];
 /// The phases of a graph whose inputs are stored at their end.
@@ -55,6 +65,11 @@ fn killed_fan_out_loses_nothing() {
 #[test]
 fn killed_branches_lose_nothing() {
     check(Shape::Fork, Mode::Sync, &WITHOUT_FLUSH);
+}
+
+#[test]
+fn killed_questions_and_answers_are_not_lost() {
+    check(Shape::Asking, Mode::Sync, &ASKING);
 }
 
 #[test]

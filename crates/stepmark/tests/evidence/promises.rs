@@ -84,6 +84,9 @@ impl Promises {
                 self.running.remove(task);
                 self.undurable.push(task.clone());
             }
+            Event::SetAside(task) => {
+                self.running.remove(task);
+            }
             Event::Sent(write) => self.waiting = Some(*write),
             Event::Accepted { branch, checkpoint, tasks, .. } => {
                 self.waiting = None;
@@ -110,6 +113,7 @@ impl Promises {
             (Some(StoreWrite::Commit), _) => Some(Phase::CommitSent),
             (Some(StoreWrite::Flush), _) => Some(Phase::FlushSent),
             (Some(StoreWrite::Claim), _) => Some(Phase::ClaimSent),
+            (Some(StoreWrite::Answer), _) => Some(Phase::AnswerSent),
             (None, Some(Event::Accepted { write: StoreWrite::Commit, .. })) => Some(Phase::CommitAcknowledged),
             (None, _) if !self.running.is_empty() => Some(Phase::TaskRunning),
             _ => None,

@@ -198,7 +198,7 @@ async fn an_answer_is_for_the_branch_that_was_read(bench: &Bench) {
 
 /// Types are checked where they are known: neither of these compiles into something else.
 #[allow(dead_code, reason = "it is enough that it compiles")]
-fn answers_have_the_type_of_their_question(thread: &stepmark::Thread<Desk>, ask: Ask<Approve>, sure: Ask<Confirm>) {
+fn answers_have_the_type_of_their_question(thread: &stepmark::Thread<Desk>, ask: &Ask<Approve>, sure: &Ask<Confirm>) {
     let answer: Verdict = verdict(true, "");
-    drop((thread.answer(&ask, answer), thread.answer(ask.clone(), verdict(true, "")), thread.answer(sure, true)));
+    drop((thread.answer(ask, answer), thread.answer(ask.clone(), verdict(true, "")), thread.answer(sure, true)));
 }

@@ -3,8 +3,8 @@
 use stepmark::run::RunId;
 use stepmark::{Error, ErrorKind, Outcome, Snapshot};
 
-use crate::bench::{Bench, Failure};
 use crate::asking::Progress;
+use crate::bench::{Bench, Failure};
 use crate::board::Board;
 use crate::command::{Command, Verb};
 use crate::loose::{Admitted, Loose};

@@ -265,7 +265,8 @@ impl Bench {
         }
         let mut seen: BTreeMap<usize, Option<Seen>> = BTreeMap::new();
         for thread in touched {
-            let mut found = self.observer.look(thread).await.map_err(|error| format!("nothing can be read: {error}"))?;
+            let mut found =
+                self.observer.look(thread).await.map_err(|error| format!("nothing can be read: {error}"))?;
             if let Some(found) = &mut found {
                 self.look_at_runs(thread, &story.stages, found).await?;
             }
@@ -412,7 +413,9 @@ impl Bench {
             let id = seen.branches[number].info.id;
             let stored = self.observer.tip_state(thread, id).await.map_err(|error| format!("{number}: {error}"))?;
             if stored != tree.checkpoints[tip].position.board {
-                return Err(format!("the state at the tip of branch {number} is that of another checkpoint: {stored:?}"));
+                return Err(format!(
+                    "the state at the tip of branch {number} is that of another checkpoint: {stored:?}"
+                ));
             }
         }
         Ok(())
@@ -425,7 +428,8 @@ impl Bench {
         call: Call,
         others: Vec<u64>,
     ) -> Result<(), Failure> {
-        let (process, journal) = (self.processes[attempt.process].calls.clone(), self.processes[attempt.process].journal.clone());
+        let (process, journal) =
+            (self.processes[attempt.process].calls.clone(), self.processes[attempt.process].journal.clone());
         process.landed().await;
         self.log.push("  stopped inside a node".to_owned());
         let settled = self.settle((&attempt.command, &story), Which::Running).await?;
@@ -480,7 +484,8 @@ impl Bench {
     /// Everything once more, by an application that has seen nothing.
     pub(crate) async fn check_all(&mut self) -> Result<(), Failure> {
         for thread in 0..THREADS {
-            let mut found = self.observer.look(thread).await.map_err(|error| format!("nothing can be read: {error}"))?;
+            let mut found =
+                self.observer.look(thread).await.map_err(|error| format!("nothing can be read: {error}"))?;
             if let (Some(seen), Some(tree)) = (&mut found, self.world.tree(thread)) {
                 for id in run_ids(tree, seen)?.into_values() {
                     let id = id.to_string();

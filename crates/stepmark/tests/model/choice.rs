@@ -29,7 +29,12 @@ pub(crate) enum Act {
     Verb(Attempt),
     /// An application ends between two calls, and begins anew.
     Restart(usize),
-    Look { process: usize, is_resident: bool, command: (usize, Spot), seed: u64 },
+    Look {
+        process: usize,
+        is_resident: bool,
+        command: (usize, Spot),
+        seed: u64,
+    },
 }
 
 /// A command, who gives it, and what happens to it.
@@ -48,7 +53,10 @@ pub(crate) enum Trouble {
     /// The process dies while its nth node runs, from 1.
     CrashInNode(usize),
     /// The process stops while its nth node runs, others go on meanwhile, and then it goes on.
-    Stop { nth: usize, others: Vec<u64> },
+    Stop {
+        nth: usize,
+        others: Vec<u64>,
+    },
 }
 
 /// Who chooses.

@@ -21,15 +21,36 @@ pub(crate) enum Verb {
     Input(Input),
     Resume(Limits),
     Discard,
-    Fork { at: Moment, name: String },
-    Replay { at: Moment, limits: Limits },
-    InputAt { at: Moment, input: Input },
+    Fork {
+        at: Moment,
+        name: String,
+    },
+    Replay {
+        at: Moment,
+        limits: Limits,
+    },
+    InputAt {
+        at: Moment,
+        input: Input,
+    },
     Update(Update),
-    ForkTo { at: Moment, to: usize },
-    SetHead { to: Spot },
-    Reset { at: Moment },
-    Tag { name: String, at: Moment },
-    Untag { name: String },
+    ForkTo {
+        at: Moment,
+        to: usize,
+    },
+    SetHead {
+        to: Spot,
+    },
+    Reset {
+        at: Moment,
+    },
+    Tag {
+        name: String,
+        at: Moment,
+    },
+    Untag {
+        name: String,
+    },
     Answer(Answer),
     /// The store deletes the thread.
     Delete,

@@ -81,7 +81,8 @@ impl<'a> Comparison<'a> {
     fn tasks(&mut self, number: usize, (branch, stored): (&Branch, &SeenBranch), loose: Option<&Loose>) {
         let planned = self.tree.tip(number).map_or(&[][..], |tip| &tip.position.next);
         let planned: Vec<(String, u32)> = planned.iter().map(|task| (name(task.node), task.trigger)).collect();
-        let found: Vec<(String, u32)> = stored.tasks.iter().map(|(node, trigger, _)| (node.clone(), *trigger)).collect();
+        let found: Vec<(String, u32)> =
+            stored.tasks.iter().map(|(node, trigger, _)| (node.clone(), *trigger)).collect();
         self.equal(format!("planned tasks of branch {number}"), &planned, &found);
         if planned != found {
             return;

@@ -65,9 +65,7 @@ impl Loose {
     ) -> Result<Progress, String> {
         let is_strayed = self.strayed == Some(task);
         match (seen, attempt) {
-            (Progress::Done(done), Attempt::Finishes(output))
-                if done.attempts == output.attempts && !is_strayed =>
-            {
+            (Progress::Done(done), Attempt::Finishes(output)) if done.attempts == output.attempts && !is_strayed => {
                 Ok(Progress::Done(Rc::clone(output)))
             }
             (Progress::Done(_), Attempt::Reused(output)) if !is_strayed => Ok(Progress::Done(Rc::clone(output))),

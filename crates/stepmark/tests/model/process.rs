@@ -135,10 +135,10 @@ fn label(names: &Names, (thread, spot): (usize, &Spot)) -> String {
     match spot {
         Spot::Head => panic!("the head has no label of its own"),
         Spot::Named(name) => name.clone(),
-        Spot::Id(branch) => names.threads[thread].branches.get(*branch).map_or_else(
-            || "ffffffffffffffff".to_owned(),
-            ToString::to_string,
-        ),
+        Spot::Id(branch) => names.threads[thread]
+            .branches
+            .get(*branch)
+            .map_or_else(|| "ffffffffffffffff".to_owned(), ToString::to_string),
     }
 }
 

@@ -86,8 +86,7 @@ impl Bench {
         if at.is_none() && tree.branches[branch].tip.is_none() {
             conditions = Conditions::default();
         }
-        let expected: Vec<usize> =
-            tree.lineage(start).into_iter().filter(|at| conditions.accept(tree, *at)).collect();
+        let expected: Vec<usize> = tree.lineage(start).into_iter().filter(|at| conditions.accept(tree, *at)).collect();
         let id = at.map(|at| self.names.threads[thread].checkpoints[at].clone());
         let history = |before: Option<CheckpointId>| {
             let history = match (before, &id) {

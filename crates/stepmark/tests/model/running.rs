@@ -84,13 +84,7 @@ impl Teller<'_> {
     }
 
     /// Takes an input over; afterwards nodes may run.
-    fn accept(
-        &mut self,
-        command: &Command,
-        branch: Option<usize>,
-        input: &Input,
-        asked: Asked,
-    ) -> Runner {
+    fn accept(&mut self, command: &Command, branch: Option<usize>, input: &Input, asked: Asked) -> Runner {
         let thread = command.thread;
         let empty = Position::empty(self.drawn);
         let (mut position, fence) = match branch {
@@ -204,7 +198,8 @@ impl Teller<'_> {
         let run = tree.unfinished_run(branch);
         let begun = tree.runs.get(&run).map(|run| run.status);
         let pending = &tree.branches[branch].pending;
-        if begun.is_none_or(|status| status == RunStatus::Interrupted) && !pending.is_stopped() && pending.only_waits() {
+        if begun.is_none_or(|status| status == RunStatus::Interrupted) && !pending.is_stopped() && pending.only_waits()
+        {
             let Reply::Outcome(told) = told(tree, Ending::Interrupted, branch, tree.branches[branch].tip) else {
                 return Reply::Nothing;
             };

@@ -50,12 +50,16 @@ pub(crate) struct Stage {
 pub(crate) enum Reply {
     Error(ErrorKind),
     /// A task failed; which one is read off what is stored.
-    Failed { branch: usize },
+    Failed {
+        branch: usize,
+    },
     /// Somebody else took the branch over.
     Fenced,
     Outcome(Box<Told>),
     /// A snapshot of a branch's tip.
-    Snapshot { branch: usize },
+    Snapshot {
+        branch: usize,
+    },
     /// A new branch, or the one that was left.
     Branch(usize),
     /// Whether a run is open.

@@ -288,7 +288,8 @@ fn write_by_hand(
                     Writer::Inferred | Writer::Stranger | Writer::Input | Writer::End => None,
                 })
                 .collect();
-            let output = |(writes, _): &(Vec<_>, _)| Output { writes: Vec::clone(writes), goto: Vec::new(), attempts: 0 };
+            let output =
+                |(writes, _): &(Vec<_>, _)| Output { writes: Vec::clone(writes), goto: Vec::new(), attempts: 0 };
             let outputs: Vec<Rc<Output>> = update.parts.iter().map(output).map(Rc::new).collect();
             for (at, one) in outputs.iter().enumerate() {
                 if outputs[at + 1..].iter().any(|other| conflict(one, other)) {

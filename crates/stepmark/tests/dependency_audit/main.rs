@@ -2,118 +2,19 @@
 #![cfg(unix)]
 #![expect(clippy::print_stdout, reason = "a random test says what it drew")]
 
-use std::fmt::Write;
-use std::hash::{BuildHasher, RandomState};
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod forks;
+mod people;
+mod place;
+#[cfg(target_os = "linux")]
+mod terminal;
 
-use tempfile::TempDir;
+use std::hash::{BuildHasher, RandomState};
+
+use place::{Place, Ran, write};
 
 /// Repeats a run: `STEPMARK_SEED=… cargo test -p stepmark --test dependency_audit`.
 const SEED_VARIABLE: &str = "STEPMARK_SEED";
 const CRASHES: usize = 3;
-const SIGKILL: i32 = 9;
-
-/// A directory in which audits of one workspace run.
-struct Place {
-    directory: TempDir,
-    manifest: PathBuf,
-}
-
-/// What a run that came to its end printed.
-struct Ran {
-    text: String,
-    reused: usize,
-    inspected: usize,
-    total: usize,
-}
-
-impl Place {
-    /// Where this workspace is audited.
-    fn new() -> Self {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
-        Self { directory: tempfile::tempdir().expect("a directory"), manifest }
-    }
-
-    /// Where a package with these dependencies is audited. Each of them is declared and has no files.
-    fn of_package(dependencies: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut app = "[package]\nname = 'app'\nedition = '2024'\n[workspace]\n[dependencies]\n".to_owned();
-        for name in dependencies {
-            let manifest = format!("[package]\nname = '{name}'\nedition = '2024'\n[lib]\npath = 'gone.rs'\n");
-            write(&directory.path().join(name).join("Cargo.toml"), &manifest);
-            let _ = writeln!(app, "{name} = {{ path = '../{name}' }}");
-        }
-        let manifest = directory.path().join("app/Cargo.toml");
-        write(&directory.path().join("app/src/lib.rs"), "");
-        write(&manifest, &app);
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["generate-lockfile", "--quiet", "--offline", "--manifest-path"]).arg(&manifest);
-        assert!(cargo.status().expect("cargo starts").success(), "the package has no lock file");
-        Self { directory, manifest }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Runs the example here, with `options` split at spaces.
-    fn run(&self, options: &str) -> Output {
-        let mut command = Command::new(program());
-        command.current_dir(self.directory.path()).arg("--manifest-path").arg(&self.manifest);
-        command.args(options.split_whitespace()).output().expect("the example starts")
-    }
-
-    fn finish(&self, options: &str) -> Ran {
-        let text = self.answer(options);
-        let line = text.lines().find(|line| line.starts_with("reused ")).expect("a line of counts");
-        let words = line.split([' ', ',']).filter_map(|word| word.parse().ok());
-        let counts: Vec<usize> = words.collect();
-        let &[reused, inspected, total] = counts.as_slice() else { panic!("three counts in {line:?}") };
-        assert_eq!(line, format!("reused {reused}, inspected {inspected} of {total}"));
-        Ran { text, reused, inspected, total }
-    }
-
-    fn answer(&self, options: &str) -> String {
-        let output = self.run(options);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{options}: {} {errors}", output.status);
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn crash(&self, options: &str) {
-        let status = self.run(options).status;
-        assert_eq!(status.signal(), Some(SIGKILL), "{options}: {status}");
-    }
-
-    /// The message of a run that is refused.
-    fn refusal(&self, options: &str) -> String {
-        let output = self.run(options);
-        assert_eq!(output.status.code(), Some(1), "{options}");
-        let message = String::from_utf8(output.stderr).expect("text");
-        assert!(message.starts_with("error: ") && !message.contains("panicked"), "{message}");
-        message
-    }
-
-    fn report(&self, directory: &str) -> String {
-        std::fs::read_to_string(self.path(directory).join("report.json")).expect("a report")
-    }
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-    std::fs::write(path, text).expect("a file");
-}
-
-/// Cargo puts examples beside the directory of its tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a path");
-    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
-    let program = profile.join("examples/dependency_audit");
-    assert!(program.exists(), "build it first: cargo build -p stepmark --examples");
-    program
-}
 
 /// Numbers that look random and are the same for the same seed (`SplitMix64`).
 struct Dice(u64);
