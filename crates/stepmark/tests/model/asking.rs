@@ -190,12 +190,11 @@ impl Pending {
         copy
     }
 
-    /// The questions of tasks that have not finished, by id.
+    /// All questions, by id.
     pub(crate) fn listed(&self, thread: ThreadUid, position: &Position) -> Vec<(InterruptId, Listed)> {
         let mut listed = Vec::new();
-        for (task, (progress, journal)) in self.progress.iter().zip(&self.journals).enumerate() {
-            let planned = &position.next[task];
-            for entry in journal.iter().filter(|_| progress.output().is_none()) {
+        for (planned, journal) in position.next.iter().zip(&self.journals) {
+            for entry in journal {
                 let (question, number) = match entry.asks {
                     Asks::Before => ("", None),
                     Asks::Task { kind, number, .. } => (kind.name(), Some(number)),

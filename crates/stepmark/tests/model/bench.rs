@@ -12,7 +12,7 @@ use stepmark_conformance::call::Intercepted;
 
 use crate::choice::{Act, Attempt, Chooser, PROCESSES, THREADS, Trouble};
 use crate::command::{Command, Question, Verb};
-use crate::compare::{Comparison, run_ids};
+use crate::compare::{Comparison, run_id, run_ids};
 use crate::coverage::Coverage;
 use crate::drawn::Drawn;
 use crate::faults::{Calls, is_injected};
@@ -326,11 +326,7 @@ impl Bench {
             let ids = run_ids(tree, seen).unwrap_or_default();
             let moved = tree.runs.iter().filter(|(key, run)| before.is_none_or(|tree| tree.runs.get(key) != Some(run)));
             for (key, _) in moved {
-                let id = match key {
-                    RunKey::Named(id) => Some(id.clone()),
-                    RunKey::Fresh(_) | RunKey::First(_) | RunKey::After(..) => ids.get(key).map(ToString::to_string),
-                };
-                wanted.insert(key.clone(), id);
+                wanted.insert(key.clone(), run_id(key, seen, &ids));
             }
         }
         for id in wanted.into_values().flatten() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stepmark::run::{CheckpointId, CheckpointInfo, RunId};
-use stepmark_core::id::InterruptId;
+use stepmark_core::id::{InterruptId, hash16};
 
 use crate::asking::{Asks, Listed, Progress};
 use crate::look::{Seen, SeenBranch};
@@ -169,11 +169,7 @@ impl<'a> Comparison<'a> {
             Err(difference) => return self.differences.push(difference),
         };
         for (key, run) in &self.tree.runs {
-            let id = match key {
-                RunKey::Named(id) => Some(id.clone()),
-                RunKey::Fresh(_) | RunKey::First(_) | RunKey::After(..) => ids.get(key).map(ToString::to_string),
-            };
-            if let Some(id) = id
+            if let Some(id) = run_id(key, self.seen, &ids)
                 && let Some(stored) = self.seen.runs.get(&id)
             {
                 self.run((key, run), stored.as_ref());
@@ -207,4 +203,20 @@ pub(crate) fn run_ids(tree: &Tree, seen: &Seen) -> Result<BTreeMap<RunKey, RunId
         }
     }
     Ok(ids)
+}
+
+/// The id of a run's record. That of what goes on from a tip is the same at every attempt, so it is known before a checkpoint
+/// names it.
+pub(crate) fn run_id(key: &RunKey, seen: &Seen, ids: &BTreeMap<RunKey, RunId>) -> Option<String> {
+    let branch = |number: usize| Some(seen.branches.get(number)?.info.id.get().to_le_bytes());
+    let derived = |parts: &[&[u8]]| RunId::from_uuid(hash16(&parts.concat())).to_string();
+    match key {
+        RunKey::Named(id) => Some(id.clone()),
+        RunKey::Fresh(_) => ids.get(key).map(ToString::to_string),
+        RunKey::First(number) => Some(derived(&[b"first run of branch", &branch(*number)?])),
+        RunKey::After(number, tip) => {
+            let tip = seen.checkpoints.get(*tip)?.id.to_string();
+            Some(derived(&[b"run after tip", &branch(*number)?, tip.as_bytes()]))
+        }
+    }
 }

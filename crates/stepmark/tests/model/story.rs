@@ -190,12 +190,12 @@ impl<'a> Teller<'a> {
 
     /// Takes a step, or ends.
     fn super_step(&mut self, runner: &mut Runner) -> Option<Reply> {
-        if !runner.is_midway {
-            runner.stats.2 += runner.known.progress.iter().filter_map(Progress::output).count() as u64;
-        }
         loop {
             let step = runner.position.step(self.drawn, &runner.known);
             let before = runner.clone();
+            if !runner.is_midway {
+                runner.stats.2 += runner.known.progress.iter().filter_map(Progress::output).count() as u64;
+            }
             self.execute(runner, &step);
             match &step.end {
                 StepEnd::Applied(position) => {
