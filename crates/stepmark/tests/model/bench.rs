@@ -5,20 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use stepmark::interrupt::OpenQuestion;
 use stepmark::store::CheckpointStore;
 use stepmark::{Durability, Error};
 use stepmark_conformance::call::Intercepted;
 
 use crate::choice::{Act, Attempt, Chooser, PROCESSES, THREADS, Trouble};
-use crate::command::{Command, Verb};
-use crate::compare::{Comparison, run_ids};
+use crate::command::{Command, Question, Verb};
+use crate::compare::{Comparison, run_id, run_ids};
 use crate::coverage::Coverage;
 use crate::drawn::Drawn;
 use crate::faults::{Calls, is_injected};
 use crate::ids::Ids;
 use crate::judge::Found;
 use crate::look::{Observer, Seen};
-use crate::machine::Progress;
+use crate::loose::Admitted;
 use crate::nodes::{Execution, Journal, build};
 use crate::process::{Answer, Names, Process, ThreadNames};
 use crate::running::{tell, tell_on};
@@ -44,8 +45,18 @@ pub(crate) struct Bench {
     /// What was done.
     pub(crate) log: Vec<String>,
     unique: u64,
+    /// The questions that were listed so far.
+    listed: Vec<Listing>,
     /// Whether calls of the last attempt failed.
     pub(crate) has_struck: bool,
+}
+
+/// A question that was listed once.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    pub(crate) thread: usize,
+    pub(crate) question: Question,
+    found: OpenQuestion,
 }
 
 /// How a call ended.
@@ -68,8 +79,8 @@ enum Which {
 /// What was found stored after a verb.
 pub(crate) struct Settled {
     pub(crate) stage: usize,
-    /// Of the step that was not over, or failed: branch and tasks.
-    pub(crate) admitted: Option<(usize, Vec<Progress>)>,
+    /// Of the step that was not over, or failed: branch and what is stored of its tasks.
+    pub(crate) admitted: Option<(usize, Admitted)>,
 }
 
 impl Bench {
@@ -85,6 +96,7 @@ impl Bench {
             coverage: Coverage::default(),
             log: Vec::new(),
             unique: 0,
+            listed: Vec::new(),
             has_struck: false,
             drawn,
             store,
@@ -112,8 +124,8 @@ impl Bench {
 
     fn chooser(&mut self, operation: u64) -> Chooser<'_> {
         self.unique += 1;
-        let Self { drawn, world, unique, .. } = self;
-        Chooser { rng: Rng::with_seed(operation), drawn, world, unique: *unique }
+        let Self { drawn, world, unique, listed, .. } = self;
+        Chooser { rng: Rng::with_seed(operation), drawn, world, listed, unique: *unique }
     }
 
     fn restart(&mut self, process: usize) {
@@ -174,7 +186,11 @@ impl Bench {
 
     fn call(&mut self, attempt: &Attempt) -> Call {
         let process = &mut self.processes[attempt.process];
-        let order = process.order(&attempt.command, &self.names, attempt.is_resident);
+        let question = match &attempt.command.verb {
+            Verb::Answer(answer) => self.listed.get(answer.listed).map(|listed| listed.found.clone()),
+            _ => None,
+        };
+        let order = process.order(&attempt.command, (&self.names, question), attempt.is_resident);
         Box::pin(async move { order.perform().await })
     }
 
@@ -223,7 +239,7 @@ impl Bench {
         executed: &[Executed],
     ) -> Result<(), Failure> {
         let loose = story.stages[settled.stage].loose.as_ref().filter(|loose| loose.is_over);
-        let started = loose.zip(settled.admitted.as_ref()).map(|(loose, (_, tasks))| loose.started(tasks));
+        let started = loose.and(settled.admitted.as_ref()).map(|(_, admitted)| admitted.started.clone());
         let stage = settled.stage;
         Found { story, stage, is_whole, durability, started }.judge(executed)
     }
@@ -282,7 +298,7 @@ impl Bench {
         &self,
         stage: &Stage,
         seen: &BTreeMap<usize, Option<Seen>>,
-    ) -> (Vec<String>, Option<(usize, Vec<Progress>)>) {
+    ) -> (Vec<String>, Option<(usize, Admitted)>) {
         let (mut differences, mut admitted) = (Vec::new(), None);
         for (thread, seen) in seen {
             match (stage.world.tree(*thread), seen) {
@@ -310,11 +326,7 @@ impl Bench {
             let ids = run_ids(tree, seen).unwrap_or_default();
             let moved = tree.runs.iter().filter(|(key, run)| before.is_none_or(|tree| tree.runs.get(key) != Some(run)));
             for (key, _) in moved {
-                let id = match key {
-                    RunKey::Named(id) => Some(id.clone()),
-                    RunKey::Fresh(_) | RunKey::First(_) | RunKey::After(..) => ids.get(key).map(ToString::to_string),
-                };
-                wanted.insert(key.clone(), id);
+                wanted.insert(key.clone(), run_id(key, seen, &ids));
             }
         }
         for id in wanted.into_values().flatten() {
@@ -329,13 +341,13 @@ impl Bench {
         &mut self,
         stage: &Stage,
         seen: &BTreeMap<usize, Option<Seen>>,
-        admitted: Option<(usize, Vec<Progress>)>,
+        admitted: Option<(usize, Admitted)>,
     ) -> Result<(), Failure> {
         let before = std::mem::replace(&mut self.world, stage.world.clone());
-        if let (Some(loose), Some((branch, progress))) = (&stage.loose, admitted)
+        if let (Some(loose), Some((branch, admitted))) = (&stage.loose, admitted)
             && let Some(tree) = self.world.tree_mut(loose.thread)
         {
-            tree.branches[branch].progress = progress;
+            tree.branches[branch].pending = admitted.pending;
         }
         for (thread, seen) in seen {
             let instance = |world: &World| world.tree(*thread).map(|tree| tree.instance);
@@ -348,9 +360,35 @@ impl Bench {
                 let names = &mut self.names.threads[*thread];
                 names.branches = seen.branches.iter().map(|branch| branch.info.id).collect();
                 names.checkpoints = seen.checkpoints.iter().map(|info| info.id.clone()).collect();
+                names.uid = Some(seen.uid);
+                self.list(*thread, seen);
             }
         }
         Ok(())
+    }
+
+    /// Remembers the questions that are listed, to answer them some time.
+    fn list(&mut self, thread: usize, seen: &Seen) {
+        let Some(tree) = self.world.tree(thread) else { return };
+        for (number, branch) in tree.branches.iter().enumerate() {
+            let Some(tip) = tree.tip(number) else { continue };
+            let tasks = tip.position.next.iter().zip(&branch.pending.journals);
+            let of_tasks = tasks.flat_map(|(task, journal)| {
+                let task = tip.position.hash(task);
+                journal.iter().map(move |entry| (Some(entry.asks), task, entry.asks.id(seen.uid, task)))
+            });
+            let stops = branch.pending.after.iter();
+            let stops = stops.map(|stop| (None, stop.task(&tip.position), stop.id(seen.uid, &tip.position)));
+            for (asks, task, id) in of_tasks.chain(stops) {
+                let here = seen.branches[number].info.id;
+                let found = seen.questions.iter().find(|question| question.branch == here && question.id == id);
+                let question = Question { instance: tree.instance, branch: number, asks, task };
+                let is_known = |listed: &Listing| listed.thread == thread && listed.question == question;
+                if let Some(found) = found.filter(|_| !self.listed.iter().any(is_known)) {
+                    self.listed.push(Listing { thread, question, found: found.clone() });
+                }
+            }
+        }
     }
 
     async fn check_states(&self, thread: usize, before: &World, seen: &Seen) -> Result<(), Failure> {
@@ -491,6 +529,7 @@ fn reply_name(reply: &crate::story::Reply) -> String {
         Reply::Outcome(told) => format!("{:?}", told.ending),
         Reply::Snapshot { .. } => "snapshot".to_owned(),
         Reply::Branch(_) => "branch".to_owned(),
+        Reply::Flag(open) => format!("a run is open: {open}"),
         Reply::Nothing => "nothing".to_owned(),
     }
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use stepmark::{Durability, OnPending};
 
+use crate::asking::{Asks, Kind};
+use crate::bench::Listing;
 use crate::board::Write;
-use crate::command::{Command, Input, Limits, Moment, Update, Verb, Writer};
-use crate::drawn::Drawn;
+use crate::command::{Answer, Command, Input, Limits, Moment, Update, Value, Verb, Writer};
+use crate::drawn::{Drawn, Stops};
 use crate::faults::{Fault, Plan};
 use crate::world::{Asked, RunKey, Spot, Tree, World};
 
@@ -62,6 +64,7 @@ pub(crate) struct Chooser<'a> {
     pub(crate) rng: Rng,
     pub(crate) drawn: &'a Drawn,
     pub(crate) world: &'a World,
+    pub(crate) listed: &'a [Listing],
     /// A number that no operation before this one had.
     pub(crate) unique: u64,
 }
@@ -141,6 +144,11 @@ impl Chooser<'_> {
             return Verb::Input(self.input(thread, None, spot));
         }
         let at = self.moment(thread);
+        if self.rng.u8(0..6) == 0
+            && let Some(answer) = self.answer(thread)
+        {
+            return Verb::Answer(answer);
+        }
         match self.rng.u8(0..100) {
             0..25 => Verb::Input(self.input(thread, None, spot)),
             25..46 => Verb::Resume(self.limits()),
@@ -157,6 +165,19 @@ impl Chooser<'_> {
             _ if self.rng.bool() => Verb::Delete,
             _ => Verb::Resume(self.limits()),
         }
+    }
+
+    /// An answer to a question that was listed once: to the newest more often than to the others.
+    fn answer(&mut self, thread: usize) -> Option<Answer> {
+        let here: Vec<usize> = (0..self.listed.len()).filter(|at| self.listed[*at].thread == thread).collect();
+        let newest = here.len().saturating_sub(3);
+        let from = if self.rng.u8(0..3) > 0 { newest } else { 0 };
+        let listed = self.rng.choice(here[from..].iter().copied())?;
+        let question = self.listed[listed].question;
+        let takes_any = !matches!(question.asks, Some(Asks::Task { kind: Kind::Approve, .. }));
+        let is_number = takes_any || self.rng.u8(0..8) > 0;
+        let value = if is_number { Value::Number(self.rng.u64(0..3)) } else { Value::Word };
+        Some(Answer { listed, question, value, is_by_id: self.rng.u8(0..4) == 0, runs: self.rng.bool() })
     }
 
     fn spot_of_branch(&mut self, thread: usize) -> Spot {
@@ -184,7 +205,11 @@ impl Chooser<'_> {
             2..4 => Durability::Exit,
             _ => Durability::Sync,
         };
-        Limits { steps_max, durability }
+        let stops = match self.rng.u8(0..8) {
+            0 => Stops::random(&mut self.rng, self.drawn.nodes.len(), 2),
+            _ => Stops::default(),
+        };
+        Limits { steps_max, durability, stops }
     }
 
     fn input(&mut self, thread: usize, at: Option<Moment>, spot: &Spot) -> Input {

@@ -5,7 +5,9 @@
 //! fails is cut down and printed with the command that repeats it; what the sequences met is printed, and nothing of it
 //! may be missing.
 
+mod answering;
 mod answers;
+mod asking;
 mod bench;
 mod board;
 mod choice;
