@@ -121,16 +121,20 @@ pub(crate) struct Given<'a> {
 impl Drawn {
     pub(crate) fn random(rng: &mut Rng) -> Self {
         let count = rng.usize(1..=NODES_MAX);
+        let (asks, stops) = (rng.u8(0..3) == 0, rng.u8(0..5) == 0);
         let takes_payload: Vec<bool> = (0..count).map(|node| node > 0 && rng.u8(0..4) == 0).collect();
         let mut drawn = Self {
             nodes: (0..count).map(|node| DrawnNode::random(rng, node, &takes_payload)).collect(),
             starts: vec![0],
             edges: Vec::new(),
             joins: Vec::new(),
-            stops: Stops::random(rng, count, 8),
+            stops: if stops { Stops::random(rng, count, 3) } else { Stops::default() },
             linger_ms: if rng.bool() { 5 } else { 0 },
             concurrency_max: *rng.choice(&[1, 2, 64]).unwrap_or(&64),
         };
+        if !asks {
+            drawn.nodes.iter_mut().for_each(|node| node.asks.clear());
+        }
         drawn.draw_edges(rng);
         drawn.reach_all(rng);
         drawn
@@ -214,7 +218,7 @@ impl DrawnNode {
             rules: (0..rng.usize(0..4)).map(|_| Rule::random(rng)).collect(),
             branches: branches.map(|_| Ways::random(rng, takes_payload)).collect(),
             goto: (rng.u8(0..4) == 0).then(|| Ways::random(rng, takes_payload)),
-            asks: match rng.u8(0..16) {
+            asks: match rng.u8(0..8) {
                 0 => vec![Kind::Approve],
                 1 => vec![Kind::Choose, Kind::Approve, Kind::Choose],
                 2 => vec![Kind::Approve, Kind::Approve],

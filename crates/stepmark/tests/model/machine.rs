@@ -3,6 +3,7 @@
 //! The model's own interpreter: execute, apply, route, plan. It shares with the engine's nodes what they compute, and
 //! nothing of how the engine runs them.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use stepmark_core::id::TaskHash;
@@ -181,6 +182,46 @@ impl Position {
             after.next.push(Task { node, trigger: before as u32 + 1, payload: Some(payload) });
         }
         Ok(after)
+    }
+
+    /// Notes what the step meets, for coverage.
+    pub(crate) fn met(&self, drawn: &Drawn, step: &Step, met: &mut BTreeSet<&'static str>) {
+        met.insert(match step.end {
+            StepEnd::Applied(_) => "step applied",
+            StepEnd::Failed if step.attempts.iter().any(|attempt| matches!(attempt, Attempt::Fails(_))) => {
+                "step failed"
+            }
+            StepEnd::Failed => "step conflicted",
+            StepEnd::Asked => "step asked",
+            StepEnd::Strayed(_) => "step strayed",
+        });
+        let outputs = step.attempts.iter().filter_map(Attempt::output);
+        for (task, output) in self.next.iter().zip(outputs) {
+            met.extend(output.writes.iter().map(Write::name));
+            for (is_goto, way) in
+                [(true, output.goto.clone()), (false, self.ways(drawn, task.node, &output).unwrap_or_default())]
+            {
+                met.extend(way.iter().map(|way| match way {
+                    Way::End => "way end",
+                    Way::To(_) if is_goto => "way goto",
+                    Way::To(node) if *node <= task.node => "way back",
+                    Way::To(_) => "way on",
+                    Way::Send(..) => "way send",
+                }));
+            }
+        }
+        if step.attempts.iter().any(|attempt| matches!(attempt, Attempt::Reused(_))) {
+            met.insert("result reused");
+        }
+        if let StepEnd::Applied(after) = &step.end
+            && self
+                .joins
+                .iter()
+                .zip(&after.joins)
+                .any(|(before, after)| before.contains(&true) && !after.contains(&true))
+        {
+            met.insert("join fired");
+        }
     }
 
     /// Where a finished task goes; `None` if it may not.

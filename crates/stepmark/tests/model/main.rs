@@ -26,7 +26,10 @@ mod process;
 mod reading;
 mod running;
 mod sequence;
+mod settling;
+mod stopping;
 mod story;
+mod trouble;
 mod world;
 mod writing;
 

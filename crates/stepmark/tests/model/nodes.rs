@@ -10,6 +10,7 @@ use stepmark::run::BranchId;
 use stepmark::{App, Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update};
 use stepmark_core::id::TaskHash;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::asking::{Approve, Choose, Kind};
 use crate::board::{Board, fill};
@@ -40,6 +41,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Pages {
     executions: Vec<Execution>,
+    ended: Vec<(TaskHash, Instant)>,
     /// The execution at which a node stops, counted from 1.
     trap: Option<usize>,
     is_reached: bool,
@@ -54,6 +56,7 @@ impl Journal {
     pub(crate) fn take(&self) -> Vec<Execution> {
         let mut pages = self.pages();
         (pages.trap, pages.is_reached) = (None, false);
+        pages.ended.clear();
         std::mem::take(&mut pages.executions)
     }
 
@@ -68,6 +71,16 @@ impl Journal {
         while !self.pages().is_reached {
             self.0.reached.notified().await;
         }
+    }
+
+    /// The tasks that ended before a moment.
+    pub(crate) fn ended_before(&self, moment: Option<Instant>) -> Vec<TaskHash> {
+        let pages = self.pages();
+        pages.ended.iter().filter(|(_, at)| moment.is_some_and(|moment| *at < moment)).map(|(task, _)| *task).collect()
+    }
+
+    fn ended(&self, task: TaskHash) {
+        self.pages().ended.push((task, Instant::now()));
     }
 
     /// Lets the node go on.
@@ -252,6 +265,7 @@ impl Shop {
         }
         let mut update = Update::<Board>::default();
         fill(&mut update, &self.drawn.writes(given));
+        self.journal.ended(cx.task_id());
         Ok((update, Goto::to(routes(&self.handles, &self.drawn.goto(given)))))
     }
 }

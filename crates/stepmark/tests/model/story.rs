@@ -3,6 +3,8 @@
 //! A verb is told in stages: after each, exactly that may be what a crash leaves behind. The last stage is what a verb
 //! that nothing happened to leaves. A run that was stopped goes on from the stage that was found.
 
+use std::collections::BTreeSet;
+
 use stepmark::run::Source;
 use stepmark::{Durability, Ending, ErrorKind};
 use stepmark_core::id::TaskHash;
@@ -22,6 +24,8 @@ pub(crate) struct Story {
     /// The tasks that each executed step executes: branch, task and attempt.
     pub(crate) steps: Vec<Vec<Executed>>,
     pub(crate) reply: Reply,
+    /// What its steps met, for coverage.
+    pub(crate) met: BTreeSet<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,18 +145,19 @@ pub(crate) struct Teller<'a> {
     pub(crate) world: World,
     pub(crate) stages: Vec<Stage>,
     pub(crate) steps: Vec<Vec<Executed>>,
+    met: BTreeSet<&'static str>,
 }
 
 impl<'a> Teller<'a> {
     pub(crate) fn new(drawn: &'a Drawn, world: World) -> Self {
-        let mut teller = Self { drawn, world, stages: Vec::new(), steps: Vec::new() };
+        let mut teller = Self { drawn, world, stages: Vec::new(), steps: Vec::new(), met: BTreeSet::new() };
         teller.stage("nothing", None);
         teller
     }
 
     /// Tells to the end.
     pub(crate) fn end(self, reply: Reply) -> Story {
-        Story { stages: self.stages, steps: self.steps, reply }
+        Story { stages: self.stages, steps: self.steps, reply, met: self.met }
     }
 
     /// What the world holds now may be what a crash leaves.
@@ -283,6 +288,7 @@ impl<'a> Teller<'a> {
 
     /// Notes what the step executes.
     fn execute(&mut self, runner: &mut Runner, step: &Step) {
+        runner.position.met(self.drawn, step, &mut self.met);
         let tasks = runner.position.next.iter().zip(&step.attempts);
         let executed = tasks.filter_map(|(task, attempt)| {
             let task = runner.position.hash(task);
