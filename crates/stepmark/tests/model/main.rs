@@ -36,8 +36,8 @@ mod writing;
 use sequence::{Place, run_all};
 
 /// How many sequences the normal run makes.
-const MEMORY_SEEDS: u64 = 100;
-const SQLITE_SEEDS: u64 = 10;
+const MEMORY_SEEDS: u64 = 250;
+const SQLITE_SEEDS: u64 = 25;
 
 #[test]
 fn random_sequences_in_memory_do_what_the_model_says() {
