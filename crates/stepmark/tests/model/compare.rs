@@ -141,7 +141,7 @@ impl<'a> Comparison<'a> {
         self.equal(at("branch"), &branch, &Some(info.branch));
         self.equal(at("step"), &checkpoint.step, &info.step);
         let parent = checkpoint.parent.map(|parent| self.id_of(parent));
-        self.equal(at("parent"), &parent, &info.parent.as_ref().map(|parent| Some(parent)));
+        self.equal(at("parent"), &parent, &info.parent.as_ref().map(Some));
         self.equal(at("source"), &checkpoint.source, &info.source);
         self.equal(at("steps covered"), &checkpoint.steps_covered, &info.steps_covered);
         let tasks: Vec<(String, u32, u32)> =

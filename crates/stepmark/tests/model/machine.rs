@@ -288,13 +288,12 @@ fn ask(node: &DrawnNode, number: u64, journal: &[Entry]) -> (Vec<u64>, Vec<Asks>
     for (place, kind) in node.asks.iter().enumerate() {
         let occurrence = node.asks[..place].iter().filter(|other| *other == kind).count() as u32;
         let asks = Asks::Task { kind: *kind, occurrence, number };
-        match journal.iter().find(|entry| entry.asks == asks).and_then(|entry| entry.answer) {
-            Some(answer) => answers.push(answer.value),
-            None => {
-                asked.push(asks);
-                if node.manner == Manner::OneByOne {
-                    break;
-                }
+        if let Some(answer) = journal.iter().find(|entry| entry.asks == asks).and_then(|entry| entry.answer) {
+            answers.push(answer.value);
+        } else {
+            asked.push(asks);
+            if node.manner == Manner::OneByOne {
+                break;
             }
         }
     }

@@ -5,6 +5,18 @@
 //! fails is cut down and printed with the command that repeats it; what the sequences met is printed, and nothing of it
 //! may be missing.
 
+#![expect(
+    clippy::match_same_arms,
+    clippy::option_option,
+    clippy::unused_self,
+    clippy::large_enum_variant,
+    clippy::needless_pass_by_value,
+    clippy::disallowed_methods,
+    clippy::needless_for_each,
+    clippy::if_not_else,
+    reason = "the model reads as rules, one arm for each case; its clock is the paused one of the test"
+)]
+
 mod answering;
 mod answers;
 mod asking;

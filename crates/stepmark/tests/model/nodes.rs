@@ -146,9 +146,12 @@ pub(crate) fn build(drawn: &Arc<Drawn>, journal: &Journal) -> App<Board> {
         .nodes
         .iter()
         .enumerate()
-        .map(|(number, node)| match node.takes_payload {
-            false => Handle::Plain(graph.node(&name(number), plain)),
-            true => Handle::Leaf(graph.node(&name(number), leaf)),
+        .map(|(number, node)| {
+            if !node.takes_payload {
+                Handle::Plain(graph.node(&name(number), plain))
+            } else {
+                Handle::Leaf(graph.node(&name(number), leaf))
+            }
         })
         .collect();
     let plain = |node: usize| match handles[node] {

@@ -81,10 +81,6 @@ impl Process {
         Self { app, store: Arc::new(faulty()), journal, calls, handles: BTreeMap::new() }
     }
 
-    pub(crate) fn app(&self) -> &App<Board> {
-        &self.app
-    }
-
     /// A handle of its own; a resident one keeps what it knows from call to call.
     pub(crate) fn handle(
         &mut self,

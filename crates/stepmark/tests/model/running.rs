@@ -128,7 +128,7 @@ impl Teller<'_> {
 
     /// Stores the input before anything runs.
     fn store_now(&mut self, runner: &mut Runner) {
-        let kept = std::mem::replace(&mut runner.kept, Kept::default());
+        let kept = std::mem::take(&mut runner.kept);
         let Some(mut input) = kept.input else { return };
         input.root = None;
         self.store_input(runner, &input);
