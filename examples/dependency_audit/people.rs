@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 
-use stepmark::run::OpenQuestion;
+use stepmark::interrupt::OpenQuestion;
 use stepmark::{ErrorKind, Outcome, Thread};
 use tokio::task::block_in_place;
 

@@ -167,7 +167,10 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
         for branch in &node.branches {
             let routes = match &branch.router {
                 Router::Update(route) => routes_of(node, || route(&run.position.state, &done.update)),
-                Router::State(_) if routes_after => continue,
+                Router::State(_) if routes_after => {
+                    run.routed.late.push(run.routed.sends.len());
+                    continue;
+                }
                 Router::State(route) => {
                     run.stats.copies += u64::from(view.is_none());
                     let view = view.get_or_insert_with(|| own_view(program, &run.position.state, done));
@@ -199,16 +202,23 @@ fn own_view(program: &Program, state: &AnyState, done: &Finished) -> AnyState {
     view
 }
 
-/// Routes the branches of a step's only task on the new state: no copy.
+/// Routes the branches of a step's only task on the new state: no copy. Their sends take the places that they have among
+/// those of the node's other branches, so that the plan is the same whenever they are routed.
 fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
     let node = &program.nodes[run.position.next[0].node as usize];
+    let fault = |error| Fault { task: 0, error };
+    let (mut late, mut inserted) = (0, 0);
     for branch in &node.branches {
         let Router::State(route) = &branch.router else { continue };
-        let routes = routes_of(node, || route(&run.position.state)).map_err(|error| Fault { task: 0, error })?;
-        for route in routes {
-            follow(program, node, &branch.targets, route, &mut run.routed).map_err(|error| Fault { task: 0, error })?;
+        let (place, end) = (run.routed.late[late] + inserted, run.routed.sends.len());
+        for route in routes_of(node, || route(&run.position.state)).map_err(fault)? {
+            follow(program, node, &branch.targets, route, &mut run.routed).map_err(fault)?;
         }
+        let sent = run.routed.sends.len() - end;
+        run.routed.sends[place..].rotate_right(sent);
+        (late, inserted) = (late + 1, inserted + sent);
     }
+    run.routed.late.clear();
     Ok(())
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Draft {
     pub(crate) ends: Option<RunStatus>,
     /// Who made the checkpoint.
     pub(crate) author: Option<String>,
+    /// Nothing was applied: what lives one step lives on.
+    pub(crate) keeps_state: bool,
 }
 
 impl Draft {
@@ -66,6 +68,7 @@ impl Draft {
             ends: None,
             author: None,
             metadata: None,
+            keeps_state: false,
         }
     }
 
@@ -189,7 +192,13 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     }
     let mut placement = Placement::default();
     let program = Arc::clone(&run.host.program);
-    let step = AppliedStep { program: &program, position: &run.position, changes: &run.changes, named: &run.named };
+    let step = AppliedStep {
+        program: &program,
+        position: &run.position,
+        changes: &run.changes,
+        named: &run.named,
+        keeps_state: draft.keeps_state,
+    };
     let tracks = step.place_values(line, &mut placement)?;
     fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
     line.manifest.steps_covered = draft.steps_covered;
@@ -230,6 +239,7 @@ struct AppliedStep<'a> {
     position: &'a Position,
     changes: &'a Changes,
     named: &'a [Option<ValueRef>],
+    keeps_state: bool,
 }
 
 impl AppliedStep<'_> {
@@ -237,7 +247,7 @@ impl AppliedStep<'_> {
     fn place_values(&self, line: &mut Line, placement: &mut Placement) -> Result<Vec<Track>> {
         let mut tracks = std::mem::take(&mut line.tracks);
         for (channel, spec) in self.program.schema.channels().iter().enumerate() {
-            if spec.keep == Keep::Ephemeral {
+            if spec.keep == Keep::Ephemeral && !self.keeps_state {
                 line.clear_value(channel);
                 tracks[channel] = Track::default();
             }

@@ -90,7 +90,8 @@ impl Stored {
         chains: &Chains<'_>,
         migrations: &[Migration],
     ) -> Result<Self> {
-        let values = manifest.channels.iter().map(|entry| Ok((Arc::clone(&entry.name), chains.value(entry.value)?)));
+        let value = |entry: &ChannelEntry| Ok((Arc::clone(&entry.name), chains.value(entry.value)?.into_owned()));
+        let values = manifest.channels.iter().map(value);
         let mut raw = RawState::of_stored(values.collect::<Result<_>>()?);
         run(&*program.schema, migrations, &mut raw).map_err(incompatible)?;
         let done = migrated(&*program.schema, migrations);

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::apply::Fault;
 use crate::error::{Error, Failure, Result};
-use crate::flush;
+use crate::flush::{self, End};
 use crate::handle::{Destination, Route};
 use crate::journal::{Asked, Attempt, Journal};
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
@@ -91,8 +91,8 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         if results.iter().all(Option::is_some) {
             return Ok(Some(results.drain(..).flatten().collect()));
         }
-        step.flush(run).await?;
-        if !waiting::await_answers(run).await? {
+        (step.linger, step.unflushed) = (None, 0);
+        if !waiting::await_answers(run, &mut step.results).await? {
             return Ok(None);
         }
         step.next = 0;
@@ -295,7 +295,7 @@ impl Step {
     async fn flush(&mut self, run: &mut Run) -> Result<()> {
         self.linger = None;
         self.unflushed = 0;
-        flush::flush_results(run, &mut self.results, &[]).await
+        flush::flush_results(run, &mut self.results, &[], End::None).await.map(|_| ())
     }
 }
 
@@ -303,7 +303,7 @@ impl Step {
 fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
     let Task { node: number, trigger, payload } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
-    let attempt = run.failures.get(index).map_or(1, |failures| failures + 1);
+    let attempt = attempt_at(run, index);
     let info = TaskInfo {
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
@@ -331,6 +331,11 @@ fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
     run.journals.get(run.task_hash(task)).map(|journal| Arc::new(journal.clone()))
 }
 
+/// Which attempt at a planned task is made now, from 1.
+fn attempt_at(run: &Run, task: usize) -> u32 {
+    run.failures.get(task).map_or(1, |failures| failures + 1)
+}
+
 /// Runs a node once; a panic is a failure of its task.
 async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
     let call = async move { node(context).await };
@@ -348,7 +353,7 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
     let Ended { task, started_at, output, .. } = ended;
-    let attempts = run.failures.get(task).map_or(1, |failures| failures + 1);
+    let attempts = attempt_at(run, task);
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;
@@ -393,7 +398,7 @@ fn unsendable(goto: &[Route]) -> Option<NodeError> {
 
 /// Stores all finished results and the failures, ends the run as failed, and makes the error.
 async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
-    if let Err(refused) = flush::flush_results(run, &mut results, &failed).await {
+    if let Err(refused) = flush::flush_results(run, &mut results, &failed, End::Failed).await {
         return refused;
     }
     let first = failed.into_iter().min_by_key(|failed| failed.task);
@@ -415,8 +420,10 @@ pub(crate) async fn refuse(run: &mut Run, fault: Fault, finished: Vec<Finished>)
     let Fault { task, error } = fault;
     let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();
     let own = results.get_mut(task).and_then(Option::take);
-    let (attempts, started_at, duration_us) =
-        own.map_or((1, run.now(), 0), |done| (done.attempts, done.started_at, done.duration_us));
+    let (attempts, started_at, duration_us) = match own {
+        Some(done) => (done.attempts, done.started_at, done.duration_us),
+        None => (attempt_at(run, task), run.now(), 0),
+    };
     fail(run, results, vec![Failed { task, attempts, started_at, duration_us, error }]).await
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::pending::{
     GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
 };
@@ -26,10 +27,27 @@ use crate::waiting;
 /// A write of at least this many bytes lies in a value row, which the commit may name.
 const VALUE_BYTES_MIN: usize = 4 * 1024;
 
-/// Stores the results that are not durable yet, and the failures. With failures the run ends as failed in the same unit.
-pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], failed: &[Failed]) -> Result<()> {
+/// What becomes of the run in the unit of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It goes on.
+    None,
+    /// It ends as failed.
+    Failed,
+    /// It ends as interrupted, unless an answer is stored that it does not know.
+    Interrupted,
+}
+
+/// Stores the results and questions that are not durable yet, and the failures; ends the run in the same unit. `false`: an
+/// answer came, so all of it is stored but the end.
+pub(crate) async fn flush_results(
+    run: &mut Run,
+    results: &mut [Option<Finished>],
+    failed: &[Failed],
+    end: End,
+) -> Result<bool> {
     durability::settle(run).await?;
-    let Run { host, position, line: Some(line), .. } = run else { return Ok(()) };
+    let Run { host, position, line: Some(line), .. } = run else { return Ok(true) };
     let mut flush = Flush { program: &host.program, position, line, placement: Placement::default() };
     let mut records = Vec::new();
     for (task, done) in results.iter_mut().enumerate() {
@@ -41,47 +59,59 @@ pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>
         records.push(flush.failure_record(failure)?);
     }
     let placement = flush.placement;
-    let ended = if failed.is_empty() { None } else { Some(RunStatus::Failed) };
-    append_records(run, records, placement, ended).await?;
+    let has_ended = append_records(run, &records, placement, end).await?;
     waiting::set_stored(run);
     results.iter_mut().flatten().for_each(|done| done.durable = true);
-    run.stats.flushes += 1;
-    Ok(())
+    Ok(has_ended)
 }
 
-async fn append_records(
-    run: &mut Run,
-    records: Vec<TaskRecord>,
-    placement: Placement,
-    ended: Option<RunStatus>,
-) -> Result<()> {
-    let questions = waiting::unstored_rows(run);
-    if records.is_empty() && questions.is_empty() && ended.is_none() {
-        return Ok(());
+async fn append_records(run: &mut Run, records: &[TaskRecord], placement: Placement, end: End) -> Result<bool> {
+    let (now, mut pending) = (run.now(), waiting::unstored_rows(run));
+    let Run { host, line: Some(line), journals, stats, .. } = run else { return Ok(true) };
+    let Some(base) = line.manifest_id() else { return Ok(true) };
+    if !records.is_empty() {
+        pending.push(PendingRow {
+            base,
+            lane: line.branch.id.lane(),
+            kind: PendingKind::Results,
+            task: NO_TASK,
+            ordinal: line.next_flush,
+            values: placement.rows.iter().map(|row| ValueRef { address: row.address, packed: false }).collect(),
+            body: encode_flush(records),
+        });
+        line.next_flush += 1;
     }
-    let now = run.now();
-    let Some(line) = &mut run.line else { return Ok(()) };
-    let run_row = ended.and_then(|status| ended_run(line.run.as_mut(), status, now, line.branch.tip.clone()));
-    let base = line.manifest_id();
-    let pending = base.map(|base| PendingRow {
-        base,
-        lane: line.branch.id.lane(),
-        kind: PendingKind::Results,
-        task: NO_TASK,
-        ordinal: line.next_flush,
-        values: placement.rows.iter().map(|row| ValueRef { address: row.address, packed: false }).collect(),
-        body: encode_flush(&records),
-    });
-    let append = Records {
-        pending: pending.into_iter().filter(|_| !records.is_empty()).chain(questions).collect(),
-        values: placement.rows,
-        blobs: placement.blobs,
-        run: run_row,
-        ..Records::of_owner(line.thread.uid, &line.branch)
+    let before = line.run.clone();
+    let (row, last) = (line.run.as_mut(), line.branch.tip.clone());
+    let run_row = match end {
+        End::None => None,
+        End::Failed => ended_run(row, RunStatus::Failed, now, last),
+        End::Interrupted => ended_run(row, RunStatus::Interrupted, now, last),
     };
-    line.next_flush += 1;
-    put_blobs(&run.host, &line.thread.scope, &placement.blob_bytes).await?;
-    append_decided(&run.host, append).await
+    let expect_answers = (end == End::Interrupted).then_some(journals.answers);
+    let (values, blobs) = (placement.rows, placement.blobs);
+    let owner = Records::of_owner(line.thread.uid, &line.branch);
+    let append = Records { pending, values, blobs, run: run_row, expect_answers, ..owner };
+    if is_nothing(&append) {
+        return Ok(true);
+    }
+    put_blobs(host, &line.thread.scope, &placement.blob_bytes).await?;
+    stats.flushes += u64::from(!append.pending.is_empty());
+    let unended = Records { run: None, expect_answers: None, ..append.clone() };
+    match append_decided(host, append).await {
+        Err(error) if end == End::Interrupted && error.is_store(StoreKind::Conflict, Subject::Pending) => {
+            line.run = before;
+            if !is_nothing(&unended) {
+                append_decided(host, unended).await?;
+            }
+            Ok(false)
+        }
+        appended => appended.map(|()| true),
+    }
+}
+
+fn is_nothing(append: &Records) -> bool {
+    append.pending.is_empty() && append.run.is_none()
 }
 
 /// The run record after it ended; `None` if the run has none or cannot end so.

@@ -124,7 +124,7 @@ impl<'a> Birth<'a> {
         let newest = self.chains.newest(value)?;
         let (state_version, list) = (newest.head.state_version, newest.head.list);
         let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list };
-        let body = self.chains.value(value)?;
+        let body = self.chains.value(value)?.into_owned();
         let address = ValueAddress { branch: self.branch.id, height: 0, ordinal: self.next_ordinal };
         self.next_ordinal += 1;
         Ok(self.placement.place(address, ValueNode { head, body }))

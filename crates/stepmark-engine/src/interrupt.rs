@@ -99,7 +99,7 @@ pub struct OpenQuestion {
     pub question: Value,
     /// The JSON schema of its answer, if its type has one.
     pub answer_schema: Option<String>,
-    /// Whether its answer is stored, and its task has not gone on to its end.
+    /// Whether its answer is stored.
     pub is_answered: bool,
 }
 

@@ -78,7 +78,11 @@ impl Journal {
 
 /// The journals of a checkpoint's tasks.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Journals(HashMap<TaskHash, Journal>);
+pub(crate) struct Journals {
+    by_task: HashMap<TaskHash, Journal>,
+    /// How many answers are known.
+    pub(crate) answers: u64,
+}
 
 impl Journals {
     /// What pending rows of one checkpoint and lane say.
@@ -92,7 +96,7 @@ impl Journals {
                 PendingKind::Interrupt => {
                     let question = Arc::new(Question::decode(&row.body).map_err(unreadable)?);
                     let entry = Entry { ordinal: row.ordinal, question, answer: None, is_stored: true };
-                    journals.0.entry(row.task).or_default().entries.push(entry);
+                    journals.by_task.entry(row.task).or_default().entries.push(entry);
                 }
                 PendingKind::Answer => {
                     let answer = Answer::decode(&row.body).map_err(unreadable)?;
@@ -101,7 +105,8 @@ impl Journals {
                 PendingKind::Results | PendingKind::Memo | PendingKind::Child => {}
             }
         }
-        for (task, journal) in &mut journals.0 {
+        journals.answers = answers.len() as u64;
+        for (task, journal) in &mut journals.by_task {
             journal.entries.sort_by_key(|entry| entry.ordinal);
             for entry in &mut journal.entries {
                 entry.answer = answers.get(&(*task, entry.ordinal)).cloned();
@@ -111,33 +116,34 @@ impl Journals {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_task.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.by_task.clear();
+        self.answers = 0;
     }
 
     pub(crate) fn get(&self, task: TaskHash) -> Option<&Journal> {
-        self.0.get(&task)
+        self.by_task.get(&task)
     }
 
     pub(crate) fn of_task(&mut self, task: TaskHash) -> &mut Journal {
-        self.0.entry(task).or_default()
+        self.by_task.entry(task).or_default()
     }
 
     /// How many questions wait for an answer.
     pub(crate) fn open(&self) -> usize {
-        self.0.values().map(|journal| journal.open().count()).sum()
+        self.by_task.values().map(|journal| journal.open().count()).sum()
     }
 
     /// All questions by task, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskHash, &Journal)> {
-        self.0.iter().map(|(task, journal)| (*task, journal))
+        self.by_task.iter().map(|(task, journal)| (*task, journal))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TaskHash, &mut Journal)> {
-        self.0.iter_mut().map(|(task, journal)| (*task, journal))
+        self.by_task.iter_mut().map(|(task, journal)| (*task, journal))
     }
 }
 

@@ -3,6 +3,7 @@
 //! A loaded checkpoint executes the tasks that it names, whatever the program would plan today. What this program cannot
 //! read is an error that names it, never a default.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use stepmark_core::load::manifest_of;
 use stepmark_core::materialise::materialise;
 use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
 use stepmark_core::store::{Chain, Loaded};
-use stepmark_core::value::{ValueAddress, ValueNode, ValueRef};
+use stepmark_core::value::{Structure, ValueAddress, ValueNode, ValueRef};
 
 use crate::compile::Program;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,9 +48,16 @@ impl<'a> Chains<'a> {
         self.chain(value)?.nodes.first().map(|(_, node)| node).ok_or_else(gone)
     }
 
-    pub(crate) fn value(&self, value: ValueRef) -> Result<Vec<u8>> {
-        let nodes: Vec<&ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
-        materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))
+    /// A value, borrowed where one node holds it whole.
+    pub(crate) fn value(&self, value: ValueRef) -> Result<Cow<'a, [u8]>> {
+        let nodes: Vec<&'a ValueNode> = self.chain(value)?.nodes.iter().map(|(_, node)| node).collect();
+        if let [node] = nodes[..]
+            && node.head.structure == Structure::Full
+        {
+            return Ok(Cow::Borrowed(&node.body));
+        }
+        let joined = materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))?;
+        Ok(Cow::Owned(joined))
     }
 }
 
@@ -247,7 +255,7 @@ fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_
 fn stored_write(name: Arc<str>, body: WriteBody, chains: &Chains<'_>) -> Result<StoredWrite> {
     Ok(match body {
         WriteBody::Inline(bytes) => StoredWrite { name, bytes, place: None },
-        WriteBody::Value(value) => StoredWrite { name, bytes: chains.value(value)?, place: Some(value) },
+        WriteBody::Value(value) => StoredWrite { name, bytes: chains.value(value)?.into_owned(), place: Some(value) },
     })
 }
 

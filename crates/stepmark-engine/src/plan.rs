@@ -2,7 +2,7 @@
 //!
 //! Pure and deterministic: same program, same finished nodes, same routes, same plan. Nodes that an edge, a join or a
 //! goto triggered come first, in the order in which they were added to the graph, each once; then the sends, in the
-//! order of the tasks that made them.
+//! order of the tasks that made them; of one task its gotos, then its branches as they were drawn.
 
 use crate::compile::Program;
 use crate::position::Task;
@@ -14,6 +14,8 @@ pub(crate) struct Routed {
     pub(crate) nodes: Vec<u32>,
     /// Nodes and payloads that were sent to.
     pub(crate) sends: Vec<(u32, std::sync::Arc<[u8]>)>,
+    /// By branch that is routed once the step was applied: its place among the sends.
+    pub(crate) late: Vec<usize>,
 }
 
 /// Plans into `next`, which held the finished tasks.

@@ -51,7 +51,8 @@ impl<S: State> App<S> {
 }
 
 impl<S: State> Questions<'_, S> {
-    /// Lists answered questions too, as [`is_answered`](OpenQuestion::is_answered) says, until their tasks have finished.
+    /// Lists answered questions too, as [`is_answered`](OpenQuestion::is_answered) says, until the step of their tasks is
+    /// committed.
     pub fn with_answered(mut self) -> Self {
         self.which = Which::All;
         self

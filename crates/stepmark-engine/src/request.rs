@@ -294,7 +294,12 @@ impl<'a, S: State> Request<'a, S> {
         resident: &mut Resident<'_>,
     ) -> Result<Run> {
         let host = &self.thread.host;
-        let (mut run, mut draft) = match resident.take() {
+        let known = match resident.take() {
+            // Its nodes run before its first write: what the handle remembers must be known to be true.
+            Some((line, _)) if self.durability == Durability::Exit && !self.is_current(&line).await? => None,
+            known => known,
+        };
+        let (mut run, mut draft) = match known {
             Some((line, position)) => self.on_known_line(line, position),
             None => self.on_loaded_line().await?,
         };
@@ -317,6 +322,15 @@ impl<'a, S: State> Request<'a, S> {
         apply_input(&mut run, update);
         durability::accept(&mut run, draft, named.is_some()).await?;
         Ok(run)
+    }
+
+    /// Whether nobody has moved or claimed the branch that the handle remembers, and the handle still means it.
+    async fn is_current(&self, line: &Line) -> Result<bool> {
+        match self.thread.load(Channels::None).await {
+            Ok(loaded) => Ok(loaded.branch.row == line.branch),
+            Err(error) if error.kind() == ErrorKind::Missing => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn on_known_line(&self, line: Line, position: Position) -> (Run, Draft) {

@@ -95,8 +95,6 @@ pub(crate) struct Run {
     pub(crate) failures: Vec<u32>,
     /// What the tasks of the step asked, and the answers; empty for nearly every step.
     pub(crate) journals: Journals,
-    /// The next tasks that were set aside because they asked.
-    pub(crate) waiting: Vec<usize>,
     /// Where the graph stops.
     pub(crate) stops: Stops,
     /// The tasks and nodes that the last step applied, where the graph stops after some.
@@ -125,7 +123,6 @@ impl Run {
             stored: Vec::new(),
             failures: Vec::new(),
             journals: Journals::default(),
-            waiting: Vec::new(),
             stops,
             applied: Vec::new(),
             stats: Stats::default(),

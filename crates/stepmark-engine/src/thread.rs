@@ -181,6 +181,7 @@ impl<S: State> Thread<S> {
                 claim: Some(self.host.ids.claim()),
                 expect_head: self.expected_head(&loaded),
                 runs,
+                keeps_state: true,
                 ..Draft::of_tasks(Source::Update, Vec::new())
             };
             match commit::commit_step(&mut run, draft).await {

@@ -11,14 +11,13 @@ use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{BranchId, InterruptId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{PendingKind, PendingRow};
-use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{Load, Loaded, Place, Records, ThreadAddress};
 
 use crate::compile::Program;
 use crate::decide::{append_decided, store_of};
-use crate::durability;
 use crate::error::{Error, ErrorKind, Result};
-use crate::flush::ended_run;
+use crate::execute::Finished;
+use crate::flush::{self, End};
 use crate::interrupt::{OpenQuestion, QuestionPlace};
 use crate::journal::{Asked, Entry, Journal, Journals};
 use crate::run::Run;
@@ -115,35 +114,35 @@ pub(crate) fn set_stored(run: &mut Run) {
     }
 }
 
-/// Whether a task can go on: waits for the end's write, or finds answers that came before it. `false`: the run has ended.
-pub(crate) async fn await_answers(run: &mut Run) -> Result<bool> {
-    if run.line.is_none() {
-        return Ok(false);
-    }
-    loop {
-        let answers = read_answers(run).await?;
-        if (0..run.position.next.len()).any(|task| run.was_waiting(task) && !run.task_waits(task)) {
-            run.waiting.clear();
+/// Ends the run as interrupted with everything that is not stored yet, unless an answer came: then a task can go on if all
+/// that it asked has answers. `false`: the run has ended.
+pub(crate) async fn await_answers(run: &mut Run, results: &mut [Option<Finished>]) -> Result<bool> {
+    let waiting: Vec<usize> = (0..run.position.next.len()).filter(|task| run.task_waits(*task)).collect();
+    while !end(run, results).await? {
+        if waiting.iter().any(|task| !run.task_waits(*task)) {
             return Ok(true);
         }
-        match end(run, Some(answers)).await {
-            Err(error) if error.is_store(StoreKind::Conflict, Subject::Pending) => {}
-            ended => return ended.map(|()| false),
-        }
     }
+    Ok(false)
 }
 
-impl Run {
-    /// Whether the task was set aside in this step.
-    fn was_waiting(&self, task: usize) -> bool {
-        self.waiting.contains(&task)
+/// Ends the run as interrupted, by one write. `false`: an answer was stored that the run did not know; it knows it now.
+async fn end(run: &mut Run, results: &mut [Option<Finished>]) -> Result<bool> {
+    if flush::flush_results(run, results, &[], End::Interrupted).await? {
+        return Ok(true);
     }
+    let known = run.journals.answers;
+    read_answers(run).await?;
+    // Each turn of a caller's loop reads an answer more, so it ends.
+    if run.journals.answers == known {
+        return Err(Error::new(ErrorKind::Contended, "the store counts other answers than it returns"));
+    }
+    Ok(false)
 }
 
-/// Reads the answers that are stored; returns how many there are.
-async fn read_answers(run: &mut Run) -> Result<u64> {
-    run.waiting = (0..run.position.next.len()).filter(|task| run.task_waits(*task)).collect();
-    let Some(line) = &run.line else { return Ok(0) };
+/// Reads the questions and answers that are stored.
+async fn read_answers(run: &mut Run) -> Result<()> {
+    let Some(line) = &run.line else { return Ok(()) };
     let load =
         Load { place: Place::Branch(line.branch.id), pending: true, ..Load::head(ThreadAddress::Uid(line.thread.uid)) };
     let loaded = store_of(&run.host)?.load(load).await?;
@@ -151,25 +150,7 @@ async fn read_answers(run: &mut Run) -> Result<u64> {
         return Err(Error::new(ErrorKind::Fenced, "another run took the branch over"));
     }
     run.journals = Journals::of_rows(&loaded.pending)?;
-    Ok(loaded.pending.iter().filter(|row| row.kind == PendingKind::Answer).count() as u64)
-}
-
-/// Ends the run as interrupted, by one write. Refused if another number of answers is stored than is known.
-async fn end(run: &mut Run, answers: Option<u64>) -> Result<()> {
-    let (now, pending) = (run.now(), unstored_rows(run));
-    let Some(line) = &mut run.line else { return Ok(()) };
-    let before = line.run.clone();
-    let row = ended_run(line.run.as_mut(), RunStatus::Interrupted, now, line.branch.tip.clone());
-    let append =
-        Records { run: row, pending, expect_answers: answers, ..Records::of_owner(line.thread.uid, &line.branch) };
-    if append.run.is_none() && append.pending.is_empty() {
-        return Ok(());
-    }
-    let ended = append_decided(&run.host, append).await;
-    if let (Err(_), Some(line)) = (&ended, &mut run.line) {
-        line.run = before;
-    }
-    ended
+    Ok(())
 }
 
 /// Where the graph stops by itself.
@@ -216,7 +197,6 @@ pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
         return Ok(false);
     }
     run.applied = after;
-    durability::settle(run).await?;
     for (task, node, asker) in asked {
         let question = stop_question(run, task, node, asker);
         let journal = run.journals.of_task(task);
@@ -224,8 +204,7 @@ pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
             journal.push(question);
         }
     }
-    end(run, None).await?;
-    set_stored(run);
+    while !end(run, &mut []).await? {}
     Ok(true)
 }
 
@@ -285,7 +264,6 @@ pub(crate) async fn let_go(run: &mut Run) -> Result<()> {
             Err(error) => return Err(error),
         }
         read_answers(run).await?;
-        run.waiting.clear();
     }
     Err(Error::new(ErrorKind::Contended, "others kept letting the branch go on"))
 }

@@ -116,7 +116,7 @@ impl Pair<'_> {
         new: Option<&Chains<'_>>,
     ) -> Result<Option<super::Change>> {
         let read = |entry: Option<&ChannelEntry>, chains: Option<&Chains<'_>>| match (entry, chains) {
-            (Some(entry), Some(chains)) => chains.value(entry.value).map(Some),
+            (Some(entry), Some(chains)) => Ok(Some(chains.value(entry.value)?.into_owned())),
             _ => self.default(program),
         };
         let (old, new) = (read(self.old, old)?, read(self.new, new)?);

@@ -111,7 +111,7 @@ impl Keeper {
     fn value(&self, thread: &str, kept: &Kept) -> Result<Vec<u8>> {
         self.check_form(thread, &kept.mark)?;
         let value = kept.manifest.channel(CHANNEL).ok_or_else(|| foreign(thread))?;
-        Chains::of(&kept.loaded).value(value)
+        Ok(Chains::of(&kept.loaded).value(value)?.into_owned())
     }
 
     pub(crate) fn check_form(&self, thread: &str, mark: &Mark) -> Result<()> {

@@ -205,7 +205,8 @@ impl Loop {
         }
         assert_eq!(promises.behind_at_end, 0, "the end of a thread was told and not durable");
         match setup.mode {
-            Mode::Sync => assert_eq!(promises.behind_max, 1),
+            // A child that was killed before its first step was not behind at all.
+            Mode::Sync => assert!(promises.behind_max <= 1, "{promises:?}"),
             Mode::Async { behind_max } => assert!(promises.behind_max <= behind_max as usize, "{promises:?}"),
             Mode::Exit => {}
         }

@@ -45,7 +45,7 @@ pub(crate) fn verdict(ok: bool, note: &str) -> Verdict {
 }
 
 /// What the nodes of a test share.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Lab {
     calls: Mutex<Vec<String>>,
     /// How many calls of `shaky` and `ask_then_fail` fail.

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a run beside the test is a task of its own")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use stepmark::interrupt::OpenQuestion;
@@ -14,16 +14,17 @@ use stepmark_core::pending::PendingKind;
 use stepmark_core::rows::RunStatus;
 use tokio::sync::Notify;
 
-use crate::bench::{Approve, Bench, Desk, asked, beside, reviewing, verdict};
+use crate::bench::{Approve, Bench, Desk, Lab, asked, beside, reviewing, verdict};
 
 on_every_store! {
     an_answer_from_elsewhere_is_taken_up_by_the_run,
-    an_answer_between_the_last_look_and_the_end_is_taken_up,
+    an_answer_right_before_the_end_is_taken_up,
     an_answer_after_the_end_waits_for_a_resume,
     a_finished_sibling_is_not_run_again,
     a_failed_sibling_leaves_the_question_open,
     answering_and_going_on_takes_a_run_over,
     a_resume_of_what_waits_writes_nothing,
+    a_question_is_stored_with_the_end_of_its_run,
 }
 
 /// Says when a question is in the store.
@@ -66,35 +67,42 @@ async fn an_answer_from_elsewhere_is_taken_up_by_the_run(bench: &Bench) {
     assert!(elsewhere.questions().await.expect("readable").is_empty());
 }
 
-/// Answers everything right before a run ends as interrupted, once.
+/// Lets `slow` end once a question is stored, and answers everything right before the run ends as interrupted, once.
 #[derive(Debug)]
 struct AtTheLastMoment {
     answers: App<Desk>,
+    gate: Arc<Lab>,
     done: AtomicBool,
 }
 
 #[async_trait]
 impl Intercept for AtTheLastMoment {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
-        let ends = matches!(&call, Call::Records(records)
-            if records.run.as_ref().is_some_and(|run| run.status == RunStatus::Interrupted));
+        let Call::Records(records) = &call else { return call.run(store).await };
+        let asks = records.pending.iter().any(|row| row.kind == PendingKind::Interrupt);
+        let ends = records.run.as_ref().is_some_and(|run| run.status == RunStatus::Interrupted);
         if ends && !self.done.swap(true, Ordering::SeqCst) {
             let questions = self.answers.questions().await.expect("readable");
-            for question in &questions {
-                let thread = self.answers.thread(&question.thread);
-                let is_open = thread.answer_open(question, &verdict(true, "late")).store().await.expect("stored");
-                assert!(is_open, "the end is not written yet");
-            }
+            assert_eq!(questions.len(), 1, "it was stored while `slow` went on");
+            let thread = self.answers.thread(&questions[0].thread);
+            let is_open = thread.answer_open(&questions[0], &verdict(true, "late")).store().await.expect("stored");
+            assert!(is_open, "the end is not written yet");
         }
-        call.run(store).await
+        let reply = call.clone().run(store).await;
+        if asks {
+            self.gate.gate.notify_one();
+        }
+        reply
     }
 }
 
-async fn an_answer_between_the_last_look_and_the_end_is_taken_up(bench: &Bench) {
-    let late = AtTheLastMoment { answers: bench.app(reviewing()), done: AtomicBool::new(false) };
-    let outcome = bench.app_through(reviewing(), late).thread("t").input(|_| ()).run().await.expect("runs");
+async fn an_answer_right_before_the_end_is_taken_up(bench: &Bench) {
+    let (answers, gate) = (bench.app(beside("slow")), Arc::clone(&bench.lab));
+    let late = AtTheLastMoment { answers, gate, done: AtomicBool::new(false) };
+    let outcome = bench.app_through(beside("slow"), late).thread("t").input(|_| ()).run().await.expect("runs");
     assert_eq!(outcome.ending(), Ending::Done);
-    assert_eq!(outcome.state().log, ["true late"]);
+    assert_eq!(outcome.state().log, ["quick", "true late", "slow", "last"]);
+    assert_eq!(bench.lab.count("slow"), 1);
 }
 
 async fn an_answer_after_the_end_waits_for_a_resume(bench: &Bench) {
@@ -151,27 +159,24 @@ async fn answering_and_going_on_takes_a_run_over(bench: &Bench) {
         bench.lab.gate.notify_one();
         tokio::task::yield_now().await;
     }
-    let outcome = match run.await.expect("nobody stops it") {
-        Err(fenced) => {
-            assert_eq!(fenced.kind(), ErrorKind::Fenced, "{fenced}");
-            answer.await.expect("nobody stops it")
-        }
-        // It was over before the claim.
-        Ok(outcome) => Ok(outcome),
-    };
-    let log = outcome.expect("one of them comes to the end").state().log.clone();
-    assert_eq!(log, ["quick", "true from elsewhere", "slow", "last"]);
+    match run.await.expect("nobody stops it") {
+        Err(fenced) => assert_eq!(fenced.kind(), ErrorKind::Fenced, "{fenced}"),
+        // It was over before the claim, with the answer or without.
+        Ok(outcome) => assert!(outcome.is_done() || outcome.is_interrupted()),
+    }
+    let outcome = answer.await.expect("nobody stops it").expect("it comes to the end");
+    assert_eq!(outcome.state().log, ["quick", "true from elsewhere", "slow", "last"]);
 }
 
 /// Counts writes.
 #[derive(Debug, Default)]
-struct Writes(Arc<AtomicBool>);
+struct Writes(Arc<AtomicU32>);
 
 #[async_trait]
 impl Intercept for Writes {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         if call.kind().writes() {
-            self.0.store(true, Ordering::SeqCst);
+            self.0.fetch_add(1, Ordering::SeqCst);
         }
         call.run(store).await
     }
@@ -179,12 +184,22 @@ impl Intercept for Writes {
 
 async fn a_resume_of_what_waits_writes_nothing(bench: &Bench) {
     let first = bench.app(beside("shaky")).thread("t").input(|_| ()).run_id("r").run().await.expect("runs");
-    let wrote = Arc::new(AtomicBool::new(false));
-    let thread = bench.app_through(beside("shaky"), Writes(Arc::clone(&wrote))).thread("t");
+    let writes = Arc::new(AtomicU32::new(0));
+    let thread = bench.app_through(beside("shaky"), Writes(Arc::clone(&writes))).thread("t");
     let again = thread.resume().await.expect("waits");
     assert_eq!((again.ending(), again.stats().executed), (Ending::Interrupted, 0));
     assert_eq!((again.questions(), again.run_id()), (first.questions(), first.run_id()));
     let repeated = thread.input(|_| ()).run_id("r").run().await.expect("the same run");
     assert_eq!(repeated.questions(), first.questions());
-    assert!(!wrote.load(Ordering::SeqCst));
+    assert_eq!(writes.load(Ordering::SeqCst), 0);
+}
+
+async fn a_question_is_stored_with_the_end_of_its_run(bench: &Bench) {
+    let writes = Arc::new(AtomicU32::new(0));
+    let thread = bench.app_through(reviewing(), Writes(Arc::clone(&writes))).thread("t");
+    let outcome = thread.input(|_| ()).run().await.expect("runs");
+    assert_eq!(writes.swap(0, Ordering::SeqCst), 2, "the input, and the question with the end");
+    let ask = outcome.question::<Approve>().expect("it is open");
+    thread.answer(ask, verdict(true, "")).run().await.expect("goes on");
+    assert_eq!(writes.load(Ordering::SeqCst), 3, "the answer, the claim, and the step with the end");
 }

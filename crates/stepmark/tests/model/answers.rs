@@ -3,11 +3,11 @@
 use stepmark::run::RunId;
 use stepmark::{Error, ErrorKind, Outcome, Snapshot};
 
+use crate::asking::Progress;
 use crate::bench::{Bench, Failure};
 use crate::board::Board;
 use crate::command::{Command, Verb};
-use crate::loose::Loose;
-use crate::machine::Progress;
+use crate::loose::{Admitted, Loose};
 use crate::nodes::name;
 use crate::process::Answer;
 use crate::story::{Reply, Told};
@@ -21,7 +21,7 @@ impl Bench {
         &self,
         (command, reply): (&Command, &Reply),
         loose: Option<&Loose>,
-        admitted: Option<&(usize, Vec<Progress>)>,
+        admitted: Option<&(usize, Admitted)>,
         answer: &Result<Answer, Error>,
     ) -> Result<(), Failure> {
         let thread = command.thread;
@@ -44,6 +44,7 @@ impl Bench {
                 };
                 equal("branch", &expected, label)
             }
+            (Reply::Flag(open), Ok(Answer::Flag(is_open))) => equal("whether a run is open", open, is_open),
             (Reply::Nothing, Ok(Answer::Nothing)) => Ok(()),
             (reply, answer) => Err(format!("the model answers {reply:?}, the engine {answer:?}")),
         }
@@ -61,15 +62,13 @@ impl Bench {
     fn check_failure(
         &self,
         (thread, branch): (usize, usize),
-        (loose, tasks): (&Loose, &[Progress]),
+        (loose, admitted): (&Loose, &Admitted),
         error: &Error,
     ) -> Result<(), Failure> {
-        let failed = |task: &usize| {
-            let number = loose.attempts[*task].number();
-            loose.strayed == Some(*task)
-                || matches!(tasks[*task], Progress::Failed(attempts) if Some(attempts) == number)
-        };
-        let first = (0..tasks.len()).find(failed).ok_or("no task failed")?;
+        let tasks = &admitted.pending.progress;
+        let failed = |task: &&usize| matches!(tasks[**task], Progress::Failed(_));
+        let strayed = loose.strayed.iter();
+        let first = *strayed.chain(&admitted.started).find(failed).ok_or("no task failed")?;
         let Progress::Failed(attempt) = &tasks[first] else { return Err(format!("task {first} did not fail")) };
         let tip = self.tree(thread)?.tip(branch).ok_or("a run failed on a branch without checkpoints")?;
         let failure = error.failure().ok_or("the error does not say which task failed")?;
@@ -79,12 +78,17 @@ impl Bench {
         equal("branch of the error", &self.label(thread, branch), &place.branch)?;
         let id = self.tree(thread)?.branches[branch].tip.map(|tip| &self.names.threads[thread].checkpoints[tip]);
         equal("checkpoint of the error", &id, &place.checkpoint.as_ref())?;
+        if self.has_struck && error.state::<Board>().is_none() {
+            // It is read for the error if it can be.
+            return Ok(());
+        }
         equal("state of the error", &Some(&tip.position.board), &error.state::<Board>())
     }
 
     fn check_outcome(&self, thread: usize, told: &Told, outcome: &Outcome<Board>) -> Result<(), Failure> {
         equal("ending", &told.ending, &outcome.ending())?;
         equal("state", &told.board, outcome.state())?;
+        self.check_questions(thread, told, outcome)?;
         equal("branch", &Some(&*self.label(thread, told.branch)), &outcome.branch())?;
         let id = told.checkpoint.map(|at| &self.names.threads[thread].checkpoints[at]);
         equal("checkpoint", &id, &outcome.checkpoint())?;
@@ -94,6 +98,22 @@ impl Bench {
             Some(RunKey::Named(id)) => equal("run", &Some(id.clone()), &outcome.run_id().map(RunId::to_string)),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The open questions of a run that was interrupted.
+    fn check_questions(&self, thread: usize, told: &Told, outcome: &Outcome<Board>) -> Result<(), Failure> {
+        let tree = self.tree(thread)?;
+        let mut open = Vec::new();
+        // An earlier run's questions are gone if its branch has moved on.
+        let here = told.questions.filter(|branch| tree.branches[*branch].tip == told.checkpoint);
+        if let Some((branch, tip)) = here.and_then(|branch| Some((branch, tree.tip(branch)?))) {
+            let uid = self.names.threads[thread].uid.ok_or("the thread has no id")?;
+            open = tree.branches[branch].pending.listed(uid, &tip.position);
+            open.retain(|(_, listed)| !listed.is_answered);
+        }
+        let mut asked: Vec<_> = outcome.questions().iter().map(crate::look::listed).collect();
+        asked.sort_by_key(|(id, _)| id.0);
+        equal("open questions", &open, &asked)
     }
 
     fn check_snapshot(&self, (thread, branch): (usize, usize), snapshot: &Snapshot<Board>) -> Result<(), Failure> {

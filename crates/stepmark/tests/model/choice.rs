@@ -3,15 +3,15 @@
 //! An operation of a sequence is a number. It decides everything once the world is known, so that a sequence with some
 //! operations cut out is a sequence again.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 use stepmark::{Durability, OnPending};
 
+use crate::asking::{Asks, Kind};
 use crate::board::Write;
-use crate::command::{Command, Input, Limits, Moment, Update, Verb, Writer};
-use crate::drawn::Drawn;
-use crate::faults::{Fault, Plan};
+use crate::command::{Answer, Command, Input, Limits, Moment, Update, Value, Verb, Writer};
+use crate::drawn::{Drawn, Stops};
+use crate::settling::Listing;
+use crate::trouble::Trouble;
 use crate::world::{Asked, RunKey, Spot, Tree, World};
 
 /// How many names of threads there are.
@@ -44,24 +44,12 @@ pub(crate) struct Attempt {
     pub(crate) trouble: Trouble,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Trouble {
-    None,
-    Calls(Plan),
-    /// The process dies while its nth node runs, from 1.
-    CrashInNode(usize),
-    /// The process stops while its nth node runs, others go on meanwhile, and then it goes on.
-    Stop {
-        nth: usize,
-        others: Vec<u64>,
-    },
-}
-
 /// Who chooses.
 pub(crate) struct Chooser<'a> {
     pub(crate) rng: Rng,
     pub(crate) drawn: &'a Drawn,
     pub(crate) world: &'a World,
+    pub(crate) listed: &'a [Listing],
     /// A number that no operation before this one had.
     pub(crate) unique: u64,
 }
@@ -84,19 +72,7 @@ impl Chooser<'_> {
         }
     }
 
-    /// A command that others give while a process is stopped.
-    pub(crate) fn other(&mut self, stopped: &Command) -> Command {
-        let mut command = self.command();
-        if self.rng.u8(0..4) > 0 {
-            // Mostly what takes the branch over.
-            command.thread = stopped.thread;
-            command.spot = if self.rng.bool() { stopped.spot.clone() } else { self.spot(stopped.thread) };
-            command.verb = self.verb(stopped.thread, &command.spot);
-        }
-        command
-    }
-
-    fn command(&mut self) -> Command {
+    pub(crate) fn command(&mut self) -> Command {
         let thread = self.rng.usize(0..THREADS);
         let spot = self.spot(thread);
         let verb = self.verb(thread, &spot);
@@ -107,7 +83,7 @@ impl Chooser<'_> {
         self.world.tree(thread)
     }
 
-    fn spot(&mut self, thread: usize) -> Spot {
+    pub(crate) fn spot(&mut self, thread: usize) -> Spot {
         let tree = self.world.tree(thread);
         let count = tree.map_or(0, |tree| tree.branches.len());
         match self.rng.u8(0..20) {
@@ -136,11 +112,16 @@ impl Chooser<'_> {
         }
     }
 
-    fn verb(&mut self, thread: usize, spot: &Spot) -> Verb {
+    pub(crate) fn verb(&mut self, thread: usize, spot: &Spot) -> Verb {
         if self.tree(thread).is_none() && self.rng.u8(0..6) > 0 {
             return Verb::Input(self.input(thread, None, spot));
         }
         let at = self.moment(thread);
+        if self.rng.u8(0..6) == 0
+            && let Some(answer) = self.answer(thread)
+        {
+            return Verb::Answer(answer);
+        }
         match self.rng.u8(0..100) {
             0..25 => Verb::Input(self.input(thread, None, spot)),
             25..46 => Verb::Resume(self.limits()),
@@ -157,6 +138,19 @@ impl Chooser<'_> {
             _ if self.rng.bool() => Verb::Delete,
             _ => Verb::Resume(self.limits()),
         }
+    }
+
+    /// An answer to a question that was listed once: to the newest more often than to the others.
+    fn answer(&mut self, thread: usize) -> Option<Answer> {
+        let here: Vec<usize> = (0..self.listed.len()).filter(|at| self.listed[*at].thread == thread).collect();
+        let newest = here.len().saturating_sub(3);
+        let from = if self.rng.u8(0..3) > 0 { newest } else { 0 };
+        let listed = self.rng.choice(here[from..].iter().copied())?;
+        let question = self.listed[listed].question;
+        let takes_any = !matches!(question.asks, Some(Asks::Task { kind: Kind::Approve, .. }));
+        let is_number = takes_any || self.rng.u8(0..8) > 0;
+        let value = if is_number { Value::Number(self.rng.u64(0..3)) } else { Value::Word };
+        Some(Answer { listed, question, value, is_by_id: self.rng.u8(0..4) == 0, runs: self.rng.bool() })
     }
 
     fn spot_of_branch(&mut self, thread: usize) -> Spot {
@@ -184,7 +178,11 @@ impl Chooser<'_> {
             2..4 => Durability::Exit,
             _ => Durability::Sync,
         };
-        Limits { steps_max, durability }
+        let stops = match self.rng.u8(0..8) {
+            0 => Stops::random(&mut self.rng, self.drawn.nodes.len(), 2),
+            _ => Stops::default(),
+        };
+        Limits { steps_max, durability, stops }
     }
 
     fn input(&mut self, thread: usize, at: Option<Moment>, spot: &Spot) -> Input {
@@ -277,35 +275,5 @@ impl Chooser<'_> {
         ];
         let count = self.rng.usize(0..3);
         (0..count).filter_map(|_| self.rng.choice(all.iter()).cloned()).collect()
-    }
-
-    fn trouble(&mut self, verb: &Verb) -> Trouble {
-        let runs = verb.durability().is_some();
-        // What a stopped process goes on with after its first run is told nowhere.
-        let is_one_run = !matches!(verb, Verb::Input(input) if input.on_pending == OnPending::ResumeFirst);
-        match self.rng.u8(0..100) {
-            0..30 => Trouble::Calls(self.plan()),
-            30..38 if runs => Trouble::CrashInNode(self.rng.usize(1..7)),
-            38..48 if runs && is_one_run => {
-                let others = (0..self.rng.usize(1..4)).map(|_| self.rng.u64(..)).collect();
-                Trouble::Stop { nth: self.rng.usize(1..6), others }
-            }
-            _ => Trouble::None,
-        }
-    }
-
-    fn plan(&mut self) -> Plan {
-        let fault = match self.rng.u8(0..12) {
-            0..2 => Fault::ErrorBefore,
-            2..4 => Fault::ErrorAfter,
-            4 => Fault::Delay(Duration::from_millis(self.rng.u64(1..25))),
-            5 => Fault::Duplicate,
-            6..9 => Fault::CrashBefore,
-            _ => Fault::CrashAfter,
-        };
-        // Four in a row are more than the engine's patience.
-        let times = if self.rng.bool() { 1 } else { 4 };
-        let nth = if self.rng.bool() { self.rng.u32(0..5) } else { self.rng.u32(0..16) };
-        Plan { nth, times, fault }
     }
 }

@@ -1,8 +1,11 @@
 //! What is asked of a thread, with everything resolved that depends on what is there?
 
 use stepmark::{Durability, OnPending};
+use stepmark_core::id::TaskHash;
 
+use crate::asking::Asks;
 use crate::board::Write;
+use crate::drawn::Stops;
 use crate::world::Spot;
 
 /// A verb, on a branch of a thread.
@@ -48,6 +51,7 @@ pub(crate) enum Verb {
     Untag {
         name: String,
     },
+    Answer(Answer),
     /// The store deletes the thread.
     Delete,
 }
@@ -64,10 +68,43 @@ pub(crate) struct Input {
     pub(crate) limits: Limits,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) steps_max: Option<u64>,
     pub(crate) durability: Durability,
+    /// Where this call stops besides.
+    pub(crate) stops: Stops,
+}
+
+/// An answer to a question that was listed once.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The number of the question among all that were listed.
+    pub(crate) listed: usize,
+    pub(crate) question: Question,
+    pub(crate) value: Value,
+    /// By id alone: on the handle's branch, whatever its wording.
+    pub(crate) is_by_id: bool,
+    /// Resumes the branch besides.
+    pub(crate) runs: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Number(u64),
+    /// Not what the question takes.
+    Word,
+}
+
+/// A question as the model knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// Instance of the thread.
+    pub(crate) instance: u32,
+    pub(crate) branch: usize,
+    /// `None`: a stop after a task.
+    pub(crate) asks: Option<Asks>,
+    pub(crate) task: TaskHash,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +143,8 @@ impl Verb {
             Self::Reset { .. } => "reset",
             Self::Tag { .. } => "tag",
             Self::Untag { .. } => "untag",
+            Self::Answer(Answer { runs: false, .. }) => "answer store",
+            Self::Answer(_) => "answer run",
             Self::Delete => "delete",
         }
     }
@@ -124,6 +163,7 @@ impl Verb {
             | Self::Tag { .. }
             | Self::Untag { .. }
             | Self::Delete => None,
+            Self::Answer(answer) => answer.runs.then_some(Durability::Sync),
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use stepmark::run::{CheckpointId, CheckpointInfo, RunId};
+use stepmark_core::id::{InterruptId, hash16};
 
+use crate::asking::{Asks, Listed, Progress};
 use crate::look::{Seen, SeenBranch};
-use crate::loose::{Loose, is_same};
-use crate::machine::Progress;
+use crate::loose::{Admitted, Loose, SeenTasks};
+use crate::machine::{Attempt, Task};
 use crate::nodes::name;
 use crate::process::{ThreadNames, noted};
 use crate::world::{Branch, Checkpoint, RunKey, RunModel, Tree};
@@ -19,7 +21,7 @@ pub(crate) struct Comparison<'a> {
     names: &'a ThreadNames,
     pub(crate) differences: Vec<String>,
     /// What is stored of unfinished tasks where the model leaves it open: branch and tasks.
-    pub(crate) admitted: Option<(usize, Vec<Progress>)>,
+    pub(crate) admitted: Option<(usize, Admitted)>,
 }
 
 impl<'a> Comparison<'a> {
@@ -86,17 +88,40 @@ impl<'a> Comparison<'a> {
             return;
         }
         let progress: Vec<Progress> = stored.tasks.iter().map(|(.., progress)| progress.clone()).collect();
-        match loose.map(|loose| loose.admit(&branch.progress, &progress)) {
-            Some(Ok(admitted)) => self.admitted = Some((number, admitted)),
-            Some(Err(reason)) => self.differences.push(format!("tasks of branch {number}: {reason}")),
-            None => {
-                let differ = branch.progress.iter().zip(&progress).find(|(model, stored)| !is_same(model, stored));
-                if let Some((model, stored)) = differ {
-                    self.differences
-                        .push(format!("a task of branch {number}: the model has {model:?}, stored is {stored:?}"));
+        let listed = self.seen.listed(stored.info.id);
+        let mut pending = branch.pending.clone();
+        if let Some(loose) = loose {
+            let asked = self.asked(number, loose, &listed);
+            match loose.admit(&branch.pending, &SeenTasks { progress, asked }) {
+                Ok(admitted) => {
+                    pending = admitted.pending.clone();
+                    self.admitted = Some((number, admitted));
                 }
+                Err(reason) => self.differences.push(format!("tasks of branch {number}: {reason}")),
             }
+        } else if let Some((model, stored)) =
+            pending.progress.iter().zip(&progress).find(|(model, stored)| !model.is_same(stored))
+        {
+            self.differences.push(format!("a task of branch {number}: the model has {model:?}, stored is {stored:?}"));
         }
+        if let Some(tip) = self.tree.tip(number) {
+            let model = pending.listed(self.seen.uid, &tip.position);
+            self.equal(format!("questions of branch {number}"), &model, &listed);
+        }
+    }
+
+    /// By task: whether all that it asks now is there.
+    fn asked(&self, branch: usize, loose: &Loose, listed: &[(InterruptId, Listed)]) -> Vec<bool> {
+        let Some(tip) = self.tree.tip(branch) else { return Vec::new() };
+        let is_there = |task: &Task, asks: &Asks| {
+            let id = asks.id(self.seen.uid, tip.position.hash(task));
+            listed.iter().any(|(listed, _)| *listed == id)
+        };
+        let asked = |(task, attempt): (&Task, &Attempt)| match attempt {
+            Attempt::Asks(_, asked) => asked.iter().all(|asks| is_there(task, asks)),
+            Attempt::Reused(_) | Attempt::Finishes(_) | Attempt::Fails(_) | Attempt::Waits => false,
+        };
+        tip.position.next.iter().zip(&loose.attempts).map(asked).collect()
     }
 
     fn checkpoints(&mut self) {
@@ -144,11 +169,7 @@ impl<'a> Comparison<'a> {
             Err(difference) => return self.differences.push(difference),
         };
         for (key, run) in &self.tree.runs {
-            let id = match key {
-                RunKey::Named(id) => Some(id.clone()),
-                RunKey::Fresh(_) | RunKey::First(_) | RunKey::After(..) => ids.get(key).map(ToString::to_string),
-            };
-            if let Some(id) = id
+            if let Some(id) = run_id(key, self.seen, &ids)
                 && let Some(stored) = self.seen.runs.get(&id)
             {
                 self.run((key, run), stored.as_ref());
@@ -182,4 +203,20 @@ pub(crate) fn run_ids(tree: &Tree, seen: &Seen) -> Result<BTreeMap<RunKey, RunId
         }
     }
     Ok(ids)
+}
+
+/// The id of a run's record. That of what goes on from a tip is the same at every attempt, so it is known before a checkpoint
+/// names it.
+pub(crate) fn run_id(key: &RunKey, seen: &Seen, ids: &BTreeMap<RunKey, RunId>) -> Option<String> {
+    let branch = |number: usize| Some(seen.branches.get(number)?.info.id.get().to_le_bytes());
+    let derived = |parts: &[&[u8]]| RunId::from_uuid(hash16(&parts.concat())).to_string();
+    match key {
+        RunKey::Named(id) => Some(id.clone()),
+        RunKey::Fresh(_) => ids.get(key).map(ToString::to_string),
+        RunKey::First(number) => Some(derived(&[b"first run of branch", &branch(*number)?])),
+        RunKey::After(number, tip) => {
+            let tip = seen.checkpoints.get(*tip)?.id.to_string();
+            Some(derived(&[b"run after tip", &branch(*number)?, tip.as_bytes()]))
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use fastrand::Rng;
 
+use crate::asking::Kind;
 use crate::board::{Board, Write, mixed};
 
 const NODES_MAX: usize = 6;
@@ -19,8 +20,17 @@ pub(crate) struct Drawn {
     pub(crate) starts: Vec<usize>,
     pub(crate) edges: Vec<(usize, usize)>,
     pub(crate) joins: Vec<(Vec<usize>, usize)>,
+    /// Nodes before and after which every run stops.
+    pub(crate) stops: Stops,
     pub(crate) linger_ms: u64,
     pub(crate) concurrency_max: usize,
+}
+
+/// Nodes before and after which a run stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stops {
+    pub(crate) before: Vec<usize>,
+    pub(crate) after: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,19 +42,32 @@ pub(crate) struct DrawnNode {
     pub(crate) rules: Vec<Rule>,
     pub(crate) branches: Vec<Ways>,
     pub(crate) goto: Option<Ways>,
+    pub(crate) asks: Vec<Kind>,
+    pub(crate) manner: Manner,
+}
+
+/// How a node asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// A question is asked when the one before it was answered.
+    OneByOne,
+    /// All at once.
+    Together,
+    /// All at once; and it returns a result whatever it is told.
+    Swallowing,
 }
 
 /// A write whose value the state decides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
-    kind: Kind,
+    kind: RuleKind,
     salt: u64,
     /// Makes the write only in one state of four.
     is_rare: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum RuleKind {
     Last,
     Word,
     Push,
@@ -91,20 +114,27 @@ pub(crate) struct Given<'a> {
     pub(crate) node: usize,
     pub(crate) board: &'a Board,
     pub(crate) payload: Option<u64>,
+    /// What its questions were answered.
+    pub(crate) answers: &'a [u64],
 }
 
 impl Drawn {
     pub(crate) fn random(rng: &mut Rng) -> Self {
         let count = rng.usize(1..=NODES_MAX);
+        let (asks, stops) = (rng.u8(0..3) == 0, rng.u8(0..5) == 0);
         let takes_payload: Vec<bool> = (0..count).map(|node| node > 0 && rng.u8(0..4) == 0).collect();
         let mut drawn = Self {
             nodes: (0..count).map(|node| DrawnNode::random(rng, node, &takes_payload)).collect(),
             starts: vec![0],
             edges: Vec::new(),
             joins: Vec::new(),
+            stops: if stops { Stops::random(rng, count, 3) } else { Stops::default() },
             linger_ms: if rng.bool() { 5 } else { 0 },
             concurrency_max: *rng.choice(&[1, 2, 64]).unwrap_or(&64),
         };
+        if !asks {
+            drawn.nodes.iter_mut().for_each(|node| node.asks.clear());
+        }
         drawn.draw_edges(rng);
         drawn.reach_all(rng);
         drawn
@@ -162,7 +192,13 @@ impl Drawn {
     /// What a task writes.
     pub(crate) fn writes(&self, given: Given<'_>) -> Vec<Write> {
         let rules = self.nodes[given.node].rules.iter();
-        std::iter::once(Write::Turn).chain(rules.filter_map(|rule| rule.write(given))).collect()
+        let answers = given.answers.iter().map(|answer| Write::Push(*answer));
+        std::iter::once(Write::Turn).chain(rules.filter_map(|rule| rule.write(given))).chain(answers).collect()
+    }
+
+    /// The number in a node's questions: it changes with the state.
+    pub(crate) fn number(given: Given<'_>) -> u64 {
+        mixed(given.board.mark() ^ given.node as u64) % 3
     }
 
     /// Where a task goes by itself.
@@ -182,32 +218,47 @@ impl DrawnNode {
             rules: (0..rng.usize(0..4)).map(|_| Rule::random(rng)).collect(),
             branches: branches.map(|_| Ways::random(rng, takes_payload)).collect(),
             goto: (rng.u8(0..4) == 0).then(|| Ways::random(rng, takes_payload)),
+            asks: match rng.u8(0..8) {
+                0 => vec![Kind::Approve],
+                1 => vec![Kind::Choose, Kind::Approve, Kind::Choose],
+                2 => vec![Kind::Approve, Kind::Approve],
+                _ => Vec::new(),
+            },
+            manner: *rng.choice(&[Manner::OneByOne, Manner::Together, Manner::Swallowing]).unwrap_or(&Manner::Together),
         }
+    }
+}
+
+impl Stops {
+    /// Each node in about one of `rarity`.
+    pub(crate) fn random(rng: &mut Rng, nodes: usize, rarity: u8) -> Self {
+        let mut some = || (0..nodes).filter(|_| rng.u8(0..rarity * 2) == 0).collect();
+        Self { before: some(), after: some() }
     }
 }
 
 impl Rule {
     fn random(rng: &mut Rng) -> Self {
-        let page = Kind::Page(*rng.choice(&[10, 5000, 5000, 70_000]).unwrap_or(&10));
+        let page = RuleKind::Page(*rng.choice(&[10, 5000, 5000, 70_000]).unwrap_or(&10));
         let kinds = [
-            Kind::Last,
-            Kind::Word,
-            Kind::Push,
-            Kind::Push,
-            Kind::Refill,
-            Kind::Say,
-            Kind::Put,
-            Kind::Drop,
-            Kind::Upsert,
-            Kind::Upsert,
-            Kind::Remove,
+            RuleKind::Last,
+            RuleKind::Word,
+            RuleKind::Push,
+            RuleKind::Push,
+            RuleKind::Refill,
+            RuleKind::Say,
+            RuleKind::Put,
+            RuleKind::Drop,
+            RuleKind::Upsert,
+            RuleKind::Upsert,
+            RuleKind::Remove,
             page,
-            Kind::Spark,
-            Kind::Sparks,
+            RuleKind::Spark,
+            RuleKind::Sparks,
         ];
-        let kind = *rng.choice(&kinds).unwrap_or(&Kind::Last);
+        let kind = *rng.choice(&kinds).unwrap_or(&RuleKind::Last);
         // Two such writes in a step are a conflict for ever; some are enough.
-        let is_exclusive = matches!(kind, Kind::Word | Kind::Refill | Kind::Spark);
+        let is_exclusive = matches!(kind, RuleKind::Word | RuleKind::Refill | RuleKind::Spark);
         Self { kind, salt: rng.u64(..), is_rare: is_exclusive || rng.u8(0..4) == 0 }
     }
 
@@ -217,18 +268,18 @@ impl Rule {
             return None;
         }
         Some(match self.kind {
-            Kind::Last => Write::Last(value % 100),
-            Kind::Word => Write::Word(value),
-            Kind::Push => Write::Push(value % 1000),
-            Kind::Refill => Write::Refill(vec![value % 10, value % 7]),
-            Kind::Say => Write::Say(value),
-            Kind::Put => Write::Put(value, value % 100),
-            Kind::Drop => Write::Drop(value),
-            Kind::Upsert => Write::Upsert(value % 6, value % 100),
-            Kind::Remove => Write::Remove(value % 6),
-            Kind::Page(length) => Write::Page(value % 1000, length),
-            Kind::Spark => Write::Spark(value % 100),
-            Kind::Sparks => Write::Sparks(value % 100),
+            RuleKind::Last => Write::Last(value % 100),
+            RuleKind::Word => Write::Word(value),
+            RuleKind::Push => Write::Push(value % 1000),
+            RuleKind::Refill => Write::Refill(vec![value % 10, value % 7]),
+            RuleKind::Say => Write::Say(value),
+            RuleKind::Put => Write::Put(value, value % 100),
+            RuleKind::Drop => Write::Drop(value),
+            RuleKind::Upsert => Write::Upsert(value % 6, value % 100),
+            RuleKind::Remove => Write::Remove(value % 6),
+            RuleKind::Page(length) => Write::Page(value % 1000, length),
+            RuleKind::Spark => Write::Spark(value % 100),
+            RuleKind::Sparks => Write::Sparks(value % 100),
         })
     }
 }
@@ -281,14 +332,14 @@ impl Ways {
 
 impl fmt::Display for Drawn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { starts, edges, joins, linger_ms, concurrency_max, .. } = self;
-        writeln!(f, "starts {starts:?}, edges {edges:?}, joins {joins:?}")?;
+        let Self { starts, edges, joins, stops, linger_ms, concurrency_max, .. } = self;
+        writeln!(f, "starts {starts:?}, edges {edges:?}, joins {joins:?}, {stops:?}")?;
         writeln!(f, "lingers {linger_ms} ms, at most {concurrency_max} tasks at once")?;
         self.nodes.iter().enumerate().try_for_each(|(number, node)| {
-            let DrawnNode { takes_payload, fails, pause_ms, rules, branches, goto } = node;
-            let kinds: Vec<Kind> = rules.iter().map(|rule| rule.kind).collect();
+            let DrawnNode { takes_payload, fails, pause_ms, rules, branches, goto, asks, manner } = node;
+            let kinds: Vec<RuleKind> = rules.iter().map(|rule| rule.kind).collect();
             write!(f, "n{number}: payload {takes_payload}, fails {fails}, pauses {pause_ms} ms, writes {kinds:?}")?;
-            writeln!(f, ", branches {branches:?}, goto {goto:?}")
+            writeln!(f, ", branches {branches:?}, goto {goto:?}, asks {asks:?} {manner:?}")
         })
     }
 }

@@ -44,6 +44,8 @@ impl Fault {
 /// Which calls it happens to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    /// Only calls of this kind are counted; all without one.
+    pub(crate) of: Option<CallKind>,
     /// The first of them, from 0.
     pub(crate) nth: u32,
     /// How many follow each other.
@@ -61,6 +63,8 @@ struct Inner {
     state: Mutex<State>,
     crashed: Notify,
     landed: Notify,
+    held: Notify,
+    released: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +74,15 @@ struct State {
     struck: Vec<CallKind>,
     is_crashed: bool,
     flying: u32,
+    /// The write that waits until it is let go, counted from 0.
+    hold: Option<u32>,
+    is_held: bool,
 }
 
 impl Calls {
     pub(crate) fn new(store: Arc<dyn CheckpointStore>) -> Self {
-        let (state, crashed, landed) = (Mutex::default(), Notify::new(), Notify::new());
-        Self(Arc::new(Inner { store, state, crashed, landed }))
+        let [crashed, landed, held, released] = std::array::from_fn(|_| Notify::new());
+        Self(Arc::new(Inner { store, state: Mutex::default(), crashed, landed, held, released }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -85,8 +92,41 @@ impl Calls {
     /// From now on calls fail by plan, counted anew. Returns which calls the last plan struck.
     pub(crate) fn plan(&self, plan: Option<Plan>) -> Vec<CallKind> {
         let mut state = self.state();
-        (state.plan, state.counted) = (plan, 0);
+        (state.plan, state.counted, state.hold, state.is_held) = (plan, 0, None, false);
         std::mem::take(&mut state.struck)
+    }
+
+    /// Write `nth` waits until it is let go. Answers do not count: they are nobody's.
+    pub(crate) fn hold(&self, nth: u32) {
+        self.state().hold = Some(nth);
+    }
+
+    /// Waits until a write waits.
+    pub(crate) async fn held(&self) {
+        while !self.state().is_held {
+            self.0.held.notified().await;
+        }
+    }
+
+    /// Lets the write go on.
+    pub(crate) fn release(&self) {
+        self.0.released.notify_one();
+    }
+
+    /// Waits if this is the call to wait.
+    async fn wait(&self, kind: CallKind) {
+        let is_held = {
+            let mut state = self.state();
+            let counts = kind.writes() && kind != CallKind::Answer;
+            let Some(left) = state.hold.filter(|_| counts) else { return };
+            state.hold = left.checked_sub(1);
+            state.is_held |= left == 0;
+            left == 0
+        };
+        if is_held {
+            self.0.held.notify_one();
+            self.0.released.notified().await;
+        }
     }
 
     /// Waits until the plan ends the process.
@@ -108,6 +148,9 @@ impl Calls {
         let mut state = self.state();
         if state.is_crashed {
             return Some(Fault::CrashBefore);
+        }
+        if state.plan.is_some_and(|plan| plan.of.is_some_and(|of| of != kind)) {
+            return None;
         }
         let number = state.counted;
         state.counted += 1;
@@ -141,6 +184,7 @@ impl Calls {
 impl Intercept for Calls {
     async fn intercept(&self, _store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let kind = call.kind();
+        self.wait(kind).await;
         let failed = || Err(Error::unavailable(Subject::Store, format!("{kind:?}"), INJECTED));
         match self.strike(kind) {
             None => self.deliver(call).await,

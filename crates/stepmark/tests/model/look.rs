@@ -5,13 +5,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use stepmark::interrupt::OpenQuestion;
 use stepmark::run::{BranchId, BranchInfo, CheckpointInfo, Progress as Shown, RunId, TagInfo};
-use stepmark::store::{CheckpointStore, Load, Place, ThreadAddress};
+use stepmark::store::{CheckpointStore, Load, ThreadAddress};
 use stepmark::{App, Error, ErrorKind, Result};
+use stepmark_core::id::{InterruptId, ThreadUid};
 use stepmark_core::rows::RunRow;
 
+use crate::asking::{Listed, Progress};
 use crate::board::Board;
-use crate::machine::{Output, Progress};
+use crate::machine::Output;
 use crate::process::thread_name;
 
 /// A thread as it is stored; runs and states are looked at apart.
@@ -22,6 +25,9 @@ pub(crate) struct Seen {
     /// In order of arrival.
     pub(crate) checkpoints: Vec<CheckpointInfo>,
     pub(crate) tags: Vec<TagInfo>,
+    pub(crate) uid: ThreadUid,
+    /// The questions on the tips, answered ones too.
+    pub(crate) questions: Vec<OpenQuestion>,
     pub(crate) runs: BTreeMap<String, Option<RunRow>>,
 }
 
@@ -31,6 +37,24 @@ pub(crate) struct SeenBranch {
     pub(crate) epoch: u64,
     /// Node, trigger and what is stored of the planned tasks.
     pub(crate) tasks: Vec<(String, u32, Progress)>,
+}
+
+impl Seen {
+    /// The questions on a branch's tip, by id.
+    pub(crate) fn listed(&self, branch: BranchId) -> Vec<(InterruptId, Listed)> {
+        let here = self.questions.iter().filter(|question| question.branch == branch);
+        let mut listed: Vec<(InterruptId, Listed)> = here.map(listed).collect();
+        listed.sort_by_key(|(id, _)| id.0);
+        listed
+    }
+}
+
+/// A question by id, as the model lists it.
+pub(crate) fn listed(question: &OpenQuestion) -> (InterruptId, Listed) {
+    let words: Option<BTreeMap<String, u64>> = question.question.read().ok();
+    let number = words.and_then(|words| words.get("number").copied());
+    let OpenQuestion { node, name, is_answered, .. } = question;
+    (question.id, Listed { node: node.clone(), name: name.clone(), number, is_answered: *is_answered })
 }
 
 /// Who looks.
@@ -52,20 +76,21 @@ impl Observer {
         for checkpoint in handle.history().all_branches().await?.iter().rev() {
             checkpoints.push(checkpoint.info().clone());
         }
+        let load = Load { branches: true, ..Load::head(address(thread)) };
+        let loaded = self.store.load(load).await?;
         let mut seen = Vec::with_capacity(branches.len());
         for info in branches {
-            let epoch = self.epoch(thread, info.id).await?;
+            let row = loaded.branches.iter().find(|branch| branch.row.id == info.id);
+            let epoch = row.map_or(0, |branch| branch.row.epoch);
             let tip = info.tip.as_ref().map(|(_, id)| id);
             let is_unfinished = checkpoints.iter().any(|info| Some(&info.id) == tip && !info.next.is_empty());
             let tasks = if is_unfinished { self.tasks(thread, info.id).await? } else { Vec::new() };
             seen.push(SeenBranch { info, epoch, tasks });
         }
-        Ok(Some(Seen { head, branches: seen, checkpoints, tags: handle.tags().await?, runs: BTreeMap::new() }))
-    }
-
-    async fn epoch(&self, thread: usize, branch: BranchId) -> Result<u64> {
-        let load = Load { place: Place::Branch(branch), ..Load::head(address(thread)) };
-        Ok(self.store.load(load).await?.branch.row.epoch)
+        let (tags, uid, runs) = (handle.tags().await?, loaded.thread.uid, BTreeMap::new());
+        let mut questions = self.app.questions().with_answered().await?;
+        questions.retain(|question| question.thread == thread_name(thread));
+        Ok(Some(Seen { head, branches: seen, checkpoints, tags, uid, questions, runs }))
     }
 
     /// The run record with this id.

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use crate::machine::{Attempt, Output, Progress, conflict};
+use crate::asking::{Pending, Progress};
+use crate::machine::{Attempt, conflict};
 
 /// What may be stored of the planned tasks of a branch's tip: more than the stage's world says.
 #[derive(Clone, Debug)]
@@ -20,21 +21,40 @@ pub(crate) struct Loose {
     pub(crate) concurrency_max: usize,
 }
 
+/// What was seen of the planned tasks: their records, and whether what they ask now is there.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenTasks {
+    pub(crate) progress: Vec<Progress>,
+    pub(crate) asked: Vec<bool>,
+}
+
+/// What is stored of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) pending: Pending,
+    /// The tasks that the step executed, as far as what is stored tells.
+    pub(crate) started: Vec<usize>,
+}
+
 impl Loose {
     /// What is stored of the tasks if this was seen of them; an explanation if it may not be. `before`: what the stage's
     /// world says.
-    pub(crate) fn admit(&self, before: &[Progress], seen: &[Progress]) -> Result<Vec<Progress>, String> {
-        if seen.len() != before.len() {
-            return Err(format!("{} tasks are planned, not {}", seen.len(), before.len()));
+    pub(crate) fn admit(&self, before: &Pending, seen: &SeenTasks) -> Result<Admitted, String> {
+        let mut pending = before.clone();
+        for (task, attempt) in self.attempts.iter().enumerate() {
+            pending.progress[task] = self.admit_task(task, (&before.progress[task], &seen.progress[task]), attempt)?;
+            if let Attempt::Asks(_, asked) = attempt
+                && seen.asked[task]
+            {
+                asked.iter().for_each(|asks| pending.ask(task, *asks));
+            }
         }
-        let tasks = before.iter().zip(seen).zip(&self.attempts).enumerate();
-        let found: Vec<Progress> = tasks
-            .map(|(task, ((before, seen), attempt))| self.admit_task(task, (before, seen), attempt))
-            .collect::<Result<_, _>>()?;
+        let started = self.started(&pending, seen);
         if self.is_over {
-            self.check_over(&found)?;
+            let check = self.check_over(&pending, &started);
+            check.map_err(|reason| format!("{reason}: {seen:?} after {before:?}"))?;
         }
-        Ok(found)
+        Ok(Admitted { pending, started })
     }
 
     fn admit_task(
@@ -43,46 +63,44 @@ impl Loose {
         (before, seen): (&Progress, &Progress),
         attempt: &Attempt,
     ) -> Result<Progress, String> {
-        let refused = || Err(format!("task {task} is {seen:?}, was {before:?}, its attempt was {attempt:?}"));
-        let number = attempt.number();
+        let is_strayed = self.strayed == Some(task);
         match (seen, attempt) {
-            (Progress::Done(done), Attempt::Finishes(output)) => {
-                let is_own = done.attempts == output.attempts && self.strayed != Some(task);
-                if is_own { Ok(Progress::Done(Rc::clone(output))) } else { refused() }
-            }
-            (Progress::Done(_), Attempt::Reused(output)) if self.strayed != Some(task) => {
+            (Progress::Done(done), Attempt::Finishes(output)) if done.attempts == output.attempts && !is_strayed => {
                 Ok(Progress::Done(Rc::clone(output)))
             }
+            (Progress::Done(_), Attempt::Reused(output)) if !is_strayed => Ok(Progress::Done(Rc::clone(output))),
             (Progress::Failed(attempts), Attempt::Fails(_) | Attempt::Finishes(_))
-                if self.is_over && Some(*attempts) == number =>
+                if self.is_over && Some(*attempts) == attempt.number() =>
             {
                 Ok(seen.clone())
             }
-            (Progress::Failed(attempts), Attempt::Reused(output))
-                if self.strayed == Some(task) && *attempts == output.attempts =>
-            {
+            (Progress::Failed(attempts), Attempt::Reused(output)) if is_strayed && *attempts == output.attempts => {
                 Ok(seen.clone())
             }
-            (Progress::Waiting, _) | (Progress::Failed(_), _) if is_same(seen, before) => Ok(before.clone()),
-            _ => refused(),
+            (Progress::Waiting | Progress::Failed(_), _) if seen.is_same(before) => Ok(before.clone()),
+            _ => Err(format!("task {task} is {seen:?}, was {before:?}, its attempt was {attempt:?}")),
         }
     }
 
     /// The tasks that this step executed, by what is stored of them.
-    pub(crate) fn started(&self, found: &[Progress]) -> Vec<usize> {
-        let is_started = |task: &usize| match (self.attempts[*task].number(), &found[*task]) {
-            (Some(_), Progress::Done(_)) => true,
-            (Some(number), Progress::Failed(attempts)) => *attempts == number,
-            (Some(_), Progress::Waiting) | (None, _) => false,
+    fn started(&self, found: &Pending, seen: &SeenTasks) -> Vec<usize> {
+        let is_started = |task: &usize| match (&self.attempts[*task], &found.progress[*task]) {
+            (Attempt::Asks(..), _) => seen.asked[*task],
+            (Attempt::Finishes(_) | Attempt::Fails(_), Progress::Done(_)) => true,
+            (attempt @ (Attempt::Finishes(_) | Attempt::Fails(_)), Progress::Failed(attempts)) => {
+                Some(*attempts) == attempt.number()
+            }
+            (Attempt::Finishes(_) | Attempt::Fails(_), Progress::Waiting) => false,
+            (Attempt::Reused(_) | Attempt::Waits, _) => false,
         };
-        (0..found.len()).filter(is_started).collect()
+        (0..found.progress.len()).filter(is_started).collect()
     }
 
     /// What holds of the tasks once their step has failed.
-    fn check_over(&self, found: &[Progress]) -> Result<(), String> {
-        let executable: Vec<usize> = (0..found.len()).filter(|task| self.attempts[*task].number().is_some()).collect();
-        let started = self.started(found);
-        if started != executable[..started.len()] {
+    fn check_over(&self, found: &Pending, started: &[usize]) -> Result<(), String> {
+        let is_executable = |task: &usize| self.attempts[*task].number().is_some();
+        let executable: Vec<usize> = (0..self.attempts.len()).filter(is_executable).collect();
+        if started != &executable[..started.len()] {
             return Err(format!("tasks {started:?} of {executable:?} started: not the first ones"));
         }
         if self.strayed.is_some() && started.len() < executable.len() {
@@ -91,7 +109,7 @@ impl Loose {
         if started.len() < executable.len().min(self.concurrency_max) {
             return Err(format!("only tasks {started:?} of {executable:?} started"));
         }
-        self.check_failures(&started, found)
+        self.check_failures(started, &found.progress)
     }
 
     fn check_failures(&self, started: &[usize], found: &[Progress]) -> Result<(), String> {
@@ -100,8 +118,7 @@ impl Loose {
             match (&self.attempts[*task], &found[*task]) {
                 (Attempt::Fails(_), Progress::Failed(_)) => failures += 1,
                 (Attempt::Finishes(output), Progress::Failed(_)) if self.strayed != Some(*task) => {
-                    let owners = found.iter().filter_map(Progress::output);
-                    if !owners.into_iter().any(|owner| conflict(output, owner)) {
+                    if !found.iter().filter_map(Progress::output).any(|owner| conflict(output, owner)) {
                         return Err(format!("task {task} failed, and wrote nothing that another one owns"));
                     }
                     failures += 1;
@@ -116,24 +133,5 @@ impl Loose {
             (_, 0) => Err("the step failed without a failed task".to_owned()),
             _ => Ok(()),
         }
-    }
-}
-
-impl Progress {
-    pub(crate) fn output(&self) -> Option<&Rc<Output>> {
-        match self {
-            Self::Done(output) => Some(output),
-            Self::Waiting | Self::Failed(_) => None,
-        }
-    }
-}
-
-/// Whether two records of a task are one.
-pub(crate) fn is_same(one: &Progress, other: &Progress) -> bool {
-    match (one, other) {
-        (Progress::Waiting, Progress::Waiting) => true,
-        (Progress::Failed(one), Progress::Failed(other)) => one == other,
-        (Progress::Done(one), Progress::Done(other)) => one.attempts == other.attempts,
-        _ => false,
     }
 }

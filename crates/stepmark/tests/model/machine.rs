@@ -3,12 +3,14 @@
 //! The model's own interpreter: execute, apply, route, plan. It shares with the engine's nodes what they compute, and
 //! nothing of how the engine runs them.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use stepmark_core::id::TaskHash;
 
+use crate::asking::{Asks, Entry, Pending, Progress, waits};
 use crate::board::{Board, Write};
-use crate::drawn::{Drawn, Given, Sees, Way, Ways};
+use crate::drawn::{Drawn, DrawnNode, Given, Manner, Sees, Way, Ways};
 use crate::nodes::name;
 
 /// Where a line stands.
@@ -30,15 +32,6 @@ pub(crate) struct Task {
     pub(crate) payload: Option<u64>,
 }
 
-/// What is stored of a planned task.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Progress {
-    Waiting,
-    /// After this many attempts.
-    Failed(u32),
-    Done(Rc<Output>),
-}
-
 /// What a task came to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Output {
@@ -54,6 +47,10 @@ pub(crate) enum Attempt {
     Reused(Rc<Output>),
     Finishes(Rc<Output>),
     Fails(u32),
+    /// Which attempt it is, and what it asks in vain.
+    Asks(u32, Vec<Asks>),
+    /// It is not executed: it waits for an answer.
+    Waits,
 }
 
 /// How a step ends.
@@ -62,6 +59,8 @@ pub(crate) enum StepEnd {
     Applied(Position),
     /// Tasks failed, or write what only one of them may.
     Failed,
+    /// Some wait for answers; the others have finished.
+    Asked,
     /// All finished, and the first of them that went where it may not is this one.
     Strayed(usize),
 }
@@ -121,34 +120,42 @@ impl Position {
         writes.iter().for_each(|write| self.board.write(write));
     }
 
-    /// Works the next step out. `known`: what is known of its tasks, by task.
-    pub(crate) fn step(&self, drawn: &Drawn, known: &[Progress]) -> Step {
-        let attempts: Vec<Attempt> =
-            self.next.iter().zip(known).map(|(task, known)| self.attempt(drawn, task, known)).collect();
-        let outputs: Vec<Option<Rc<Output>>> = attempts.iter().map(Attempt::output).collect();
-        let whole: Option<Vec<Rc<Output>>> = outputs.into_iter().collect();
-        let end = match whole {
-            Some(outputs) if !has_conflict(&outputs) => match self.finish(drawn, &outputs) {
-                Ok(position) => StepEnd::Applied(position),
-                Err(task) => StepEnd::Strayed(task),
-            },
-            Some(_) | None => StepEnd::Failed,
+    /// Works the next step out. `known`: what is known of its tasks.
+    pub(crate) fn step(&self, drawn: &Drawn, known: &Pending) -> Step {
+        let tasks = self.next.iter().zip(known.progress.iter().zip(&known.journals));
+        let attempts: Vec<Attempt> = tasks.map(|(task, known)| self.attempt(drawn, task, known)).collect();
+        let outputs: Vec<Rc<Output>> = attempts.iter().filter_map(Attempt::output).collect();
+        let fails = attempts.iter().any(|attempt| matches!(attempt, Attempt::Fails(_)));
+        let end = if fails || has_conflict(&outputs) {
+            StepEnd::Failed
+        } else if outputs.len() < attempts.len() {
+            StepEnd::Asked
+        } else {
+            self.finish(drawn, &outputs).map_or_else(StepEnd::Strayed, StepEnd::Applied)
         };
         Step { attempts, end }
     }
 
-    fn attempt(&self, drawn: &Drawn, task: &Task, known: &Progress) -> Attempt {
-        let attempts = match known {
+    fn attempt(&self, drawn: &Drawn, task: &Task, (progress, journal): (&Progress, &Vec<Entry>)) -> Attempt {
+        let attempts = match progress {
             Progress::Done(output) => return Attempt::Reused(Rc::clone(output)),
             Progress::Failed(attempts) => attempts + 1,
             Progress::Waiting => 1,
         };
+        if waits(journal) {
+            return Attempt::Waits;
+        }
         let node = &drawn.nodes[task.node];
+        let payload = task.payload.filter(|_| node.takes_payload);
+        let given = Given { node: task.node, board: &self.board, payload, answers: &[] };
+        let (answers, asked) = ask(node, Drawn::number(given), journal);
+        if !asked.is_empty() {
+            return Attempt::Asks(attempts, asked);
+        }
         if attempts <= node.fails {
             return Attempt::Fails(attempts);
         }
-        let payload = task.payload.filter(|_| node.takes_payload);
-        let given = Given { node: task.node, board: &self.board, payload };
+        let given = Given { answers: &answers, ..given };
         let (writes, goto) = (drawn.writes(given), drawn.goto(given));
         Attempt::Finishes(Rc::new(Output { writes, goto, attempts }))
     }
@@ -175,6 +182,46 @@ impl Position {
             after.next.push(Task { node, trigger: before as u32 + 1, payload: Some(payload) });
         }
         Ok(after)
+    }
+
+    /// Notes what the step meets, for coverage.
+    pub(crate) fn met(&self, drawn: &Drawn, step: &Step, met: &mut BTreeSet<&'static str>) {
+        met.insert(match step.end {
+            StepEnd::Applied(_) => "step applied",
+            StepEnd::Failed if step.attempts.iter().any(|attempt| matches!(attempt, Attempt::Fails(_))) => {
+                "step failed"
+            }
+            StepEnd::Failed => "step conflicted",
+            StepEnd::Asked => "step asked",
+            StepEnd::Strayed(_) => "step strayed",
+        });
+        let outputs = step.attempts.iter().filter_map(Attempt::output);
+        for (task, output) in self.next.iter().zip(outputs) {
+            met.extend(output.writes.iter().map(Write::name));
+            for (is_goto, way) in
+                [(true, output.goto.clone()), (false, self.ways(drawn, task.node, &output).unwrap_or_default())]
+            {
+                met.extend(way.iter().map(|way| match way {
+                    Way::End => "way end",
+                    Way::To(_) if is_goto => "way goto",
+                    Way::To(node) if *node <= task.node => "way back",
+                    Way::To(_) => "way on",
+                    Way::Send(..) => "way send",
+                }));
+            }
+        }
+        if step.attempts.iter().any(|attempt| matches!(attempt, Attempt::Reused(_))) {
+            met.insert("result reused");
+        }
+        if let StepEnd::Applied(after) = &step.end
+            && self
+                .joins
+                .iter()
+                .zip(&after.joins)
+                .any(|(before, after)| before.contains(&true) && !after.contains(&true))
+        {
+            met.insert("join fired");
+        }
     }
 
     /// Where a finished task goes; `None` if it may not.
@@ -221,18 +268,37 @@ impl Attempt {
     pub(crate) fn output(&self) -> Option<Rc<Output>> {
         match self {
             Self::Reused(output) | Self::Finishes(output) => Some(Rc::clone(output)),
-            Self::Fails(_) => None,
+            Self::Fails(_) | Self::Asks(..) | Self::Waits => None,
         }
     }
 
     /// Which attempt it is, if it is executed.
     pub(crate) fn number(&self) -> Option<u32> {
         match self {
-            Self::Reused(_) => None,
+            Self::Reused(_) | Self::Waits => None,
             Self::Finishes(output) => Some(output.attempts),
-            Self::Fails(attempts) => Some(*attempts),
+            Self::Fails(attempts) | Self::Asks(attempts, _) => Some(*attempts),
         }
     }
+}
+
+/// The answers that a node is given, and what it asks without one.
+fn ask(node: &DrawnNode, number: u64, journal: &[Entry]) -> (Vec<u64>, Vec<Asks>) {
+    let (mut answers, mut asked) = (Vec::new(), Vec::new());
+    for (place, kind) in node.asks.iter().enumerate() {
+        let occurrence = node.asks[..place].iter().filter(|other| *other == kind).count() as u32;
+        let asks = Asks::Task { kind: *kind, occurrence, number };
+        match journal.iter().find(|entry| entry.asks == asks).and_then(|entry| entry.answer) {
+            Some(answer) => answers.push(answer.value),
+            None => {
+                asked.push(asks);
+                if node.manner == Manner::OneByOne {
+                    break;
+                }
+            }
+        }
+    }
+    (answers, asked)
 }
 
 /// The ways, if all are declared. Those that a graph draws are; a stray is not.

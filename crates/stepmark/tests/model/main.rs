@@ -5,7 +5,9 @@
 //! fails is cut down and printed with the command that repeats it; what the sequences met is printed, and nothing of it
 //! may be missing.
 
+mod answering;
 mod answers;
+mod asking;
 mod bench;
 mod board;
 mod choice;
@@ -24,7 +26,10 @@ mod process;
 mod reading;
 mod running;
 mod sequence;
+mod settling;
+mod stopping;
 mod story;
+mod trouble;
 mod world;
 mod writing;
 

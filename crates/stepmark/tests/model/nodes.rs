@@ -10,9 +10,11 @@ use stepmark::run::BranchId;
 use stepmark::{App, Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update};
 use stepmark_core::id::TaskHash;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::asking::{Approve, Choose, Kind};
 use crate::board::{Board, fill};
-use crate::drawn::{Drawn, Given, Sees, Way, Ways};
+use crate::drawn::{Drawn, DrawnNode, Given, Manner, Sees, Way, Ways};
 
 /// How many targets a branch declares: every node, and the end.
 const TARGETS: usize = 7;
@@ -39,6 +41,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Pages {
     executions: Vec<Execution>,
+    ended: Vec<(TaskHash, Instant)>,
     /// The execution at which a node stops, counted from 1.
     trap: Option<usize>,
     is_reached: bool,
@@ -53,6 +56,7 @@ impl Journal {
     pub(crate) fn take(&self) -> Vec<Execution> {
         let mut pages = self.pages();
         (pages.trap, pages.is_reached) = (None, false);
+        pages.ended.clear();
         std::mem::take(&mut pages.executions)
     }
 
@@ -67,6 +71,16 @@ impl Journal {
         while !self.pages().is_reached {
             self.0.reached.notified().await;
         }
+    }
+
+    /// The tasks that ended before a moment.
+    pub(crate) fn ended_before(&self, moment: Option<Instant>) -> Vec<TaskHash> {
+        let pages = self.pages();
+        pages.ended.iter().filter(|(_, at)| moment.is_some_and(|moment| *at < moment)).map(|(task, _)| *task).collect()
+    }
+
+    fn ended(&self, task: TaskHash) {
+        self.pages().ended.push((task, Instant::now()));
     }
 
     /// Lets the node go on.
@@ -161,9 +175,21 @@ pub(crate) fn build(drawn: &Arc<Drawn>, journal: &Journal) -> App<Board> {
             }
         }
     }
+    graph.question::<Approve>();
+    drawn.stops.before.iter().for_each(|node| stop(&mut graph, handles[*node], true));
+    drawn.stops.after.iter().for_each(|node| stop(&mut graph, handles[*node], false));
     let app = graph.build().expect("a drawn graph is sound");
     let app = app.linger(Duration::from_millis(drawn.linger_ms)).concurrency_max(drawn.concurrency_max);
     app.provide(Shop { drawn: Arc::clone(drawn), handles, journal: journal.clone() })
+}
+
+fn stop(graph: &mut Graph<Board>, node: Handle, is_before: bool) {
+    match (node, is_before) {
+        (Handle::Plain(node), true) => graph.interrupt_before(node),
+        (Handle::Plain(node), false) => graph.interrupt_after(node),
+        (Handle::Leaf(node), true) => graph.interrupt_before(node),
+        (Handle::Leaf(node), false) => graph.interrupt_after(node),
+    }
 }
 
 fn draw_branch(graph: &mut Graph<Board>, handles: &[Handle], from: usize, ways: &Ways) {
@@ -227,16 +253,39 @@ impl Shop {
         let node: usize = cx.node().trim_start_matches('n').parse()?;
         let branch = cx.branch().ok_or_else(|| NodeError::new("a random graph runs on a thread"))?;
         self.journal.started(Execution { branch, task: cx.task_id(), attempt: cx.attempt() }).await;
+        let given = Given { node, board, payload, answers: &[] };
         let drawn = &self.drawn.nodes[node];
         if drawn.pause_ms > 0 {
             SystemClock.sleep(Duration::from_millis(drawn.pause_ms)).await;
         }
+        let answers = ask(drawn, Drawn::number(given), cx).await?;
+        let given = Given { answers: &answers, ..given };
         if cx.attempt() <= drawn.fails {
             return Err(NodeError::new(format!("attempt {} of {node} fails", cx.attempt())));
         }
-        let given = Given { node, board, payload };
         let mut update = Update::<Board>::default();
         fill(&mut update, &self.drawn.writes(given));
+        self.journal.ended(cx.task_id());
         Ok((update, Goto::to(routes(&self.handles, &self.drawn.goto(given)))))
+    }
+}
+
+/// Asks what the node asks, in its manner.
+async fn ask(node: &DrawnNode, number: u64, cx: &Cx<Board>) -> NodeResult<Vec<u64>> {
+    let (mut answers, mut refused) = (Vec::new(), None);
+    for kind in &node.asks {
+        let answer = match kind {
+            Kind::Approve => cx.interrupt(Approve { number }).await,
+            Kind::Choose => cx.interrupt(Choose { number }).await,
+        };
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(error) if node.manner == Manner::OneByOne => return Err(error),
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if node.manner == Manner::Together => Err(error),
+        Some(_) | None => Ok(answers),
     }
 }

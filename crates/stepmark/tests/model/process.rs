@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stepmark::clock::{IdGen, SystemClock};
+use stepmark::interrupt::OpenQuestion;
 use stepmark::run::{BranchId, CheckpointId, ManualUpdate, Request};
 use stepmark::store::{CheckpointStore, Load, ThreadAddress};
 use stepmark::{App, END, Error, Outcome, Snapshot, Thread};
 use stepmark_conformance::call::Intercepted;
+use stepmark_core::id::ThreadUid;
 
 use crate::board::{Board, fill};
-use crate::command::{self, Command, Input, Limits, Moment, Verb, Writer};
+use crate::command::{self, Command, Input, Limits, Moment, Value, Verb, Writer};
 use crate::drawn::Drawn;
 use crate::faults::Calls;
 use crate::ids::Ids;
@@ -37,6 +39,7 @@ pub(crate) struct Names {
 pub(crate) struct ThreadNames {
     pub(crate) branches: Vec<BranchId>,
     pub(crate) checkpoints: Vec<CheckpointId>,
+    pub(crate) uid: Option<ThreadUid>,
 }
 
 /// What the engine answers.
@@ -46,6 +49,7 @@ pub(crate) enum Answer {
     Snapshot(Snapshot<Board>),
     /// The label of a branch.
     Branch(String),
+    Flag(bool),
     Nothing,
 }
 
@@ -54,6 +58,8 @@ pub(crate) struct Order {
     handle: Arc<Thread<Board>>,
     store: Arc<dyn CheckpointStore>,
     names: Names,
+    /// The question that is answered.
+    question: Option<OpenQuestion>,
     command: Command,
 }
 
@@ -99,9 +105,14 @@ impl Process {
         handle
     }
 
-    pub(crate) fn order(&mut self, command: &Command, names: &Names, is_resident: bool) -> Order {
+    pub(crate) fn order(
+        &mut self,
+        command: &Command,
+        (names, question): (&Names, Option<OpenQuestion>),
+        is_resident: bool,
+    ) -> Order {
         let handle = self.handle((command.thread, &command.spot), names, is_resident);
-        Order { handle, store: Arc::clone(&self.store), names: names.clone(), command: command.clone() }
+        Order { handle, store: Arc::clone(&self.store), names: names.clone(), question, command: command.clone() }
     }
 
     /// Forgets the handles of a thread: branch numbers are the next thread's of its name.
@@ -146,10 +157,11 @@ impl Order {
                 let request = at.input(|update| fill(update, &input.writes)).on_pending(input.on_pending);
                 outcome(with_input(request, input)).await
             }
-            Verb::Resume(limits) => outcome(with_limits(thread.resume(), *limits)).await,
+            Verb::Resume(limits) => outcome(with_limits(thread.resume(), limits)).await,
+            Verb::Answer(answer) => self.answer(answer).await,
             Verb::Replay { at, limits } => {
                 let at = thread.at(self.id(*at));
-                outcome(with_limits(at.replay(), *limits)).await
+                outcome(with_limits(at.replay(), limits)).await
             }
             Verb::Discard => thread.discard().await.map(Answer::Snapshot),
             Verb::Fork { at, name } => thread.at(self.id(*at)).fork(name).await.map(|_| Answer::Branch(name.clone())),
@@ -189,6 +201,20 @@ impl Order {
         manual.write().await
     }
 
+    async fn answer(&self, answer: &command::Answer) -> Result<Answer, Error> {
+        let question = self.question.as_ref().expect("a question was listed");
+        let request = match (answer.is_by_id, answer.value) {
+            (false, Value::Number(number)) => self.handle.answer_open(question, &number),
+            (false, Value::Word) => self.handle.answer_open(question, "yes"),
+            (true, Value::Number(number)) => self.handle.answer_id(question.id, &number),
+            (true, Value::Word) => self.handle.answer_id(question.id, "yes"),
+        };
+        if answer.runs {
+            return request.run().await.map(Answer::Outcome);
+        }
+        request.store().await.map(Answer::Flag)
+    }
+
     async fn delete(&self) -> Result<(), Error> {
         let name = thread_name(self.command.thread);
         let loaded = self.store.load(Load::head(ThreadAddress::Name { scope: String::new(), name })).await?;
@@ -212,7 +238,7 @@ fn written_by(manual: ManualUpdate<'_, Board>, writer: Writer) -> ManualUpdate<'
 }
 
 fn with_input<'a>(request: Request<'a, Board>, input: &Input) -> Request<'a, Board> {
-    let mut request = with_limits(request, input.limits);
+    let mut request = with_limits(request, &input.limits);
     if let Some(id) = &input.id {
         request = request.run_id(id);
     }
@@ -222,7 +248,9 @@ fn with_input<'a>(request: Request<'a, Board>, input: &Input) -> Request<'a, Boa
     request
 }
 
-fn with_limits(request: Request<'_, Board>, limits: Limits) -> Request<'_, Board> {
+fn with_limits<'a>(request: Request<'a, Board>, limits: &Limits) -> Request<'a, Board> {
+    let names = |nodes: &[usize]| -> Vec<String> { nodes.iter().map(|node| name(*node)).collect() };
+    let request = request.interrupt_before(names(&limits.stops.before)).interrupt_after(names(&limits.stops.after));
     let request = request.durability(limits.durability);
     match limits.steps_max {
         Some(steps) => request.steps_max(steps),

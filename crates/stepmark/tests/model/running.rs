@@ -4,9 +4,10 @@ use stepmark::run::Source;
 use stepmark::{Durability, Ending, ErrorKind, OnPending};
 use stepmark_core::rows::RunStatus;
 
+use crate::asking::Pending;
 use crate::command::{Command, Input, Limits, Moment, Verb};
 use crate::drawn::Drawn;
-use crate::machine::{Position, Progress};
+use crate::machine::Position;
 use crate::story::{Fence, Kept, KeptInput, Reply, Runner, Story, Teller, Told};
 use crate::world::{Asked, RunKey, Spot, Tree, World};
 
@@ -25,8 +26,8 @@ pub(crate) fn tell(drawn: &Drawn, world: &World, command: &Command) -> Story {
     let mut teller = Teller::new(drawn, world.clone());
     let reply = match &command.verb {
         Verb::Input(input) => teller.input(command, input),
-        Verb::Resume(limits) => teller.resume(command, *limits),
-        Verb::Replay { at, limits } => teller.replay(command.thread, *at, *limits),
+        Verb::Resume(limits) => teller.resume(command, limits),
+        Verb::Replay { at, limits } => teller.replay(command.thread, *at, limits),
         Verb::InputAt { at, input } => teller.input_at(command.thread, *at, input),
         Verb::Discard => teller.discard(command),
         Verb::Fork { at, name } => teller.fork(command, *at, name),
@@ -37,6 +38,7 @@ pub(crate) fn tell(drawn: &Drawn, world: &World, command: &Command) -> Story {
         Verb::Tag { name, at } => teller.tag(command, name, *at),
         Verb::Untag { name } => teller.untag(command, name),
         Verb::Delete => teller.delete(command),
+        Verb::Answer(answer) => teller.answer(command, answer),
     };
     teller.end(reply)
 }
@@ -68,8 +70,9 @@ impl Teller<'_> {
             });
             match input.on_pending {
                 OnPending::Refuse if is_unfinished => return Reply::Error(ErrorKind::Unfinished),
-                OnPending::ResumeFirst if is_unfinished => match self.resume(command, input.limits) {
+                OnPending::ResumeFirst if is_unfinished => match self.resume(command, &input.limits) {
                     Reply::Outcome(told) if told.ending == Ending::Done => {}
+                    Reply::Outcome(_) => return Reply::Error(ErrorKind::Unfinished),
                     failed => return failed,
                 },
                 _ => {
@@ -99,7 +102,7 @@ impl Teller<'_> {
         };
         let is_exit = input.limits.durability == Durability::Exit;
         let root = (is_exit && fence.tip.is_none()).then(|| position.clone());
-        let mut runner = Runner::new(thread, branch.unwrap_or(0), (run, position), input.limits);
+        let mut runner = Runner::new(thread, branch.unwrap_or(0), (run, position), (self.drawn, &input.limits));
         runner.fence = fence;
         let mut kept = KeptInput {
             asked,
@@ -169,18 +172,22 @@ impl Teller<'_> {
                 Some(_) | None => Reply::Error(ErrorKind::RunActive),
             },
             RunStatus::Cancelled => Reply::Error(ErrorKind::RunIdReused),
-            RunStatus::Failed | RunStatus::Drained | RunStatus::Interrupted => Reply::Error(ErrorKind::Unfinished),
+            RunStatus::Interrupted => match read_outcome(tree, run.last, Ending::Interrupted) {
+                Reply::Outcome(told) => Reply::Outcome(Box::new(Told { questions: Some(run.branch), ..*told })),
+                reply => reply,
+            },
+            RunStatus::Failed | RunStatus::Drained => Reply::Error(ErrorKind::Unfinished),
         })
     }
 
-    fn resume(&mut self, command: &Command, limits: Limits) -> Reply {
+    pub(crate) fn resume(&mut self, command: &Command, limits: &Limits) -> Reply {
         let thread = command.thread;
         let Some(branch) = self.world.tree(thread).and_then(|tree| tree.find(&command.spot)) else {
             return Reply::Error(ErrorKind::Missing);
         };
-        let empty = Position::empty(self.drawn);
+        let drawn = self.drawn;
         let tree = self.tree(thread);
-        let position = tree.position(branch, &empty);
+        let position = tree.position(branch, &Position::empty(drawn));
         if position.next.is_empty() {
             if tree.branches[branch].is_held {
                 tree.claim(branch);
@@ -189,21 +196,38 @@ impl Teller<'_> {
             return read_branch(self.tree(thread), branch);
         }
         let run = tree.unfinished_run(branch);
+        let begun = tree.runs.get(&run).map(|run| run.status);
+        let pending = &tree.branches[branch].pending;
+        if begun.is_none_or(|status| status == RunStatus::Interrupted) && !pending.is_stopped() && pending.only_waits()
+        {
+            let Reply::Outcome(told) = told(tree, Ending::Interrupted, branch, tree.branches[branch].tip) else {
+                return Reply::Nothing;
+            };
+            return Reply::Outcome(Box::new(Told { run: Some(run), questions: Some(branch), ..*told }));
+        }
         tree.claim(branch);
         match tree.runs.get_mut(&run) {
             Some(row) if row.status != RunStatus::Open => (row.status, row.last) = (RunStatus::Open, None),
             Some(_) => {}
             None => tree.begin_run(&run, branch, Asked::Other),
         }
-        let mut runner = Runner::new(thread, branch, (run, position), limits);
-        runner.known.clone_from(&tree.branches[branch].progress);
+        let mut runner = Runner::new(thread, branch, (run, position), (drawn, limits));
+        runner.known = tree.branches[branch].pending.clone();
+        runner.applied = applied_by(drawn, tree, branch);
         runner.fence.hold(tree, branch);
         self.stage("claim", Some(&runner));
+        if runner.known.is_stopped() {
+            let stored = &mut self.tree(thread).branches[branch].pending;
+            stored.let_go();
+            runner.known = stored.clone();
+            self.stage("let go", Some(&runner));
+        }
         self.run(runner)
     }
 
-    fn replay(&mut self, thread: usize, at: Moment, limits: Limits) -> Reply {
+    fn replay(&mut self, thread: usize, at: Moment, limits: &Limits) -> Reply {
         let Some(at) = self.moment(thread, at) else { return Reply::Error(ErrorKind::Missing) };
+        let drawn = self.drawn;
         let tree = self.tree(thread);
         let position = tree.checkpoints[at].position.clone();
         if position.next.is_empty() {
@@ -212,7 +236,7 @@ impl Teller<'_> {
         let branch = tree.add_branch(at);
         let run = RunKey::First(branch);
         tree.begin_run(&run, branch, Asked::Other);
-        let mut runner = Runner::new(thread, branch, (run, position), limits);
+        let mut runner = Runner::new(thread, branch, (run, position), (drawn, limits));
         runner.fence.hold(tree, branch);
         self.stage("fork", Some(&runner));
         self.run(runner)
@@ -240,7 +264,7 @@ impl Teller<'_> {
         let run = input.id.clone().map_or_else(|| tree.fresh_run(), RunKey::Named);
         let branch = tree.add_branch(at);
         tree.begin_run(&run, branch, asked);
-        let mut runner = Runner::new(thread, branch, (run, position), input.limits);
+        let mut runner = Runner::new(thread, branch, (run, position), (self.drawn, &input.limits));
         self.commit(&mut runner, Source::Input, Vec::new(), (1, input.metadata));
         self.stage("input", Some(&runner));
         self.run(runner)
@@ -267,16 +291,34 @@ fn told(tree: &Tree, ending: Ending, branch: usize, checkpoint: Option<usize>) -
     let found = checkpoint.map(|checkpoint| &tree.checkpoints[checkpoint]);
     let board = found.map_or_else(Default::default, |found| found.position.board.clone());
     let run = found.map(|found| found.run.clone());
-    Reply::Outcome(Box::new(Told { ending, board, branch, checkpoint, run, stats: (0, 0, 0) }))
+    Reply::Outcome(Box::new(Told { ending, board, branch, checkpoint, run, stats: (0, 0, 0), questions: None }))
+}
+
+/// The tasks that a branch's tip applied in a step of that branch, of the nodes that every run stops after.
+fn applied_by(drawn: &Drawn, tree: &Tree, branch: usize) -> Vec<(usize, u32)> {
+    let tip = tree.tip(branch).filter(|tip| tip.source == Source::Step && tip.branch == branch);
+    let applied = tip.into_iter().flat_map(|tip| &tip.tasks).map(|(node, trigger, _)| (*node, *trigger));
+    applied.filter(|(node, _)| drawn.stops.after.contains(node)).collect()
 }
 
 impl Runner {
-    fn new(thread: usize, branch: usize, (run, position): (RunKey, Position), limits: Limits) -> Self {
+    fn new(
+        thread: usize,
+        branch: usize,
+        (run, position): (RunKey, Position),
+        (drawn, limits): (&Drawn, &Limits),
+    ) -> Self {
+        let mut stops = drawn.stops.clone();
+        stops.before.extend(&limits.stops.before);
+        stops.after.extend(&limits.stops.after);
         Self {
             thread,
             branch,
             run,
-            known: vec![Progress::Waiting; position.next.len()],
+            known: Pending::none(position.next.len()),
+            stops,
+            applied: Vec::new(),
+            is_midway: false,
             position,
             steps_left: limits.steps_max.unwrap_or(STEPS_MAX),
             stats: (0, 0, 0),

@@ -87,7 +87,7 @@ impl Sequence {
         let (store, _directory) = place.open();
         let drawn = self.drawn.clone();
         let run = AssertUnwindSafe(async {
-            let mut bench = Bench::new(drawn, store, self.seed);
+            let mut bench = Bench::new(drawn, (store, place == Place::Memory), self.seed);
             let mut failure = None;
             for operation in &self.operations {
                 if let Err(difference) = bench.perform(*operation).await {

@@ -3,17 +3,18 @@
 //! A verb is told in stages: after each, exactly that may be what a crash leaves behind. The last stage is what a verb
 //! that nothing happened to leaves. A run that was stopped goes on from the stage that was found.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use stepmark::run::Source;
 use stepmark::{Durability, Ending, ErrorKind};
 use stepmark_core::id::TaskHash;
 use stepmark_core::rows::RunStatus;
 
+use crate::asking::{AfterStop, Asks, Entry, Pending, Progress};
 use crate::board::Board;
-use crate::drawn::Drawn;
+use crate::drawn::{Drawn, Stops};
 use crate::loose::Loose;
-use crate::machine::{Attempt, Position, Progress, Step, StepEnd};
+use crate::machine::{Attempt, Position, Step, StepEnd};
 use crate::world::{Asked, Checkpoint, RunKey, Tree, World};
 
 /// A verb, told to its end.
@@ -23,6 +24,8 @@ pub(crate) struct Story {
     /// The tasks that each executed step executes: branch, task and attempt.
     pub(crate) steps: Vec<Vec<Executed>>,
     pub(crate) reply: Reply,
+    /// What its steps met, for coverage.
+    pub(crate) met: BTreeSet<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +66,8 @@ pub(crate) enum Reply {
     },
     /// A new branch, or the one that was left.
     Branch(usize),
+    /// Whether a run is open.
+    Flag(bool),
     Nothing,
 }
 
@@ -75,6 +80,8 @@ pub(crate) struct Told {
     pub(crate) run: Option<RunKey>,
     /// Steps, executed and reused tasks.
     pub(crate) stats: (u64, u64, u64),
+    /// The branch whose open questions it names.
+    pub(crate) questions: Option<usize>,
 }
 
 /// A run between two of its steps.
@@ -85,7 +92,13 @@ pub(crate) struct Runner {
     pub(crate) run: RunKey,
     pub(crate) position: Position,
     /// What is known of the planned tasks.
-    pub(crate) known: Vec<Progress>,
+    pub(crate) known: Pending,
+    /// The nodes that this call stops at, and the graph.
+    pub(crate) stops: Stops,
+    /// Node and trigger of the tasks after which it may stop.
+    pub(crate) applied: Vec<(usize, u32)>,
+    /// Some tasks of the step have run, and others were answered meanwhile.
+    pub(crate) is_midway: bool,
     pub(crate) steps_left: u64,
     pub(crate) stats: (u64, u64, u64),
     /// The tip and epoch that it counts on; of which thread.
@@ -132,19 +145,19 @@ pub(crate) struct Teller<'a> {
     pub(crate) world: World,
     pub(crate) stages: Vec<Stage>,
     pub(crate) steps: Vec<Vec<Executed>>,
-    pub(crate) seen: BTreeMap<&'static str, u64>,
+    met: BTreeSet<&'static str>,
 }
 
 impl<'a> Teller<'a> {
     pub(crate) fn new(drawn: &'a Drawn, world: World) -> Self {
-        let mut teller = Self { drawn, world, stages: Vec::new(), steps: Vec::new(), seen: BTreeMap::new() };
+        let mut teller = Self { drawn, world, stages: Vec::new(), steps: Vec::new(), met: BTreeSet::new() };
         teller.stage("nothing", None);
         teller
     }
 
     /// Tells to the end.
     pub(crate) fn end(self, reply: Reply) -> Story {
-        Story { stages: self.stages, steps: self.steps, reply }
+        Story { stages: self.stages, steps: self.steps, reply, met: self.met }
     }
 
     /// What the world holds now may be what a crash leaves.
@@ -167,25 +180,101 @@ impl<'a> Teller<'a> {
             if runner.steps_left == 0 {
                 return self.out_of_steps(runner);
             }
-            let step = runner.position.step(self.drawn, &runner.known);
-            self.execute(&runner, &step);
-            match &step.end {
-                StepEnd::Applied(position) => {
-                    if !self.take(&mut runner, &step, position.clone()) {
-                        return Reply::Fenced;
-                    }
-                }
-                StepEnd::Failed => return self.fail(runner, step, None),
-                StepEnd::Strayed(task) => {
-                    let task = *task;
-                    return self.fail(runner, step, Some(task));
-                }
+            if let Some(reply) = self.stop(&mut runner) {
+                return reply;
+            }
+            if let Some(reply) = self.super_step(&mut runner) {
+                return reply;
             }
         }
         if !self.settle(&mut runner, self.steps.len()) {
             return Reply::Fenced;
         }
         self.outcome(&runner, Ending::Done)
+    }
+
+    /// Takes a step, or ends.
+    fn super_step(&mut self, runner: &mut Runner) -> Option<Reply> {
+        loop {
+            let step = runner.position.step(self.drawn, &runner.known);
+            let before = runner.clone();
+            if !runner.is_midway {
+                runner.stats.2 += runner.known.progress.iter().filter_map(Progress::output).count() as u64;
+            }
+            self.execute(runner, &step);
+            match &step.end {
+                StepEnd::Applied(position) => {
+                    let taken = self.take((&before, runner), &step, position.clone());
+                    return (!taken).then_some(Reply::Fenced);
+                }
+                StepEnd::Failed => return Some(self.fail((&before, runner), &step, None)),
+                StepEnd::Strayed(task) => return Some(self.fail((&before, runner), &step, Some(*task))),
+                StepEnd::Asked => {
+                    if let Some(reply) = self.wait_for_people((&before, runner), &step) {
+                        return Some(reply);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some tasks asked: ends as interrupted, unless others answered meanwhile.
+    fn wait_for_people(&mut self, (before, runner): (&Runner, &mut Runner), step: &Step) -> Option<Reply> {
+        if !self.settle(runner, self.steps.len() - 1) || !self.holds(runner) {
+            return Some(Reply::Fenced);
+        }
+        self.loosen((before, runner), step);
+        let (thread, branch) = (runner.thread, runner.branch);
+        let stored = &mut self.tree(thread).branches[branch].pending;
+        for (task, attempt) in step.attempts.iter().enumerate() {
+            match attempt {
+                Attempt::Finishes(output) => stored.progress[task] = Progress::Done(output.clone()),
+                Attempt::Asks(_, asked) => asked.iter().for_each(|asks| stored.ask(task, *asks)),
+                Attempt::Reused(_) | Attempt::Fails(_) | Attempt::Waits => {}
+            }
+        }
+        runner.known = stored.clone();
+        runner.is_midway = true;
+        self.stage("asked", Some(runner));
+        if runner.known.can_run() {
+            return None;
+        }
+        self.tree(thread).end_run(&runner.run, RunStatus::Interrupted);
+        self.stage("interrupted", None);
+        Some(self.outcome(runner, Ending::Interrupted))
+    }
+
+    /// Ends where the graph, or the caller, said so. What was let go once does not stop again.
+    fn stop(&mut self, runner: &mut Runner) -> Option<Reply> {
+        let applied = std::mem::take(&mut runner.applied);
+        let Runner { position, known, stops, .. } = &*runner;
+        let let_go = |entry: &Entry| entry.asks == Asks::Before && entry.answer.is_some();
+        let is_before = |task: &usize| {
+            stops.before.contains(&position.next[*task].node) && !known.journals[*task].iter().any(let_go)
+        };
+        let before: Vec<usize> = (0..position.next.len()).filter(is_before).collect();
+        let is_let_go = |node: usize, trigger: u32| {
+            known.after.iter().any(|stop| (stop.node, stop.trigger, stop.is_let_go) == (node, trigger, true))
+        };
+        let is_after = |(node, trigger): &(usize, u32)| stops.after.contains(node) && !is_let_go(*node, *trigger);
+        let after: Vec<(usize, u32)> = applied.into_iter().filter(is_after).collect();
+        if runner.is_midway || (before.is_empty() && after.is_empty()) {
+            return None;
+        }
+        if !self.settle(runner, self.steps.len()) || !self.holds(runner) {
+            return Some(Reply::Fenced);
+        }
+        let tree = self.tree(runner.thread);
+        let stored = &mut tree.branches[runner.branch].pending;
+        before.into_iter().for_each(|task| stored.ask(task, Asks::Before));
+        for (node, trigger) in after {
+            if !stored.after.iter().any(|stop| (stop.node, stop.trigger) == (node, trigger)) {
+                stored.after.push(AfterStop { node, trigger, is_let_go: false });
+            }
+        }
+        tree.end_run(&runner.run, RunStatus::Interrupted);
+        self.stage("stopped", None);
+        Some(self.outcome(runner, Ending::Interrupted))
     }
 
     fn out_of_steps(&mut self, mut runner: Runner) -> Reply {
@@ -198,24 +287,27 @@ impl<'a> Teller<'a> {
     }
 
     /// Notes what the step executes.
-    fn execute(&mut self, runner: &Runner, step: &Step) {
+    fn execute(&mut self, runner: &mut Runner, step: &Step) {
+        runner.position.met(self.drawn, step, &mut self.met);
         let tasks = runner.position.next.iter().zip(&step.attempts);
         let executed = tasks.filter_map(|(task, attempt)| {
             let task = runner.position.hash(task);
             Some(Executed { branch: runner.branch, task, attempt: attempt.number()? })
         });
-        self.steps.push(executed.collect());
+        let executed: Vec<Executed> = executed.collect();
+        runner.stats.1 += executed.len() as u64;
+        self.steps.push(executed);
     }
 
-    /// Results that may be stored before their step is.
-    fn loosen(&mut self, runner: &Runner, step: &Step) {
+    /// Results that may be stored before their step is. `before`: the run when the step began.
+    fn loosen(&mut self, (before, runner): (&Runner, &Runner), step: &Step) {
         if runner.durability == Durability::Exit || runner.position.next.len() < 2 {
             return;
         }
         let loose = self.loose(runner, step);
         // The step before it is stored, this one is not.
         let (world, steps) = (self.world.clone(), self.steps.len() - 1);
-        let (loose, runner) = (Some(loose), Some(runner.clone()));
+        let (loose, runner) = (Some(loose), Some(before.clone()));
         self.stages.push(Stage { world, loose, steps, runner, name: "flush" });
     }
 
@@ -226,27 +318,27 @@ impl<'a> Teller<'a> {
     }
 
     /// Takes a finished step over; `false` if somebody else took the branch over.
-    fn take(&mut self, runner: &mut Runner, step: &Step, position: Position) -> bool {
+    fn take(&mut self, (before, runner): (&Runner, &mut Runner), step: &Step, position: Position) -> bool {
         let outputs = step.attempts.iter().filter_map(Attempt::output);
         let tasks = runner.position.next.iter().zip(outputs);
         let tasks: Vec<_> = tasks.map(|(task, output)| (task.node, task.trigger, output.attempts)).collect();
-        let (executed, reused) = (self.steps.last().map_or(0, Vec::len) as u64, step.attempts.len() as u64);
-        let stats = &mut runner.stats;
-        *stats = (stats.0 + 1, stats.1 + executed, stats.2 + reused - executed);
+        let is_exit = runner.durability == Durability::Exit;
+        if !is_exit {
+            if !self.holds(runner) {
+                return false;
+            }
+            self.loosen((before, runner), step);
+        }
+        runner.stats.0 += 1;
         runner.steps_left = runner.steps_left.saturating_sub(1);
-        if runner.durability == Durability::Exit {
+        runner.go_to(position);
+        if is_exit {
             runner.kept.steps += 1;
             runner.kept.tasks = tasks;
-            runner.go_to(position);
-            return true;
+        } else {
+            self.commit(runner, Source::Step, tasks, (1, None));
+            self.stage("commit", Some(runner));
         }
-        if !self.holds(runner) {
-            return false;
-        }
-        self.loosen(runner, step);
-        runner.go_to(position);
-        self.commit(runner, Source::Step, tasks, (1, None));
-        self.stage("commit", Some(runner));
         true
     }
 
@@ -293,7 +385,7 @@ impl<'a> Teller<'a> {
             tree.claim(runner.branch);
         }
         match tree.runs.get_mut(&runner.run).filter(|_| input.is_begun) {
-            Some(run) => run.before_input = None,
+            Some(run) => (run.before_input, run.last) = (None, None),
             None => tree.begin_run(&runner.run, runner.branch, input.asked.clone()),
         }
         runner.fence.hold(tree, runner.branch);
@@ -342,14 +434,14 @@ impl<'a> Teller<'a> {
     }
 
     /// Ends with a failed step.
-    fn fail(&mut self, mut runner: Runner, step: Step, strayed: Option<usize>) -> Reply {
+    fn fail(&mut self, (before, runner): (&Runner, &mut Runner), step: &Step, strayed: Option<usize>) -> Reply {
         // The step that fails is not part of what is kept.
-        if !self.settle(&mut runner, self.steps.len() - 1) || !self.holds(&runner) {
+        if !self.settle(runner, self.steps.len() - 1) || !self.holds(runner) {
             return Reply::Fenced;
         }
-        self.loosen(&runner, &step);
+        self.loosen((before, runner), step);
         let (thread, branch) = (runner.thread, runner.branch);
-        let loose = Loose { is_over: true, strayed, ..self.loose(&runner, &step) };
+        let loose = Loose { is_over: true, strayed, ..self.loose(runner, step) };
         self.tree(thread).end_run(&runner.run, RunStatus::Failed);
         let (world, steps) = (self.world.clone(), self.steps.len());
         self.stages.push(Stage { world, loose: Some(loose), steps, runner: None, name: "failed" });
@@ -364,14 +456,17 @@ impl<'a> Teller<'a> {
             checkpoint: runner.fence.tip,
             run: Some(runner.run.clone()),
             stats: runner.stats,
+            questions: (ending == Ending::Interrupted).then_some(runner.branch),
         }))
     }
 }
 
 impl Runner {
+    /// The step was applied.
     fn go_to(&mut self, position: Position) {
-        self.known = vec![Progress::Waiting; position.next.len()];
-        self.position = position;
+        self.applied = self.position.next.iter().map(|task| (task.node, task.trigger)).collect();
+        self.known = Pending::none(position.next.len());
+        (self.position, self.is_midway) = (position, false);
     }
 }
 

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use stepmark::run::Source;
 use stepmark_core::rows::RunStatus;
 
-use crate::board::{Board, Write};
-use crate::machine::{Position, Progress};
+use crate::asking::Pending;
+use crate::board::Write;
+use crate::machine::Position;
 
 /// The name of a thread's first branch.
 pub(crate) const MAIN: &str = "main";
@@ -46,8 +47,7 @@ pub(crate) struct Branch {
     pub(crate) epoch: u64,
     /// Whether the last claim is that of a run whose input is not stored.
     pub(crate) is_held: bool,
-    /// What is stored of the tip's planned tasks.
-    pub(crate) progress: Vec<Progress>,
+    pub(crate) pending: Pending,
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl World {
 
     /// Makes a thread with its first branch, which has no checkpoint yet.
     pub(crate) fn bear(&mut self, thread: usize) -> &mut Tree {
-        let branch = Branch { fork: None, tip: None, epoch: 1, is_held: false, progress: Vec::new() };
+        let branch = Branch { fork: None, tip: None, epoch: 1, is_held: false, pending: Pending::none(0) };
         let tree = Tree {
             instance: self.born,
             head: 0,
@@ -175,9 +175,9 @@ impl Tree {
     /// Adds a branch that leaves from a checkpoint.
     pub(crate) fn add_branch(&mut self, from: usize) -> usize {
         let Checkpoint { branch, step, position, .. } = &*self.checkpoints[from];
-        let progress = vec![Progress::Waiting; position.next.len()];
+        let pending = Pending::none(position.next.len());
         let fork = Some((*branch, *step));
-        self.branches.push(Branch { fork, tip: Some(from), epoch: 1, is_held: false, progress });
+        self.branches.push(Branch { fork, tip: Some(from), epoch: 1, is_held: false, pending });
         self.branches.len() - 1
     }
 
@@ -186,7 +186,7 @@ impl Tree {
         let tip = self.checkpoints.len();
         let branch = &mut self.branches[checkpoint.branch];
         branch.tip = Some(tip);
-        branch.progress = vec![Progress::Waiting; checkpoint.position.next.len()];
+        branch.pending = Pending::none(checkpoint.position.next.len());
         self.checkpoints.push(Rc::new(checkpoint));
         tip
     }
@@ -252,9 +252,4 @@ impl Tree {
 /// Whether a run can never go on.
 pub(crate) fn is_over(status: RunStatus) -> bool {
     matches!(status, RunStatus::Done | RunStatus::Cancelled)
-}
-
-/// The state that a thread without checkpoints has.
-pub(crate) fn empty_board() -> Board {
-    Board::default()
 }

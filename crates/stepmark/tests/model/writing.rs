@@ -310,7 +310,7 @@ fn write_by_hand(
 fn fork_off(tree: &mut Tree, at: usize, from: usize) -> usize {
     let branch = tree.add_branch(at);
     if tree.is_tip(from, at) {
-        tree.branches[branch].progress = tree.branches[from].progress.clone();
+        tree.branches[branch].pending = tree.branches[from].pending.copied();
     }
     branch
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::store::CheckpointStore;
 use stepmark::{
-    App, Append, Cx, Dep, END, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult, OnPending, Route, Snap,
-    State, Update, to,
+    App, Append, Cx, Dep, Durability, END, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult, OnPending,
+    Route, Snap, State, Update, to,
 };
 use tokio::sync::Semaphore;
 
@@ -370,4 +370,74 @@ async fn a_discarded_fork_ends_its_own_run() {
     let listed = store.threads(query).await.expect("listed");
     assert_eq!(listed.threads[0].status.map(stepmark_core::rows::RunStatus::as_str), Some("cancelled"));
     main.resume().await.expect("main goes on, its run is its own");
+}
+
+/// A handle ran a whole graph on what it remembered, although others had moved the branch before, and then had to give
+/// everything up: a run that is stored at its end makes its first write only there.
+#[tokio::test]
+async fn a_run_stored_at_its_end_begins_on_what_is_stored() {
+    let (lab, store) = (Arc::new(Lab::default()), MemoryStore::new());
+    let app = reading(&lab, &store, "read", None);
+    let (here, there) = (app.thread("t"), app.thread("t"));
+    here.input(|log| log.lines.push("here".into())).durability(Durability::Exit).run().await.expect("runs");
+    there.input(|log| log.lines.push("there".into())).run().await.expect("runs");
+    let before = lab.runs.load(Ordering::SeqCst);
+    let last = here.input(|log| log.lines.push("here again".into())).durability(Durability::Exit).run().await;
+    let lines = last.expect("runs on what the other wrote").state().lines.clone();
+    assert!(["here", "there", "here again"].iter().all(|line| lines.iter().any(|found| found == line)), "{lines:?}");
+    assert_eq!(lab.runs.load(Ordering::SeqCst), before + before / 2, "its nodes run once");
+}
+
+/// What lives one step was shown by the snapshot of a discard and was not stored.
+#[tokio::test]
+async fn a_discard_keeps_the_whole_state() {
+    let (lab, store) = (Arc::new(Lab::default()), MemoryStore::new());
+    lab.failures.store(1, Ordering::SeqCst);
+    let app = reading(&lab, &store, "read", None);
+    app.thread("t").input(|log| log.hot.push(7)).steps_max(0).run().await.expect("stops");
+    let discarded = app.thread("t").discard().await.expect("discards");
+    assert_eq!(discarded.state().hot, [7]);
+    assert_eq!(app.thread("t").state().await.expect("readable").state(), discarded.state());
+}
+
+/// The sends of a node's branches came in another order where the node was alone in its step.
+#[tokio::test]
+async fn a_plan_is_the_same_in_every_durability() {
+    async fn split() {}
+    let mut graph = Graph::<Log>::new("split");
+    let (split, leaf) = (graph.node("split", split), graph.node("leaf", leaf));
+    graph.start(split);
+    graph.branch(split, to![leaf], move |_| leaf.send(1));
+    graph.branch_on(split, to![leaf], move |_, _| leaf.send(2));
+    graph.branch(split, to![leaf], move |_| vec![leaf.send(3), leaf.send(4)]);
+    graph.branch_on(split, to![leaf], move |_, _| leaf.send(5));
+    let app = graph.build().expect("valid").with(MemoryStore::new());
+    for durability in [Durability::Sync, Durability::ASYNC, Durability::Exit] {
+        let thread = app.thread(format!("{durability:?}"));
+        let outcome = thread.input(|_| ()).durability(durability).run().await.expect("runs");
+        assert_eq!(outcome.state().lines, ["leaf 1", "leaf 2", "leaf 3", "leaf 4", "leaf 5"], "{durability:?}");
+    }
+}
+
+async fn leaf(In(n): In<u32>) -> Update<Log> {
+    let mut update = Update::<Log>::default();
+    update.lines.push(format!("leaf {n}"));
+    update
+}
+
+/// The only task of a step that went where it may not was at its first attempt for ever.
+#[tokio::test]
+async fn attempts_are_counted_where_a_branch_goes_astray() {
+    async fn split() {}
+    let mut graph = Graph::<Log>::new("astray");
+    let (split, leaf) = (graph.node("split", split), graph.node("leaf", leaf));
+    graph.start(split);
+    graph.branch(split, to![leaf], |_: &Log| Vec::new() as Vec<Route>);
+    graph.branch(split, to![END], move |_| leaf.send(1));
+    let thread = graph.build().expect("valid").with(MemoryStore::new()).thread("t");
+    for attempt in 1..4 {
+        let run = if attempt == 1 { thread.input(|_| ()).run().await } else { thread.resume().await };
+        let error = run.expect_err("the branch goes where it may not");
+        assert_eq!(error.failure().map(|failure| failure.attempt), Some(attempt));
+    }
 }
