@@ -9,7 +9,7 @@ use stepmark_core::store::{Channels, CheckpointStore, Load, Loaded, NamedBranch,
 
 use crate::app::App;
 use crate::decide::store_of;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::load;
 use crate::run::{Host, Run};
 use crate::state::State;
@@ -25,7 +25,7 @@ pub struct StoredCheck {
     pub threads: u64,
     /// Branches whose tips this program can go on from.
     pub readable: u64,
-    /// Branches whose last run was another graph's; they were not read.
+    /// Branches whose last run was another graph's, and those of plain values; they were not read.
     pub of_other_graphs: u64,
     /// Branches that this program cannot go on from.
     pub problems: Vec<StoredProblem>,
@@ -110,7 +110,10 @@ async fn check_branch(host: &Host, store: &Arc<dyn CheckpointStore>, load: Load)
     if rows.graph.as_ref().is_some_and(|graph| graph.name != host.program.name) {
         return Ok(false);
     }
-    read_branch(host, &store.load(load).await?).map(|()| true)
+    match read_branch(host, &store.load(load).await?) {
+        Err(error) if error.kind() == ErrorKind::WrongType => Ok(false),
+        read => read.map(|()| true),
+    }
 }
 
 fn read_branch(host: &Host, loaded: &Loaded) -> Result<()> {

@@ -42,7 +42,8 @@ pub enum ErrorKind {
     /// What is stored does not fit this program's state: a newer version stored it, an older one without a migration, or
     /// its migration failed. The message names the versions and says what to do.
     Incompatible,
-    /// The thread holds values of another type; the message names both. Read it with that type, or save elsewhere.
+    /// The thread holds plain values of another type, or plain values where a graph's were looked for, or the other way
+    /// round; the message names both. Read it as what it is, or save elsewhere.
     WrongType,
     /// The question has another answer, which stays. To answer differently, fork the branch at its tip.
     AlreadyAnswered,

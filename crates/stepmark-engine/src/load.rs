@@ -22,6 +22,7 @@ use crate::evolve::{self, StoredWrite, TakenWrite};
 use crate::execute::Finished;
 use crate::handle::{Destination, Route};
 use crate::journal::Journals;
+use crate::plain::mark::Mark;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
@@ -62,7 +63,15 @@ impl<'a> Chains<'a> {
 
 /// The manifest of a loaded place; `None` before the first input.
 pub(crate) fn manifest(loaded: &Loaded) -> Result<Option<Manifest>> {
-    Ok(loaded.checkpoint.as_ref().map(manifest_of).transpose()?)
+    let manifest = loaded.checkpoint.as_ref().map(manifest_of).transpose()?;
+    if manifest.as_ref().is_some_and(|manifest| Mark::of(manifest).is_some()) {
+        // It has no channel of any graph: it would read as the state before the first input.
+        let name = &loaded.thread.name;
+        let message =
+            format!("thread {name:?} holds plain values, saved with `Checkpoints`; a graph needs another thread");
+        return Err(Error::new(ErrorKind::WrongType, message));
+    }
+    Ok(manifest)
 }
 
 /// The state of a manifest.

@@ -22,6 +22,17 @@ pub enum Ending {
     Interrupted,
 }
 
+impl Ending {
+    /// The word that messages have for it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::OutOfSteps => "out of steps",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -69,7 +80,8 @@ impl<S: State> Outcome<S> {
         self.ending == Ending::Interrupted
     }
 
-    /// The questions that wait for answers, by node and name.
+    /// The questions that wait for answers, by node and name. None of an interrupted run that was looked up by its id: all
+    /// were answered since, and `resume` goes on.
     pub fn questions(&self) -> &[OpenQuestion] {
         &self.questions
     }

@@ -4,7 +4,7 @@
 //! without nodes. `save.rs` writes, `read.rs` reads, `mark.rs` is what a checkpoint says of its value.
 
 mod form;
-mod mark;
+pub(crate) mod mark;
 mod read;
 mod save;
 

@@ -47,7 +47,8 @@ pub enum OnPending {
     Refuse,
     /// Leave them behind in the input's own checkpoint.
     Discard,
-    /// Resume them to the end, then take the input.
+    /// Resume them, with the options of this request, then take the input. If they do not come to their end, because they
+    /// wait for people or are out of steps, the input is not taken: `Unfinished`.
     ResumeFirst,
 }
 
@@ -198,8 +199,9 @@ impl<'a, S: State> Request<'a, S> {
                 Ok(run) => return self.drive(run, resident).await,
                 Err(error) if error.kind() == ErrorKind::Unfinished && self.on_pending == OnPending::ResumeFirst => {
                     // Its errors end this call: after its claim, nodes may have run.
-                    if self.resume(resident).await?.is_interrupted() {
-                        return Err(error);
+                    let resumed = self.resume(resident).await?;
+                    if !resumed.is_done() {
+                        return Err(self.still_unfinished(&resumed));
                     }
                     refused = error;
                 }
@@ -409,6 +411,14 @@ impl<'a, S: State> Request<'a, S> {
             self.thread.name,
             nodes.join(", ")
         );
+        Error::new(ErrorKind::Unfinished, message)
+    }
+
+    /// Unfinished tasks were resumed before an input, but not to their end: what the caller said holds for one resume.
+    fn still_unfinished(&self, resumed: &Outcome<S>) -> Error {
+        let (thread, why) = (&self.thread.name, resumed.ending().as_str());
+        let message =
+            format!("the unfinished tasks of thread {thread:?} were resumed and ended {why}; the input was not taken");
         Error::new(ErrorKind::Unfinished, message)
     }
 

@@ -200,10 +200,10 @@ impl<S: State> Thread<S> {
         self.given_up(&line.branch, run, now).await
     }
 
-    /// The record of a branch's run, given up; nothing if it has not begun or is over.
-    pub(crate) async fn given_up(&self, branch: &BranchRow, run: RunId, now: Timestamp) -> Result<Vec<RunWrite>> {
-        let load = Load { run: Some(run), ..self.request_of(Place::Branch(branch.id)) };
-        let stored = store_of(&self.host)?.load(load).await?.run.filter(|row| row.branch == branch.id);
+    /// The record of the run that goes on from a branch's tip, whose own run is `own`, given up; nothing if it has not
+    /// begun or is over.
+    pub(crate) async fn given_up(&self, branch: &BranchRow, own: RunId, now: Timestamp) -> Result<Vec<RunWrite>> {
+        let (_, stored) = self.unfinished_run(branch, own).await?;
         let Some(mut row) = stored else { return Ok(Vec::new()) };
         let open = row.status.next(RunEvent::Resumed).unwrap_or(row.status);
         let Some(status) = open.next(RunEvent::Discarded) else { return Ok(Vec::new()) };

@@ -284,6 +284,28 @@ async fn a_crashed_store_answers_nothing_and_keeps_what_it_has() {
     assert_eq!(thread.resume().run().await.unwrap().state().notes.len(), 6);
 }
 
+fn stopping(before: bool) -> App<Draft> {
+    let mut graph = Graph::new("stopping");
+    let (plan, write) = (graph.node("plan", plan), graph.node("write", write));
+    graph.start(plan);
+    graph.edge(plan, write);
+    if before {
+        graph.interrupt_before(write);
+    } else {
+        graph.interrupt_after(plan);
+    }
+    built(graph)
+}
+
+/// The process after a kill resumed what the graph had stopped, and so came to another end.
+#[tokio::test]
+async fn a_stop_is_an_end() {
+    for before in [true, false] {
+        let recovery = assert_recovers(move || stopping(before), input).await;
+        assert_eq!((recovery.steps, recovery.writes, recovery.kills, recovery.repeated), (1, 3, 6, 1));
+    }
+}
+
 #[tokio::test]
 async fn an_unacknowledged_write_is_there() {
     let store = MemoryStore::new();

@@ -12,6 +12,7 @@ use stepmark_core::store::{Load, Place};
 
 use crate::encode;
 use crate::error::{Error, Result};
+use crate::journal::{Journal, Journals};
 use crate::load;
 use crate::node_error::NodeError;
 use crate::state::State;
@@ -40,6 +41,8 @@ pub struct UnfinishedTask {
 pub enum Progress {
     /// Nothing of it is stored: it has not begun, it runs, or its process died. A resume runs it.
     Waiting,
+    /// It asked, and some of its questions have no answer: [`Thread::questions`]. A resume runs it once all have.
+    Asked,
     /// Its result is stored; a resume uses it.
     Done,
     /// Its last attempt failed with this error; a resume runs it again.
@@ -57,9 +60,11 @@ impl<S: State> Thread<S> {
         let loaded = self.load_with(Load { pending: true, ..self.request_of(Place::Head) }).await?;
         let Some(manifest) = load::manifest(&loaded)? else { return Ok(Vec::new()) };
         let records = load::records(&loaded)?;
+        let journals = Journals::of_rows(&loaded.pending)?;
         let tasks = manifest.next.iter().map(|task| {
             let (node, hash) = identity(&manifest, task);
-            UnfinishedTask::new(node, task.trigger, records.get(&hash))
+            let asks = journals.get(hash).is_some_and(Journal::waits);
+            UnfinishedTask::new((node, task.trigger), records.get(&hash), asks)
         });
         tasks.collect()
     }
@@ -73,10 +78,11 @@ fn identity(manifest: &Manifest, task: &NextTask) -> (String, TaskHash) {
 }
 
 impl UnfinishedTask {
-    fn new(node: String, trigger: u32, record: Option<&TaskRecord>) -> Result<Self> {
+    fn new((node, trigger): (String, u32), record: Option<&TaskRecord>, asks: bool) -> Result<Self> {
         let progress = match record.map(|record| (&record.end, record.task)) {
-            None => Progress::Waiting,
             Some((TaskEnd::Done { .. }, _)) => Progress::Done,
+            _ if asks => Progress::Asked,
+            None => Progress::Waiting,
             Some((TaskEnd::Failed(error), task)) => {
                 let unreadable = |reason| Error::unreadable(Subject::Pending, task, reason);
                 Progress::Failed(encode::from_bytes(error).map_err(unreadable)?)

@@ -112,10 +112,10 @@ impl<S: State> Trial<S> {
         let counting: FaultStore = FaultStore::new(store, Kill::Never.plan());
         let store: Store = Arc::new(counting.clone());
         let Some(ran) = subject.process(&store, Kill::Never, None).await else { unreachable!("nothing crashes") };
-        let outcome = ran.unwrap_or_else(|error| panic!("assert_recovers: the run fails without a kill: {error}"));
+        let ran = ran.unwrap_or_else(|error| panic!("assert_recovers: the run fails without a kill: {error}"));
         let writes = counting.counted();
-        let clean = read(subject.end(&store, outcome).await);
-        let ending = clean.outcome.ending();
+        let clean = read(subject.end(&store, ran).await);
+        let ending = clean.ran.ending;
         assert!(
             clean.steps() > 0,
             "assert_recovers: the run takes no step ({ending:?}), so there is nothing to recover"
@@ -175,13 +175,13 @@ impl<S: State> Trial<S> {
     async fn finish(&self, store: &Store, kill: Kill, recovery: &mut Recovery) {
         let limit = if kill == Kill::Never { None } else { self.clean.limit() };
         let Some(ran) = self.subject.process(store, Kill::Never, limit).await else { unreachable!("nothing crashes") };
-        let outcome = match ran {
-            Ok(outcome) => outcome,
+        let ran = match ran {
+            Ok(ran) => ran,
             Err(error) => Self::fail(kill, &[format!("the run fails: {error}")]),
         };
-        recovery.executed += outcome.stats().executed;
-        recovery.reused += outcome.stats().reused;
-        let end = read(self.subject.end(store, outcome).await);
+        recovery.executed += ran.stats.executed;
+        recovery.reused += ran.stats.reused;
+        let end = read(self.subject.end(store, ran).await);
         let found = read(self.subject.compare(&self.clean, &end).await);
         if !found.is_empty() {
             Self::fail(kill, &found);

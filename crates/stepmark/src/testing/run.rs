@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use stepmark_conformance::fault::FaultStore;
+use stepmark_core::interrupt::Asker;
 use stepmark_core::store::CheckpointStore;
-use stepmark_engine::{App, Body, Checkpoint, CheckpointInfo, Ending, ErrorKind, Keep, Outcome, Result, State, Thread};
+use stepmark_engine::{
+    App, Body, Checkpoint, CheckpointInfo, Ending, ErrorKind, Keep, Outcome, Result, State, Stats, Thread,
+};
 
 use super::difference::differences;
 use super::kill::Kill;
@@ -25,9 +28,16 @@ pub(super) struct Subject<S: State> {
     pub(super) ignored: Vec<String>,
 }
 
+/// What a process says that its run came to.
+pub(super) struct Ran<S> {
+    pub(super) ending: Ending,
+    pub(super) state: S,
+    pub(super) stats: Stats,
+}
+
 /// How a run ended, and everything that is compared.
 pub(super) struct End<S: State> {
-    pub(super) outcome: Outcome<S>,
+    pub(super) ran: Ran<S>,
     thread: Thread<S>,
     /// Newest first, as history tells it.
     history: Vec<Checkpoint<S>>,
@@ -42,41 +52,50 @@ impl<S: State> Subject<S> {
 
     /// One process: it begins the run, or goes on with it. `None`: it was killed. `limit` is the height at which a run
     /// that is out of steps has to stop.
-    pub(super) async fn process(&self, store: &Store, kill: Kill, limit: Option<u64>) -> Option<Result<Outcome<S>>> {
+    pub(super) async fn process(&self, store: &Store, kill: Kill, limit: Option<u64>) -> Option<Result<Ran<S>>> {
         let (app, faults) = self.app(store, kill);
         // A day: what is not committed is not flushed either, and runs twice.
         let app = if kill == Kill::EveryStep { app.linger(std::time::Duration::from_hours(24)) } else { app };
         faults.until_crash(self.go_on(&app.thread(THREAD), limit)).await
     }
 
-    async fn go_on(&self, thread: &Thread<S>, limit: Option<u64>) -> Result<Outcome<S>> {
-        let step = match thread.state().await {
-            Err(error) if error.kind() == ErrorKind::Missing => return thread.input(&self.input).run().await,
-            snapshot => snapshot?.checkpoint.map_or(0, |checkpoint| checkpoint.step),
+    async fn go_on(&self, thread: &Thread<S>, limit: Option<u64>) -> Result<Ran<S>> {
+        let snapshot = match thread.state().await {
+            Err(error) if error.kind() == ErrorKind::Missing => {
+                return Ok(Ran::of(&thread.input(&self.input).run().await?));
+            }
+            snapshot => snapshot?,
         };
-        match limit {
+        // A resume would let the run go on from where the graph stopped it: that is its end.
+        if thread.questions().await?.iter().any(|question| question.asker != Asker::Task) {
+            let (ending, state) = (Ending::Interrupted, snapshot.state().clone());
+            return Ok(Ran { ending, state, stats: Stats::default() });
+        }
+        let step = snapshot.checkpoint.map_or(0, |checkpoint| checkpoint.step);
+        let resumed = match limit {
             Some(limit) => thread.resume().steps_max(limit.saturating_sub(step)).run().await,
             None => thread.resume().run().await,
-        }
+        };
+        Ok(Ran::of(&resumed?))
     }
 
     /// Reads what a run has left behind, as a new process would.
-    pub(super) async fn end(&self, store: &Store, outcome: Outcome<S>) -> Result<End<S>> {
+    pub(super) async fn end(&self, store: &Store, ran: Ran<S>) -> Result<End<S>> {
         let (app, _) = self.app(store, Kill::Never);
         let thread = app.thread(THREAD);
         let history = thread.history().await?;
-        Ok(End { outcome, thread, history })
+        Ok(End { ran, thread, history })
     }
 
     /// How `recovered` differs from `clean`, one line each.
     pub(super) async fn compare(&self, clean: &End<S>, recovered: &End<S>) -> Result<Vec<String>> {
-        let (ended, ends) = (clean.outcome.ending(), recovered.outcome.ending());
+        let (ended, ends) = (clean.ran.ending, recovered.ran.ending);
         let mut found = Vec::new();
         if ended != ends {
             found.push(format!("ending: expected {ended:?}, got {ends:?}"));
         }
         found.extend(clean.differing_step(recovered));
-        let state = self.differing_state(clean.outcome.state(), recovered.outcome.state());
+        let state = self.differing_state(&clean.ran.state, &recovered.ran.state);
         if !state.is_empty() {
             found.extend(self.first_differing_state(clean, recovered).await?);
         }
@@ -110,10 +129,16 @@ impl<S: State> Subject<S> {
     }
 }
 
+impl<S: State> Ran<S> {
+    fn of(outcome: &Outcome<S>) -> Self {
+        Self { ending: outcome.ending(), state: outcome.state().clone(), stats: outcome.stats() }
+    }
+}
+
 impl<S: State> End<S> {
     /// The height of the last checkpoint, where the run ended because it was out of steps.
     pub(super) fn limit(&self) -> Option<u64> {
-        (self.outcome.ending() == Ending::OutOfSteps).then(|| self.steps())
+        (self.ran.ending == Ending::OutOfSteps).then(|| self.steps())
     }
 
     /// Super-steps taken.

@@ -1,5 +1,7 @@
 //! What went wrong once and must not again. Each test opens with its story.
 
+mod unfinished;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
