@@ -205,9 +205,8 @@ impl<'a, S: State> Request<'a, S> {
                     }
                     refused = error;
                 }
+                // Also where another caller began this run between the look and the write.
                 Err(error) if is_contended(&error) || (was_resident && is_gone(&error)) => {}
-                // Another caller began this run between the look and the write.
-                Err(error) if id.is_some() && error.is_store(StoreKind::Exists, Subject::Run) => {}
                 Err(error) => return Err(error),
             }
         }

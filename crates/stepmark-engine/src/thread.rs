@@ -257,10 +257,12 @@ impl<S: State> Thread<S> {
     }
 }
 
-/// Whether the first write of a verb was refused because somebody else was first.
+/// Whether the first write of a verb was refused because somebody else was first: with the branch, with the thread, or with
+/// the run that goes on from where a branch was forked, which is the same for whoever goes on.
 pub(crate) fn is_contended(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Contended | ErrorKind::Fenced)
         || error.is_store(StoreKind::Exists, Subject::Thread)
+        || error.is_store(StoreKind::Exists, Subject::Run)
 }
 
 impl<S> fmt::Debug for Thread<S> {

@@ -220,7 +220,7 @@ impl<'a> Teller<'a> {
 
     /// Some tasks asked: ends as interrupted, unless others answered meanwhile.
     fn wait_for_people(&mut self, (before, runner): (&Runner, &mut Runner), step: &Step) -> Option<Reply> {
-        if !self.settle(runner, self.steps.len() - 1) || !self.holds(runner) {
+        if !self.settle_before(before, runner) || !self.holds(runner) {
             return Some(Reply::Fenced);
         }
         self.loosen((before, runner), step);
@@ -246,7 +246,7 @@ impl<'a> Teller<'a> {
 
     /// Ends where the graph, or the caller, said so. What was let go once does not stop again.
     fn stop(&mut self, runner: &mut Runner) -> Option<Reply> {
-        let applied = std::mem::take(&mut runner.applied);
+        let applied = runner.applied.clone();
         let Runner { position, known, stops, .. } = &*runner;
         let let_go = |entry: &Entry| entry.asks == Asks::Before && entry.answer.is_some();
         let is_before = |task: &usize| {
@@ -259,6 +259,7 @@ impl<'a> Teller<'a> {
         let is_after = |(node, trigger): &(usize, u32)| stops.after.contains(node) && !is_let_go(*node, *trigger);
         let after: Vec<(usize, u32)> = applied.into_iter().filter(is_after).collect();
         if runner.is_midway || (before.is_empty() && after.is_empty()) {
+            runner.applied.clear();
             return None;
         }
         if !self.settle(runner, self.steps.len()) || !self.holds(runner) {
@@ -340,6 +341,14 @@ impl<'a> Teller<'a> {
             self.stage("commit", Some(runner));
         }
         true
+    }
+
+    /// The same before a step that is not over, which goes on from what was before it.
+    fn settle_before(&mut self, before: &Runner, runner: &mut Runner) -> bool {
+        let stats = std::mem::replace(&mut runner.stats, before.stats);
+        let is_settled = self.settle(runner, self.steps.len() - 1);
+        runner.stats = stats;
+        is_settled
     }
 
     /// Stores what the run keeps, which are the first of the story's steps; `false` if it may not.
@@ -436,7 +445,7 @@ impl<'a> Teller<'a> {
     /// Ends with a failed step.
     fn fail(&mut self, (before, runner): (&Runner, &mut Runner), step: &Step, strayed: Option<usize>) -> Reply {
         // The step that fails is not part of what is kept.
-        if !self.settle(runner, self.steps.len() - 1) || !self.holds(runner) {
+        if !self.settle_before(before, runner) || !self.holds(runner) {
             return Reply::Fenced;
         }
         self.loosen((before, runner), step);

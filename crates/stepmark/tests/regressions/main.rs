@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use stepmark::store::CheckpointStore;
 use stepmark::{
     App, Append, Cx, Dep, Durability, END, ErrorKind, Graph, In, MemoryStore, Merge, NodeError, NodeResult, OnPending,
     Route, Snap, State, Update, to,
 };
-use tokio::sync::Semaphore;
+use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
+use tokio::sync::{Notify, Semaphore};
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Log {
@@ -439,5 +441,52 @@ async fn attempts_are_counted_where_a_branch_goes_astray() {
         let run = if attempt == 1 { thread.input(|_| ()).run().await } else { thread.resume().await };
         let error = run.expect_err("the branch goes where it may not");
         assert_eq!(error.failure().map(|failure| failure.attempt), Some(attempt));
+    }
+}
+
+/// Lets the first write wait until it is told to go on.
+#[derive(Clone, Debug, Default)]
+struct Late(Arc<(AtomicU32, Notify, Notify)>);
+
+#[async_trait]
+impl Intercept for Late {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> stepmark_core::error::Result<Reply> {
+        let (writes, waits, go_on) = &*self.0;
+        if call.kind().writes() && writes.fetch_add(1, Ordering::SeqCst) == 0 {
+            waits.notify_one();
+            go_on.notified().await;
+        }
+        call.run(store).await
+    }
+}
+
+/// Of two callers that went on with a fresh fork at the same moment, the second was told that the run exists.
+#[tokio::test]
+async fn a_fresh_fork_that_two_go_on_with_is_taken_over() {
+    let (lab, store, late) = (Arc::new(Lab::default()), MemoryStore::new(), Late::default());
+    lab.failures.store(1, Ordering::SeqCst);
+    let app = reading(&lab, &store, "read", None);
+    let error = app.thread("t").input(|_| ()).run().await.expect_err("fails");
+    let tip = error.place().and_then(|place| place.checkpoint.clone()).expect("says where");
+    for (number, updates) in [(0, false), (1, true)] {
+        let fork = app.thread("t").at(&tip).fork(&format!("side {number}")).await.expect("forks");
+        late.0.0.store(0, Ordering::SeqCst);
+        let there = app.clone().with(Intercepted::around(Arc::new(store.clone()), late.clone()));
+        let there = there.thread("t").branch(format!("side {number}"));
+        let first = async {
+            let done = if updates {
+                there.update(|_| ()).as_node(END).await.map(|_| ())
+            } else {
+                there.resume().await.map(|_| ())
+            };
+            done.expect("takes over what the other has left");
+        };
+        let second = async {
+            late.0.1.notified().await;
+            fork.resume().steps_max(0).run().await.expect("goes on");
+            late.0.2.notify_one();
+        };
+        futures_util::future::join(first, second).await;
+        assert!(fork.state().await.expect("readable").next().is_empty());
     }
 }
