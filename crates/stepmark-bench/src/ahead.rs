@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
-    BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome, Records,
-    ThreadPage, ThreadQuery,
+    Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
+    Records, ThreadPage, ThreadQuery,
 };
 use tokio::sync::Mutex;
 use tokio::task::unconstrained;
@@ -76,7 +76,7 @@ impl<S: CheckpointStore> CheckpointStore for Ahead<S> {
         }
     }
 
-    async fn append(&self, append: Records) -> Result<()> {
+    async fn append(&self, append: Records) -> Result<Appended> {
         self.settle().await?;
         self.inner.append(append).await
     }

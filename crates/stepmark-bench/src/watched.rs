@@ -11,8 +11,8 @@ use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::pending::PendingRow;
 use stepmark_core::store::{
-    BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome, Records,
-    ThreadPage, ThreadQuery,
+    Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
+    Records, ThreadPage, ThreadQuery,
 };
 use stepmark_core::value::ValueRow;
 
@@ -124,7 +124,7 @@ impl<S: CheckpointStore> CheckpointStore for Watched<S> {
         outcome
     }
 
-    async fn append(&self, append: Records) -> Result<()> {
+    async fn append(&self, append: Records) -> Result<Appended> {
         self.called(value_bytes(&append.values) + pending_bytes(&append.pending));
         self.inner.append(append).await
     }

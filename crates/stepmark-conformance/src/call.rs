@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::Result;
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::store::{
-    BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load, Loaded,
-    Outcome, Records, ThreadPage, ThreadQuery,
+    Appended, BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load,
+    Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
 
 /// One call of the seam.
@@ -31,7 +32,7 @@ pub enum Call {
 #[expect(missing_docs, reason = "each is the answer of the method of its name")]
 pub enum Reply {
     Commit(Outcome),
-    Records,
+    Records(Appended),
     Load(Box<Loaded>),
     History(HistoryPage),
     Threads(ThreadPage),
@@ -45,6 +46,8 @@ pub enum Reply {
 pub enum CallKind {
     /// `commit` with a checkpoint.
     Commit,
+    /// `commit` with a checkpoint of a sub-graph.
+    Child,
     /// `commit` without a checkpoint that raises an epoch.
     Claim,
     /// `commit` of a new branch without a checkpoint.
@@ -57,6 +60,10 @@ pub enum CallKind {
     RunRecord,
     /// `append` of answers, from outside of a run.
     Answer,
+    /// `append` that asks the ledger whether an effect may be done, with whatever else.
+    Intent,
+    /// `append` that tells the ledger how an attempt ended.
+    Outcome,
     /// `append` that moves the head.
     Head,
     /// `append` of tags alone.
@@ -77,14 +84,17 @@ pub enum CallKind {
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Commit,
+        Self::Child,
         Self::Claim,
         Self::Fork,
         Self::Reset,
         Self::Flush,
         Self::RunRecord,
         Self::Answer,
+        Self::Intent,
+        Self::Outcome,
         Self::Head,
         Self::Tag,
         Self::Load,
@@ -106,10 +116,7 @@ impl Call {
     pub async fn run(self, store: &dyn CheckpointStore) -> Result<Reply> {
         Ok(match self {
             Self::Commit(commit) => Reply::Commit(store.commit(*commit).await?),
-            Self::Records(append) => {
-                store.append(*append).await?;
-                Reply::Records
-            }
+            Self::Records(append) => Reply::Records(store.append(*append).await?),
             Self::Load(load) => Reply::Load(Box::new(store.load(*load).await?)),
             Self::History(query) => Reply::History(store.history(query).await?),
             Self::Threads(query) => Reply::Threads(store.threads(query).await?),
@@ -125,6 +132,7 @@ impl Call {
     /// Which method, and what it is used for.
     pub fn kind(&self) -> CallKind {
         match self {
+            Self::Commit(commit) if commit.parent.is_some() => CallKind::Child,
             Self::Commit(commit) if commit.checkpoint.is_some() => CallKind::Commit,
             Self::Commit(commit) if commit.leaves.is_some() => CallKind::Reset,
             Self::Commit(commit) if commit.expect == Expect::New => CallKind::Fork,
@@ -150,6 +158,11 @@ impl Call {
 }
 
 fn kind_of(append: &Records) -> CallKind {
+    match &append.effect {
+        Some(EffectWrite::Intent(_)) => return CallKind::Intent,
+        Some(EffectWrite::Outcome(_)) => return CallKind::Outcome,
+        None => {}
+    }
     let outside = append.fence == Fence::Outside;
     match (outside, append.pending.is_empty()) {
         (false, false) => CallKind::Flush,
@@ -212,8 +225,8 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
         reply!(self.call(Call::Commit(Box::new(commit))).await?, Reply::Commit(outcome) => outcome)
     }
 
-    async fn append(&self, append: Records) -> Result<()> {
-        reply!(self.call(Call::Records(Box::new(append))).await?, Reply::Records => ())
+    async fn append(&self, append: Records) -> Result<Appended> {
+        reply!(self.call(Call::Records(Box::new(append))).await?, Reply::Records(appended) => appended)
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {

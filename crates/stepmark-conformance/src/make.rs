@@ -96,7 +96,15 @@ pub fn thread_row(scope: &str, name: &str, head: BranchId) -> ThreadRow {
 }
 
 fn new_branch(fork: Option<ForkPoint>, tip: Option<Tip>) -> BranchRow {
-    BranchRow { id: branch_id(), fork, tip, epoch: 1, claim: ClaimToken(bytes16()), effects: EffectsMode::Ledger }
+    BranchRow {
+        id: branch_id(),
+        fork,
+        tip,
+        epoch: 1,
+        claim: ClaimToken(bytes16()),
+        effects: EffectsMode::Ledger,
+        root: None,
+    }
 }
 
 /// A writer and what it believes about its branch.

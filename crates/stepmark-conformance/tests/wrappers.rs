@@ -31,10 +31,10 @@ async fn append(store: &dyn CheckpointStore, append: Records) -> Result<()> {
     for _ in 0..TRIES_MAX {
         match store.append(append.clone()).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
-            answer => return answer,
+            answer => return answer.map(drop),
         }
     }
-    store.append(append).await
+    store.append(append).await.map(drop)
 }
 
 /// A small run: a birth, then a claim, a flush and a step, three times. Every call is tried again when it fails.

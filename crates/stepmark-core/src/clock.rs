@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::checkpoint::Timestamp;
+use crate::effect::Nonce;
 use crate::id::{BranchId, CheckpointId, ClaimToken, RunId, ThreadUid};
 
 /// A future that ends after a while.
@@ -68,6 +69,11 @@ impl dyn IdGen {
     /// A new claim.
     pub fn claim(&self) -> ClaimToken {
         ClaimToken(self.bytes16())
+    }
+
+    /// A new attempt at an effect.
+    pub fn nonce(&self) -> Nonce {
+        Nonce(self.bytes16())
     }
 
     /// A new branch.

@@ -4,7 +4,7 @@
 //! uses the `stepmark` crate, which re-exports what it needs. Read in this order:
 //!
 //! - [`id`]: newtypes for every address;
-//! - [`value`], [`checkpoint`], [`pending`], [`interrupt`], [`rows`]: the stored records, byte for byte as `docs/format.md` draws them;
+//! - [`value`], [`checkpoint`], [`pending`], [`memo`], [`interrupt`], [`effect`], [`child`], [`rows`]: the stored records, byte for byte as `docs/format.md` draws them;
 //! - [`store`]: the seam, eight methods of [`store::CheckpointStore`], and [`shape`], which refuses malformed calls;
 //! - [`memory`]: the reference store.
 
@@ -12,8 +12,11 @@ pub mod id;
 pub mod wire;
 
 pub mod checkpoint;
+pub mod child;
+pub mod effect;
 pub mod interrupt;
 pub mod materialise;
+pub mod memo;
 pub mod pending;
 pub mod rows;
 pub mod value;

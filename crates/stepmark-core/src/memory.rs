@@ -18,8 +18,8 @@ use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
 use crate::rows::GraphRow;
 use crate::store::{
-    BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load, Loaded,
-    Outcome, Records, ThreadPage, ThreadQuery,
+    Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
+    Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
 use ids::IdMap;
 use thread::Thread;
@@ -73,7 +73,7 @@ impl CheckpointStore for MemoryStore {
         self.lock().commit(commit)
     }
 
-    async fn append(&self, append: Records) -> Result<()> {
+    async fn append(&self, append: Records) -> Result<Appended> {
         self.lock().append(append)
     }
 

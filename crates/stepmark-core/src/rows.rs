@@ -91,6 +91,8 @@ pub struct BranchRow {
     pub claim: ClaimToken,
     /// How effects behave on it.
     pub effects: EffectsMode,
+    /// Of a branch of a sub-graph: the root's branch that it belongs to, which alone may grow it.
+    pub root: Option<BranchId>,
 }
 
 impl BranchRow {
@@ -105,6 +107,10 @@ impl BranchRow {
             tip.id.write(&mut writer);
         }
         writer.varint(self.epoch).raw(&self.claim.0).u8(self.effects.number());
+        // A branch of the root namespace hashes as in the first release.
+        if let Some(root) = self.root {
+            writer.u64(root.get());
+        }
         RecordHash(hash16(writer.as_slice()))
     }
 }

@@ -23,7 +23,7 @@ use crate::id::{BlobHash, ThreadUid};
 pub use commit::{BlobUse, Commit, Expect, LeftBranch, NameWrite, Outcome, RunWrite};
 pub use list::{HistoryEntry, HistoryPage, HistoryQuery, Line, ThreadEntry, ThreadPage, ThreadQuery, WaitingBranch};
 pub use read::{Chain, Channels, Load, Loaded, NamedBranch, Place, TagEntry, ThreadAddress};
-pub use records::{Fence, Records, TagWrite};
+pub use records::{Appended, Fence, Records, TagWrite};
 
 /// Version of the stored format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -86,7 +86,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// expected. `Conflict` (thread): the head to move is another (`stale_head_move_is_refused`). `Exists` (tag): the
     /// name is another checkpoint's (`taken_tag_is_refused`); `Missing` (checkpoint): what it names is not there
     /// (`tag_of_nothing_is_refused`).
-    async fn append(&self, append: Records) -> Result<()>;
+    async fn append(&self, append: Records) -> Result<Appended>;
 
     /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment.
     ///

@@ -187,8 +187,15 @@ fn mutable_rows_are_as_drawn() {
     check("thread hash", &thread.hash().0);
     check("ref hash", &ref_hash(THREAD, "main", branch()).0);
     let effects = EffectsMode::Ledger;
-    let row =
-        BranchRow { id: branch(), fork: None, tip: Some(tip()), epoch: 1, claim: ClaimToken([0xcc; 16]), effects };
+    let row = BranchRow {
+        id: branch(),
+        fork: None,
+        tip: Some(tip()),
+        epoch: 1,
+        claim: ClaimToken([0xcc; 16]),
+        effects,
+        root: None,
+    };
     check("branch hash", &row.hash(THREAD, "").0);
     let run = RunRow {
         id: RunId::parse("r1").expect("an id"),

@@ -17,7 +17,7 @@ fn id(branch: u64) -> BranchId {
 fn branch(number: u64, epoch: u64) -> BranchRow {
     let fork = (number == NEW).then_some(ForkPoint { branch: id(LEFT), height: 0 });
     let tip = Some(Tip { height: 0, id: CheckpointId::parse("c0").expect("an id") });
-    BranchRow { id: id(number), fork, tip, epoch, claim: ClaimToken([7; 16]), effects: EffectsMode::Ledger }
+    BranchRow { id: id(number), fork, tip, epoch, claim: ClaimToken([7; 16]), effects: EffectsMode::Ledger, root: None }
 }
 
 fn run(number: u64) -> RunRow {

@@ -37,7 +37,7 @@ fn run(branch: u64, status: RunStatus) -> RunRow {
 
 fn branch(bits: u64, epoch: u64, tip: Option<Tip>) -> BranchRow {
     let claim = ClaimToken([epoch as u8; 16]);
-    BranchRow { id: id(bits), fork: None, tip, epoch, claim, effects: EffectsMode::Ledger }
+    BranchRow { id: id(bits), fork: None, tip, epoch, claim, effects: EffectsMode::Ledger, root: None }
 }
 
 fn checkpoint(bits: u64, tip: &Tip) -> CheckpointRow {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use stepmark_core::clock::Clock;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::ThreadUid;
-use stepmark_core::store::{BlobCall, CheckpointStore, Commit, Outcome, Records};
+use stepmark_core::store::{Appended, BlobCall, CheckpointStore, Commit, Outcome, Records};
 
 use crate::error::{Error, Result};
 use crate::run::Host;
@@ -99,6 +99,11 @@ fn is_undecided(error: &stepmark_core::error::Error, has_blobs: bool) -> bool {
 
 /// Appends, and repeats the same call while its outcome is unknown.
 pub(crate) async fn append_decided(host: &Host, append: Records) -> Result<()> {
+    append_answered(host, append).await.map(drop)
+}
+
+/// The same for a caller that asks the ledger.
+pub(crate) async fn append_answered(host: &Host, append: Records) -> Result<Appended> {
     let store = store_of(host)?;
     for repeat in 0.. {
         match store.append(append.clone()).await {

@@ -139,6 +139,7 @@ pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
         epoch: 1,
         claim: host.ids.claim(),
         effects: EffectsMode::Ledger,
+        root: None,
     })
 }
 

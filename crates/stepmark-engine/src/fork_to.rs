@@ -55,7 +55,8 @@ impl<'a> Birth<'a> {
         let created_at = host.clock.now();
         let (id, claim) = (host.ids.branch(), host.ids.claim());
         let tip = Tip { height: 0, id: host.ids.checkpoint(created_at) };
-        let branch = BranchRow { id, fork: None, tip: Some(tip), epoch: 1, claim, effects: EffectsMode::Ledger };
+        let branch =
+            BranchRow { id, fork: None, tip: Some(tip), epoch: 1, claim, effects: EffectsMode::Ledger, root: None };
         let (scope, name) = (target.scope().to_owned(), target.name.clone());
         let thread = ThreadRow { uid: host.ids.thread(), scope, name, head: id, created_at };
         let (chains, placement) = (Chains::of(loaded), Placement::default());

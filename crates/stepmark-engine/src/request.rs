@@ -473,7 +473,7 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Li
     let now = host.clock.now();
     let fork = None;
     let (id, claim) = (host.ids.branch(), host.ids.claim());
-    let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
+    let branch = BranchRow { id, fork, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger, root: None };
     let row = ThreadRow {
         uid: host.ids.thread(),
         scope: thread.scope().to_owned(),

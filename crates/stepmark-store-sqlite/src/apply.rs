@@ -10,7 +10,9 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::rows::{ThreadRow, Tip};
 use stepmark_core::shape::check_commit;
-use stepmark_core::store::{Commit, Expect, LeftBranch, NameWrite, Outcome, Records, RunWrite, ThreadAddress};
+use stepmark_core::store::{
+    Appended, Commit, Expect, LeftBranch, NameWrite, Outcome, Records, RunWrite, ThreadAddress,
+};
 
 use crate::check::append::AppendVerdict;
 use crate::check::{self, Verdict};
@@ -129,10 +131,10 @@ fn move_branches(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Re
 }
 
 /// Writes an append.
-pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<()> {
+pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<Appended> {
     let (number, thread) = match check::append::append(session, append) {
         Ok(AppendVerdict::Write(number, thread)) => (number, thread),
-        Ok(AppendVerdict::Repeated) => return Ok(Ok(())),
+        Ok(AppendVerdict::Repeated) => return Ok(Ok(Appended::default())),
         Err(refusal) => return Ok(Err(refusal)),
     };
     let space = Space { thread: number, uid: append.thread, namespace: &append.namespace };
@@ -145,7 +147,8 @@ pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<()> {
         }
         append.tags.iter().try_for_each(|tag| insert::tag(session, space, tag))?;
         insert::rows(session, space, &append.pending, &append.values)?;
-        insert::blob_uses(session, space, &append.blobs)
+        insert::blob_uses(session, space, &append.blobs)?;
+        Ok(Appended::default())
     };
     write().map(Ok).map_err(Undo)
 }

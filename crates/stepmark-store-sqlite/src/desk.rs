@@ -116,7 +116,7 @@ impl Desk {
         let now = self.shared.clock.now();
         let answer = match work {
             Work::Commit(commit) => apply::commit(session, commit)?.map(Done::Committed),
-            Work::Records(append) => apply::append(session, append)?.map(|()| Done::Appended),
+            Work::Records(append) => apply::append(session, append)?.map(Done::Appended),
             Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes, now)?.map(Done::Kept),
             Work::DeleteThread(uid) => apply::delete_thread(session, *uid, now)?.map(|()| Done::Deleted),
         };

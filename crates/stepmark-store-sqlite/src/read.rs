@@ -40,6 +40,8 @@ pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
         thread,
         checkpoint,
         pending,
+        children: Vec::new(),
+        effects: Vec::new(),
     })
 }
 
@@ -98,6 +100,7 @@ fn place(session: &Session<'_>, space: Space<'_>, thread: &ThreadRow, load: &Loa
             named_by_row(session, space, id)?
         }
         Place::Checkpoint(id) => return place_of_checkpoint(session, space, (thread.head, id), values),
+        Place::Child { base, .. } => return Err(Error::missing(Subject::Checkpoint, base, "")),
     };
     let Some(tip) = &branch.tip else { return Ok((branch, None)) };
     let row = checkpoint(session, space, &tip.id, values)?;

@@ -63,6 +63,7 @@ pub(crate) fn branch(row: &Row<'_>, space: Space<'_>) -> Result<BranchRow> {
         epoch: cells.number(5)?,
         claim: ClaimToken(cells.array(6)?),
         effects: cells.decoded(EffectsMode::from_number(cells.get(7)?))?,
+        root: None,
     };
     check_hash(hash(&cells, 8)?, branch.hash(space.uid, space.namespace), Subject::Branch, id)?;
     Ok(branch)

@@ -12,8 +12,8 @@ use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
-    BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load, Loaded,
-    Outcome, Records, ThreadPage, ThreadQuery,
+    Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
+    Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
 
 use crate::connect::Place;
@@ -244,12 +244,15 @@ impl CheckpointStore for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         match self.submit(Work::Commit(Box::new(commit))).await? {
             Done::Committed(outcome) => Ok(outcome),
-            Done::Appended | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
+            Done::Appended(_) | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
         }
     }
 
-    async fn append(&self, append: Records) -> Result<()> {
-        self.submit(Work::Records(Box::new(append))).await.map(drop)
+    async fn append(&self, append: Records) -> Result<Appended> {
+        match self.submit(Work::Records(Box::new(append))).await? {
+            Done::Appended(appended) => Ok(appended),
+            Done::Committed(_) | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
+        }
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {
@@ -268,7 +271,7 @@ impl CheckpointStore for Sqlite {
         match call {
             BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
                 Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended | Done::Deleted => Err(self.mismatched()),
+                Done::Committed(_) | Done::Appended(_) | Done::Deleted => Err(self.mismatched()),
             },
             BlobCall::Has { scope, hash } => {
                 let has = self.inner.readers.read(move |session| read::has_blob(session, &scope, hash)).await;

@@ -12,7 +12,7 @@ use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::Clock;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
-use stepmark_core::store::{Commit, Outcome, Records};
+use stepmark_core::store::{Appended, Commit, Outcome, Records};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connect::Place;
@@ -35,7 +35,7 @@ pub(crate) enum Work {
 /// A member's answer.
 pub(crate) enum Done {
     Committed(Outcome),
-    Appended,
+    Appended(Appended),
     Kept(BlobHash),
     Deleted,
 }

@@ -270,7 +270,7 @@ impl World {
             Verdict::Done(outcome) => *outcome,
             Verdict::Refused(_) => Outcome::Applied,
         };
-        assert_verdict(&verdict, answer.map(|()| outcome), &append);
+        assert_verdict(&verdict, answer.map(|_| outcome), &append);
         let thread = append.thread;
         self.sent.push(Sent::Records(Box::new(append)));
         Some(thread)

@@ -9,7 +9,7 @@ use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, TaskHash, ThreadUid}
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::BranchRow;
 use stepmark_core::store::{
-    CheckpointStore, Commit, Expect, Fence, Load, Place, Records, TagEntry, TagWrite, ThreadAddress,
+    Appended, CheckpointStore, Commit, Expect, Fence, Load, Place, Records, TagEntry, TagWrite, ThreadAddress,
 };
 
 use super::writes::{locked, stored_branch};
@@ -94,7 +94,7 @@ async fn forgive(
 ) -> Result<Reply> {
     let sent = answers(&call);
     match (call.run(store).await, sent) {
-        (Err(error), Some(append)) if forgiven(&error, &append).await => Ok(Reply::Records),
+        (Err(error), Some(append)) if forgiven(&error, &append).await => Ok(Reply::Records(Appended::default())),
         (answer, _) => answer,
     }
 }
@@ -272,7 +272,9 @@ impl Intercept for TagOfNothing {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let tags = matches!(&call, Call::Records(append) if !append.tags.is_empty());
         match call.run(store).await {
-            Err(error) if tags && error.is(ErrorKind::Missing, Subject::Checkpoint) => Ok(Reply::Records),
+            Err(error) if tags && error.is(ErrorKind::Missing, Subject::Checkpoint) => {
+                Ok(Reply::Records(Appended::default()))
+            }
             answer => answer,
         }
     }

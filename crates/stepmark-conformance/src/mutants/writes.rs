@@ -10,7 +10,7 @@ use stepmark_core::id::{BranchId, CheckpointId, Lane, ThreadUid};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::BranchRow;
 use stepmark_core::store::{
-    CheckpointStore, Commit, Expect, Fence, Load, Outcome, Place, Records, RunWrite, ThreadAddress,
+    Appended, CheckpointStore, Commit, Expect, Fence, Load, Outcome, Place, Records, RunWrite, ThreadAddress,
 };
 
 use crate::call::{Call, Intercept, Reply};
@@ -210,7 +210,7 @@ impl Intercept for OtherHashAccepted {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         let accepted = match &call {
             Call::Commit(_) => Reply::Commit(Outcome::Repeated),
-            Call::Records(_) => Reply::Records,
+            Call::Records(_) => Reply::Records(Appended::default()),
             _ => return call.run(store).await,
         };
         match call.run(store).await {
@@ -288,7 +288,7 @@ impl Intercept for RepeatedAppendRefused {
         }
         store.append(*append).await?;
         locked(&self.keys).extend(keys);
-        Ok(Reply::Records)
+        Ok(Reply::Records(Appended::default()))
     }
 }
 
@@ -308,7 +308,7 @@ impl Intercept for FlushOverwritten {
         match call.run(store).await {
             Err(error) if error.is(ErrorKind::Corrupt, Subject::Pending) && !rows.is_empty() => {
                 locked(&self.newer).extend(rows);
-                Ok(Reply::Records)
+                Ok(Reply::Records(Appended::default()))
             }
             Ok(Reply::Load(mut loaded)) => {
                 for newer in &*locked(&self.newer) {

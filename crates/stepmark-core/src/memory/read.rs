@@ -42,6 +42,8 @@ impl Inner {
             tags: Vec::new(),
             run: load.run.as_ref().and_then(|id| thread.runs.get(id)).cloned(),
             graph: None,
+            children: Vec::new(),
+            effects: Vec::new(),
         };
         if load.tags {
             let ours = thread.tags.values().filter(|(namespace, _)| *namespace == load.namespace);
@@ -175,6 +177,7 @@ fn place<'a>(thread: &Thread, space: &'a Space, place: &Place) -> Result<Found<'
             let head = space.branch(thread.row.head).filter(|head| head.tip.as_ref().is_some_and(|tip| tip.id == *id));
             return Ok((head.map_or_else(|| space.known_branch(row.branch), Ok)?, Some(row)));
         }
+        Place::Child { base, .. } => return Err(Error::missing(Subject::Checkpoint, base, "")),
     };
     let branch = space.known_branch(branch)?;
     match &branch.tip {

@@ -7,7 +7,9 @@ use crate::id::ThreadUid;
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, TagRow, Tip};
 use crate::shape::{self, check_answers, check_claim, check_fence, check_head_move, check_name};
-use crate::store::{BlobUse, Commit, Expect, Fence, LeftBranch, NameWrite, Outcome, Records, RunWrite, TagWrite};
+use crate::store::{
+    Appended, BlobUse, Commit, Expect, Fence, LeftBranch, NameWrite, Outcome, Records, RunWrite, TagWrite,
+};
 use crate::value::{ValueNode, ValueRow};
 
 impl Inner {
@@ -135,7 +137,7 @@ impl Inner {
         write_rows(space, commit.pending, commit.values);
     }
 
-    pub(super) fn append(&mut self, append: Records) -> Result<()> {
+    pub(super) fn append(&mut self, append: Records) -> Result<Appended> {
         let refused = self.missing_thread(append.thread);
         let thread = self.threads.get(&append.thread).ok_or(refused)?;
         let empty = Space::default();
@@ -148,7 +150,7 @@ impl Inner {
             Fence::Outside => check_outside(thread, space, branch, &append),
         };
         if let Err(refusal) = refused {
-            return if holds_all(thread, space, &append) { Ok(()) } else { Err(refusal) };
+            return if holds_all(thread, space, &append) { Ok(Appended::default()) } else { Err(refusal) };
         }
         check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
         self.check_blobs(&thread.row.scope, &append.blobs)?;
@@ -157,7 +159,7 @@ impl Inner {
             return Err(Error::missing(Subject::Run, &run.id, ""));
         }
         self.write_append(append);
-        Ok(())
+        Ok(Appended::default())
     }
 
     fn write_append(&mut self, append: Records) {

@@ -1,6 +1,8 @@
 //! What can one atomic unit on a branch hold?
 
 use crate::checkpoint::CheckpointRow;
+use crate::child::{ChildOf, ChildRow};
+use crate::effect::EffectRow;
 use crate::id::{BlobHash, BranchId, ThreadUid};
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, GraphRow, RunRow, ThreadRow, Tip};
@@ -68,6 +70,13 @@ pub struct Commit {
     /// The graph of those runs; kept as it is if the store has one of this name and signature
     /// (`graph_record_is_kept_once`).
     pub graph: Option<GraphRow>,
+    /// Of a commit in a sub-graph's namespace: the root's branch, whose tip and epoch fence it in place of `expect`'s epoch,
+    /// and the row that names its checkpoint. The branch has epoch 1 for ever.
+    pub parent: Option<ChildOf>,
+    /// Of a commit of the root: the namespaces that its applied tasks moved, with their newest checkpoints.
+    pub children: Vec<ChildRow>,
+    /// Of a commit that makes a thread from a moment of another: the ledger that it brings.
+    pub effects: Vec<EffectRow>,
 }
 
 /// How a branch gets its name.
@@ -120,6 +129,9 @@ impl Commit {
             pending: Vec::new(),
             runs: Vec::new(),
             graph: None,
+            parent: None,
+            children: Vec::new(),
+            effects: Vec::new(),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::checkpoint::CheckpointRow;
+use crate::child::ChildRow;
+use crate::effect::EffectEntry;
 use crate::id::{BranchId, CheckpointId, RunId, ThreadUid};
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow};
@@ -42,6 +44,14 @@ pub enum Place {
     Named(String),
     /// This checkpoint. Its branch is the head if it is the head's tip, else the branch whose segment holds it.
     Checkpoint(CheckpointId),
+    /// Where the sub-graph of the namespace stood at a moment of the root's line: its newest pending checkpoint over that
+    /// checkpoint in the lane of the root's branch, else the newest that a step of the lineage committed.
+    Child {
+        /// The root's branch.
+        root: BranchId,
+        /// The root's checkpoint on that branch or on one that it was forked from.
+        base: CheckpointId,
+    },
 }
 
 /// Which channels to return with their chains.
@@ -77,6 +87,10 @@ pub struct Load {
     pub run: Option<RunId>,
     /// Whether to return the graph record of that run; without a run to look up, of the checkpoint's run.
     pub graph: bool,
+    /// Whether to return where every sub-graph of the thread stood at the place. The root namespace only.
+    pub children: bool,
+    /// Whether to return the thread's whole ledger.
+    pub effects: bool,
 }
 
 impl Load {
@@ -92,6 +106,8 @@ impl Load {
             tags: false,
             run: None,
             graph: false,
+            children: false,
+            effects: false,
         }
     }
 }
@@ -135,6 +151,10 @@ pub struct Loaded {
     pub run: Option<RunRow>,
     /// The graph record, if asked for and present.
     pub graph: Option<GraphRow>,
+    /// Where sub-graphs stood, if asked for, by namespace.
+    pub children: Vec<ChildRow>,
+    /// The ledger, if asked for, by key and generation.
+    pub effects: Vec<EffectEntry>,
 }
 
 /// A tag with the id of its checkpoint.

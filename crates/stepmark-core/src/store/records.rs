@@ -1,6 +1,7 @@
 //! What is written beside the commits of a branch?
 
 use super::BlobUse;
+use crate::effect::{EffectReply, EffectWrite};
 use crate::id::{BranchId, ThreadUid};
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, RunRow, TagRow, Tip};
@@ -46,6 +47,16 @@ pub struct Records {
     pub head_from: Option<BranchId>,
     /// Tags to set and to remove.
     pub tags: Vec<TagWrite>,
+    /// What is asked of the ledger, or told to it. An intent is answered in the same atomic unit in which the owner's fence
+    /// is checked.
+    pub effect: Option<EffectWrite>,
+}
+
+/// What an append is answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// What the ledger says; present exactly if it was asked.
+    pub effect: Option<EffectReply>,
 }
 
 impl Records {
@@ -69,6 +80,7 @@ impl Records {
             expect_answers: None,
             head_from: None,
             tags: Vec::new(),
+            effect: None,
         }
     }
 }

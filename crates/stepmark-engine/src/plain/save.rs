@@ -57,7 +57,7 @@ impl Keeper {
     fn new_ground(&self, thread: &str) -> Ground {
         let now = self.clock.now();
         let (id, claim) = (self.ids.branch(), self.ids.claim());
-        let branch = BranchRow { id, fork: None, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger };
+        let branch = BranchRow { id, fork: None, tip: None, epoch: 1, claim, effects: EffectsMode::Ledger, root: None };
         let (uid, scope, name) = (self.ids.thread(), String::new(), thread.to_owned());
         Ground {
             thread: ThreadRow { uid, scope, name, head: id, created_at: now },

@@ -63,6 +63,7 @@ impl Pen {
             epoch: 1,
             claim: ClaimToken([1; 16]),
             effects: EffectsMode::Ledger,
+            root: None,
         };
         Self { thread, branch, run: RunId::parse("run-1").expect("an id"), trail: Vec::new(), serial: 0 }
     }

@@ -9,6 +9,7 @@ use stepmark::interrupt::{Ask, InterruptId};
 use stepmark::store::CheckpointStore;
 use stepmark_conformance::call::{Call, CallKind, Intercept, Reply};
 use stepmark_core::error::Result;
+use stepmark_core::store::Appended;
 
 use crate::bench::{Approve, Bench, Confirm, Desk, Verdict, asked, asking_both, line, reviewing, verdict};
 
@@ -85,7 +86,7 @@ impl Intercept for Drafted {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         if call.kind() == CallKind::Answer {
             *self.0.lock().expect("nobody panics with it") = Some(call);
-            return Ok(Reply::Records);
+            return Ok(Reply::Records(Appended::default()));
         }
         call.run(store).await
     }

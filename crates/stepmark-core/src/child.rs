@@ -1,0 +1,88 @@
+//! Where does a sub-graph stand?
+//!
+//! The checkpoints of a sub-graph lie in a namespace of their own and belong to a moment of the root's line. Until the
+//! step of the root that called it commits, a pending row over the root's tip names its newest checkpoint; the commit names
+//! it for good. So a fork, a replay and a look at the past find the sub-graph as it was then.
+
+use crate::id::{BranchId, CheckpointId, RecordHash, TaskHash, ThreadUid, hash16};
+use crate::pending::PendingRow;
+use crate::rows::Tip;
+use crate::wire::{Reader, WireError, Writer};
+
+const VERSION: u8 = 1;
+
+/// The body of a `Child` row: the newest checkpoint of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildPlace {
+    /// The namespace.
+    pub namespace: String,
+    /// The segment that holds the checkpoint.
+    pub branch: BranchId,
+    /// Its height.
+    pub height: u64,
+    /// Its id.
+    pub id: CheckpointId,
+}
+
+impl ChildPlace {
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(self.namespace.len() + 48);
+        writer.u8(VERSION).str(&self.namespace).u64(self.branch.get()).varint(self.height);
+        self.id.write(&mut writer);
+        writer.into_vec()
+    }
+
+    /// Reads the stored form back.
+    pub fn decode(stored: &[u8]) -> Result<Self, WireError> {
+        let reader = &mut Reader::new(stored);
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(WireError::Unknown { what: "child version", number: u64::from(version) });
+        }
+        let place = Self {
+            namespace: reader.str()?.to_owned(),
+            branch: BranchId::new(reader.u64()?).ok_or(WireError::Unknown { what: "branch", number: 0 })?,
+            height: reader.varint()?,
+            id: CheckpointId::read(reader)?,
+        };
+        reader.finish()?;
+        Ok(place)
+    }
+}
+
+/// Where a namespace stood when a step of the root committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildRow {
+    /// The namespace.
+    pub namespace: String,
+    /// The segment that holds its checkpoint.
+    pub branch: BranchId,
+    /// The checkpoint's height.
+    pub height: u64,
+}
+
+impl ChildRow {
+    /// The hash over the key (thread, root's branch, namespace, root's height) and the columns.
+    pub fn hash(&self, thread: ThreadUid, root: BranchId, root_height: u64) -> RecordHash {
+        let mut writer = Writer::with_capacity(96);
+        writer.u8(b'K').raw(&thread.0).u64(root.get()).str(&self.namespace).varint(root_height);
+        writer.u64(self.branch.get()).varint(self.height);
+        RecordHash(hash16(writer.as_slice()))
+    }
+}
+
+/// Whose a commit of a sub-graph is: it is fenced by the root's branch, not by its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildOf {
+    /// The root's branch.
+    pub root: BranchId,
+    /// Its expected tip.
+    pub tip: Tip,
+    /// Its expected epoch.
+    pub epoch: u64,
+    /// The task of the root that called, in whichever depth.
+    pub task: TaskHash,
+    /// The row that names the commit's checkpoint: of kind `Child`, over the root's tip, in the lane of its branch.
+    pub row: PendingRow,
+}
