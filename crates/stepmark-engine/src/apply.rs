@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{TaskEntry, WriteMark};
 
+use crate::attempt::panic_text;
 use crate::change::{Change, Changes};
 use crate::compile::{NodeSpec, Program};
-use crate::execute::{Finished, panic_text};
+use crate::execute::Finished;
 use crate::graph::Router;
 use crate::handle::{Destination, Route};
 use crate::node_error::NodeError;

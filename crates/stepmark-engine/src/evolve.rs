@@ -11,10 +11,10 @@ use stepmark_core::checkpoint::{ChannelEntry, Manifest};
 use stepmark_core::error::Subject;
 use stepmark_core::value::ValueRef;
 
+use crate::attempt::panic_text;
 use crate::compile::Program;
 use crate::encode::DecodeError;
 use crate::error::{Error, ErrorKind, Result};
-use crate::execute::panic_text;
 use crate::load::Chains;
 use crate::raw::RawState;
 use crate::schema::{AnyState, Schema};

@@ -4,12 +4,9 @@
 //! task that fails stops new tasks from starting; those that run are let finish, and every finished result is made
 //! durable before the error is returned.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use stepmark_core::checkpoint::{TaskEntry, Timestamp};
 use stepmark_core::clock::Sleep;
 use stepmark_core::id::ThreadUid;
@@ -17,6 +14,7 @@ use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
 use crate::apply::Fault;
+use crate::attempt::attempt;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, End};
 use crate::handle::{Destination, Route};
@@ -334,21 +332,6 @@ fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
 /// Which attempt at a planned task is made now, from 1.
 fn attempt_at(run: &Run, task: usize) -> u32 {
     run.failures.get(task).map_or(1, |failures| failures + 1)
-}
-
-/// Runs a node once; a panic is a failure of its task.
-async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
-    let call = async move { node(context).await };
-    let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(panic) => panic.downcast_ref::<&str>().map_or_else(String::new, |text| (*text).to_owned()),
-    }
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {

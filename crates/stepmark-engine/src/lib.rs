@@ -62,6 +62,7 @@ mod durability;
 mod pipeline;
 mod exit;
 mod execute;
+mod attempt;
 mod flush;
 mod journal;
 mod waiting;

@@ -181,7 +181,8 @@ pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
     let mut asked = Vec::new();
     for task in 0..run.position.next.len() {
         let node = run.position.next[task].node;
-        if Stops::has(&run.stops.before, node) {
+        // What has a stored result has run: there is nothing left to stop before.
+        if Stops::has(&run.stops.before, node) && run.stored.get(task).is_none_or(Option::is_none) {
             asked.push((run.task_hash(task), node, Asker::Before));
         }
     }

@@ -1,0 +1,27 @@
+//! What is an attempt at a task?
+//!
+//! The node's function, called once, with everything that surrounds the call. Nothing here knows of the other tasks of the
+//! step or of the store.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use crate::node::{NodeFn, RawOutput, TaskContext};
+use crate::node_error::NodeError;
+
+/// Runs a node once; a panic is a failure of its task.
+pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
+    let call = async move { node(context).await };
+    let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or_else(String::new, |text| (*text).to_owned()),
+    }
+}
