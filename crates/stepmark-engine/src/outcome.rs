@@ -44,6 +44,10 @@ pub struct Stats {
     pub reused: u64,
     /// Copies of the whole state: a node kept its `Snap`, or several tasks of a step had a branch.
     pub copies: u64,
+    /// Durable steps that returned what they had returned before, instead of running.
+    pub memos_returned: u64,
+    /// Effects whose recorded results were returned, instead of being done.
+    pub effects_returned: u64,
     /// Appends of finished results before their step was committed.
     pub flushes: u64,
 }
