@@ -52,6 +52,7 @@ impl<S: State> App<S> {
             clock: Arc::new(SystemClock),
             ids: SystemIds::shared(),
             settings,
+            context: None,
         };
         Self { host, state: PhantomData }
     }
@@ -68,6 +69,13 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn provide<T: Send + Sync + 'static>(mut self, resource: T) -> Self {
         Arc::<Deps>::make_mut(&mut self.host.deps).insert(resource);
+        self
+    }
+
+    /// Gives nodes a [`Ctx<T>`](crate::Ctx) in every run whose request brings no `T` of its own.
+    #[must_use]
+    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Deps::insert_shared(&mut self.host.context, value);
         self
     }
 

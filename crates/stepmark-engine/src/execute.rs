@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::apply::Fault;
 use crate::attempt::attempt;
+use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, End};
 use crate::handle::{Destination, Route};
@@ -93,7 +94,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         if !waiting::await_answers(run, &mut step.results).await? {
             return Ok(None);
         }
-        step.next = 0;
+        (step.next, run.is_resumed) = (0, true);
     }
 }
 
@@ -312,6 +313,7 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         thread: run.thread_name.clone(),
         thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
+        standing: Standing::of(run),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),

@@ -18,6 +18,7 @@ mod encode;
 mod raw;
 mod node;
 mod node_error;
+mod context;
 mod handle;
 mod deps;
 
@@ -96,6 +97,7 @@ pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
 
 pub use change::{Change, Changes};
+pub use context::{Ctx, ExecInfo, RemainingSteps};
 pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use stepmark_core::id::{BranchId, TaskHash, ThreadUid};
 
 use crate::{
+    context::Standing,
     deps::Deps,
     encode,
     handle::{IntoRoutes, Route},
@@ -34,7 +35,7 @@ pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a node argument for state `{S}`",
     label = "not an extractor",
-    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `In<T>` (fan-out payload, last)"
+    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `Ctx<T>` or `Option<Ctx<T>>` (what the run was given), `RemainingSteps`, `ExecInfo` (where the run stands), `In<T>` (fan-out payload, last)"
 )]
 pub trait FromCx<S: State>: Sized {
     /// The argument for this task.
@@ -110,6 +111,7 @@ pub(crate) struct TaskInfo {
     pub(crate) thread_uid: ThreadUid,
     /// What the task asked and asks.
     pub(crate) attempt_journal: Attempt,
+    pub(crate) standing: Standing,
 }
 
 /// A node's output without its state's type.

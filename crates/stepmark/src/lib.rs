@@ -45,7 +45,10 @@
 pub use stepmark_engine::__private;
 
 // Drawing a graph.
-pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
+pub use stepmark_engine::{
+    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Route, Snap, Update,
+    to,
+};
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
 
@@ -142,12 +145,17 @@ pub mod graph {
 #[doc = include_str!("docs/verbs.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
+    pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
         Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
         Value, WriteReport,
     };
+}
+
+#[doc = include_str!("docs/context.md")]
+pub mod context {
+    pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
 #[doc = include_str!("docs/interrupts.md")]
