@@ -37,6 +37,7 @@ mod answer;
 mod answer_schema;
 mod questions;
 mod input;
+mod hooks;
 mod request;
 mod metadata;
 mod resume;
@@ -86,6 +87,7 @@ pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
 };
+pub use hooks::{InterruptEvent, ResumeEvent};
 pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
 pub use outcome::{Ending, Outcome, Stats};

@@ -23,6 +23,10 @@ pub enum Ending {
 }
 
 impl Ending {
+    pub(crate) const fn is_interrupted(self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
     /// The word that messages have for it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +96,7 @@ impl<S: State> Outcome<S> {
 
     /// Whether it waits for people.
     pub fn is_interrupted(&self) -> bool {
-        self.ending == Ending::Interrupted
+        self.ending.is_interrupted()
     }
 
     /// The questions that wait for answers, by node and name. None of an interrupted run that was looked up by its id: all

@@ -183,12 +183,21 @@ impl<'a, S: State> Request<'a, S> {
         self.metadata.stored()?;
         self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
-        match &self.verb {
+        let outcome = match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
             Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
             Verb::Resume => self.resume(&mut resident).await,
             Verb::Replay(checkpoint) => self.replay(checkpoint).await,
-        }
+        }?;
+        // A hook may use the handle.
+        drop(resident);
+        self.tell(&outcome);
+        Ok(outcome)
+    }
+
+    /// Tells the application's hooks how the call ended.
+    fn tell(&self, outcome: &Outcome<S>) {
+        self.thread.host.hooks.ended(&self.thread.name, outcome);
     }
 
     async fn run_input(&self, update: &S::Update, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -213,6 +222,7 @@ impl<'a, S: State> Request<'a, S> {
                     // Its errors end this call: after its claim, nodes may have run.
                     let resumed = self.resume(resident).await?;
                     if !resumed.is_done() {
+                        self.tell(&resumed);
                         return Err(self.still_unfinished(&resumed));
                     }
                     refused = error;

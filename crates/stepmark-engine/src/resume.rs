@@ -55,6 +55,7 @@ impl<S: State> Request<'_, S> {
             }
             self.read_results(&mut run).await?;
             run.is_resumed = true;
+            run.host.hooks.resumed(&run);
             return self.drive(run, resident).await;
         }
         Err(self.thread.contended())

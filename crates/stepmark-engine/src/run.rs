@@ -20,6 +20,7 @@ use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
+use crate::hooks::Hooks;
 use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
@@ -53,6 +54,7 @@ pub(crate) struct Host {
     pub(crate) settings: Settings,
     /// What its runs are given that are given nothing of the type themselves.
     pub(crate) context: Option<Arc<Deps>>,
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.

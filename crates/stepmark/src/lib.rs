@@ -162,7 +162,7 @@ pub mod context {
 pub mod interrupt {
     pub use stepmark_core::id::InterruptId;
     pub use stepmark_core::interrupt::Asker;
-    pub use stepmark_engine::{AnswerRequest, Ask, OpenQuestion, QuestionPage, Questions};
+    pub use stepmark_engine::{AnswerRequest, Ask, InterruptEvent, OpenQuestion, QuestionPage, Questions, ResumeEvent};
 }
 
 #[doc = include_str!("docs/diff.md")]
