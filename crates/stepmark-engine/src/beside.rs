@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use stepmark_core::clock::Sleep;
 use stepmark_core::effect::{EffectIntent, EffectReply};
 
-use crate::desk::{Call, Calls, Standing};
+use crate::desk::{Call, Calls, RunFence};
 use crate::error::Result;
 use crate::execute::Finished;
 use crate::flush::{self, Also};
@@ -73,7 +73,10 @@ pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
     let memos = info.attempt_journal.take_memos();
     if !memos.is_empty() {
         let hash = run.task_hash(task);
-        memos.into_iter().for_each(|memo| run.journals.of_task(hash).push_memo(memo));
+        let journal = run.journals.of_task(hash);
+        for memo in memos {
+            journal.push_memo(memo);
+        }
     }
 }
 
@@ -109,13 +112,15 @@ impl Waiting {
             Note::Called(Call::Intent(intent, asked)) => {
                 let reply = self.flush(run, results, Some(intent)).await?;
                 // A task that is gone needs no answer.
-                reply.map(|reply| drop(asked.send(reply)));
+                if let Some(reply) = reply {
+                    drop(asked.send(reply));
+                }
                 Ok(())
             }
             Note::Called(Call::Settle(asked)) => {
                 self.flush(run, results, None).await?;
                 if let Some(line) = &run.line {
-                    drop(asked.send(Standing { thread: line.thread.uid, branch: line.branch.clone() }));
+                    drop(asked.send(RunFence { thread: line.thread.uid, branch: line.branch.clone() }));
                 }
                 Ok(())
             }

@@ -33,12 +33,12 @@ pub(crate) enum Call {
     /// Whether an effect may be done, after everything before it is durable.
     Intent(EffectIntent, oneshot::Sender<EffectReply>),
     /// That everything before is durable, and what a write beside the run is fenced on.
-    Settle(oneshot::Sender<Standing>),
+    Settle(oneshot::Sender<RunFence>),
 }
 
 /// Where the run stands in the store.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct RunFence {
     pub(crate) thread: ThreadUid,
     pub(crate) branch: BranchRow,
 }
@@ -62,7 +62,7 @@ impl Desk {
     }
 
     /// Waits until everything that the run did before is durable.
-    pub(crate) async fn settle(&self) -> Result<Standing, NodeError> {
+    pub(crate) async fn settle(&self) -> Result<RunFence, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Settle(reply), answer).await
     }

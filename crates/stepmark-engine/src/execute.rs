@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::apply::Fault;
 use crate::attempt::attempt;
 use crate::beside::{Event, Note, Waiting, attended, poll_notes, take_notes};
+use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, Also, End};
 use crate::handle::{Destination, Route};
@@ -95,7 +96,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         if !waiting::await_answers(run, &mut step.results).await? {
             return Ok(None);
         }
-        step.next = 0;
+        (step.next, run.is_resumed) = (0, true);
     }
 }
 
@@ -312,6 +313,7 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),
+        standing: Standing::of(run),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),

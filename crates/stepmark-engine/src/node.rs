@@ -14,6 +14,7 @@ use stepmark_core::{
 };
 
 use crate::{
+    context::Standing,
     deps::Deps,
     desk::Desk,
     encode,
@@ -38,7 +39,7 @@ pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a node argument for state `{S}`",
     label = "not an extractor",
-    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `In<T>` (fan-out payload, last)"
+    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `Ctx<T>` or `Option<Ctx<T>>` (what the run was given), `RemainingSteps`, `ExecInfo` (where the run stands), `In<T>` (fan-out payload, last)"
 )]
 pub trait FromCx<S: State>: Sized {
     /// The argument for this task.
@@ -118,6 +119,7 @@ pub(crate) struct TaskInfo {
     pub(crate) desk: Option<Arc<Desk>>,
     /// Version of the state type.
     pub(crate) state_version: u32,
+    pub(crate) standing: Standing,
 }
 
 impl TaskInfo {
