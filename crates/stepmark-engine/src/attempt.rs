@@ -18,8 +18,8 @@ pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOut
     let call = async move { node(context).await };
     let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
     let output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)?;
-    if info.attempt_journal.has_earlier() {
-        info.attempt_journal.check_called(info.task_id())?;
+    if info.journal().has_earlier() {
+        info.journal().check_called(info.task_id())?;
     }
     Ok(output)
 }

@@ -10,7 +10,6 @@ use std::task::Poll;
 
 use stepmark_core::checkpoint::{TaskEntry, Timestamp};
 
-use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
@@ -21,7 +20,7 @@ use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, Also, End};
 use crate::handle::{Destination, Route};
-use crate::journal::{Asked, Attempt, Journal};
+use crate::journal::{Attempt, Journal};
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::position::Task;
@@ -67,8 +66,6 @@ struct Ended {
     task: usize,
     started_at: Timestamp,
     output: Result<RawOutput, NodeError>,
-    /// The questions that it asked and nobody has answered: then its output does not count.
-    asked: Vec<Asked>,
 }
 
 /// Runs all next tasks that have no stored result, and returns all results in plan order; `None` if some wait for answers
@@ -77,6 +74,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
     if run.stored.is_empty()
         && run.position.next.len() == 1
         && run.journals.is_empty()
+        && !run.task_waits(0)
         && let Some(finished) = run_single(run).await?
     {
         return Ok(Some(vec![finished]));
@@ -108,12 +106,10 @@ async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let output = attended(run, &info, attempt(node, context)).await?;
     run.stats.executed += 1;
     take_notes(run, 0, &info);
-    let asked = info.attempt_journal.take_asked();
-    if !asked.is_empty() {
-        run.set_aside(0, asked);
+    if info.waits() {
         return Ok(None);
     }
-    match accept(run, Ended { task: 0, started_at, output, asked }) {
+    match accept(run, Ended { task: 0, started_at, output }) {
         Ok(finished) => Ok(Some(finished)),
         Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
@@ -237,23 +233,21 @@ impl Step {
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
             let output = attempt(node, context).await;
-            Ended { task, started_at, output, asked: info.attempt_journal.take_asked() }
+            Ended { task, started_at, output }
         });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
         // An attempt catches its own panics and nobody aborts it while its step lives.
-        let Ok(mut ended) = joined else { return };
+        let Ok(ended) = joined else { return };
         let task = ended.task;
         if let Some(info) = self.started[task].take() {
             take_notes(run, task, &info);
-        }
-        let asked = std::mem::take(&mut ended.asked);
-        if !asked.is_empty() {
-            // Whatever the node made of the error: a question cannot be lost.
-            run.set_aside(task, asked);
-            self.waiting.add(run);
-            return;
+            if info.waits() {
+                // Whatever the node made of the error: a question cannot be lost.
+                self.waiting.add(run);
+                return;
+            }
         }
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
@@ -309,7 +303,9 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         trigger: *trigger,
         branch: run.line.as_ref().map(|line| line.branch.id),
         thread: run.thread_name.clone(),
-        thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
+        thread_uid: run.thread_uid(),
+        namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
+        root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),

@@ -70,6 +70,8 @@ mod journal;
 mod desk;
 mod beside;
 mod durable_step;
+mod subgraph;
+mod subgraph_node;
 mod waiting;
 mod apply;
 mod plan;
@@ -99,6 +101,7 @@ pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;
 pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
+pub use subgraph_node::{MappedSubGraph, SubGraph};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
 
