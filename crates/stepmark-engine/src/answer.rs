@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -17,6 +18,7 @@ use stepmark_core::store::{Load, Loaded, Place, Records};
 
 use crate::answer_schema;
 use crate::decide::{append_decided, store_of};
+use crate::deps::Deps;
 use crate::dynamic::Value;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +44,7 @@ pub struct AnswerRequest<'a, S> {
     hash: Option<[u8; 16]>,
     body: Result<Vec<u8>, EncodeError>,
     author: Option<String>,
+    context: Option<Arc<Deps>>,
 }
 
 impl<S: State> Thread<S> {
@@ -52,7 +55,7 @@ impl<S: State> Thread<S> {
         let question = question.borrow();
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(&answer);
-        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None }
+        AnswerRequest { branch, hash, ..AnswerRequest::new(self, question.id, body) }
     }
 
     /// Answers a question without its types: a form, a program in another language. The answer is a value that serializes
@@ -61,13 +64,13 @@ impl<S: State> Thread<S> {
     pub fn answer_open(&self, question: &OpenQuestion, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(answer);
-        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None }
+        AnswerRequest { branch, hash, ..AnswerRequest::new(self, question.id, body) }
     }
 
     /// The same by the question's id, on the handle's branch, whatever its present wording.
     pub fn answer_id(&self, id: InterruptId, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
         let body = encode::to_bytes(answer);
-        AnswerRequest { thread: self, branch: None, id, hash: None, body, author: None }
+        AnswerRequest::new(self, id, body)
     }
 }
 
@@ -80,10 +83,21 @@ struct Found {
     loaded: Loaded,
 }
 
-impl<S: State> AnswerRequest<'_, S> {
+impl<'a, S: State> AnswerRequest<'a, S> {
+    fn new(thread: &'a Thread<S>, id: InterruptId, body: Result<Vec<u8>, EncodeError>) -> Self {
+        let context = thread.host.context.clone();
+        Self { thread, branch: None, id, hash: None, body, author: None, context }
+    }
+
     /// Who answers: free text of at most 1,024 bytes, stored with the answer.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
+        self
+    }
+
+    /// Gives the nodes of the run that goes on a value: see [`Request::context`](crate::Request::context).
+    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Deps::insert_shared(&mut self.context, value);
         self
     }
 
@@ -138,12 +152,15 @@ impl<S: State> AnswerRequest<'_, S> {
     /// As for [`store`](Self::store) and [`Thread::resume`].
     pub async fn run(self) -> Result<Outcome<S>> {
         self.store().await?;
-        match self.branch {
+        let on_branch = match self.branch {
             Some(branch) if !self.is_handles_branch(branch).await? => {
-                self.thread.same_place().on(BranchPlace::Id(branch)).resume().run().await
+                Some(self.thread.same_place().on(BranchPlace::Id(branch)))
             }
-            _ => self.thread.resume().run().await,
-        }
+            _ => None,
+        };
+        let mut resume = on_branch.as_ref().unwrap_or(self.thread).resume();
+        resume.context = self.context;
+        resume.run().await
     }
 
     async fn is_handles_branch(&self, branch: BranchId) -> Result<bool> {

@@ -18,6 +18,7 @@ mod encode;
 mod raw;
 mod node;
 mod node_error;
+mod context;
 mod handle;
 mod deps;
 
@@ -36,6 +37,7 @@ mod answer;
 mod answer_schema;
 mod questions;
 mod input;
+mod hooks;
 mod request;
 mod metadata;
 mod resume;
@@ -65,6 +67,9 @@ mod execute;
 mod attempt;
 mod flush;
 mod journal;
+mod desk;
+mod beside;
+mod durable_step;
 mod waiting;
 mod apply;
 mod plan;
@@ -77,6 +82,7 @@ pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
+pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use graph::Graph;
@@ -85,6 +91,7 @@ pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
 };
+pub use hooks::{InterruptEvent, ResumeEvent};
 pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
 pub use outcome::{Ending, Outcome, Stats};
@@ -96,6 +103,7 @@ pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
 
 pub use change::{Change, Changes};
+pub use context::{Ctx, ExecInfo, RemainingSteps};
 pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};

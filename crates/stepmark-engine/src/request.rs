@@ -19,6 +19,7 @@ use tokio::sync::MutexGuard;
 use crate::apply::apply_input;
 use crate::commit::Draft;
 use crate::decide::store_of;
+use crate::deps::Deps;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::exit;
@@ -71,6 +72,7 @@ pub struct Request<'a, S: State> {
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
+    pub(crate) context: Option<Arc<Deps>>,
 }
 
 /// A run whose id the caller chose.
@@ -96,7 +98,9 @@ impl<'a, S: State> Request<'a, S> {
         let Settings { steps_max, durability, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
         let (stops_before, stops_after) = (Vec::new(), Vec::new());
-        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata, stops_before, stops_after }
+        let context = thread.host.context.clone();
+        let run_id = None;
+        Self { thread, verb, run_id, on_pending, steps_max, stops_before, stops_after, durability, metadata, context }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -151,6 +155,14 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
+    /// Gives the nodes of this run a value: [`Ctx<T>`](crate::Ctx). One of each type; nothing of it is stored, and it is no
+    /// part of the input: who goes on with the run gives it anew.
+    #[must_use]
+    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Deps::insert_shared(&mut self.context, value);
+        self
+    }
+
     /// Executes. When input and super-steps are durable is what [`Durability`] says.
     ///
     /// Dropping the future stops the run at its next await; `resume` goes on from what is durable. Commits that were on
@@ -171,12 +183,21 @@ impl<'a, S: State> Request<'a, S> {
         self.metadata.stored()?;
         self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
-        match &self.verb {
+        let outcome = match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
             Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
             Verb::Resume => self.resume(&mut resident).await,
             Verb::Replay(checkpoint) => self.replay(checkpoint).await,
-        }
+        }?;
+        // A hook may use the handle.
+        drop(resident);
+        self.tell(&outcome);
+        Ok(outcome)
+    }
+
+    /// Tells the application's hooks how the call ended.
+    fn tell(&self, outcome: &Outcome<S>) {
+        self.thread.host.hooks.ended(&self.thread.name, outcome);
     }
 
     async fn run_input(&self, update: &S::Update, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -201,6 +222,7 @@ impl<'a, S: State> Request<'a, S> {
                     // Its errors end this call: after its claim, nodes may have run.
                     let resumed = self.resume(resident).await?;
                     if !resumed.is_done() {
+                        self.tell(&resumed);
                         return Err(self.still_unfinished(&resumed));
                     }
                     refused = error;
@@ -346,6 +368,7 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
+        host.context.clone_from(&self.context);
         let mut run = Run::new(host, position, Some(line));
         let program = Arc::clone(&run.host.program);
         for (names, stops) in [(&self.stops_before, &mut run.stops.before), (&self.stops_after, &mut run.stops.after)] {

@@ -45,7 +45,10 @@
 pub use stepmark_engine::__private;
 
 // Drawing a graph.
-pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
+pub use stepmark_engine::{
+    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Route, Snap, Update,
+    to,
+};
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
 
@@ -142,7 +145,7 @@ pub mod graph {
 #[doc = include_str!("docs/verbs.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
+    pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
         Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
@@ -150,11 +153,16 @@ pub mod run {
     };
 }
 
+#[doc = include_str!("docs/context.md")]
+pub mod context {
+    pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
+}
+
 #[doc = include_str!("docs/interrupts.md")]
 pub mod interrupt {
     pub use stepmark_core::id::InterruptId;
     pub use stepmark_core::interrupt::Asker;
-    pub use stepmark_engine::{AnswerRequest, Ask, OpenQuestion, QuestionPage, Questions};
+    pub use stepmark_engine::{AnswerRequest, Ask, InterruptEvent, OpenQuestion, QuestionPage, Questions, ResumeEvent};
 }
 
 #[doc = include_str!("docs/diff.md")]
