@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use stepmark_core::effect::{
-    AttemptRow, AttemptStatus, EffectEnd, EffectEntry, EffectIntent, EffectOutcome, EffectReply, EffectWrite, Nonce,
+    AttemptRow, AttemptStatus, EffectEnd, EffectEntry, EffectIntent, EffectOutcome, EffectReply, EffectRow,
+    EffectStatus, EffectWrite, Nonce,
 };
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -57,8 +58,8 @@ async fn attempt_of(store: &dyn CheckpointStore, thread: ThreadUid, nonce: Nonce
     })
 }
 
-fn answer(reply: EffectReply) -> Result<Reply> {
-    Ok(Reply::Records(Appended { effect: Some(reply) }))
+fn answered(reply: EffectReply) -> Reply {
+    Reply::Records(Appended { effect: Some(reply) })
 }
 
 /// Declares mutants by what they make of what the ledger answers.
@@ -76,7 +77,7 @@ macro_rules! replies {
                     _ => return sent.run(store).await,
                 };
                 match sent.run(store).await? {
-                    Reply::Records(Appended { effect: Some($reply) }) => answer($change),
+                    Reply::Records(Appended { effect: Some($reply) }) => Ok(answered($change)),
                     reply => Ok(reply),
                 }
             }
@@ -190,11 +191,17 @@ replies! {
     }
 
     /// Takes one attempt's word for all.
-    OneSpeaksForAll: |_append, reply| match reply {
-        EffectReply::Unknown(entry) if entry.attempts.iter().any(|attempt| attempt.status == AttemptStatus::NotDone) => {
+    OneSpeaksForAll: |append, reply| match (reply, append.effect) {
+        (EffectReply::Unknown(entry), _)
+            if entry.attempts.iter().any(|attempt| attempt.status == AttemptStatus::NotDone) =>
+        {
             EffectReply::Granted(entry.row)
         }
-        reply => reply,
+        (
+            EffectReply::Noted(row),
+            Some(EffectWrite::Outcome(EffectOutcome { end: EffectEnd::NotDone, .. })),
+        ) => EffectReply::Noted(EffectRow { status: EffectStatus::Failed, ..row }),
+        (reply, _) => reply,
     }
 
     /// Keeps the result that was told last.
@@ -214,7 +221,13 @@ replies! {
 
     /// Sees later generations where they were opened alone.
     GenerationsStayAtHome: |append, reply| match reply {
-        EffectReply::Done(row) if row.generation > 1 && row.made.branch != append.branch => EffectReply::Mismatch(row),
+        EffectReply::Done(row)
+        | EffectReply::InProgress(EffectEntry { row, .. })
+        | EffectReply::Unknown(EffectEntry { row, .. })
+            if row.generation > 1 && row.made.branch != append.branch && append.fence != Fence::Outside =>
+        {
+            EffectReply::Mismatch(row)
+        }
         reply => reply,
     }
 }
@@ -230,7 +243,7 @@ impl Intercept for NonceBeforeFence {
             && let Some((entry, attempt)) = attempt_of(store, append.thread, intent.nonce).await
             && attempt.status == AttemptStatus::Open
         {
-            return answer(EffectReply::Granted(entry.row));
+            return Ok(answered(EffectReply::Granted(entry.row)));
         }
         call.run(store).await
     }
@@ -247,7 +260,7 @@ impl Intercept for RepeatedIntentWaits {
         let before = attempt_of(store, append.thread, intent.nonce).await;
         match (call.run(store).await?, before) {
             (Reply::Records(Appended { effect: Some(EffectReply::Granted(row)) }), Some((entry, _))) => {
-                answer(EffectReply::InProgress(EffectEntry { row, ..entry }))
+                Ok(answered(EffectReply::InProgress(EffectEntry { row, ..entry })))
             }
             (reply, _) => Ok(reply),
         }
@@ -286,7 +299,7 @@ impl Intercept for GenerationsEverywhere {
                     && entry.row.result.is_some()
             };
             if let Some(entry) = ledger_of(store, append.thread).await.into_iter().find(same) {
-                return answer(EffectReply::Done(entry.row));
+                return Ok(answered(EffectReply::Done(entry.row)));
             }
         }
         Ok(Reply::Records(reply))
@@ -325,7 +338,7 @@ impl Intercept for FirstWordStays {
             && let Some((entry, _)) = attempt_of(store, append.thread, outcome.nonce).await
         {
             let is_done = entry.row.result.is_some();
-            return answer(if is_done { EffectReply::Done(entry.row) } else { EffectReply::Noted(entry.row) });
+            return Ok(answered(if is_done { EffectReply::Done(entry.row) } else { EffectReply::Noted(entry.row) }));
         }
         let reply = call.run(store).await?;
         locked(&self.heard).insert(outcome.nonce);
@@ -364,7 +377,7 @@ impl Intercept for OutcomeOfNobody {
             Err(error) if error.is(ErrorKind::Missing, Subject::Effect) => {
                 let ledger = ledger_of(store, append.thread).await;
                 match ledger.into_iter().find(|entry| entry.row.key == outcome.key) {
-                    Some(entry) => answer(EffectReply::Noted(entry.row)),
+                    Some(entry) => Ok(answered(EffectReply::Noted(entry.row))),
                     None => Err(error),
                 }
             }
@@ -385,7 +398,7 @@ impl Intercept for LookBeforeAttempt {
         tokio::task::yield_now().await;
         match call.run(store).await? {
             Reply::Records(Appended { effect: Some(EffectReply::InProgress(entry)) }) if free => {
-                answer(EffectReply::Granted(entry.row))
+                Ok(answered(EffectReply::Granted(entry.row)))
             }
             reply => Ok(reply),
         }
