@@ -5,17 +5,23 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 
 use crate::node::{NodeFn, RawOutput, TaskContext};
 use crate::node_error::NodeError;
 
-/// Runs a node once; a panic is a failure of its task.
+/// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
 pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
+    let info = Arc::clone(&context.info);
     let call = async move { node(context).await };
     let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
+    let output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)?;
+    if info.attempt_journal.has_earlier() {
+        info.attempt_journal.check_called(info.task_id())?;
+    }
+    Ok(output)
 }
 
 /// What a panic said.

@@ -8,11 +8,15 @@ use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use stepmark_core::id::{BranchId, TaskHash, ThreadUid};
+use stepmark_core::{
+    checkpoint::Timestamp,
+    id::{BranchId, TaskHash, ThreadUid},
+};
 
 use crate::{
     context::Standing,
     deps::Deps,
+    desk::Desk,
     encode,
     handle::{IntoRoutes, Route},
     journal::Attempt,
@@ -109,9 +113,25 @@ pub(crate) struct TaskInfo {
     pub(crate) thread: Option<Arc<str>>,
     /// Zero when the run has no thread.
     pub(crate) thread_uid: ThreadUid,
-    /// What the task asked and asks.
+    /// What the task asked and asks, finished and finishes.
     pub(crate) attempt_journal: Attempt,
+    /// Where it reaches its run; absent without a store.
+    pub(crate) desk: Option<Arc<Desk>>,
+    /// Version of the state type.
+    pub(crate) state_version: u32,
     pub(crate) standing: Standing,
+}
+
+impl TaskInfo {
+    /// The engine's time, where it is recorded.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
+    }
+
+    /// The identity of the task within its thread.
+    pub(crate) fn task_id(&self) -> TaskHash {
+        TaskHash::of("", &self.identity, self.activation, self.trigger)
+    }
 }
 
 /// A node's output without its state's type.
@@ -148,8 +168,7 @@ impl<S: State> Cx<S> {
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
     /// at every later activation of the node.
     pub fn task_id(&self) -> TaskHash {
-        let info = &self.task.info;
-        TaskHash::of("", &info.identity, info.activation, info.trigger)
+        self.task.info.task_id()
     }
 
     /// The branch that the run grows; `None` when the run has no thread.
@@ -162,7 +181,7 @@ impl<S: State> Cx<S> {
         self.task.info.thread.as_deref()
     }
 
-    pub(crate) fn info(&self) -> &TaskInfo {
+    pub(crate) fn info(&self) -> &Arc<TaskInfo> {
         &self.task.info
     }
 

@@ -16,6 +16,7 @@ use stepmark_core::value::ValueRef;
 use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::desk::{Calls, Desk};
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::execute::Finished;
@@ -109,6 +110,9 @@ pub(crate) struct Run {
     /// Whether an earlier attempt at its next tasks may have begun.
     pub(crate) is_resumed: bool,
     pub(crate) thread_name: Option<Arc<str>>,
+    /// Where its tasks reach it; absent without a store.
+    pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) calls: Option<Calls>,
     /// Reused from step to step.
     pub(crate) changes: Changes,
     pub(crate) task_changes: Changes,
@@ -122,6 +126,7 @@ impl Run {
         let channels = host.program.schema.channels().len();
         let commits = Commits::new(host.settings.durability, &host);
         let stops = host.program.stops.clone();
+        let (desk, calls) = line.as_ref().map(|_| Desk::new(host.clone())).unzip();
         let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
         Self {
             host,
@@ -137,6 +142,8 @@ impl Run {
             steps_left: 0,
             is_resumed: false,
             thread_name,
+            desk: desk.map(Arc::new),
+            calls,
             changes: Changes::new(channels),
             task_changes: Changes::new(channels),
             routed: Routed::default(),
