@@ -36,6 +36,8 @@ mod interrupt;
 mod answer;
 mod answer_schema;
 mod questions;
+mod watch;
+mod bell;
 mod input;
 mod hooks;
 mod request;
@@ -101,6 +103,7 @@ pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
+pub use watch::Watch;
 
 pub use change::{Change, Changes};
 pub use context::{Ctx, ExecInfo, RemainingSteps};
