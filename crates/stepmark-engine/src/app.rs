@@ -52,6 +52,7 @@ impl<S: State> App<S> {
             clock: Arc::new(SystemClock),
             ids: SystemIds::shared(),
             settings,
+            events: None,
         };
         Self { host, state: PhantomData }
     }

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 
@@ -13,9 +14,17 @@ use crate::node_error::NodeError;
 
 /// Runs a node once; a panic is a failure of its task.
 pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
+    let watched = context.info.events.is_some().then(|| Arc::clone(&context.info));
+    if let Some(task) = &watched {
+        task.tell_started().await;
+    }
     let call = async move { node(context).await };
     let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
+    let output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked);
+    if let Some(task) = &watched {
+        task.tell_ended(output.as_ref().err()).await;
+    }
+    output
 }
 
 /// What a panic said.

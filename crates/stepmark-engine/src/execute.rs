@@ -312,6 +312,7 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         thread: run.thread_name.clone(),
         thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
+        events: run.host.events.clone(),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),

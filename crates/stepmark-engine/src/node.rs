@@ -13,6 +13,7 @@ use stepmark_core::id::{BranchId, TaskHash, ThreadUid};
 use crate::{
     deps::Deps,
     encode,
+    events::emit::Emitter,
     handle::{IntoRoutes, Route},
     journal::Attempt,
     node_error::NodeError,
@@ -110,6 +111,8 @@ pub(crate) struct TaskInfo {
     pub(crate) thread_uid: ThreadUid,
     /// What the task asked and asks.
     pub(crate) attempt_journal: Attempt,
+    /// Where what it tells goes, if somebody watches the run.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// A node's output without its state's type.

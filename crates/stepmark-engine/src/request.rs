@@ -21,6 +21,7 @@ use crate::commit::Draft;
 use crate::decide::store_of;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
+use crate::events::{self, emit::Emitter};
 use crate::exit;
 use crate::input::check_input;
 use crate::load;
@@ -71,6 +72,8 @@ pub struct Request<'a, S: State> {
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
+    /// Where its events go, if somebody watches.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// A run whose id the caller chose.
@@ -95,8 +98,8 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
         let Settings { steps_max, durability, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
-        let (stops_before, stops_after) = (Vec::new(), Vec::new());
-        Self { thread, verb, run_id: None, on_pending, steps_max, durability, metadata, stops_before, stops_after }
+        let (run_id, events, stops_before, stops_after) = (None, None, Vec::new(), Vec::new());
+        Self { thread, verb, run_id, on_pending, steps_max, stops_before, stops_after, durability, metadata, events }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -346,6 +349,7 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
+        host.events.clone_from(&self.events);
         let mut run = Run::new(host, position, Some(line));
         let program = Arc::clone(&run.host.program);
         for (names, stops) in [(&self.stops_before, &mut run.stops.before), (&self.stops_after, &mut run.stops.after)] {
@@ -449,7 +453,10 @@ impl<'a, S: State> Request<'a, S> {
         // Boxed once per run: what every caller of a verb holds stays small.
         let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
             Ok(ending) => ending,
-            Err(error) => return Err(self.placed(error, run.place()).await),
+            Err(error) => {
+                events::tell_rolled_back(&mut run, &error).await;
+                return Err(self.placed(error, run.place()).await);
+            }
         };
         let questions = if ending == Ending::Interrupted { run.open_questions()? } else { Vec::new() };
         let Run { position, line, stats, .. } = run;

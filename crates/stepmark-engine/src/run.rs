@@ -18,6 +18,7 @@ use crate::compile::Program;
 use crate::deps::Deps;
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
+use crate::events::emit::Emitter;
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
 use crate::journal::Journals;
@@ -51,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
     pub(crate) settings: Settings,
+    /// Where a run's events go, if somebody watches it.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.

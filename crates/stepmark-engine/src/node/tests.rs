@@ -46,6 +46,7 @@ fn task<S: State>(state: S) -> TaskContext {
             thread: Some("t1".into()),
             thread_uid: ThreadUid([0; 16]),
             attempt_journal: Attempt::default(),
+            events: None,
         }),
     }
 }
