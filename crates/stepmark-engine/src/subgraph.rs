@@ -168,7 +168,8 @@ impl CallPlace {
         let SubCall { caller, deps, graph, lifetime, start, .. } = call;
         let desk = caller.desk.clone();
         let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
-        let host = host_of(graph, deps, desk.as_deref());
+        let mut host = host_of(graph, deps, desk.as_deref());
+        host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
         let inside = |fence| Inside { root: Arc::clone(&root), namespace: Arc::clone(&self.namespace), fence };
         let (Some(desk), true) = (desk, lifetime != Lifetime::Stateless) else {
             let mut run = Run::new(host, Position::new(&graph.program), None);
