@@ -161,6 +161,15 @@ pub mod context {
     pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
+#[doc = include_str!("docs/streaming.md")]
+pub mod stream {
+    pub use stepmark_core::id::TaskHash;
+    pub use stepmark_engine::{
+        BUFFER_DEFAULT, ChannelWrite, DebugEvent, Emitted, Event, EventData, EventPosition as Position, EventStream,
+        FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
+    };
+}
+
 #[doc = include_str!("docs/interrupts.md")]
 pub mod interrupt {
     pub use stepmark_core::id::InterruptId;
