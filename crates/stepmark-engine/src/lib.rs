@@ -39,6 +39,7 @@ mod answer;
 mod answer_schema;
 mod questions;
 mod watch;
+mod blocking;
 mod bell;
 mod input;
 mod hooks;
@@ -88,6 +89,7 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};

@@ -190,6 +190,11 @@ pub mod diff {
     };
 }
 
+#[doc = include_str!("docs/blocking.md")]
+pub mod blocking {
+    pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
+}
+
 /// Time and randomness, for tests that bring their own.
 pub mod clock {
     pub use stepmark_core::clock::{Clock, IdGen, Sleep, SystemClock, SystemIds};
