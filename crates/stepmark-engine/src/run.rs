@@ -29,6 +29,7 @@ use crate::plan::Routed;
 use crate::position::{Line, Position};
 use crate::step::StepEnd;
 use crate::subgraph::Inside;
+use crate::time_limit::Deadline;
 use crate::waiting::Stops;
 use crate::{commit, step};
 
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) steps_max: u64,
     /// When they become durable.
     pub(crate) durability: Durability,
+    /// How long one of them may take.
+    pub(crate) step_timeout: Option<Duration>,
 }
 
 /// Everything that stays the same for all runs of an application.
@@ -113,6 +116,8 @@ pub(crate) struct Run {
     pub(crate) steps_left: u64,
     /// Whether an earlier attempt at its next tasks may have begun.
     pub(crate) is_resumed: bool,
+    /// When the running super-step has taken too long.
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
     /// The task that called it, if it runs a sub-graph.
     pub(crate) inside: Option<Inside>,
@@ -149,6 +154,7 @@ impl Run {
             stats: Stats::default(),
             steps_left: 0,
             is_resumed: false,
+            deadline: None,
             thread_name,
             inside: None,
             makes_branch: false,

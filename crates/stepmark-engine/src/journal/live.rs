@@ -111,12 +111,15 @@ impl Attempt {
         self.lock().as_deref_mut().map(look).unwrap_or_default()
     }
 
-    /// Begins the same attempt again: what it finished stays known, and names are counted from the first.
-    #[expect(dead_code, reason = "for attempts that are repeated in place")]
-    pub(crate) fn restart(&self) {
+    /// Begins a task, also again: what it finished stays known, and its names are counted from the first.
+    pub(crate) fn restart(&self, task: TaskHash) {
         self.look(|live| {
-            let (finished, known) = (take(&mut live.finished), take(&mut live.known));
-            *live = Live { finished, known, returned: live.returned, next: live.next, ..Live::default() };
+            live.counts.retain(|(of, ..), _| *of != task);
+            live.called.retain(|(of, ..)| *of != task);
+            live.is_called.retain(|(of, ..)| *of != task);
+            live.running.retain(|(of, ..), _| *of != task);
+            live.have_failed.remove(&task);
+            live.waiting.remove(&task);
         });
     }
 
@@ -289,6 +292,7 @@ impl Attempt {
              recorded: {recorded}\n  called now: {called}\nits code has changed, or depends on time or chance outside of a \
              step; discard the unfinished tasks, or replay their checkpoint, which uses no recorded steps"
         ))
+        .fatal()
     }
 }
 

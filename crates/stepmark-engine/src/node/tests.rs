@@ -52,6 +52,7 @@ fn task<S: State>(state: S) -> TaskContext {
             state_version: 1,
             standing: Standing::default(),
             events: None,
+            tries: None,
         }),
     }
 }
