@@ -55,6 +55,7 @@ impl<S: State> App<S> {
             settings,
             context: None,
             hooks: Arc::default(),
+            events: None,
         };
         Self { host, state: PhantomData }
     }

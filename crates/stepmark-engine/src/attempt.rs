@@ -15,13 +15,23 @@ use crate::node_error::NodeError;
 /// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
 pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
     let info = Arc::clone(&context.info);
+    let is_watched = info.events.is_some();
+    if is_watched {
+        info.tell_started().await;
+    }
     let call = async move { node(context).await };
     let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
-    let output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)?;
-    if info.attempt_journal.has_earlier() {
-        info.attempt_journal.check_called(info.task_id())?;
+    let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked);
+    if output.is_ok()
+        && info.attempt_journal.has_earlier()
+        && let Err(error) = info.attempt_journal.check_called(info.task_id())
+    {
+        output = Err(error);
     }
-    Ok(output)
+    if is_watched {
+        info.tell_ended(output.as_ref().err()).await;
+    }
+    output
 }
 
 /// What a panic said.

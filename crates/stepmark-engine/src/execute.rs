@@ -314,6 +314,7 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),
         standing: Standing::of(run),
+        events: run.host.events.clone(),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),

@@ -36,6 +36,8 @@ mod interrupt;
 mod answer;
 mod answer_schema;
 mod questions;
+mod watch;
+mod bell;
 mod input;
 mod hooks;
 mod request;
@@ -48,6 +50,8 @@ mod pointer;
 mod history;
 mod dynamic;
 mod outcome;
+mod events;
+mod stream;
 mod error;
 mod check_stored;
 pub mod diff;
@@ -85,6 +89,10 @@ pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
+pub use events::{
+    ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
+    RunningTask, TaskUpdate, Written,
+};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{
@@ -99,8 +107,10 @@ pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;
 pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
+pub use stream::{BUFFER_DEFAULT, EventStream, StreamRequest};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
+pub use watch::Watch;
 
 pub use change::{Change, Changes};
 pub use context::{Ctx, ExecInfo, RemainingSteps};

@@ -19,6 +19,7 @@ use crate::deps::Deps;
 use crate::desk::{Calls, Desk};
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
+use crate::events::emit::Emitter;
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
 use crate::hooks::Hooks;
@@ -56,6 +57,8 @@ pub(crate) struct Host {
     /// What its runs are given that are given nothing of the type themselves.
     pub(crate) context: Option<Arc<Deps>>,
     pub(crate) hooks: Arc<Hooks>,
+    /// Where a run's events go, if somebody watches it.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.
