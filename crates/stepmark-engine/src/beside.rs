@@ -74,10 +74,11 @@ pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
         return;
     }
     run.stats.memos_returned += info.attempt_journal.take_returned();
-    let memos = info.attempt_journal.take_memos();
-    if !memos.is_empty() {
+    if let Some(next) = info.attempt_journal.taken() {
         let hash = run.task_hash(task);
         let journal = run.journals.of_task(hash);
+        journal.reserve(next);
+        let memos = info.attempt_journal.take_memos();
         for (ordinal, memo) in memos {
             journal.push_memo(ordinal, memo);
         }

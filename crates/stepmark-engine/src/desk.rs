@@ -46,6 +46,7 @@ pub(crate) type Calls = mpsc::UnboundedReceiver<Call>;
 pub(crate) enum Call {
     /// Its journal has records that the store should have within `linger`.
     Noted,
+    #[expect(dead_code, reason = "effects ask")]
     /// Whether an effect may be done, after everything before it is durable.
     Intent(EffectIntent, oneshot::Sender<EffectReply>),
     /// That everything before is durable, and what a write beside the run is fenced on.
@@ -74,6 +75,7 @@ impl Desk {
     }
 
     /// Asks the ledger.
+    #[expect(dead_code, reason = "effects ask")]
     pub(crate) async fn intend(&self, intent: EffectIntent) -> Result<EffectReply, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Intent(intent, reply), answer).await

@@ -125,8 +125,13 @@ impl Journal {
         self.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: false });
     }
 
+    /// Places before this one are taken.
+    pub(crate) fn reserve(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
     fn add(&mut self, ordinal: u64) -> u64 {
-        self.next = self.next.max(ordinal + 1);
+        self.reserve(ordinal + 1);
         ordinal
     }
 }
@@ -168,7 +173,10 @@ impl Journals {
                     let ordinal = journal.add(row.ordinal);
                     journal.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: true });
                 }
-                PendingKind::Results | PendingKind::Child => {}
+                PendingKind::Child => {
+                    journals.by_task.entry(row.task).or_default().add(row.ordinal);
+                }
+                PendingKind::Results => {}
             }
         }
         journals.answers = answers.len() as u64;

@@ -244,6 +244,11 @@ impl Attempt {
         });
     }
 
+    /// The place of the next record, if this attempt has made any.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        self.look(|live| Some(live.next)).filter(|next| *next > 0)
+    }
+
     /// The steps that the run does not know yet.
     pub(crate) fn take_memos(&self) -> Vec<(u64, Arc<Memo>)> {
         self.look(|live| take(&mut live.finished))

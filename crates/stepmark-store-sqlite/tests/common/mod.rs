@@ -229,6 +229,7 @@ impl Pen {
             asked_at: 1_000_000,
             body: b"question".to_vec(),
             answer_schema: Some(b"{}".to_vec()),
+            inside: None,
         };
         (row.kind, row.task, row.body) = (PendingKind::Interrupt, TaskHash([task + 1; 16]), question.encode());
         row.values.clear();
