@@ -20,6 +20,8 @@ mod node;
 mod node_error;
 mod context;
 mod handle;
+mod retry;
+mod policy;
 mod deps;
 
 // From a drawing to a program.
@@ -37,6 +39,7 @@ mod answer;
 mod answer_schema;
 mod questions;
 mod watch;
+mod blocking;
 mod bell;
 mod input;
 mod hooks;
@@ -69,6 +72,8 @@ mod pipeline;
 mod exit;
 mod execute;
 mod attempt;
+mod tries;
+mod time_limit;
 mod flush;
 mod journal;
 mod desk;
@@ -84,6 +89,7 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
@@ -118,12 +124,14 @@ pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
-pub use node_error::{NodeError, NodeResult};
+pub use node_error::{NodeError, NodeErrorKind, NodeResult, TimeLimit};
+pub use policy::NodePolicy;
 pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use retry::{Backoff, Retry};
 pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};
