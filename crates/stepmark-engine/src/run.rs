@@ -120,7 +120,7 @@ pub(crate) struct Run {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
     /// The task that called it, if it runs a sub-graph.
-    pub(crate) inside: Option<Inside>,
+    pub(crate) inside: Option<Box<Inside>>,
     /// Whether its next commit makes the branch of its line.
     pub(crate) makes_branch: bool,
     /// Where its tasks reach the root's run; absent without a store.
