@@ -20,6 +20,8 @@ mod node;
 mod node_error;
 mod context;
 mod handle;
+mod retry;
+mod policy;
 mod deps;
 
 // From a drawing to a program.
@@ -37,6 +39,7 @@ mod answer;
 mod answer_schema;
 mod questions;
 mod watch;
+mod blocking;
 mod bell;
 mod input;
 mod hooks;
@@ -50,6 +53,8 @@ mod pointer;
 mod history;
 mod dynamic;
 mod outcome;
+mod events;
+mod stream;
 mod error;
 mod check_stored;
 pub mod diff;
@@ -67,6 +72,8 @@ mod pipeline;
 mod exit;
 mod execute;
 mod attempt;
+mod tries;
+mod time_limit;
 mod flush;
 mod journal;
 mod desk;
@@ -82,11 +89,16 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
+pub use events::{
+    ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
+    RunningTask, TaskUpdate, Written,
+};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{
@@ -101,6 +113,7 @@ pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;
 pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
+pub use stream::{BUFFER_DEFAULT, EventStream, StreamRequest};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
 pub use watch::Watch;
@@ -111,12 +124,14 @@ pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
-pub use node_error::{NodeError, NodeResult};
+pub use node_error::{NodeError, NodeErrorKind, NodeResult, TimeLimit};
+pub use policy::NodePolicy;
 pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use retry::{Backoff, Retry};
 pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

@@ -5,6 +5,7 @@
 
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -22,6 +23,7 @@ use crate::decide::store_of;
 use crate::deps::Deps;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
+use crate::events::{self, emit::Emitter};
 use crate::exit;
 use crate::input::check_input;
 use crate::load;
@@ -68,11 +70,14 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    step_timeout: Option<Duration>,
     stops_before: Vec<String>,
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
     pub(crate) context: Option<Arc<Deps>>,
+    /// Where its events go, if somebody watches.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// A run whose id the caller chose.
@@ -95,12 +100,22 @@ pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let Settings { steps_max, durability, .. } = thread.host.settings;
+        let Settings { steps_max, durability, step_timeout, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
-        let (stops_before, stops_after) = (Vec::new(), Vec::new());
-        let context = thread.host.context.clone();
-        let run_id = None;
-        Self { thread, verb, run_id, on_pending, steps_max, stops_before, stops_after, durability, metadata, context }
+        Self {
+            thread,
+            verb,
+            run_id: None,
+            on_pending,
+            steps_max,
+            step_timeout,
+            stops_before: Vec::new(),
+            stops_after: Vec::new(),
+            durability,
+            metadata,
+            context: thread.host.context.clone(),
+            events: None,
+        }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -145,6 +160,13 @@ impl<'a, S: State> Request<'a, S> {
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// How long each super-step of this run may take: see [`App::step_timeout`](crate::App::step_timeout).
+    #[must_use]
+    pub fn step_timeout(mut self, limit: Duration) -> Self {
+        self.step_timeout = Some(limit);
         self
     }
 
@@ -368,7 +390,9 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
+        host.settings.step_timeout = self.step_timeout;
         host.context.clone_from(&self.context);
+        host.events.clone_from(&self.events);
         let mut run = Run::new(host, position, Some(line));
         let program = Arc::clone(&run.host.program);
         for (names, stops) in [(&self.stops_before, &mut run.stops.before), (&self.stops_after, &mut run.stops.after)] {
@@ -472,7 +496,10 @@ impl<'a, S: State> Request<'a, S> {
         // Boxed once per run: what every caller of a verb holds stays small.
         let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
             Ok(ending) => ending,
-            Err(error) => return Err(self.placed(error, run.place()).await),
+            Err(error) => {
+                events::tell_rolled_back(&mut run, &error).await;
+                return Err(self.placed(error, run.place()).await);
+            }
         };
         let questions = if ending == Ending::Interrupted { run.open_questions()? } else { Vec::new() };
         let Run { position, line, stats, .. } = run;

@@ -46,8 +46,8 @@ pub use stepmark_engine::__private;
 
 // Drawing a graph.
 pub use stepmark_engine::{
-    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Route, Snap, Update,
-    to,
+    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry, Route, Snap,
+    Update, to,
 };
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
@@ -161,6 +161,20 @@ pub mod context {
     pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
+#[doc = include_str!("docs/streaming.md")]
+pub mod stream {
+    pub use stepmark_core::id::TaskHash;
+    pub use stepmark_engine::{
+        BUFFER_DEFAULT, ChannelWrite, DebugEvent, Emitted, Event, EventData, EventPosition as Position, EventStream,
+        FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
+    };
+}
+
+#[doc = include_str!("docs/robust.md")]
+pub mod robust {
+    pub use stepmark_engine::{Backoff, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+}
+
 #[doc = include_str!("docs/interrupts.md")]
 pub mod interrupt {
     pub use stepmark_core::id::InterruptId;
@@ -174,6 +188,11 @@ pub mod diff {
         ALIGNED_MAX, COMPARED_BYTES_MAX, COMPARED_ITEMS_MAX, Change, ChannelDiff, Diff, EntryDiff, ItemDiff, ListDiff,
         TextDiff, TextPart, TextUnit,
     };
+}
+
+#[doc = include_str!("docs/blocking.md")]
+pub mod blocking {
+    pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
 }
 
 /// Time and randomness, for tests that bring their own.
