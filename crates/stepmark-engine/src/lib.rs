@@ -20,6 +20,8 @@ mod node;
 mod node_error;
 mod context;
 mod handle;
+mod retry;
+mod policy;
 mod deps;
 
 // From a drawing to a program.
@@ -73,6 +75,8 @@ mod pipeline;
 mod exit;
 mod execute;
 mod attempt;
+mod tries;
+mod time_limit;
 mod flush;
 mod journal;
 mod desk;
@@ -124,12 +128,14 @@ pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
-pub use node_error::{NodeError, NodeResult};
+pub use node_error::{NodeError, NodeErrorKind, NodeResult, TimeLimit};
+pub use policy::NodePolicy;
 pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use retry::{Backoff, Retry};
 pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

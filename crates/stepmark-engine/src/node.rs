@@ -23,6 +23,7 @@ use crate::{
     journal::Attempt,
     node_error::NodeError,
     state::State,
+    tries::Tries,
 };
 
 /// A function that can be added to a `Graph<S>`. `I` is the payload it takes as `In<I>`; `M` tells functions apart.
@@ -103,7 +104,7 @@ pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
     /// The name under which the lineage first knew the node: the same after a rename with an alias.
     pub(crate) identity: Arc<str>,
-    /// 1 for the first.
+    /// The first attempt of this process, from 1.
     pub(crate) attempt: u32,
     /// The activation number of the node on this lineage, and the place among the step's sends to it.
     pub(crate) activation: u64,
@@ -123,9 +124,16 @@ pub(crate) struct TaskInfo {
     pub(crate) standing: Standing,
     /// Where what it tells goes, if somebody watches the run.
     pub(crate) events: Option<Arc<Emitter>>,
+    /// Moves on where the task is tried again; absent where its node has no policy.
+    pub(crate) tries: Option<Box<Tries>>,
 }
 
 impl TaskInfo {
+    /// Which attempt at the task is made now, from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.tries.as_ref().map_or(self.attempt, |tries| tries.number())
+    }
+
     /// The engine's time, where it is recorded.
     pub(crate) fn now(&self) -> Timestamp {
         self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
@@ -165,7 +173,14 @@ impl<S: State> Cx<S> {
 
     /// Which attempt at the task this is, from 1.
     pub fn attempt(&self) -> u32 {
-        self.task.info.attempt
+        self.task.info.attempt()
+    }
+
+    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew.
+    pub fn heartbeat(&self) {
+        if let Some(tries) = &self.task.info.tries {
+            tries.heartbeat.notify_one();
+        }
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another

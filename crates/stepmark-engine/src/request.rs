@@ -5,6 +5,7 @@
 
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -69,6 +70,7 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    step_timeout: Option<Duration>,
     stops_before: Vec<String>,
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
@@ -98,7 +100,7 @@ pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let Settings { steps_max, durability, .. } = thread.host.settings;
+        let Settings { steps_max, durability, step_timeout, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
         Self {
             thread,
@@ -106,6 +108,7 @@ impl<'a, S: State> Request<'a, S> {
             run_id: None,
             on_pending,
             steps_max,
+            step_timeout,
             stops_before: Vec::new(),
             stops_after: Vec::new(),
             durability,
@@ -157,6 +160,13 @@ impl<'a, S: State> Request<'a, S> {
     #[must_use]
     pub fn steps_max(mut self, steps: u64) -> Self {
         self.steps_max = steps;
+        self
+    }
+
+    /// How long each super-step of this run may take: see [`App::step_timeout`](crate::App::step_timeout).
+    #[must_use]
+    pub fn step_timeout(mut self, limit: Duration) -> Self {
+        self.step_timeout = Some(limit);
         self
     }
 
@@ -381,6 +391,7 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
+        host.settings.step_timeout = self.step_timeout;
         host.context.clone_from(&self.context);
         host.events.clone_from(&self.events);
         let mut run = Run::new(host, position, Some(line));

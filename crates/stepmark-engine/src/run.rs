@@ -28,6 +28,7 @@ use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
 use crate::step::StepEnd;
+use crate::time_limit::Deadline;
 use crate::waiting::Stops;
 use crate::{commit, step};
 
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) steps_max: u64,
     /// When they become durable.
     pub(crate) durability: Durability,
+    /// How long one of them may take.
+    pub(crate) step_timeout: Option<Duration>,
 }
 
 /// Everything that stays the same for all runs of an application.
@@ -112,6 +115,8 @@ pub(crate) struct Run {
     pub(crate) steps_left: u64,
     /// Whether an earlier attempt at its next tasks may have begun.
     pub(crate) is_resumed: bool,
+    /// When the running super-step has taken too long.
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
     /// Where its tasks reach it; absent without a store.
     pub(crate) desk: Option<Arc<Desk>>,
@@ -144,6 +149,7 @@ impl Run {
             stats: Stats::default(),
             steps_left: 0,
             is_resumed: false,
+            deadline: None,
             thread_name,
             desk: desk.map(Arc::new),
             calls,

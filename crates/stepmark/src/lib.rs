@@ -46,8 +46,8 @@ pub use stepmark_engine::__private;
 
 // Drawing a graph.
 pub use stepmark_engine::{
-    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Route, Snap, Update,
-    to,
+    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry, Route, Snap,
+    Update, to,
 };
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
@@ -168,6 +168,11 @@ pub mod stream {
         BUFFER_DEFAULT, ChannelWrite, DebugEvent, Emitted, Event, EventData, EventPosition as Position, EventStream,
         FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
     };
+}
+
+#[doc = include_str!("docs/robust.md")]
+pub mod robust {
+    pub use stepmark_engine::{Backoff, NodeErrorKind, NodePolicy, Retry, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]

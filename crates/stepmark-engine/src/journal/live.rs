@@ -96,7 +96,6 @@ impl Attempt {
     }
 
     /// Begins the same attempt again: what it finished stays known, and names are counted from the first.
-    #[expect(dead_code, reason = "for attempts that are repeated in place")]
     pub(crate) fn restart(&self) {
         self.look(|live| {
             let (finished, known, returned) = (take(&mut live.finished), take(&mut live.known), live.returned);
@@ -136,6 +135,11 @@ impl Attempt {
             live.asked.push(Asked { question, is_known: same.is_some() && answer.is_none() });
         }
         None
+    }
+
+    /// Whether something was asked and not answered.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.look(|live| !live.asked.is_empty())
     }
 
     /// What was asked and not answered.
@@ -240,6 +244,7 @@ impl Attempt {
              recorded: {recorded}\n  called now: {called}\nits code has changed, or depends on time or chance outside of a \
              step; discard the unfinished tasks, or replay their checkpoint, which uses no recorded steps"
         ))
+        .fatal()
     }
 }
 

@@ -50,6 +50,7 @@ fn task<S: State>(state: S) -> TaskContext {
             state_version: 1,
             standing: Standing::default(),
             events: None,
+            tries: None,
         }),
     }
 }
