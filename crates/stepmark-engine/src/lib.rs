@@ -59,6 +59,9 @@ mod error;
 mod check_stored;
 pub mod diff;
 
+// Programs without a graph.
+mod functional;
+
 // Values without a graph.
 mod plain;
 
@@ -101,6 +104,7 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
+pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{

@@ -190,6 +190,11 @@ pub mod diff {
     };
 }
 
+#[doc = include_str!("docs/functional.md")]
+pub mod functional {
+    pub use stepmark_engine::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
+}
+
 #[doc = include_str!("docs/blocking.md")]
 pub mod blocking {
     pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
