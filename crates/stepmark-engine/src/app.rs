@@ -58,6 +58,7 @@ impl<S: State> App<S> {
             context: None,
             hooks: Arc::default(),
             drain: Drain::default(),
+            events: None,
         };
         Self { host, state: PhantomData }
     }

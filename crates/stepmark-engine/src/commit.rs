@@ -20,6 +20,7 @@ use crate::compile::Program;
 use crate::decide::{append_decided, commit_decided};
 use crate::durability;
 use crate::error::{Error, Result};
+use crate::events::emit::Batch;
 use crate::flush::ended_run;
 use crate::position::{Line, Position};
 use crate::run::{Host, Run};
@@ -84,6 +85,8 @@ pub(crate) struct Unit {
     scope: String,
     /// What its values name; put before it.
     blobs: Vec<Vec<u8>>,
+    /// What is told once it is durable.
+    told: Batch,
 }
 
 impl Unit {
@@ -100,15 +103,20 @@ impl Unit {
         commit.values.extend(below.values);
         commit.blobs.extend(below.blobs);
         self.blobs.extend(root.blobs);
+        self.told = self.told.on(root.told);
         for write in mem::replace(&mut commit.runs, below.runs) {
             put_run(&mut commit.runs, write.row().clone());
         }
         self
     }
 
-    /// Sends it until its outcome is known.
+    /// Sends it until its outcome is known; then whoever watches the run is told.
     pub(crate) async fn send(&mut self, host: &Host) -> Result<Outcome> {
-        commit_decided(host, &self.scope, &mut self.commit, &self.blobs).await
+        let outcome = commit_decided(host, &self.scope, &mut self.commit, &self.blobs).await?;
+        if let Some(events) = &host.events {
+            events.send(mem::take(&mut self.told)).await;
+        }
+        Ok(outcome)
     }
 }
 
@@ -216,6 +224,10 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         packed_hash: RecordHash([0; 16]),
     };
     line.branch.tip = Some(tip);
+    let told = match &run.host.events {
+        Some(events) => events.committed(line, &row, (&program, &run.position.state)),
+        None => Batch::default(),
+    };
     if let Some(claim) = draft.claim {
         line.branch.epoch += 1;
         line.branch.claim = claim;
@@ -230,7 +242,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     commit.runs = draft.runs;
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
-    Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes }))
+    Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes, told }))
 }
 
 /// What a step or an input changed.

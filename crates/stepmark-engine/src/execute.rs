@@ -331,6 +331,7 @@ fn prepare(run: &Run, index: usize) -> Work {
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),
         standing: Standing::of(run),
+        events: run.host.events.clone(),
         tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };
     let context = TaskContext {

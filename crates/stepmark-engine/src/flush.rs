@@ -23,7 +23,7 @@ use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
 use crate::position::{Line, Position};
 use crate::run::Run;
-use crate::waiting;
+use crate::{events, waiting};
 
 /// A write of at least this many bytes lies in a value row, which the commit may name.
 const VALUE_BYTES_MIN: usize = 4 * 1024;
@@ -77,6 +77,9 @@ pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>
     }
     let placement = flush.placement;
     let flushed = append_records(run, &records, placement, also).await?;
+    if run.host.events.is_some() {
+        events::tell_flushed(run, records.len()).await;
+    }
     waiting::set_stored(run);
     results.iter_mut().flatten().for_each(|done| done.durable = true);
     Ok(flushed)

@@ -102,7 +102,7 @@ pub struct WriteReport {
 }
 
 impl CheckpointInfo {
-    fn new(row: &CheckpointRow, manifest: Manifest) -> Result<Self> {
+    pub(crate) fn new(row: &CheckpointRow, manifest: Manifest) -> Result<Self> {
         let names = Names(&manifest);
         let unreadable = |error| Error::unreadable(Subject::Checkpoint, &row.id, error);
         let metadata = manifest.metadata.as_deref().map(encode::from_bytes).transpose();
@@ -140,14 +140,14 @@ impl CheckpointInfo {
 }
 
 /// A manifest, asked for what its numbers stand for.
-struct Names<'a>(&'a Manifest);
+pub(crate) struct Names<'a>(pub(crate) &'a Manifest);
 
 impl Names<'_> {
-    fn node(&self, place: u32) -> String {
+    pub(crate) fn node(&self, place: u32) -> String {
         self.0.nodes.get(place as usize).map_or(String::new(), |node| node.name.to_string())
     }
 
-    fn task(&self, task: &TaskEntry) -> Result<TaskReport, encode::DecodeError> {
+    pub(crate) fn task(&self, task: &TaskEntry) -> Result<TaskReport, encode::DecodeError> {
         Ok(TaskReport {
             node: self.node(task.node),
             trigger: task.trigger,

@@ -38,6 +38,9 @@ mod interrupt;
 mod answer;
 mod answer_schema;
 mod questions;
+mod watch;
+mod blocking;
+mod bell;
 mod input;
 mod hooks;
 mod request;
@@ -54,6 +57,8 @@ mod pointer;
 mod history;
 mod dynamic;
 mod outcome;
+mod events;
+mod stream;
 mod error;
 mod check_stored;
 pub mod diff;
@@ -88,12 +93,17 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
+pub use events::{
+    ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
+    RunningTask, TaskUpdate, Written,
+};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{
@@ -108,8 +118,10 @@ pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;
 pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
+pub use stream::{BUFFER_DEFAULT, EventStream, StreamRequest};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
+pub use watch::Watch;
 
 pub use change::{Change, Changes};
 pub use context::{Ctx, ExecInfo, RemainingSteps};

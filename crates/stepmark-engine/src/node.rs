@@ -18,6 +18,7 @@ use crate::{
     deps::Deps,
     desk::Desk,
     encode,
+    events::emit::Emitter,
     handle::{IntoRoutes, Route},
     journal::Attempt,
     node_error::NodeError,
@@ -121,6 +122,8 @@ pub(crate) struct TaskInfo {
     /// Version of the state type.
     pub(crate) state_version: u32,
     pub(crate) standing: Standing,
+    /// Where what it tells goes, if somebody watches the run.
+    pub(crate) events: Option<Arc<Emitter>>,
     /// Moves on where the task is tried again; absent where its node has no policy.
     pub(crate) tries: Option<Box<Tries>>,
 }

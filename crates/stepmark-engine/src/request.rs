@@ -23,6 +23,7 @@ use crate::decide::store_of;
 use crate::deps::Deps;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
+use crate::events::{self, emit::Emitter};
 use crate::exit;
 use crate::input::check_input;
 use crate::load;
@@ -77,6 +78,8 @@ pub struct Request<'a, S: State> {
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
     pub(crate) context: Option<Arc<Deps>>,
+    /// Where its events go, if somebody watches.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// A run whose id the caller chose.
@@ -101,22 +104,20 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
         let Settings { steps_max, durability, step_timeout, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
-        let (stops_before, stops_after) = (Vec::new(), Vec::new());
-        let context = thread.host.context.clone();
-        let run_id = None;
         Self {
             thread,
             verb,
-            run_id,
+            run_id: None,
             on_pending,
             steps_max,
             step_timeout,
             resumes: None,
-            stops_before,
-            stops_after,
+            stops_before: Vec::new(),
+            stops_after: Vec::new(),
             durability,
             metadata,
-            context,
+            context: thread.host.context.clone(),
+            events: None,
         }
     }
 
@@ -129,6 +130,7 @@ impl<'a, S: State> Request<'a, S> {
             stops_after: self.stops_after.clone(),
             durability: self.durability,
             context: self.context.clone(),
+            events: self.events.clone(),
             ..Request::new(thread, Verb::Resume)
         }
     }
@@ -413,6 +415,7 @@ impl<'a, S: State> Request<'a, S> {
         host.settings.durability = self.durability;
         host.settings.step_timeout = self.step_timeout;
         host.context.clone_from(&self.context);
+        host.events.clone_from(&self.events);
         let mut run = Run::new(host, position, Some(line));
         let program = Arc::clone(&run.host.program);
         for (names, stops) in [(&self.stops_before, &mut run.stops.before), (&self.stops_after, &mut run.stops.after)] {
@@ -520,7 +523,10 @@ impl<'a, S: State> Request<'a, S> {
     async fn drive_here(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
         let ending = match run::run(&mut run, self.steps_max).await {
             Ok(ending) => ending,
-            Err(error) => return Err(self.placed(error, run.place()).await),
+            Err(error) => {
+                events::tell_rolled_back(&mut run, &error).await;
+                return Err(self.placed(error, run.place()).await);
+            }
         };
         let questions = if ending == Ending::Interrupted { run.open_questions()? } else { Vec::new() };
         let Run { position, line, stats, .. } = run;

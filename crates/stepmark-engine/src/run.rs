@@ -20,6 +20,7 @@ use crate::desk::{Calls, Desk};
 use crate::drain::Drain;
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
+use crate::events::emit::Emitter;
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
 use crate::hooks::Hooks;
@@ -61,6 +62,8 @@ pub(crate) struct Host {
     pub(crate) context: Option<Arc<Deps>>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) drain: Drain,
+    /// Where a run's events go, if somebody watches it.
+    pub(crate) events: Option<Arc<Emitter>>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.

@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::plan::plan_step;
 use crate::run::Run;
-use crate::{apply, durability, execute, waiting};
+use crate::{apply, durability, events, execute, waiting};
 
 /// How a super-step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub(crate) enum StepEnd {
 /// Takes one super-step. After an error the step has no checkpoint; results of its finished tasks are in the store.
 pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     durability::catch_up(run).await?;
+    if let Some(events) = &run.host.events {
+        events.begin_step(run.line.as_ref());
+    }
     if waiting::stops(run).await? {
         return Ok(StepEnd::Interrupted);
     }
@@ -40,7 +43,13 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     }
     match (durability::keep_step(run, entries).await, only) {
         (Err(error), Some(only)) if error.is_unencodable() => Err(execute::refuse_unencodable(run, only, &error).await),
-        (committed, _) => committed.map(|()| StepEnd::Committed),
+        (committed, _) => {
+            committed?;
+            if run.host.events.is_some() {
+                events::tell_values(run).await;
+            }
+            Ok(StepEnd::Committed)
+        }
     }
 }
 

@@ -55,7 +55,9 @@ pub use stepmark_macros::{Question, State, node};
 
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
-pub use stepmark_engine::{App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
+pub use stepmark_engine::{
+    App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
+};
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -144,6 +146,7 @@ pub mod graph {
 
 #[doc = include_str!("docs/past.md")]
 #[doc = include_str!("docs/verbs.md")]
+#[doc = include_str!("docs/watch.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
@@ -157,6 +160,15 @@ pub mod run {
 #[doc = include_str!("docs/context.md")]
 pub mod context {
     pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
+}
+
+#[doc = include_str!("docs/streaming.md")]
+pub mod stream {
+    pub use stepmark_core::id::TaskHash;
+    pub use stepmark_engine::{
+        BUFFER_DEFAULT, ChannelWrite, DebugEvent, Emitted, Event, EventData, EventPosition as Position, EventStream,
+        FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
+    };
 }
 
 #[doc = include_str!("docs/robust.md")]
@@ -179,9 +191,14 @@ pub mod diff {
     };
 }
 
+#[doc = include_str!("docs/blocking.md")]
+pub mod blocking {
+    pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
+}
+
 /// Time and randomness, for tests that bring their own.
 pub mod clock {
-    pub use stepmark_core::clock::{Clock, IdGen, SystemClock, SystemIds};
+    pub use stepmark_core::clock::{Clock, IdGen, Sleep, SystemClock, SystemIds};
 }
 
 /// The store seam, for those who choose, wrap or write a store.

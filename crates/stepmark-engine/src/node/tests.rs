@@ -49,6 +49,7 @@ fn task<S: State>(state: S) -> TaskContext {
             desk: None,
             state_version: 1,
             standing: Standing::default(),
+            events: None,
             tries: None,
         }),
     }

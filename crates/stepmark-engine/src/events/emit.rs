@@ -1,0 +1,185 @@
+//! How do a run's events reach whoever watches it?
+//!
+//! Through a bounded channel: where it is full, whoever has something to tell waits, so a run is never further ahead of its
+//! watcher than the channel holds. A run that nobody watches has no emitter.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::id::{BranchId, RunId};
+use tokio::sync::mpsc::Sender;
+
+use super::stored::{Committed, LiveValues, checkpoint_place};
+use super::{DebugEvent, EventData, Kind, Kinds, Place};
+use crate::compile::Program;
+use crate::position::Line;
+use crate::schema::AnyState;
+
+/// Whose events these are.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) thread: Arc<str>,
+    pub(crate) branch: BranchId,
+    pub(crate) run: RunId,
+}
+
+/// An event on its way to the watcher.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) step: u64,
+    pub(crate) at: At,
+    pub(crate) data: EventData<AnyState>,
+}
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At {
+    Stored(Place),
+    /// Behind the last stored event of its time.
+    Live(Place),
+}
+
+/// What is told once a write is durable.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<Told>,
+    /// Where the last stored event stands that could have been asked for.
+    pub(crate) passed: Option<Place>,
+}
+
+impl Batch {
+    /// This and, before it, what a write below it tells.
+    pub(crate) fn on(mut self, below: Self) -> Self {
+        self.events.splice(0..0, below.events);
+        self
+    }
+}
+
+/// What a run tells its events to.
+pub(crate) struct Emitter {
+    shared: Arc<Shared>,
+    /// Whose step it is: empty for the root graph.
+    namespace: Arc<str>,
+    /// The step in progress.
+    step: AtomicU64,
+}
+
+struct Shared {
+    kinds: Kinds,
+    sender: Sender<Told>,
+    thread: Arc<str>,
+    // A std mutex: held to read or write two words, never across an await.
+    standing: Mutex<Standing>,
+}
+
+/// Where the root's run stands.
+#[derive(Default)]
+struct Standing {
+    origin: Option<Arc<Origin>>,
+    /// The last stored event that was sent, or would have been if it had been asked for.
+    passed: Option<Place>,
+}
+
+impl Emitter {
+    pub(crate) fn new(kinds: Kinds, thread: &str, sender: Sender<Told>) -> Arc<Self> {
+        let shared = Shared { kinds, sender, thread: thread.into(), standing: Mutex::default() };
+        Arc::new(Self { shared: Arc::new(shared), namespace: "".into(), step: AtomicU64::new(0) })
+    }
+
+    /// The emitter of a sub-graph's run: to the same watcher, under a namespace of its own.
+    #[expect(dead_code, reason = "sub-graphs call it")]
+    pub(crate) fn nested(&self, namespace: &str) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::clone(&self.shared), namespace: namespace.into(), step: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn wants(&self, kind: Kind) -> bool {
+        self.shared.kinds.has(kind)
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes where the next step is taken.
+    pub(crate) fn begin_step(&self, line: Option<&Line>) {
+        let Some(line) = line else { return };
+        self.step.store(line.next_height(), Ordering::Relaxed);
+        if self.namespace.is_empty() {
+            let durable = line.tip().filter(|tip| line.stored.as_ref() == Some(&tip.id));
+            let tip = durable.map(|tip| checkpoint_place(tip.height, line.manifest.tasks.len()));
+            let origin = self.origin(line);
+            let mut standing = self.standing();
+            standing.origin = Some(origin);
+            standing.passed = standing.passed.or(tip);
+        }
+    }
+
+    fn origin(&self, line: &Line) -> Arc<Origin> {
+        let (branch, run) = (line.branch.id, &line.manifest.run);
+        let known = self.standing().origin.clone();
+        known.filter(|known| known.branch == branch && known.run == *run).unwrap_or_else(|| {
+            let thread = Arc::clone(&self.shared.thread);
+            Arc::new(Origin { thread, branch, run: run.clone() })
+        })
+    }
+
+    /// What is told of a checkpoint once it is durable: `line` is at it.
+    pub(crate) fn committed(&self, line: &Line, row: &CheckpointRow, (program, state): (&Program, &AnyState)) -> Batch {
+        let origin = self.origin(line);
+        let committed = Committed { origin: &origin, namespace: &self.namespace, row, manifest: &line.manifest };
+        let mut values = LiveValues { program, state };
+        // What was encoded just now can be read: nothing is left out.
+        let mut events = committed.events(self.shared.kinds, &mut values).unwrap_or_default();
+        let passed = committed.place();
+        if self.wants(Kind::Debug) {
+            let data = EventData::Debug(DebugEvent::Committed { checkpoint: row.id.clone() });
+            let namespace = Arc::clone(&self.namespace);
+            events.push(Told { origin, namespace, step: row.height, at: At::Live(passed), data });
+        }
+        Batch { events, passed: Some(passed) }
+    }
+
+    /// Sends what a durable write tells. Waits while the watcher is too far behind.
+    pub(crate) async fn send(&self, batch: Batch) {
+        for event in batch.events {
+            // Nobody watches any more: the run is about to be dropped.
+            let _ = self.shared.sender.send(event).await;
+        }
+        if let Some(passed) = batch.passed.filter(|_| self.namespace.is_empty()) {
+            self.standing().passed = Some(passed);
+        }
+    }
+
+    /// Sends a live event. Waits while the watcher is too far behind.
+    pub(crate) async fn tell(&self, data: EventData<AnyState>) {
+        let (origin, passed) = {
+            let standing = self.standing();
+            (standing.origin.clone(), standing.passed)
+        };
+        let Some(origin) = origin else { return };
+        let at = At::Live(passed.unwrap_or(Place { height: 0, ordinal: 0 }));
+        let step = self.step.load(Ordering::Relaxed);
+        let told = Told { origin, namespace: Arc::clone(&self.namespace), step, at, data };
+        let _ = self.shared.sender.send(told).await;
+    }
+
+    /// A stored event of the step's line.
+    pub(crate) fn stored(&self, line: &Line, place: Place, data: EventData<AnyState>) -> Told {
+        let (origin, namespace) = (self.origin(line), Arc::clone(&self.namespace));
+        Told { origin, namespace, step: place.height, at: At::Stored(place), data }
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! What do nodes and the loop tell while they run?
+//!
+//! Each of these is nothing but a look at an `Option` where nobody watches.
+
+use serde::Serialize;
+use stepmark_core::id::TaskHash;
+
+use super::{DebugEvent, Emitted, EventData, Kind, MessageChunk, RunningTask};
+use crate::dynamic::Value;
+use crate::error::{Error, snapshot};
+use crate::node::{Cx, TaskInfo};
+use crate::node_error::NodeError;
+use crate::run::Run;
+use crate::state::State;
+
+impl TaskInfo {
+    pub(crate) fn running(&self) -> RunningTask {
+        let id = TaskHash::of("", &self.identity, self.activation, self.trigger);
+        RunningTask { id, node: self.node.clone(), attempt: self.attempt() }
+    }
+
+    /// Tells that the attempt begins.
+    pub(crate) async fn tell_started(&self) {
+        if let Some(events) = self.events.as_ref().filter(|events| events.wants(Kind::Debug)) {
+            events.tell(EventData::Debug(DebugEvent::Started(self.running()))).await;
+        }
+    }
+
+    /// Tells that the attempt ended.
+    pub(crate) async fn tell_ended(&self, error: Option<&NodeError>) {
+        if let Some(events) = self.events.as_ref().filter(|events| events.wants(Kind::Debug)) {
+            let error = error.map(ToString::to_string);
+            events.tell(EventData::Debug(DebugEvent::Ended { task: self.running(), error })).await;
+        }
+    }
+}
+
+impl<S: State> Cx<S> {
+    /// Tells whoever watches the run (`Kind::Custom`) something under a name. Where nobody does, nothing happens; where the
+    /// watcher is too far behind, this waits. What is emitted is not stored, and is emitted again when the task runs again.
+    pub async fn emit(&self, name: &str, value: &(impl Serialize + ?Sized)) {
+        let info = self.info();
+        if let Some(events) = info.events.as_ref().filter(|events| events.wants(Kind::Custom)) {
+            let emitted = Emitted { task: info.running(), name: name.to_owned(), value: Value::encoded(value) };
+            events.tell(EventData::Custom(emitted)).await;
+        }
+    }
+
+    /// Tells whoever watches the run (`Kind::Messages`) the next part of message `id`, as a model makes it. As
+    /// [`emit`](Self::emit) otherwise.
+    pub async fn message(&self, id: &str, chunk: &str) {
+        self.message_with(id, chunk, &()).await;
+    }
+
+    /// The same with metadata: what has no form without its type is left out.
+    pub async fn message_with(&self, id: &str, chunk: &str, metadata: &(impl Serialize + ?Sized)) {
+        let info = self.info();
+        if let Some(events) = info.events.as_ref().filter(|events| events.wants(Kind::Messages)) {
+            let metadata = Value::encoded(metadata).unwrap_or(Value::Null);
+            let (id, chunk) = (id.to_owned(), chunk.to_owned());
+            events.tell(EventData::Message(MessageChunk { task: info.running(), id, chunk, metadata })).await;
+        }
+    }
+}
+
+/// Tells the state after a step.
+pub(crate) async fn tell_values(run: &mut Run) {
+    let events = run.host.events.as_ref().filter(|events| events.wants(Kind::Values));
+    if let Some(events) = events.cloned() {
+        events.tell(EventData::Values(snapshot(&run.position.state))).await;
+    }
+}
+
+/// Tells that finished steps are not stored, if the run's error says so.
+pub(crate) async fn tell_rolled_back(run: &mut Run, error: &Error) {
+    if let (Some(events), Some(steps)) = (run.host.events.clone(), error.rolled_back()) {
+        events.begin_step(run.line.as_ref());
+        let checkpoint = run.place().and_then(|place| place.checkpoint);
+        events.tell(EventData::RolledBack { steps, checkpoint }).await;
+    }
+}

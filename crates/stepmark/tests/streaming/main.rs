@@ -1,0 +1,5 @@
+//! Does whoever watches a run see what happens, in order, and nothing that did not? Through the public interface.
+
+mod bench;
+
+mod kinds;
