@@ -46,6 +46,10 @@ mod hooks;
 mod request;
 mod metadata;
 mod resume;
+mod resume_up_to;
+mod drain;
+#[cfg(feature = "signals")]
+mod signals;
 mod update;
 mod fork;
 mod fork_to;
@@ -96,6 +100,7 @@ pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
+pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;

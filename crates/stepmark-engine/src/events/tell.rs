@@ -16,7 +16,7 @@ use crate::state::State;
 impl TaskInfo {
     pub(crate) fn running(&self) -> RunningTask {
         let id = TaskHash::of("", &self.identity, self.activation, self.trigger);
-        RunningTask { id, node: self.node.clone(), attempt: self.attempt }
+        RunningTask { id, node: self.node.clone(), attempt: self.attempt() }
     }
 
     /// Tells that the attempt begins.
