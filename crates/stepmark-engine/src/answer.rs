@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::future::IntoFuture;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -20,12 +21,15 @@ use crate::decide::{append_decided, store_of};
 use crate::dynamic::Value;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Kind, emit::Emitter};
 use crate::interrupt::{Ask, OpenQuestion, Question};
 use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
+use crate::request::Request;
 use crate::resume::run_of_loaded;
 use crate::state::State;
+use crate::stream::StreamRequest;
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread};
 
 /// How many bytes the author of an answer may have.
@@ -42,6 +46,8 @@ pub struct AnswerRequest<'a, S> {
     hash: Option<[u8; 16]>,
     body: Result<Vec<u8>, EncodeError>,
     author: Option<String>,
+    /// Where the events of the run go, if somebody watches.
+    events: Option<Arc<Emitter>>,
 }
 
 impl<S: State> Thread<S> {
@@ -52,7 +58,7 @@ impl<S: State> Thread<S> {
         let question = question.borrow();
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(&answer);
-        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None }
+        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None, events: None }
     }
 
     /// Answers a question without its types: a form, a program in another language. The answer is a value that serializes
@@ -61,13 +67,13 @@ impl<S: State> Thread<S> {
     pub fn answer_open(&self, question: &OpenQuestion, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(answer);
-        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None }
+        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None, events: None }
     }
 
     /// The same by the question's id, on the handle's branch, whatever its present wording.
     pub fn answer_id(&self, id: InterruptId, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
         let body = encode::to_bytes(answer);
-        AnswerRequest { thread: self, branch: None, id, hash: None, body, author: None }
+        AnswerRequest { thread: self, branch: None, id, hash: None, body, author: None, events: None }
     }
 }
 
@@ -80,7 +86,14 @@ struct Found {
     loaded: Loaded,
 }
 
-impl<S: State> AnswerRequest<'_, S> {
+impl<'a, S: State> AnswerRequest<'a, S> {
+    /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.
+    pub fn stream(self, kinds: impl IntoIterator<Item = Kind>) -> StreamRequest<'a, S> {
+        let thread = self.thread;
+        let run = move |events| Box::pin(Self { events: Some(events), ..self }.run()) as BoxFuture<'a, _>;
+        StreamRequest::new((&thread.name, &thread.host), Box::new(run), kinds)
+    }
+
     /// Who answers: free text of at most 1,024 bytes, stored with the answer.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
@@ -140,9 +153,10 @@ impl<S: State> AnswerRequest<'_, S> {
         self.store().await?;
         match self.branch {
             Some(branch) if !self.is_handles_branch(branch).await? => {
-                self.thread.same_place().on(BranchPlace::Id(branch)).resume().run().await
+                let thread = self.thread.same_place().on(BranchPlace::Id(branch));
+                Request { events: self.events, ..thread.resume() }.run().await
             }
-            _ => self.thread.resume().run().await,
+            _ => Request { events: self.events, ..self.thread.resume() }.run().await,
         }
     }
 

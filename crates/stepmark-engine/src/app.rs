@@ -15,6 +15,7 @@ use crate::compile::Program;
 use crate::deps::Deps;
 use crate::durability::Durability;
 use crate::error::Result;
+use crate::events::session::Hub;
 use crate::graph_record::GraphRecord;
 use crate::outcome::Outcome;
 use crate::position::Position;
@@ -53,6 +54,7 @@ impl<S: State> App<S> {
             ids: SystemIds::shared(),
             settings,
             events: None,
+            hub: Hub::shared(),
         };
         Self { host, state: PhantomData }
     }
@@ -61,6 +63,7 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn with(mut self, store: impl CheckpointStore) -> Self {
         self.host.store = Some(Arc::new(store));
+        self.host.hub = Hub::shared();
         self.host.graph = Arc::new(KnownGraph::of(&self.host.program));
         self
     }

@@ -48,6 +48,7 @@ mod dynamic;
 mod outcome;
 mod events;
 mod stream;
+mod follow;
 mod error;
 mod check_stored;
 pub mod diff;
@@ -85,6 +86,7 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
+pub use follow::{Events, EventsRequest};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{

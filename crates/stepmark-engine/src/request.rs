@@ -68,8 +68,8 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
-    stops_before: Vec<String>,
-    stops_after: Vec<String>,
+    pub(crate) stops_before: Vec<String>,
+    pub(crate) stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
     /// Where its events go, if somebody watches.

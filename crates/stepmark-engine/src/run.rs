@@ -18,7 +18,7 @@ use crate::compile::Program;
 use crate::deps::Deps;
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
-use crate::events::emit::Emitter;
+use crate::events::{emit::Emitter, session::Hub};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
 use crate::journal::Journals;
@@ -54,6 +54,8 @@ pub(crate) struct Host {
     pub(crate) settings: Settings,
     /// Where a run's events go, if somebody watches it.
     pub(crate) events: Option<Arc<Emitter>>,
+    /// Which runs are watched in this process.
+    pub(crate) hub: Arc<Hub>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.

@@ -5,12 +5,15 @@
 use serde::Serialize;
 use stepmark_core::id::TaskHash;
 
+use super::stored::{LiveValues, Values};
 use super::{DebugEvent, Emitted, EventData, Kind, MessageChunk, RunningTask};
+use crate::compile::Program;
 use crate::dynamic::Value;
 use crate::error::{Error, snapshot};
 use crate::node::{Cx, TaskInfo};
 use crate::node_error::NodeError;
 use crate::run::Run;
+use crate::schema::AnyState;
 use crate::state::State;
 
 impl TaskInfo {
@@ -67,8 +70,19 @@ impl<S: State> Cx<S> {
 pub(crate) async fn tell_values(run: &mut Run) {
     let events = run.host.events.as_ref().filter(|events| events.wants(Kind::Values));
     if let Some(events) = events.cloned() {
-        events.tell(EventData::Values(snapshot(&run.position.state))).await;
+        let state = &run.position.state;
+        let is_root = events.namespace().is_empty();
+        let data = if is_root { EventData::Values(snapshot(state)) } else { nested_values(&run.host.program, state) };
+        events.tell(data).await;
     }
+}
+
+/// A state without its type.
+fn nested_values(program: &Program, state: &AnyState) -> EventData<AnyState> {
+    let mut values = LiveValues { program, state };
+    let value = |name: &'static str| Some((Value::from(name), values.whole(name).ok().flatten()?));
+    let channels = program.schema.channels().iter().map(|spec| spec.name);
+    EventData::NestedValues(Value::Map(channels.filter_map(value).collect()))
 }
 
 /// Tells that finished steps are not stored, if the run's error says so.
