@@ -6,6 +6,7 @@ pub mod commit;
 pub mod concurrency;
 pub mod delete;
 pub mod durability;
+pub mod effects;
 pub mod history;
 pub mod idempotence;
 pub mod isolation;
@@ -70,6 +71,36 @@ macro_rules! each_case {
                 end_and_answers_at_once_are_ordered
                 one_of_many_answers_wins
                 waiting_branches_are_listed;
+            effects:
+                effects_read_back
+                second_intent_is_in_progress
+                effect_of_another_branch_is_in_progress
+                fenced_intent_is_refused
+                repeated_intent_of_a_fenced_owner_is_refused
+                taken_over_effect_is_unknown
+                unknown_effect_is_repeated_on_request
+                effect_that_was_not_done_may_be_done
+                not_done_closes_its_attempt_alone
+                first_result_stays
+                done_outlasts_what_else_is_told
+                lost_attempt_is_unknown
+                fenced_outcome_is_accepted
+                outcome_without_attempt_is_missing
+                other_action_is_a_mismatch
+                again_opens_a_generation
+                generation_is_seen_on_later_forks_alone
+                branch_of_other_actions_begins_anew
+                memos_are_written_with_the_intent
+                intent_is_all_or_nothing
+                ended_attempt_is_lost
+                attempt_of_another_branch_is_not_ended
+                repeated_intent_is_one_attempt
+                repeated_outcome_is_accepted
+                ledger_goes_with_its_thread
+                new_thread_brings_its_ledger
+                one_of_many_intents_is_granted
+                ledger_outlives_the_handle
+                malformed_effect_is_invalid;
             pointers:
                 stale_head_move_is_refused
                 repeated_head_move_is_accepted

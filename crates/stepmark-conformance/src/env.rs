@@ -46,6 +46,10 @@ pub enum Record {
     Tag,
     /// A graph record.
     Graph,
+    /// An entry of a ledger.
+    Effect,
+    /// An attempt at an effect.
+    Attempt,
     /// A blob's bytes.
     Blob,
 }

@@ -4,6 +4,7 @@
 //! well-formed and sealed. Cloning a line gives a second writer that believes the same, which is how cases make stale
 //! and fenced ones. Ids are counted, so a case gives the same bytes on every run.
 
+mod effects;
 mod outside;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, ValueRow, encode_packed,
 };
 
+pub use effects::{done, intent, outcome};
 pub use outside::answer_row;
 
 /// When the first checkpoint of every case is made, in microseconds.

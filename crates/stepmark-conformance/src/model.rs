@@ -6,6 +6,7 @@
 mod append;
 mod calls;
 mod compare;
+mod effects;
 mod state;
 mod world;
 
@@ -34,8 +35,9 @@ pub(crate) enum Step {
     Commit(Growth),
     /// Claims a branch.
     Claim { writer: Writer },
-    /// Forks below the tip of a belief, copying what is pending at a tip; a name may be taken from the belief's branch.
-    Fork { writer: Writer, back: u8, name: Option<(u8, bool)> },
+    /// Forks below the tip of a belief, copying what is pending at a tip; a name may be taken from the belief's branch, and
+    /// effects may mean others there.
+    Fork { writer: Writer, back: u8, name: Option<(u8, bool)>, again: bool },
     /// Forks below the tip of a belief, leaves its branch, and takes a name and the head from it.
     Reset { writer: Writer, back: u8, name: Option<u8>, head: bool },
     /// Flushes a row under a number that may be taken, with or without a value row.
@@ -52,6 +54,11 @@ pub(crate) enum Step {
     Tag { writer: Writer, back: i8, name: u8 },
     /// Takes a tag away.
     Untag { writer: Writer, name: u8 },
+    /// Asks the ledger for one of a few actions, with or without a flush beside it; then once more from a fork that is made
+    /// for it.
+    Intend { writer: Writer, action: Action, flush: Option<(u8, u8)>, forks: bool },
+    /// Tells how one of the attempts ended, or one that nobody made.
+    Tell { attempt: u8, end: u8, nobody: bool },
     /// Sends an earlier write again.
     Repeat { write: u8 },
     /// Sends an earlier commit again with other bytes under the same checkpoint id.
@@ -73,6 +80,17 @@ pub(crate) struct Growth {
     pub(crate) expects_head: bool,
     /// Writes its value rows where a flush may have written others.
     pub(crate) collides: bool,
+}
+
+/// An action that must not be repeated, and what its writer makes of the ledger's answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Action {
+    pub(crate) key: u8,
+    pub(crate) fingerprint: u8,
+    pub(crate) repeats_unknown: bool,
+    pub(crate) again: bool,
+    /// Calls all attempts at the key ended, whosever they are.
+    pub(crate) ended: bool,
 }
 
 /// Which branch's writer, and which of its beliefs: 0 is the newest, which is true; older ones are stale or fenced.
@@ -118,7 +136,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     let flush = (any_writer(), few.clone(), 0..2u8, any::<bool>(), prop::option::weighted(0.2, few.clone()))
         .prop_map(|(writer, number, text, value, run)| Step::Flush { writer, number, text, value, run });
     let fork_name = prop::option::of((few.clone(), rarely()));
-    let fork = (any_writer(), 0..3u8, fork_name).prop_map(|(writer, back, name)| Step::Fork { writer, back, name });
+    let fork = (any_writer(), 0..3u8, fork_name, prop::bool::weighted(0.25))
+        .prop_map(|(writer, back, name, again)| Step::Fork { writer, back, name, again });
     let reset = (any_writer(), 0..3u8, prop::option::of(few.clone()), any::<bool>())
         .prop_map(|(writer, back, name, head)| Step::Reset { writer, back, name, head });
     prop_oneof![
@@ -129,9 +148,30 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => reset,
         5 => flush,
         10 => any_step_from_outside(),
+        12 => any_effect(),
         4 => any::<u8>().prop_map(|write| Step::Repeat { write }),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(write, packed)| Step::Forge { write, packed }),
         1 => any::<u8>().prop_map(|thread| Step::Delete { thread }),
+    ]
+}
+
+/// What is asked of the ledger, and told to it.
+fn any_effect() -> impl Strategy<Value = Step> {
+    let flags = (any::<bool>(), prop::bool::weighted(0.6), prop::bool::weighted(0.2));
+    let key = prop_oneof![3 => Just(0u8), 1 => Just(1u8)];
+    let action = (key, 0..2u8, flags).prop_map(|(key, fingerprint, (repeats_unknown, again, ended))| Action {
+        key,
+        fingerprint,
+        repeats_unknown,
+        again,
+        ended,
+    });
+    let flush = prop::option::weighted(0.3, (0..3u8, 0..2u8));
+    let tell = (any::<u8>(), 0..6u8, prop::bool::weighted(0.1));
+    prop_oneof![
+        3 => (any_writer(), action, flush, prop::bool::weighted(0.25))
+            .prop_map(|(writer, action, flush, forks)| Step::Intend { writer, action, flush, forks }),
+        2 => tell.prop_map(|(attempt, end, nobody)| Step::Tell { attempt, end, nobody }),
     ]
 }
 

@@ -23,6 +23,7 @@ macro_rules! changes {
 }
 
 mod answers;
+mod effects;
 mod reads;
 mod units;
 mod writes;
@@ -125,6 +126,33 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "repeated tag refused", repeated_tag_is_accepted, broken::<answers::RepeatedTagRefused>;
     "tag of nothing accepted", tag_of_nothing_is_refused, broken::<answers::TagOfNothing>;
     "tags outlive their thread", tags_go_with_their_thread, broken::<answers::TagsOutliveThread>;
+    "intent not fenced", fenced_intent_is_refused, broken::<effects::IntentNotFenced>;
+    "nonce looked up before the fence", repeated_intent_of_a_fenced_owner_is_refused, broken::<effects::NonceBeforeFence>;
+    "attempts of other branches ignored", effect_of_another_branch_is_in_progress, broken::<effects::OtherBranchesIgnored>;
+    "unknown effect repeated", taken_over_effect_is_unknown, broken::<effects::UnknownRepeated>;
+    "unknown effect never repeated", unknown_effect_is_repeated_on_request, broken::<effects::UnknownForEver>;
+    "attempts listed backwards", unknown_effect_is_repeated_on_request, broken::<effects::AttemptsBackwards>;
+    "not done ignored", effect_that_was_not_done_may_be_done, broken::<effects::NotDoneIgnored>;
+    "one attempt speaks for all", not_done_closes_its_attempt_alone, broken::<effects::OneSpeaksForAll>;
+    "last result stays", first_result_stays, broken::<effects::LastResultStays>;
+    "first word stays", done_outlasts_what_else_is_told, broken::<effects::FirstWordStays>;
+    "outcome fenced", fenced_outcome_is_accepted, broken::<effects::OutcomeFenced>;
+    "outcome of nobody accepted", outcome_without_attempt_is_missing, broken::<effects::OutcomeOfNobody>;
+    "fingerprint ignored", other_action_is_a_mismatch, broken::<effects::FingerprintIgnored>;
+    "generation never opened", again_opens_a_generation, broken::<effects::GenerationNeverOpened>;
+    "generations seen everywhere", generation_is_seen_on_later_forks_alone, broken::<effects::GenerationsEverywhere>;
+    "generations seen at home alone", generation_is_seen_on_later_forks_alone, broken::<effects::GenerationsStayAtHome>;
+    "effects mode ignored", branch_of_other_actions_begins_anew, broken::<effects::EffectsModeIgnored>;
+    "memos with grants alone", memos_are_written_with_the_intent, broken::<effects::MemosWithGrantsAlone>;
+    "intent in a unit of its own", intent_is_all_or_nothing, broken::<effects::IntentAlone>;
+    "ended attempts ignored", ended_attempt_is_lost, broken::<effects::EndedIgnored>;
+    "anybody ends attempts", attempt_of_another_branch_is_not_ended, broken::<effects::AnybodyEndsAttempts>;
+    "repeated intent waits for itself", repeated_intent_is_one_attempt, broken::<effects::RepeatedIntentWaits>;
+    "repeated outcome refused", repeated_outcome_is_accepted, broken::<effects::RepeatedOutcomeRefused>;
+    "ledger outlives its thread", ledger_goes_with_its_thread, broken::<effects::LedgerOutlivesThread>;
+    "ledger left behind", new_thread_brings_its_ledger, broken::<effects::LedgerLeftBehind>;
+    "origin of effects replaced", new_thread_brings_its_ledger, broken::<effects::OriginReplaced>;
+    "intent decided before it is written", one_of_many_intents_is_granted, broken::<effects::LookBeforeAttempt>;
     "lane ignored", lanes_are_apart, broken::<reads::LaneIgnored>;
     "load not of one moment", load_is_a_snapshot, broken::<reads::TornLoad>;
     "chain cut at its segment", value_chain_crosses_branches, broken::<reads::ChainCutAtSegment>;

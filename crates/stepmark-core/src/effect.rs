@@ -141,8 +141,8 @@ pub struct MadeAt {
     pub height: u64,
     /// The task, in whichever namespace.
     pub task: TaskHash,
-    /// How many branches the root namespace had then: a branch that was made later at the same height sees the entry.
-    /// Set by the store.
+    /// The number of the branch that was made last in the root namespace then: a branch that was made later at the same
+    /// height sees the entry. Set by the store.
     pub branches: u64,
 }
 
@@ -258,7 +258,7 @@ pub struct EffectIntent {
     pub task: TaskHash,
     /// The mark of the attempt that is made if it may.
     pub nonce: Nonce,
-    /// Attempts of this owner that it knows to have ended without an outcome.
+    /// Attempts of this owner, on this branch under this epoch, that it knows to have ended without an outcome.
     pub ended: Vec<Nonce>,
     /// Whether an action whose outcome is unknown is done again.
     pub repeats_unknown: bool,
@@ -303,6 +303,6 @@ pub enum EffectReply {
     Unknown(EffectEntry),
     /// To an intent: the key means another action, and the intent opens no generation.
     Mismatch(EffectRow),
-    /// To an outcome that is not `Done`: noted.
+    /// To an outcome that says nothing of a result: noted.
     Noted(EffectRow),
 }

@@ -61,6 +61,8 @@ pub enum Subject {
     Node,
     /// A channel of a state, by name.
     Channel,
+    /// An entry of a thread's ledger, by key and generation.
+    Effect,
     /// The store as a whole.
     Store,
 }
@@ -80,6 +82,7 @@ impl fmt::Display for Subject {
             Self::Graph => "graph",
             Self::Node => "node",
             Self::Channel => "channel",
+            Self::Effect => "effect",
             Self::Store => "store",
         })
     }

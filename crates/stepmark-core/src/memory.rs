@@ -4,6 +4,7 @@
 //! doctests and engine tests use it; every other store must answer like it.
 
 mod ids;
+mod ledger;
 mod read;
 mod thread;
 mod write;

@@ -50,13 +50,13 @@ pub struct ForkPoint {
     pub height: u64,
 }
 
-/// What an effect's key means on a branch. Written by a later version; the column is there.
+/// What an effect's key means on a branch, and on those that are forked from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EffectsMode {
-    /// Recorded effects are returned.
+    /// What the ledger knows of it.
     #[default]
     Ledger,
-    /// A fork that means different actions.
+    /// Other actions than before the fork: what was not made there counts for nothing.
     Again,
 }
 

@@ -4,8 +4,12 @@
 //! there, rows of another lane, or a call whose outcome can never be told. Every store refuses such a call as `Invalid`
 //! with [`check_commit`] and [`check_append`], after all its other checks; both are pure and look at keys only.
 
+use std::collections::HashSet;
+
+use crate::effect::{AttemptRow, EffectEntry, EffectIntent, EffectRow, EffectStatus, EffectWrite};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
+use crate::ledger::entry_name;
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, RunRow, ThreadRow, Tip};
 use crate::store::{Commit, Expect, Fence, LeftBranch, NameWrite, Records, RunWrite};
@@ -26,6 +30,7 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     if commit.new_thread.is_some() && commit.name.as_ref().is_some_and(|name| name.from.is_some()) {
         return Err(invalid(Subject::Branch, branch, "no branch of a new thread has a name to lose"));
     }
+    check_ledger(commit)?;
     check_epoch(commit)?;
     check_tip(commit)?;
     commit.leaves.iter().try_for_each(|left| check_left(branch, left))?;
@@ -38,8 +43,40 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
     commit.runs.iter().filter(|run| !is_left(run)).try_for_each(|run| check_run(branch.id, run.row()))
 }
 
+/// A ledger comes with the thread that it is of, each entry once, with attempts of its own.
+fn check_ledger(commit: &Commit) -> Result<()> {
+    let Some(first) = commit.effects.first() else { return Ok(()) };
+    let refused = |entry: &EffectEntry, reason: &str| {
+        Err(Error::invalid(Subject::Effect, entry_name(&entry.row.key, entry.row.generation), reason))
+    };
+    if commit.new_thread.is_none() {
+        return refused(first, "a ledger is brought to a new thread alone");
+    }
+    let mut keys = HashSet::new();
+    for entry in &commit.effects {
+        let EffectRow { key, generation, status, result, .. } = &entry.row;
+        if *generation == 0 || result.is_some() != (*status == EffectStatus::Done) {
+            return refused(entry, "generations begin at 1, and an entry has a result exactly if it is done");
+        }
+        let mut nonces = HashSet::new();
+        let is_own = |attempt: &AttemptRow| (&attempt.key, attempt.generation) == (key, *generation);
+        if !entry.attempts.iter().all(|attempt| is_own(attempt) && nonces.insert(attempt.nonce)) {
+            return refused(entry, "its attempts name it, each under a nonce of its own");
+        }
+        if !keys.insert((key, *generation)) {
+            return refused(entry, "a unit brings it twice");
+        }
+    }
+    Ok(())
+}
+
 /// Refuses an append whose rows belong to another branch or base, or that its writer may not write.
 pub fn check_append(append: &Records) -> Result<()> {
+    match &append.effect {
+        Some(EffectWrite::Intent(intent)) => check_intent(append, intent)?,
+        Some(EffectWrite::Outcome(_)) => return check_outcome(append),
+        None => {}
+    }
     match &append.fence {
         Fence::Owner { tip, .. } => {
             let answers = append.pending.iter().any(|row| row.kind == PendingKind::Answer);
@@ -53,6 +90,27 @@ pub fn check_append(append: &Records) -> Result<()> {
         }
         Fence::Outside => check_outside(append),
     }
+}
+
+/// The owner of a root's branch asks the ledger.
+fn check_intent(append: &Records, intent: &EffectIntent) -> Result<()> {
+    if append.fence == Fence::Outside || !append.namespace.is_empty() {
+        return Err(records(append, "the owner of a branch of the root namespace asks the ledger"));
+    }
+    if intent.ended.contains(&intent.nonce) {
+        return Err(Error::invalid(Subject::Effect, &intent.key, "an attempt that has ended is not made again"));
+    }
+    Ok(())
+}
+
+/// An outcome is accepted from anybody, so nothing else comes with it.
+fn check_outcome(append: &Records) -> Result<()> {
+    let rows = append.pending.is_empty() && append.values.is_empty() && append.blobs.is_empty();
+    let others = append.run.is_some() || append.expect_answers.is_some() || append.head_from.is_some();
+    if rows && !others && append.tags.is_empty() {
+        return Ok(());
+    }
+    Err(records(append, "an outcome comes alone"))
 }
 
 /// From outside of a run come answers in the lane of the branch, the head and tags, each once.

@@ -61,20 +61,43 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// ([`crate::shape::check_commit`]; `contradiction_is_invalid`).
     async fn commit(&self, commit: Commit) -> Result<Outcome>;
 
-    /// Adds pending rows (with their values) or rewrites a run record beside a running super-step; from outside of any
-    /// run, stores answers and moves the head and tags. See [`Fence`] for who may write what.
+    /// Adds pending rows (with their values), rewrites a run record or asks the ledger beside a running super-step; from
+    /// outside of any run, stores answers, moves the head and tags and tells the ledger. See [`Fence`] for who may write
+    /// what.
+    ///
+    /// An intent is answered from the entries of its key that its branch sees ([`crate::ledger::decide`]). The newest one
+    /// with the intent's fingerprint counts. Done: its result (`effects_read_back`). An attempt may be running, because its
+    /// branch is still claimed as it was: `InProgress` (`second_intent_is_in_progress`,
+    /// `effect_of_another_branch_is_in_progress`). No attempt runs and one of them may have done it: `Unknown`
+    /// (`taken_over_effect_is_unknown`, `lost_attempt_is_unknown`), or the grant of another attempt where the intent says
+    /// so (`unknown_effect_is_repeated_on_request`). All said that they did not do it: the grant
+    /// (`effect_that_was_not_done_may_be_done`, `not_done_closes_its_attempt_alone`). No entry with this fingerprint, but
+    /// others: `Mismatch` (`other_action_is_a_mismatch`) or, where the intent says so, a new generation
+    /// (`again_opens_a_generation`). A later generation is seen where it was opened and on branches that left there
+    /// afterwards (`generation_is_seen_on_later_forks_alone`); a branch that means other actions sees nothing from before
+    /// it (`branch_of_other_actions_begins_anew`). Attempts of the owner that the intent calls ended are lost
+    /// (`ended_attempt_is_lost`, `attempt_of_another_branch_is_not_ended`).
+    ///
+    /// An outcome needs its attempt's nonce and nothing else (`fenced_outcome_is_accepted`). The first result stays for
+    /// ever (`first_result_stays`, `done_outlasts_what_else_is_told`).
     ///
     /// # Atomicity
-    /// All rows or none (`append_is_all_or_nothing`).
+    /// All rows or none (`append_is_all_or_nothing`); an intent is decided, and its attempt made, in the same unit in which
+    /// the rows beside it are written, which they are whatever the answer (`memos_are_written_with_the_intent`,
+    /// `intent_is_all_or_nothing`). What was granted survives (`ledger_outlives_the_handle`).
     ///
     /// # Idempotence
     /// A row whose key exists with equal hash is accepted and kept as it is; if all rows, the run record, the head and the
     /// tags are there as given, the call succeeds, also when other commits followed (`repeated_append_is_accepted`,
-    /// `repeated_answer_is_accepted`, `repeated_head_move_is_accepted`, `repeated_tag_is_accepted`).
+    /// `repeated_answer_is_accepted`, `repeated_head_move_is_accepted`, `repeated_tag_is_accepted`). A repeated intent is
+    /// granted once more as long as its attempt is open (`repeated_intent_is_one_attempt`), but never to a writer that has
+    /// lost its branch (`repeated_intent_of_a_fenced_owner_is_refused`). A repeated outcome changes nothing
+    /// (`repeated_outcome_is_accepted`).
     ///
     /// # Ordering
     /// An append is checked against the branch in the same atomic unit in which it is written, so nothing of a fenced
-    /// writer lands after the claim that fenced it (`fenced_append_is_refused`). An answer that was acknowledged before a
+    /// writer lands after the claim that fenced it (`fenced_append_is_refused`, `fenced_intent_is_refused`); outcomes alone
+    /// do. Of several intents for one action one is granted (`one_of_many_intents_is_granted`). An answer that was acknowledged before a
     /// run's end with [`Records::expect_answers`] is counted by it (`late_answer_refuses_the_end`).
     ///
     /// # Errors
@@ -85,7 +108,10 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// `answer_to_a_dead_question_is_refused`). `Conflict` (pending row): another number of answers is stored than
     /// expected. `Conflict` (thread): the head to move is another (`stale_head_move_is_refused`). `Exists` (tag): the
     /// name is another checkpoint's (`taken_tag_is_refused`); `Missing` (checkpoint): what it names is not there
-    /// (`tag_of_nothing_is_refused`).
+    /// (`tag_of_nothing_is_refused`). `Missing` (effect): nobody attempts it under this nonce
+    /// (`outcome_without_attempt_is_missing`); `Exists` (effect): the intent's nonce is that of an attempt that is over
+    /// (`intent_is_all_or_nothing`). `Invalid`: the append contradicts itself ([`crate::shape::check_append`];
+    /// `malformed_append_is_invalid`, `malformed_effect_is_invalid`).
     async fn append(&self, append: Records) -> Result<Appended>;
 
     /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment.
@@ -154,7 +180,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Deletes a thread with all its rows; its uid stays as a tombstone.
     ///
     /// # Atomicity
-    /// All rows go together (`delete_leaves_no_rows`).
+    /// All rows go together (`delete_leaves_no_rows`, `ledger_goes_with_its_thread`).
     ///
     /// # Idempotence
     /// Deleting a deleted uid succeeds.

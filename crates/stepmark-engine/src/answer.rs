@@ -18,6 +18,7 @@ use stepmark_core::store::{Load, Loaded, Place, Records};
 
 use crate::answer_schema;
 use crate::decide::{append_decided, store_of};
+use crate::deps::Deps;
 use crate::dynamic::Value;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +27,6 @@ use crate::interrupt::{Ask, OpenQuestion, Question};
 use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
-use crate::request::Request;
 use crate::resume::run_of_loaded;
 use crate::state::State;
 use crate::stream::StreamRequest;
@@ -48,6 +48,7 @@ pub struct AnswerRequest<'a, S> {
     author: Option<String>,
     /// Where the events of the run go, if somebody watches.
     events: Option<Arc<Emitter>>,
+    context: Option<Arc<Deps>>,
 }
 
 impl<S: State> Thread<S> {
@@ -58,7 +59,7 @@ impl<S: State> Thread<S> {
         let question = question.borrow();
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(&answer);
-        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None, events: None }
+        AnswerRequest { branch, hash, ..AnswerRequest::new(self, question.id, body) }
     }
 
     /// Answers a question without its types: a form, a program in another language. The answer is a value that serializes
@@ -67,13 +68,13 @@ impl<S: State> Thread<S> {
     pub fn answer_open(&self, question: &OpenQuestion, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
         let (branch, hash) = (Some(question.branch), Some(question.hash));
         let body = encode::to_bytes(answer);
-        AnswerRequest { thread: self, branch, id: question.id, hash, body, author: None, events: None }
+        AnswerRequest { branch, hash, ..AnswerRequest::new(self, question.id, body) }
     }
 
     /// The same by the question's id, on the handle's branch, whatever its present wording.
     pub fn answer_id(&self, id: InterruptId, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
         let body = encode::to_bytes(answer);
-        AnswerRequest { thread: self, branch: None, id, hash: None, body, author: None, events: None }
+        AnswerRequest::new(self, id, body)
     }
 }
 
@@ -87,6 +88,11 @@ struct Found {
 }
 
 impl<'a, S: State> AnswerRequest<'a, S> {
+    fn new(thread: &'a Thread<S>, id: InterruptId, body: Result<Vec<u8>, EncodeError>) -> Self {
+        let context = thread.host.context.clone();
+        Self { thread, branch: None, id, hash: None, body, author: None, context, events: None }
+    }
+
     /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.
     pub fn stream(self, kinds: impl IntoIterator<Item = Kind>) -> StreamRequest<'a, S> {
         let thread = self.thread;
@@ -97,6 +103,12 @@ impl<'a, S: State> AnswerRequest<'a, S> {
     /// Who answers: free text of at most 1,024 bytes, stored with the answer.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
+        self
+    }
+
+    /// Gives the nodes of the run that goes on a value: see [`Request::context`](crate::Request::context).
+    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Deps::insert_shared(&mut self.context, value);
         self
     }
 
@@ -151,13 +163,15 @@ impl<'a, S: State> AnswerRequest<'a, S> {
     /// As for [`store`](Self::store) and [`Thread::resume`].
     pub async fn run(self) -> Result<Outcome<S>> {
         self.store().await?;
-        match self.branch {
+        let on_branch = match self.branch {
             Some(branch) if !self.is_handles_branch(branch).await? => {
-                let thread = self.thread.same_place().on(BranchPlace::Id(branch));
-                Request { events: self.events, ..thread.resume() }.run().await
+                Some(self.thread.same_place().on(BranchPlace::Id(branch)))
             }
-            _ => Request { events: self.events, ..self.thread.resume() }.run().await,
-        }
+            _ => None,
+        };
+        let mut resume = on_branch.as_ref().unwrap_or(self.thread).resume();
+        (resume.context, resume.events) = (self.context, self.events);
+        resume.run().await
     }
 
     async fn is_handles_branch(&self, branch: BranchId) -> Result<bool> {

@@ -17,6 +17,7 @@ use crate::durability::Durability;
 use crate::error::Result;
 use crate::events::session::Hub;
 use crate::graph_record::GraphRecord;
+use crate::hooks::{Hooks, InterruptEvent, ResumeEvent};
 use crate::outcome::Outcome;
 use crate::position::Position;
 use crate::run::{self, Host, KnownGraph, Run, Settings};
@@ -43,6 +44,7 @@ impl<S: State> App<S> {
             concurrency_max: CONCURRENCY_MAX_DEFAULT,
             steps_max: STEPS_MAX_DEFAULT,
             durability: Durability::Sync,
+            step_timeout: None,
         };
         let program = Arc::new(program);
         let host = Host {
@@ -53,6 +55,8 @@ impl<S: State> App<S> {
             clock: Arc::new(SystemClock),
             ids: SystemIds::shared(),
             settings,
+            context: None,
+            hooks: Arc::default(),
             events: None,
             hub: Hub::shared(),
         };
@@ -72,6 +76,13 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn provide<T: Send + Sync + 'static>(mut self, resource: T) -> Self {
         Arc::<Deps>::make_mut(&mut self.host.deps).insert(resource);
+        self
+    }
+
+    /// Gives nodes a [`Ctx<T>`](crate::Ctx) in every run whose request brings no `T` of its own.
+    #[must_use]
+    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Deps::insert_shared(&mut self.host.context, value);
         self
     }
 
@@ -102,6 +113,40 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.host.settings.durability = durability;
+        self
+    }
+
+    /// Calls `hook` when a call of this application ends `Interrupted`: the run has ended and its questions are stored. A
+    /// call that finds a thread waiting tells of it too. Between the end of a run and this the process may be killed: then
+    /// the next call tells, `resume` or the same run id. So a question is told at least once to a caller who calls until
+    /// there is an outcome, and may be told more than once: it is known by its id. What waits, whether or not anybody was
+    /// told, is in [`App::questions`].
+    ///
+    /// Not called for runs in memory, nor for a run that failed beside a question.
+    #[must_use]
+    pub fn on_interrupt(mut self, hook: impl Fn(&InterruptEvent) + Send + Sync + 'static) -> Self {
+        Arc::<Hooks>::make_mut(&mut self.host.hooks).on_interrupt(hook);
+        self
+    }
+
+    /// Calls `hook` when `resume` or `answer(..).run()` of this application goes on with a run: it owns the branch, and none
+    /// of its nodes has begun. Once per claim: a process that is killed before the hook has run no node either, and the
+    /// next resume tells. Inputs, replays, and resumes that find nothing to do are not told.
+    ///
+    /// Hooks of both kinds are called in the order in which they were added, and the verb goes on when all of them have
+    /// returned: hand work that takes long to somebody else. A hook that panics stops neither the others nor the run.
+    #[must_use]
+    pub fn on_resume(mut self, hook: impl Fn(&ResumeEvent) + Send + Sync + 'static) -> Self {
+        Arc::<Hooks>::make_mut(&mut self.host.hooks).on_resume(hook);
+        self
+    }
+
+    /// How long a super-step may take: no limit at first. When it has passed, the tasks of the step that still run fail with
+    /// [`TimeLimit::Step`](crate::TimeLimit::Step) and are not tried again; finished siblings keep their results, and
+    /// `resume` runs the others. A request may say otherwise for itself.
+    #[must_use]
+    pub fn step_timeout(mut self, limit: Duration) -> Self {
+        self.host.settings.step_timeout = Some(limit);
         self
     }
 

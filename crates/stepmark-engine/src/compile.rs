@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Drawing, KnownQuestion, Router};
 use crate::handle::{GraphId, TargetId};
 use crate::node::NodeFn;
+use crate::policy::Policy;
 use crate::schema::Schema;
 use crate::state::Keep;
 use crate::waiting::Stops;
@@ -43,6 +44,8 @@ pub(crate) struct NodeSpec {
     pub(crate) joins: Vec<(u32, u32)>,
     pub(crate) branches: Vec<BranchSpec>,
     pub(crate) gotos: Vec<Option<u32>>,
+    /// How it may fail; absent where nothing was said.
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 /// A join edge: sources ascending.
@@ -165,7 +168,8 @@ fn lay_out(
     for node in drawing.nodes {
         let gotos = own(&node.name, &node.gotos);
         let (edges, joins, branches) = (Vec::new(), Vec::new(), Vec::new());
-        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos });
+        let policy = (!node.policy.is_plain()).then(|| Arc::new(node.policy));
+        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, policy });
     }
     for branch in drawing.branches {
         let near = Arc::clone(&nodes[branch.source as usize].name);

@@ -11,6 +11,7 @@ use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{Appended, BlobCall, CheckpointStore, Commit, Outcome, Records};
 
+use crate::bell;
 use crate::error::{Error, Result};
 use crate::run::Host;
 
@@ -89,6 +90,7 @@ pub(crate) async fn commit_decided(
     if brings_graph {
         host.graph.set_stored();
     }
+    bell::committed(commit);
     Ok(outcome)
 }
 
@@ -110,7 +112,11 @@ pub(crate) async fn append_answered(host: &Host, append: Records) -> Result<Appe
             Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
                 host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
             }
-            decided => return decided.map_err(Error::from),
+            decided => {
+                let answer = decided?;
+                bell::appended(append.thread, append.head_from.is_some());
+                return Ok(answer);
+            }
         }
     }
     Err(Error::invalid("a bounded loop ended"))

@@ -1,4 +1,6 @@
-//! Which shared resources can nodes ask for?
+//! Which values can nodes ask for by their type?
+//!
+//! The resources of an application, and what a run was given as its context.
 
 use std::{
     any::{Any, TypeId},
@@ -7,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-/// The resources of an application, one per type: clients, pools, configuration.
+/// Values, one per type: the resources of an application (clients, pools, configuration), the context of a run.
 #[derive(Clone, Default)]
 pub struct Deps {
     by_type: HashMap<TypeId, Provided>,
@@ -29,6 +31,11 @@ impl Deps {
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         let provided = Provided { type_name: std::any::type_name::<T>(), value: Arc::new(value) };
         self.by_type.insert(TypeId::of::<T>(), provided);
+    }
+
+    /// Adds to values that others may share; they keep what they have.
+    pub(crate) fn insert_shared<T: Send + Sync + 'static>(shared: &mut Option<Arc<Self>>, value: T) {
+        Arc::make_mut(shared.get_or_insert_default()).insert(value);
     }
 
     /// The `T` that was provided.

@@ -4,27 +4,32 @@
 //! task that fails stops new tasks from starting; those that run are let finish, and every finished result is made
 //! durable before the error is returned.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use stepmark_core::checkpoint::{TaskEntry, Timestamp};
-use stepmark_core::clock::Sleep;
+
 use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
 use crate::apply::Fault;
-use crate::attempt::attempt;
+use crate::attempt::{Guard, Work, perform};
+use crate::beside::{Event, Note, Waiting, attended, poll_notes, take_notes};
+use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
-use crate::flush::{self, End};
+use crate::flush::{self, Also, End};
 use crate::handle::{Destination, Route};
 use crate::journal::{Asked, Attempt, Journal};
-use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
+use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::state::Keep;
+use crate::time_limit::Deadline;
+use crate::tries::Tries;
 use crate::waiting;
 
 /// A task's result.
@@ -63,14 +68,28 @@ impl Failed {
 struct Ended {
     task: usize,
     started_at: Timestamp,
+    attempts: u32,
     output: Result<RawOutput, NodeError>,
     /// The questions that it asked and nobody has answered: then its output does not count.
     asked: Vec<Asked>,
 }
 
+impl Ended {
+    fn of(
+        (task, started_at): (usize, Timestamp),
+        info: &TaskInfo,
+        output: Result<RawOutput, NodeError>,
+        asked: Vec<Asked>,
+    ) -> Self {
+        let started_at = info.tries.as_ref().map_or(started_at, |tries| tries.started_at());
+        Self { task, started_at, attempts: info.attempt(), output, asked }
+    }
+}
+
 /// Runs all next tasks that have no stored result, and returns all results in plan order; `None` if some wait for answers
 /// and nothing else can run: the run has ended then.
 pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
+    run.deadline = run.host.settings.step_timeout.map(|after| Deadline::new(&*run.host.clock, after));
     if run.stored.is_empty()
         && run.position.next.len() == 1
         && run.journals.is_empty()
@@ -89,27 +108,28 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         if results.iter().all(Option::is_some) {
             return Ok(Some(results.drain(..).flatten().collect()));
         }
-        (step.linger, step.unflushed) = (None, 0);
+        step.waiting = Waiting::default();
         if !waiting::await_answers(run, &mut step.results).await? {
             return Ok(None);
         }
-        step.next = 0;
+        (step.next, run.is_resumed) = (0, true);
     }
 }
 
 /// The usual step: one task, no spawning, no flush. `None` if it asked.
 async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
-    let (node, context) = prepare(run, 0);
-    let info = Arc::clone(&context.info);
-    let output = run.commits.beside(attempt(node, context)).await?;
+    let work = prepare(run, 0);
+    let info = Arc::clone(&work.context.info);
+    let output = attended(run, &info, perform(work)).await?;
     run.stats.executed += 1;
+    take_notes(run, 0, &info);
     let asked = info.attempt_journal.take_asked();
     if !asked.is_empty() {
         run.set_aside(0, asked);
         return Ok(None);
     }
-    match accept(run, Ended { task: 0, started_at, output, asked }) {
+    match accept(run, Ended::of((0, started_at), &info, output, asked)) {
         Ok(finished) => Ok(Some(finished)),
         Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
@@ -124,14 +144,16 @@ struct Step {
     /// The next task to look at.
     next: usize,
     running: JoinSet<Ended>,
-    unflushed: usize,
-    linger: Option<Sleep>,
+    /// By task: those that run.
+    started: Vec<Option<Arc<TaskInfo>>>,
+    waiting: Waiting,
 }
 
 impl Step {
     fn new(run: &mut Run) -> Self {
         let mut results = std::mem::take(&mut run.stored);
-        results.resize_with(run.position.next.len(), || None);
+        let tasks = run.position.next.len();
+        results.resize_with(tasks, || None);
         let channels = run.host.program.schema.channels().len();
         let mut step = Self {
             results,
@@ -139,8 +161,8 @@ impl Step {
             owners: vec![None; channels],
             next: 0,
             running: JoinSet::new(),
-            unflushed: 0,
-            linger: None,
+            started: vec![None; tasks],
+            waiting: Waiting::default(),
         };
         for task in 0..step.results.len() {
             if let Some(done) = step.results[task].take() {
@@ -169,30 +191,36 @@ impl Step {
             while let Some(joined) = self.running.try_join_next() {
                 self.finish(run, joined);
             }
-            if run.host.settings.linger.is_zero() && self.unflushed > 0 && self.is_unfinished() {
-                self.flush(run).await?;
+            if run.host.settings.linger.is_zero() && self.waiting.count > 0 && self.is_unfinished() {
+                self.serve(run, Note::Lingered).await?;
             }
         }
     }
 
-    /// Waits for a task to end, or for the results that wait to have waited long enough.
+    /// Waits for a task to end, or for something to do beside them.
     async fn wait(&mut self, run: &mut Run) -> Result<()> {
-        match run.commits.beside(self.event()).await? {
-            Some(joined) => self.finish(run, joined),
-            None => self.flush(run).await?,
+        let Run { commits, calls, .. } = run;
+        let Self { running, waiting, .. } = self;
+        // What waits to be flushed first: tasks that keep finishing must not put it off.
+        let event = poll_fn(|cx| match poll_notes(cx, calls.as_mut(), &mut waiting.linger) {
+            Poll::Ready(note) => Poll::Ready(Some(Event::Noted(note))),
+            Poll::Pending => running.poll_join_next(cx).map(|joined| joined.map(Event::Ended)),
+        });
+        match commits.beside(event).await? {
+            Some(Event::Ended(joined)) => self.finish(run, joined),
+            Some(Event::Noted(note)) => self.serve(run, note).await?,
+            None => {}
         }
         Ok(())
     }
 
-    /// A task that ended, or `None` where the results that wait have waited long enough.
-    async fn event(&mut self) -> Option<Result<Ended, tokio::task::JoinError>> {
-        let Some(linger) = &mut self.linger else { return self.running.join_next().await };
-        // The wait of finished results first: tasks that keep finishing must not put their flush off.
-        tokio::select! {
-            biased;
-            () = linger => None,
-            joined = self.running.join_next() => joined,
+    async fn serve(&mut self, run: &mut Run, note: Note) -> Result<()> {
+        for (task, info) in self.started.iter().enumerate() {
+            if let Some(info) = info {
+                take_notes(run, task, info);
+            }
         }
+        self.waiting.serve(run, &mut self.results, note).await
     }
 
     fn is_unfinished(&self) -> bool {
@@ -202,7 +230,7 @@ impl Step {
     /// Starts tasks while there are slots. With `linger(0)` a slot is freed only when its result is durable, so that a
     /// kill repeats at most as many tasks as there are slots.
     fn start_tasks(&mut self, run: &mut Run) {
-        let held = if run.host.settings.linger.is_zero() && run.flushes() { self.unflushed } else { 0 };
+        let held = if run.host.settings.linger.is_zero() && run.flushes() { self.waiting.count } else { 0 };
         while self.failed.is_empty()
             && self.next < self.results.len()
             && self.running.len() + held < run.host.settings.concurrency_max
@@ -218,13 +246,14 @@ impl Step {
     /// The one place where the engine spawns. A task's life ends with its step: the set aborts what it still holds.
     fn spawn(&mut self, run: &mut Run, task: usize) {
         let clock = run.line.is_some().then(|| Arc::clone(&run.host.clock));
-        let (node, context) = prepare(run, task);
+        let work = prepare(run, task);
         run.stats.executed += 1;
+        let info = Arc::clone(&work.context.info);
+        self.started[task] = Some(Arc::clone(&info));
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            let info = Arc::clone(&context.info);
-            let output = attempt(node, context).await;
-            Ended { task, started_at, output, asked: info.attempt_journal.take_asked() }
+            let output = perform(work).await;
+            Ended::of((task, started_at), &info, output, info.attempt_journal.take_asked())
         });
     }
 
@@ -232,11 +261,14 @@ impl Step {
         // An attempt catches its own panics and nobody aborts it while its step lives.
         let Ok(mut ended) = joined else { return };
         let task = ended.task;
+        if let Some(info) = self.started[task].take() {
+            take_notes(run, task, &info);
+        }
         let asked = std::mem::take(&mut ended.asked);
         if !asked.is_empty() {
             // Whatever the node made of the error: a question cannot be lost.
             run.set_aside(task, asked);
-            self.wait_to_flush(run);
+            self.waiting.add(run);
             return;
         }
         match accept(run, ended) {
@@ -250,18 +282,7 @@ impl Step {
 
     fn keep(&mut self, run: &Run, task: usize, done: Finished) {
         self.results[task] = Some(done);
-        self.wait_to_flush(run);
-    }
-
-    /// Something that the store should have waits for the next flush.
-    fn wait_to_flush(&mut self, run: &Run) {
-        if run.flushes() {
-            self.unflushed += 1;
-            let linger = run.host.settings.linger;
-            if self.linger.is_none() && !linger.is_zero() {
-                self.linger = Some(run.host.clock.sleep(linger));
-            }
-        }
+        self.waiting.add(run);
     }
 
     /// Takes ownership of the channels that `update` writes exclusively; an error if another task has one of them.
@@ -289,19 +310,14 @@ impl Step {
         });
         None
     }
-
-    async fn flush(&mut self, run: &mut Run) -> Result<()> {
-        self.linger = None;
-        self.unflushed = 0;
-        flush::flush_results(run, &mut self.results, &[], End::None).await.map(|_| ())
-    }
 }
 
 /// What a task is run with.
-fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
+fn prepare(run: &Run, index: usize) -> Work {
     let Task { node: number, trigger, payload } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
+    let guard = Guard::of(run, node);
     let info = TaskInfo {
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
@@ -312,7 +328,11 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         thread: run.thread_name.clone(),
         thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
+        desk: run.desk.clone(),
+        state_version: run.host.program.schema.version(),
+        standing: Standing::of(run),
         events: run.host.events.clone(),
+        tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
@@ -320,7 +340,7 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         deps: Arc::clone(&run.host.deps),
         info: Arc::new(info),
     };
-    (Arc::clone(&node.run), context)
+    Work { node: Arc::clone(&node.run), context, guard }
 }
 
 fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
@@ -336,8 +356,7 @@ fn attempt_at(run: &Run, task: usize) -> u32 {
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, output, .. } = ended;
-    let attempts = attempt_at(run, task);
+    let Ended { task, started_at, attempts, output, .. } = ended;
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;
@@ -382,7 +401,8 @@ fn unsendable(goto: &[Route]) -> Option<NodeError> {
 
 /// Stores all finished results and the failures, ends the run as failed, and makes the error.
 async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
-    if let Err(refused) = flush::flush_results(run, &mut results, &failed, End::Failed).await {
+    let also = Also { failed: &failed, end: End::Failed, ..Also::default() };
+    if let Err(refused) = flush::flush_results(run, &mut results, also).await {
         return refused;
     }
     let first = failed.into_iter().min_by_key(|failed| failed.task);

@@ -1,21 +1,22 @@
 //! How do results become durable before their step is committed?
 //!
-//! All waiting results of the step go into one row, questions into rows of their own beside it. A kill then repeats only tasks that finished within the last
-//! `linger`.
+//! All waiting results of the step go into one row, questions and finished steps into rows of their own beside it, all in
+//! one unit. A kill then repeats only what finished within the last `linger`.
 
 use std::sync::Arc;
 
+use stepmark_core::effect::{EffectIntent, EffectReply, EffectWrite};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::pending::{
     GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
 };
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
-use stepmark_core::store::Records;
+use stepmark_core::store::{Appended, Records};
 use stepmark_core::value::{Structure, ValueHead, ValueNode, ValueRef};
 
 use crate::commit::Placement;
 use crate::compile::Program;
-use crate::decide::{append_decided, put_blobs};
+use crate::decide::{append_answered, put_blobs};
 use crate::durability;
 use crate::error::{Error, Result};
 use crate::execute::{Failed, Finished};
@@ -27,10 +28,32 @@ use crate::{events, waiting};
 /// A write of at least this many bytes lies in a value row, which the commit may name.
 const VALUE_BYTES_MIN: usize = 4 * 1024;
 
+/// What the unit of a flush does besides.
+#[derive(Default)]
+pub(crate) struct Also<'a> {
+    pub(crate) failed: &'a [Failed],
+    pub(crate) end: End,
+    /// Asks the ledger whether an effect may be done.
+    pub(crate) intent: Option<EffectIntent>,
+}
+
+/// What became of it.
+pub(crate) struct Flushed {
+    /// `false`: an answer came, so all of it is stored but the end.
+    pub(crate) has_ended: bool,
+    /// The ledger's answer; present where it was asked and the run has a store.
+    pub(crate) reply: Option<EffectReply>,
+}
+
+impl Flushed {
+    const NOTHING: Self = Self { has_ended: true, reply: None };
+}
+
 /// What becomes of the run in the unit of a flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum End {
     /// It goes on.
+    #[default]
     None,
     /// It ends as failed.
     Failed,
@@ -38,16 +61,10 @@ pub(crate) enum End {
     Interrupted,
 }
 
-/// Stores the results and questions that are not durable yet, and the failures; ends the run in the same unit. `false`: an
-/// answer came, so all of it is stored but the end.
-pub(crate) async fn flush_results(
-    run: &mut Run,
-    results: &mut [Option<Finished>],
-    failed: &[Failed],
-    end: End,
-) -> Result<bool> {
+/// Stores the results, questions and finished steps that are not durable yet, and what is to be done also.
+pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], also: Also<'_>) -> Result<Flushed> {
     durability::settle(run).await?;
-    let Run { host, position, line: Some(line), .. } = run else { return Ok(true) };
+    let Run { host, position, line: Some(line), .. } = run else { return Ok(Flushed::NOTHING) };
     let mut flush = Flush { program: &host.program, position, line, placement: Placement::default() };
     let mut records = Vec::new();
     for (task, done) in results.iter_mut().enumerate() {
@@ -55,23 +72,28 @@ pub(crate) async fn flush_results(
             records.push(flush.result_record(task, done)?);
         }
     }
-    for failure in failed {
+    for failure in also.failed {
         records.push(flush.failure_record(failure)?);
     }
     let placement = flush.placement;
-    let has_ended = append_records(run, &records, placement, end).await?;
+    let flushed = append_records(run, &records, placement, also).await?;
     if run.host.events.is_some() {
         events::tell_flushed(run, records.len()).await;
     }
     waiting::set_stored(run);
     results.iter_mut().flatten().for_each(|done| done.durable = true);
-    Ok(has_ended)
+    Ok(flushed)
 }
 
-async fn append_records(run: &mut Run, records: &[TaskRecord], placement: Placement, end: End) -> Result<bool> {
+async fn append_records(
+    run: &mut Run,
+    records: &[TaskRecord],
+    placement: Placement,
+    Also { end, intent, .. }: Also<'_>,
+) -> Result<Flushed> {
     let (now, mut pending) = (run.now(), waiting::unstored_rows(run));
-    let Run { host, line: Some(line), journals, stats, .. } = run else { return Ok(true) };
-    let Some(base) = line.manifest_id() else { return Ok(true) };
+    let Run { host, line: Some(line), journals, stats, .. } = run else { return Ok(Flushed::NOTHING) };
+    let Some(base) = line.manifest_id() else { return Ok(Flushed::NOTHING) };
     if !records.is_empty() {
         pending.push(PendingRow {
             base,
@@ -94,27 +116,28 @@ async fn append_records(run: &mut Run, records: &[TaskRecord], placement: Placem
     let expect_answers = (end == End::Interrupted).then_some(journals.answers);
     let (values, blobs) = (placement.rows, placement.blobs);
     let owner = Records::of_owner(line.thread.uid, &line.branch);
-    let append = Records { pending, values, blobs, run: run_row, expect_answers, ..owner };
+    let effect = intent.map(EffectWrite::Intent);
+    let append = Records { pending, values, blobs, run: run_row, expect_answers, effect, ..owner };
     if is_nothing(&append) {
-        return Ok(true);
+        return Ok(Flushed::NOTHING);
     }
     put_blobs(host, &line.thread.scope, &placement.blob_bytes).await?;
     stats.flushes += u64::from(!append.pending.is_empty());
     let unended = Records { run: None, expect_answers: None, ..append.clone() };
-    match append_decided(host, append).await {
+    match append_answered(host, append).await {
         Err(error) if end == End::Interrupted && error.is_store(StoreKind::Conflict, Subject::Pending) => {
             line.run = before;
             if !is_nothing(&unended) {
-                append_decided(host, unended).await?;
+                append_answered(host, unended).await?;
             }
-            Ok(false)
+            Ok(Flushed { has_ended: false, reply: None })
         }
-        appended => appended.map(|()| true),
+        appended => appended.map(|Appended { effect }| Flushed { has_ended: true, reply: effect }),
     }
 }
 
 fn is_nothing(append: &Records) -> bool {
-    append.pending.is_empty() && append.run.is_none()
+    append.pending.is_empty() && append.run.is_none() && append.effect.is_none()
 }
 
 /// The run record after it ended; `None` if the run has none or cannot end so.

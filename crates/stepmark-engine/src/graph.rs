@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::handle::{END, GraphId, IntoRoutes, NodeRef, Route, TargetId};
 use crate::interrupt::Question;
 use crate::node::{Node, NodeFn, erase};
+use crate::policy::{NodePolicy, Policy};
 use crate::schema::{AnyState, AnyUpdate, TypedSchema};
 use crate::state::State;
 
@@ -45,6 +46,7 @@ pub(crate) struct DrawnNode {
     pub(crate) aliases: Vec<Arc<str>>,
     pub(crate) run: NodeFn,
     pub(crate) gotos: Vec<TargetId>,
+    pub(crate) policy: Policy,
 }
 
 /// A question that the graph says its nodes ask.
@@ -93,7 +95,8 @@ impl<S: State> Graph<S> {
     /// Adds a node. Its name is stored in checkpoints; renaming it later needs [`Graph::alias`].
     pub fn node<M, P, N: Node<S, M, P>>(&mut self, name: &str, node: N) -> NodeRef<S, P> {
         let index = self.drawing.nodes.len() as u32;
-        let node = DrawnNode { name: name.into(), aliases: Vec::new(), run: erase(node), gotos: Vec::new() };
+        let (aliases, gotos, policy) = (Vec::new(), Vec::new(), Policy::default());
+        let node = DrawnNode { name: name.into(), aliases, run: erase(node), gotos, policy };
         self.drawing.nodes.push(node);
         NodeRef::new(self.drawing.id, index)
     }
@@ -103,6 +106,12 @@ impl<S: State> Graph<S> {
         if let Some(index) = self.own(node) {
             self.drawing.nodes[index as usize].aliases.push(name.into());
         }
+    }
+
+    /// Says how `node` may fail: how often it is tried, how long it may take.
+    pub fn policy<P>(&mut self, node: NodeRef<S, P>) -> NodePolicy<'_, S, P> {
+        let index = self.own(node);
+        NodePolicy::new(index.map(|index| &mut self.drawing.nodes[index as usize].policy))
     }
 
     /// Says that a run begins here. Several nodes may.

@@ -1,24 +1,26 @@
-//! What does a task know of its earlier attempts, and what did this one ask?
+//! What does a task know of its earlier attempts?
 //!
-//! A task that asks ends its attempt. When all its questions have answers it runs again from its beginning, and each call
-//! that was answered returns at once. Questions are known by id, never by their order in the node.
+//! The steps that it finished and the questions that it asked. A task that asks ends its attempt; when all its questions
+//! have answers it runs again from its beginning, and each call that was answered, each step that was finished, returns at
+//! once. `journal/live.rs` is what an attempt that runs adds.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use stepmark_core::error::Subject;
-use stepmark_core::id::{InterruptId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Answer, Asker, Question, question_hash};
+use stepmark_core::id::{InterruptId, TaskHash};
+use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::memo::Memo;
 use stepmark_core::pending::{PendingKind, PendingRow};
 
 use crate::error::{Error, Result};
-use crate::interrupt::QuestionSpec;
+
+mod live;
+
+pub(crate) use live::{Asked, AskingTask, Attempt, StepCall};
 
 /// How large a question or an answer may be, encoded: it lies in one row.
 pub(crate) const QUESTION_BYTES_MAX: usize = 1024 * 1024;
-/// How many questions without an answer one attempt may ask: a loop that swallows the error would not end otherwise.
-const ASKED_MAX: usize = 10_000;
 
 /// A question of a task, with its answer if it has one.
 #[derive(Clone, Debug)]
@@ -31,10 +33,28 @@ pub(crate) struct Entry {
     pub(crate) is_stored: bool,
 }
 
-/// The questions of one task, in the order in which they were asked.
+/// A step that a task finished.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoEntry {
+    /// Its place in the task's journal.
+    pub(crate) ordinal: u64,
+    pub(crate) memo: Arc<Memo>,
+    /// Whether it is in the store.
+    pub(crate) is_stored: bool,
+}
+
+/// A step's name within a root's task: the task that calls, the name, how many of that name it called before.
+pub(crate) type StepKey = (TaskHash, Arc<str>, u32);
+
+/// What one task did, in the order of the records' places. Tasks of its sub-graphs write here too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal {
+    /// The questions, in the order in which they were asked.
     pub(crate) entries: Vec<Entry>,
+    /// The finished steps.
+    pub(crate) memos: HashMap<StepKey, MemoEntry>,
+    /// The place of the next record.
+    next: u64,
 }
 
 impl Journal {
@@ -66,14 +86,31 @@ impl Journal {
 
     /// The place of the next record.
     pub(crate) fn next_ordinal(&self) -> u64 {
-        self.entries.last().map_or(0, |last| last.ordinal + 1)
+        self.next
     }
 
     /// Adds a question at the journal's end.
     pub(crate) fn push(&mut self, question: Question) {
-        let ordinal = self.next_ordinal();
-        self.entries.push(Entry { ordinal, question: Arc::new(question), answer: None, is_stored: false });
+        let entry = Entry { ordinal: self.next, question: Arc::new(question), answer: None, is_stored: false };
+        self.next += 1;
+        self.entries.push(entry);
     }
+
+    /// Adds a finished step at the journal's end.
+    pub(crate) fn push_memo(&mut self, memo: Arc<Memo>) {
+        let entry = MemoEntry { ordinal: self.next, memo, is_stored: false };
+        self.next += 1;
+        self.memos.insert(key_of(&entry.memo), entry);
+    }
+
+    fn add(&mut self, ordinal: u64) -> u64 {
+        self.next = self.next.max(ordinal + 1);
+        ordinal
+    }
+}
+
+fn key_of(memo: &Memo) -> StepKey {
+    (memo.task, Arc::clone(&memo.name), memo.occurrence)
 }
 
 /// The journals of a checkpoint's tasks.
@@ -95,14 +132,21 @@ impl Journals {
             match row.kind {
                 PendingKind::Interrupt => {
                     let question = Arc::new(Question::decode(&row.body).map_err(unreadable)?);
-                    let entry = Entry { ordinal: row.ordinal, question, answer: None, is_stored: true };
-                    journals.by_task.entry(row.task).or_default().entries.push(entry);
+                    let journal = journals.by_task.entry(row.task).or_default();
+                    let ordinal = journal.add(row.ordinal);
+                    journal.entries.push(Entry { ordinal, question, answer: None, is_stored: true });
                 }
                 PendingKind::Answer => {
                     let answer = Answer::decode(&row.body).map_err(unreadable)?;
                     answers.insert((row.task, row.ordinal), Arc::new(answer));
                 }
-                PendingKind::Results | PendingKind::Memo | PendingKind::Child => {}
+                PendingKind::Memo => {
+                    let memo = Arc::new(Memo::decode(&row.body).map_err(unreadable)?);
+                    let journal = journals.by_task.entry(row.task).or_default();
+                    let ordinal = journal.add(row.ordinal);
+                    journal.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: true });
+                }
+                PendingKind::Results | PendingKind::Child => {}
             }
         }
         journals.answers = answers.len() as u64;
@@ -144,97 +188,5 @@ impl Journals {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TaskHash, &mut Journal)> {
         self.by_task.iter_mut().map(|(task, journal)| (*task, journal))
-    }
-}
-
-/// The journal of a running attempt, shared by the clones of its `Cx`.
-#[derive(Default)]
-pub(crate) struct Attempt {
-    /// What earlier attempts asked; absent for nearly every task.
-    earlier: Option<Arc<Journal>>,
-    // A std mutex: held for a look at a short list, never across an await.
-    live: Mutex<Live>,
-}
-
-#[derive(Default)]
-struct Live {
-    /// How often each name was asked so far.
-    names: Vec<(&'static str, u32)>,
-    asked: Vec<Asked>,
-}
-
-/// A question that this attempt asked and nobody has answered.
-pub(crate) struct Asked {
-    pub(crate) question: Question,
-    /// Whether the newest stored wording of its id is this one.
-    pub(crate) is_known: bool,
-}
-
-/// Who asks: what an id is made of besides the question's name.
-#[derive(Clone, Copy)]
-pub(crate) struct AskingTask<'a> {
-    pub(crate) thread: ThreadUid,
-    pub(crate) task: TaskHash,
-    pub(crate) node: &'a Arc<str>,
-}
-
-impl Attempt {
-    pub(crate) fn new(earlier: Option<Arc<Journal>>) -> Self {
-        Self { earlier, live: Mutex::default() }
-    }
-
-    /// The answer that `read` understands, or `None` after noting that the question was asked.
-    pub(crate) fn ask<A>(
-        &self,
-        task: AskingTask<'_>,
-        spec: QuestionSpec,
-        read: impl Fn(&[u8]) -> Option<A>,
-    ) -> Option<A> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let occurrence = live.occurrence(spec.name);
-        let id = InterruptId::of(task.thread, task.task, spec.name, occurrence);
-        let earlier = self.earlier.as_ref().and_then(|journal| journal.newest(id));
-        let same = earlier.filter(|entry| entry.question.hash() == question_hash(&spec.body));
-        let answer = same.and_then(|entry| entry.answer.as_ref());
-        if let Some(answer) = answer.and_then(|answer| read(&answer.body)) {
-            return Some(answer);
-        }
-        let question = Question {
-            id,
-            asker: Asker::Task,
-            node: Arc::clone(task.node),
-            name: spec.name.into(),
-            occurrence,
-            asked_at: 0,
-            body: spec.body,
-            answer_schema: spec.answer_schema.map(String::into_bytes),
-        };
-        // An answer that this program cannot read is asked for anew.
-        if live.asked.len() < ASKED_MAX {
-            live.asked.push(Asked { question, is_known: same.is_some() && answer.is_none() });
-        }
-        None
-    }
-
-    /// What was asked and not answered.
-    pub(crate) fn take_asked(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner).asked)
-    }
-}
-
-impl Live {
-    fn occurrence(&mut self, name: &'static str) -> u32 {
-        if let Some((_, count)) = self.names.iter_mut().find(|(known, _)| *known == name) {
-            *count += 1;
-            return *count;
-        }
-        self.names.push((name, 0));
-        0
-    }
-}
-
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt").field("earlier", &self.earlier).finish_non_exhaustive()
     }
 }

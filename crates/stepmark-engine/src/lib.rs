@@ -18,7 +18,10 @@ mod encode;
 mod raw;
 mod node;
 mod node_error;
+mod context;
 mod handle;
+mod retry;
+mod policy;
 mod deps;
 
 // From a drawing to a program.
@@ -35,7 +38,11 @@ mod interrupt;
 mod answer;
 mod answer_schema;
 mod questions;
+mod watch;
+mod blocking;
+mod bell;
 mod input;
+mod hooks;
 mod request;
 mod metadata;
 mod resume;
@@ -66,8 +73,13 @@ mod pipeline;
 mod exit;
 mod execute;
 mod attempt;
+mod tries;
+mod time_limit;
 mod flush;
 mod journal;
+mod desk;
+mod beside;
+mod durable_step;
 mod waiting;
 mod apply;
 mod plan;
@@ -78,8 +90,10 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
+pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use events::{
@@ -93,6 +107,7 @@ pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
 };
+pub use hooks::{InterruptEvent, ResumeEvent};
 pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
 pub use outcome::{Ending, Outcome, Stats};
@@ -103,18 +118,22 @@ pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use stream::{BUFFER_DEFAULT, EventStream, StreamRequest};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
+pub use watch::Watch;
 
 pub use change::{Change, Changes};
+pub use context::{Ctx, ExecInfo, RemainingSteps};
 pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
-pub use node_error::{NodeError, NodeResult};
+pub use node_error::{NodeError, NodeErrorKind, NodeResult, TimeLimit};
+pub use policy::NodePolicy;
 pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use retry::{Backoff, Retry};
 pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

@@ -8,16 +8,22 @@ use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use stepmark_core::id::{BranchId, TaskHash, ThreadUid};
+use stepmark_core::{
+    checkpoint::Timestamp,
+    id::{BranchId, TaskHash, ThreadUid},
+};
 
 use crate::{
+    context::Standing,
     deps::Deps,
+    desk::Desk,
     encode,
     events::emit::Emitter,
     handle::{IntoRoutes, Route},
     journal::Attempt,
     node_error::NodeError,
     state::State,
+    tries::Tries,
 };
 
 /// A function that can be added to a `Graph<S>`. `I` is the payload it takes as `In<I>`; `M` tells functions apart.
@@ -35,7 +41,7 @@ pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a node argument for state `{S}`",
     label = "not an extractor",
-    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `In<T>` (fan-out payload, last)"
+    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `Ctx<T>` or `Option<Ctx<T>>` (what the run was given), `RemainingSteps`, `ExecInfo` (where the run stands), `In<T>` (fan-out payload, last)"
 )]
 pub trait FromCx<S: State>: Sized {
     /// The argument for this task.
@@ -98,7 +104,7 @@ pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
     /// The name under which the lineage first knew the node: the same after a rename with an alias.
     pub(crate) identity: Arc<str>,
-    /// 1 for the first.
+    /// The first attempt of this process, from 1.
     pub(crate) attempt: u32,
     /// The activation number of the node on this lineage, and the place among the step's sends to it.
     pub(crate) activation: u64,
@@ -109,10 +115,34 @@ pub(crate) struct TaskInfo {
     pub(crate) thread: Option<Arc<str>>,
     /// Zero when the run has no thread.
     pub(crate) thread_uid: ThreadUid,
-    /// What the task asked and asks.
+    /// What the task asked and asks, finished and finishes.
     pub(crate) attempt_journal: Attempt,
+    /// Where it reaches its run; absent without a store.
+    pub(crate) desk: Option<Arc<Desk>>,
+    /// Version of the state type.
+    pub(crate) state_version: u32,
+    pub(crate) standing: Standing,
     /// Where what it tells goes, if somebody watches the run.
     pub(crate) events: Option<Arc<Emitter>>,
+    /// Moves on where the task is tried again; absent where its node has no policy.
+    pub(crate) tries: Option<Box<Tries>>,
+}
+
+impl TaskInfo {
+    /// Which attempt at the task is made now, from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.tries.as_ref().map_or(self.attempt, |tries| tries.number())
+    }
+
+    /// The engine's time, where it is recorded.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
+    }
+
+    /// The identity of the task within its thread.
+    pub(crate) fn task_id(&self) -> TaskHash {
+        TaskHash::of("", &self.identity, self.activation, self.trigger)
+    }
 }
 
 /// A node's output without its state's type.
@@ -143,14 +173,20 @@ impl<S: State> Cx<S> {
 
     /// Which attempt at the task this is, from 1.
     pub fn attempt(&self) -> u32 {
-        self.task.info.attempt
+        self.task.info.attempt()
+    }
+
+    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew.
+    pub fn heartbeat(&self) {
+        if let Some(tries) = &self.task.info.tries {
+            tries.heartbeat.notify_one();
+        }
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
     /// at every later activation of the node.
     pub fn task_id(&self) -> TaskHash {
-        let info = &self.task.info;
-        TaskHash::of("", &info.identity, info.activation, info.trigger)
+        self.task.info.task_id()
     }
 
     /// The branch that the run grows; `None` when the run has no thread.
@@ -163,7 +199,7 @@ impl<S: State> Cx<S> {
         self.task.info.thread.as_deref()
     }
 
-    pub(crate) fn info(&self) -> &TaskInfo {
+    pub(crate) fn info(&self) -> &Arc<TaskInfo> {
         &self.task.info
     }
 

@@ -23,6 +23,10 @@ pub enum Ending {
 }
 
 impl Ending {
+    pub(crate) const fn is_interrupted(self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
     /// The word that messages have for it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -42,10 +46,25 @@ pub struct Stats {
     pub executed: u64,
     /// Tasks whose stored results were used instead.
     pub reused: u64,
+    /// Results of durable steps that nodes were given from an earlier attempt.
+    pub memos_returned: u64,
+    /// Results of effects that nodes were given from the ledger.
+    pub effects_returned: u64,
     /// Copies of the whole state: a node kept its `Snap`, or several tasks of a step had a branch.
     pub copies: u64,
     /// Appends of finished results before their step was committed.
     pub flushes: u64,
+}
+
+/// In words: `3 steps: 2 tasks executed, 1 reused; 4 step results and 1 effect returned`.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let Self { steps, executed, reused, memos_returned, effects_returned, .. } = *self;
+        write!(f, "{steps} step{}: {executed} task{} executed, {reused} reused", plural(steps), plural(executed))?;
+        write!(f, "; {memos_returned} step result{}", plural(memos_returned))?;
+        write!(f, " and {effects_returned} effect{} returned", plural(effects_returned))
+    }
 }
 
 /// A run that ended without an error. Everything that it says is durable.
@@ -77,7 +96,7 @@ impl<S: State> Outcome<S> {
 
     /// Whether it waits for people.
     pub fn is_interrupted(&self) -> bool {
-        self.ending == Ending::Interrupted
+        self.ending.is_interrupted()
     }
 
     /// The questions that wait for answers, by node and name. None of an interrupted run that was looked up by its id: all

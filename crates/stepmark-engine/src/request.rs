@@ -5,6 +5,7 @@
 
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -19,6 +20,7 @@ use tokio::sync::MutexGuard;
 use crate::apply::apply_input;
 use crate::commit::Draft;
 use crate::decide::store_of;
+use crate::deps::Deps;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::events::{self, emit::Emitter};
@@ -68,10 +70,12 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
-    pub(crate) stops_before: Vec<String>,
-    pub(crate) stops_after: Vec<String>,
+    step_timeout: Option<Duration>,
+    stops_before: Vec<String>,
+    stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
+    pub(crate) context: Option<Arc<Deps>>,
     /// Where its events go, if somebody watches.
     pub(crate) events: Option<Arc<Emitter>>,
 }
@@ -96,10 +100,22 @@ pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let Settings { steps_max, durability, .. } = thread.host.settings;
+        let Settings { steps_max, durability, step_timeout, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
-        let (run_id, events, stops_before, stops_after) = (None, None, Vec::new(), Vec::new());
-        Self { thread, verb, run_id, on_pending, steps_max, stops_before, stops_after, durability, metadata, events }
+        Self {
+            thread,
+            verb,
+            run_id: None,
+            on_pending,
+            steps_max,
+            step_timeout,
+            stops_before: Vec::new(),
+            stops_after: Vec::new(),
+            durability,
+            metadata,
+            context: thread.host.context.clone(),
+            events: None,
+        }
     }
 
     /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
@@ -147,10 +163,25 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
+    /// How long each super-step of this run may take: see [`App::step_timeout`](crate::App::step_timeout).
+    #[must_use]
+    pub fn step_timeout(mut self, limit: Duration) -> Self {
+        self.step_timeout = Some(limit);
+        self
+    }
+
     /// When the super-steps of this run become durable.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Gives the nodes of this run a value: [`Ctx<T>`](crate::Ctx). One of each type; nothing of it is stored, and it is no
+    /// part of the input: who goes on with the run gives it anew.
+    #[must_use]
+    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Deps::insert_shared(&mut self.context, value);
         self
     }
 
@@ -174,12 +205,21 @@ impl<'a, S: State> Request<'a, S> {
         self.metadata.stored()?;
         self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
-        match &self.verb {
+        let outcome = match &self.verb {
             Verb::Run(update) => self.run_input(update, &mut resident).await,
             Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
             Verb::Resume => self.resume(&mut resident).await,
             Verb::Replay(checkpoint) => self.replay(checkpoint).await,
-        }
+        }?;
+        // A hook may use the handle.
+        drop(resident);
+        self.tell(&outcome);
+        Ok(outcome)
+    }
+
+    /// Tells the application's hooks how the call ended.
+    fn tell(&self, outcome: &Outcome<S>) {
+        self.thread.host.hooks.ended(&self.thread.name, outcome);
     }
 
     async fn run_input(&self, update: &S::Update, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
@@ -204,6 +244,7 @@ impl<'a, S: State> Request<'a, S> {
                     // Its errors end this call: after its claim, nodes may have run.
                     let resumed = self.resume(resident).await?;
                     if !resumed.is_done() {
+                        self.tell(&resumed);
                         return Err(self.still_unfinished(&resumed));
                     }
                     refused = error;
@@ -349,6 +390,8 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
+        host.settings.step_timeout = self.step_timeout;
+        host.context.clone_from(&self.context);
         host.events.clone_from(&self.events);
         let mut run = Run::new(host, position, Some(line));
         let program = Arc::clone(&run.host.program);

@@ -54,6 +54,8 @@ impl<S: State> Request<'_, S> {
                 claimed => claimed?,
             }
             self.read_results(&mut run).await?;
+            run.is_resumed = true;
+            run.host.hooks.resumed(&run);
             return self.drive(run, resident).await;
         }
         Err(self.thread.contended())
@@ -134,6 +136,7 @@ impl<S: State> Request<'_, S> {
         let mut commit = Commit::new(loaded.thread.uid, Expect::New, loaded.branch.row.clone());
         commit.runs = draft.runs;
         commit_decided(&host, "", &mut commit, &[]).await?;
+        run.is_resumed = true;
         self.drive_on_own_branch(run).await
     }
 }

@@ -16,16 +16,19 @@ use stepmark_core::value::ValueRef;
 use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::desk::{Calls, Desk};
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::events::{emit::Emitter, session::Hub};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
+use crate::hooks::Hooks;
 use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
 use crate::step::StepEnd;
+use crate::time_limit::Deadline;
 use crate::waiting::Stops;
 use crate::{commit, step};
 
@@ -40,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) steps_max: u64,
     /// When they become durable.
     pub(crate) durability: Durability,
+    /// How long one of them may take.
+    pub(crate) step_timeout: Option<Duration>,
 }
 
 /// Everything that stays the same for all runs of an application.
@@ -52,6 +57,9 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
     pub(crate) settings: Settings,
+    /// What its runs are given that are given nothing of the type themselves.
+    pub(crate) context: Option<Arc<Deps>>,
+    pub(crate) hooks: Arc<Hooks>,
     /// Where a run's events go, if somebody watches it.
     pub(crate) events: Option<Arc<Emitter>>,
     /// Which runs are watched in this process.
@@ -105,7 +113,16 @@ pub(crate) struct Run {
     /// The tasks and nodes that the last step applied, where the graph stops after some.
     pub(crate) applied: Vec<(TaskHash, u32)>,
     pub(crate) stats: Stats,
+    /// How many super-steps it may still take, the running one included.
+    pub(crate) steps_left: u64,
+    /// Whether an earlier attempt at its next tasks may have begun.
+    pub(crate) is_resumed: bool,
+    /// When the running super-step has taken too long.
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
+    /// Where its tasks reach it; absent without a store.
+    pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) calls: Option<Calls>,
     /// Reused from step to step.
     pub(crate) changes: Changes,
     pub(crate) task_changes: Changes,
@@ -119,6 +136,7 @@ impl Run {
         let channels = host.program.schema.channels().len();
         let commits = Commits::new(host.settings.durability, &host);
         let stops = host.program.stops.clone();
+        let (desk, calls) = line.as_ref().map(|_| Desk::new(host.clone())).unzip();
         let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
         Self {
             host,
@@ -131,7 +149,12 @@ impl Run {
             stops,
             applied: Vec::new(),
             stats: Stats::default(),
+            steps_left: 0,
+            is_resumed: false,
+            deadline: None,
             thread_name,
+            desk: desk.map(Arc::new),
+            calls,
             changes: Changes::new(channels),
             task_changes: Changes::new(channels),
             routed: Routed::default(),
@@ -163,14 +186,14 @@ impl Run {
 /// A graph that needs exactly `steps_max` steps ends `Done`. Dropping the future stops the run; what was committed or
 /// flushed stays, and `resume` goes on from there.
 pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
-    let mut steps = 0;
+    run.steps_left = steps_max;
     while !run.position.next.is_empty() {
-        if steps == steps_max {
+        if run.steps_left == 0 {
             commit::end_run(run, RunStatus::OutOfSteps).await?;
             return Ok(Ending::OutOfSteps);
         }
         match step::super_step(run).await? {
-            StepEnd::Committed => steps += 1,
+            StepEnd::Committed => (run.steps_left, run.is_resumed) = (run.steps_left - 1, false),
             StepEnd::Interrupted => return Ok(Ending::Interrupted),
         }
     }

@@ -41,7 +41,11 @@ impl<'a, S: State> Request<'a, S> {
     /// Runs as [`run`](Request::run) does, and tells what happens meanwhile: events of these kinds.
     pub fn stream(self, kinds: impl IntoIterator<Item = Kind>) -> StreamRequest<'a, S> {
         let thread = self.thread;
-        let run = move |events| Box::pin(Self { events: Some(events), ..self }.run()) as BoxFuture<'a, _>;
+        let run = move |events| {
+            let mut request = self;
+            request.events = Some(events);
+            Box::pin(request.run()) as BoxFuture<'a, _>
+        };
         StreamRequest::new((&thread.name, &thread.host), Box::new(run), kinds)
     }
 }

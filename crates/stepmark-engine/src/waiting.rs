@@ -17,7 +17,7 @@ use crate::compile::Program;
 use crate::decide::{append_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::Finished;
-use crate::flush::{self, End};
+use crate::flush::{self, Also, End};
 use crate::interrupt::{OpenQuestion, QuestionPlace};
 use crate::journal::{Asked, Entry, Journal, Journals};
 use crate::run::Run;
@@ -86,23 +86,28 @@ pub(crate) fn listed_questions(
     listed.into_iter().map(|entry| OpenQuestion::new(place, entry)).collect()
 }
 
-/// The rows of questions that are not in the store yet.
+/// The rows of questions and finished steps that are not in the store yet.
 pub(crate) fn unstored_rows(run: &Run) -> Vec<PendingRow> {
     let Some(line) = &run.line else { return Vec::new() };
     let Some(base) = line.manifest_id() else { return Vec::new() };
-    let row = |task: TaskHash, entry: &Entry| PendingRow {
+    let row = |(task, kind), ordinal, body| PendingRow {
         base: base.clone(),
         lane: line.branch.id.lane(),
-        kind: PendingKind::Interrupt,
+        kind,
         task,
-        ordinal: entry.ordinal,
+        ordinal,
         values: Vec::new(),
-        body: entry.question.encode(),
+        body,
     };
-    let unstored = run.journals.iter().flat_map(|(task, journal)| {
-        journal.entries.iter().filter(|entry| !entry.is_stored).map(move |entry| (task, entry))
-    });
-    let mut rows: Vec<PendingRow> = unstored.map(|(task, entry)| row(task, entry)).collect();
+    let mut rows = Vec::new();
+    for (task, journal) in run.journals.iter() {
+        for entry in journal.entries.iter().filter(|entry| !entry.is_stored) {
+            rows.push(row((task, PendingKind::Interrupt), entry.ordinal, entry.question.encode()));
+        }
+        for entry in journal.memos.values().filter(|entry| !entry.is_stored) {
+            rows.push(row((task, PendingKind::Memo), entry.ordinal, entry.memo.encode()));
+        }
+    }
     rows.sort_by_key(|row| (row.task, row.ordinal));
     rows
 }
@@ -111,6 +116,7 @@ pub(crate) fn unstored_rows(run: &Run) -> Vec<PendingRow> {
 pub(crate) fn set_stored(run: &mut Run) {
     for (_, journal) in run.journals.iter_mut() {
         journal.entries.iter_mut().for_each(|entry| entry.is_stored = true);
+        journal.memos.values_mut().for_each(|entry| entry.is_stored = true);
     }
 }
 
@@ -128,7 +134,8 @@ pub(crate) async fn await_answers(run: &mut Run, results: &mut [Option<Finished>
 
 /// Ends the run as interrupted, by one write. `false`: an answer was stored that the run did not know; it knows it now.
 async fn end(run: &mut Run, results: &mut [Option<Finished>]) -> Result<bool> {
-    if flush::flush_results(run, results, &[], End::Interrupted).await? {
+    let also = Also { end: End::Interrupted, ..Also::default() };
+    if flush::flush_results(run, results, also).await?.has_ended {
         return Ok(true);
     }
     let known = run.journals.answers;

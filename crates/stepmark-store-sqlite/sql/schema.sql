@@ -1,4 +1,4 @@
--- Schema 2 of Stepmark's SQLite file: the whole current schema, for readers.
+-- Schema 3 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
 -- BLOB columns. Four rules hold everywhere:
@@ -210,36 +210,38 @@ CREATE TABLE graph (
     PRIMARY KEY (name, signature)
 ) STRICT, WITHOUT ROWID;
 
--- The tables below are written by no version yet. [later]
-
--- The ledger of what must not be repeated; never rewound.
-CREATE TABLE effect (
-    scope       TEXT NOT NULL,
+-- The ledger of actions that must not be repeated; nothing that happens to branches rewinds it.
+CREATE TABLE ledger (
+    arrival     INTEGER PRIMARY KEY,       -- [unhashed]
     thread      INTEGER NOT NULL,
-    key         BLOB NOT NULL,
-    generation  INTEGER NOT NULL,
-    fingerprint BLOB NOT NULL,             -- operation and canonical arguments
+    key         BLOB NOT NULL,             -- what the action is known by in its thread
+    generation  INTEGER NOT NULL,          -- 1, 2, …: one more where the key came to mean another action
+    fingerprint BLOB NOT NULL,             -- 16 bytes of BLAKE3 over operation and arguments
     status      INTEGER NOT NULL,          -- 1 open, 2 done, 3 failed
-    made_at     BLOB NOT NULL,             -- namespace, branch, height and task where it was made
-    key_epoch   INTEGER,
-    result      BLOB,
+    made_at     BLOB NOT NULL,             -- branch, height, task and number of the newest branch then
+    origin      BLOB NOT NULL,             -- uid of the thread where it was made
+    key_epoch   INTEGER,                   -- encryption [later]
     hash        BLOB NOT NULL,
-    PRIMARY KEY (scope, thread, key, generation)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX effect_thread ON effect (thread);
+    result      BLOB                       -- where it is done
+) STRICT;
+CREATE UNIQUE INDEX ledger_key ON ledger (thread, key, generation);
 
-CREATE TABLE effect_attempt (
-    thread     INTEGER NOT NULL,
+-- Who tried to do such an action.
+CREATE TABLE ledger_attempt (
+    arrival    INTEGER PRIMARY KEY,        -- order of making [unhashed]
+    thread     INTEGER NOT NULL,           -- [key]
     key        BLOB NOT NULL,
     generation INTEGER NOT NULL,
-    nonce      BLOB NOT NULL,
-    branch     INTEGER NOT NULL,
+    nonce      BLOB NOT NULL,              -- 16 random bytes: who holds them may tell how it ended
+    branch     INTEGER NOT NULL,           -- while this branch has this epoch the attempt may be running
     epoch      INTEGER NOT NULL,
-    task       BLOB NOT NULL,
-    status     INTEGER NOT NULL,
-    hash       BLOB NOT NULL,
-    PRIMARY KEY (thread, key, generation, nonce)
-) STRICT, WITHOUT ROWID;
+    task       BLOB NOT NULL,              -- 16 bytes
+    status     INTEGER NOT NULL,           -- 1 open, 2 done, 3 not done, 4 lost
+    hash       BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX ledger_attempt_key ON ledger_attempt (thread, key, generation, nonce);
+
+-- The tables below are written by no version yet. [later]
 
 -- Where a sub-graph stood when its parent's step committed.
 CREATE TABLE child (

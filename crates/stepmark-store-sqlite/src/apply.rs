@@ -19,7 +19,7 @@ use crate::check::{self, Verdict};
 use crate::read::find_thread;
 use crate::records::Space;
 use crate::session::Session;
-use crate::{insert, queries};
+use crate::{insert, ledger, queries};
 
 /// A blob above this many bytes is cut into chunks of this size, so that no row is larger.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -107,7 +107,8 @@ fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
     }
     write_step(session, commit)?;
     insert::rows(session, space, &commit.pending, &commit.values)?;
-    insert::blob_uses(session, space, &commit.blobs)
+    insert::blob_uses(session, space, &commit.blobs)?;
+    ledger::bring(session, space, &commit.effects)
 }
 
 /// The branch of a checked commit, and the one that it leaves.
@@ -132,8 +133,8 @@ fn move_branches(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Re
 
 /// Writes an append.
 pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<Appended> {
-    let (number, thread) = match check::append::append(session, append) {
-        Ok(AppendVerdict::Write(number, thread)) => (number, thread),
+    let (number, thread, decision) = match check::append::append(session, append) {
+        Ok(AppendVerdict::Write(number, thread, decision)) => (number, thread, decision),
         Ok(AppendVerdict::Repeated) => return Ok(Ok(Appended::default())),
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -148,9 +149,10 @@ pub(crate) fn append(session: &Session<'_>, append: &Records) -> Applied<Appende
         append.tags.iter().try_for_each(|tag| insert::tag(session, space, tag))?;
         insert::rows(session, space, &append.pending, &append.values)?;
         insert::blob_uses(session, space, &append.blobs)?;
-        Ok(Appended::default())
+        decision.iter().try_for_each(|decision| ledger::write(session, space, decision))
     };
-    write().map(Ok).map_err(Undo)
+    write().map_err(Undo)?;
+    Ok(Ok(Appended { effect: decision.map(|decision| decision.reply) }))
 }
 
 /// Keeps the bytes of a blob; bytes that are there are touched.

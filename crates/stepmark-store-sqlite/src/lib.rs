@@ -15,6 +15,7 @@ mod log;
 mod apply;
 mod check;
 mod insert;
+mod ledger;
 
 mod history;
 mod read;

@@ -18,9 +18,10 @@ struct Migration {
 }
 
 /// All migrations; the first one makes version 1. Released ones never change (`sql/migrations/CHECKSUMS`).
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { name: "0001_init", sql: include_str!("../sql/migrations/0001_init.sql") },
     Migration { name: "0002_questions", sql: include_str!("../sql/migrations/0002_questions.sql") },
+    Migration { name: "0003_effects", sql: include_str!("../sql/migrations/0003_effects.sql") },
 ];
 
 /// The schema version that this program reads and writes.

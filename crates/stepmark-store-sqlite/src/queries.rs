@@ -147,6 +147,36 @@ pub(crate) const LOAD_TAGS: &str =
     "SELECT name, namespace, branch, height, hash FROM tag WHERE thread = ?1 AND namespace = ?2 ORDER BY name";
 pub(crate) const LOAD_GRAPH: &str = "SELECT record, hash FROM graph WHERE name = ?1 AND signature = ?2";
 
+// ---- ledger ----
+
+/// Makes an entry, or moves it on; what it is never changes.
+pub(crate) const LEDGER_PUT: &str = "
+INSERT INTO ledger (thread, key, generation, fingerprint, status, made_at, origin, hash, result)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (thread, key, generation) DO UPDATE SET status = excluded.status, hash = excluded.hash, result = excluded.result";
+pub(crate) const ATTEMPT_PUT: &str = "
+INSERT INTO ledger_attempt (thread, key, generation, nonce, branch, epoch, task, status, hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (thread, key, generation, nonce) DO UPDATE SET status = excluded.status, hash = excluded.hash";
+
+pub(crate) const LEDGER_OF_KEY: &str = "
+SELECT key, generation, fingerprint, status, made_at, origin, hash, result FROM ledger
+WHERE thread = ?1 AND key = ?2 AND (?3 IS NULL OR generation = ?3) ORDER BY generation";
+pub(crate) const LEDGER_OF_THREAD: &str = "
+SELECT key, generation, fingerprint, status, made_at, origin, hash, result FROM ledger
+WHERE thread = ?1 ORDER BY key, generation";
+pub(crate) const ATTEMPTS_OF_KEY: &str = "
+SELECT key, generation, nonce, branch, epoch, task, status, hash FROM ledger_attempt
+WHERE thread = ?1 AND key = ?2 AND (?3 IS NULL OR generation = ?3) ORDER BY generation, arrival";
+pub(crate) const ATTEMPTS_OF_THREAD: &str = "
+SELECT key, generation, nonce, branch, epoch, task, status, hash FROM ledger_attempt
+WHERE thread = ?1 ORDER BY key, generation, arrival";
+
+pub(crate) const LEDGER_BRANCHES: &str = "SELECT MAX(arrival) FROM branch WHERE thread = ?1 AND namespace = ''";
+pub(crate) const LEDGER_BRANCH: &str = "
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, arrival
+FROM branch WHERE thread = ?1 AND namespace = '' AND branch = ?2";
+
 // ---- history and threads ----
 
 /// One segment of a lineage, downwards.
@@ -204,8 +234,8 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
     "DELETE FROM pending WHERE thread = ?1",
     "DELETE FROM blob_ref WHERE thread = ?1",
     "DELETE FROM tag WHERE thread = ?1",
-    "DELETE FROM effect WHERE thread = ?1",
-    "DELETE FROM effect_attempt WHERE thread = ?1",
+    "DELETE FROM ledger WHERE thread = ?1",
+    "DELETE FROM ledger_attempt WHERE thread = ?1",
     "DELETE FROM child WHERE thread = ?1",
     "DELETE FROM attribute WHERE thread = ?1",
     "DELETE FROM thread WHERE number = ?1",

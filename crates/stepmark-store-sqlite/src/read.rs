@@ -15,9 +15,9 @@ use stepmark_core::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow};
 use stepmark_core::store::{Channels, Load, Loaded, NamedBranch, Place, TagEntry, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueNode, ValueRef, find_packed};
 
-use crate::queries;
 use crate::records::{self, Space, place_name};
 use crate::session::{Cells, Session};
+use crate::{ledger, queries};
 
 /// Reads a thread at a place.
 pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
@@ -41,7 +41,7 @@ pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
         checkpoint,
         pending,
         children: Vec::new(),
-        effects: Vec::new(),
+        effects: if load.effects { ledger::entries(session, space)? } else { Vec::new() },
     })
 }
 

@@ -5,8 +5,10 @@
 
 use rusqlite::Row;
 use stepmark_core::checkpoint::{CheckpointRow, Source};
+use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
+use stepmark_core::ledger::entry_name;
 use stepmark_core::load::{check_checkpoint, check_hash};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{
@@ -165,6 +167,52 @@ pub(crate) fn pending(row: &Row<'_>, space: Space<'_>, base: &CheckpointId) -> R
     same_head(&stored, &pending.encode_head(), Subject::Pending, &place)?;
     check_hash(hash(&cells, 4)?, pending.hash(space.uid, space.namespace), Subject::Pending, &place)?;
     Ok(pending)
+}
+
+/// An entry of the ledger.
+pub(crate) fn effect(row: &Row<'_>, uid: ThreadUid) -> Result<EffectRow> {
+    let (key, generation) = effect_key(row, uid)?;
+    let name = entry_name(&key, generation);
+    let cells = Cells::new(row, Subject::Effect, &name);
+    let stored: Vec<u8> = cells.get(4)?;
+    let effect = EffectRow {
+        key,
+        generation,
+        fingerprint: cells.array(2)?,
+        status: cells.decoded(EffectStatus::from_number(cells.get(3)?))?,
+        made: cells.decoded(MadeAt::decode(&stored))?,
+        origin: ThreadUid(cells.array(5)?),
+        result: cells.get(7)?,
+    };
+    same_head(&stored, &effect.made.encode(), Subject::Effect, &name)?;
+    check_hash(hash(&cells, 6)?, effect.hash(uid), Subject::Effect, &name)?;
+    Ok(effect)
+}
+
+/// An attempt at an effect.
+pub(crate) fn attempt(row: &Row<'_>, uid: ThreadUid) -> Result<AttemptRow> {
+    let (key, generation) = effect_key(row, uid)?;
+    let name = entry_name(&key, generation);
+    let cells = Cells::new(row, Subject::Effect, &name);
+    let attempt = AttemptRow {
+        key,
+        generation,
+        nonce: Nonce(cells.array(2)?),
+        branch: branch_id(&cells, 3)?,
+        epoch: cells.number(4)?,
+        task: TaskHash(cells.array(5)?),
+        status: cells.decoded(AttemptStatus::from_number(cells.get(6)?))?,
+    };
+    check_hash(hash(&cells, 7)?, attempt.hash(uid), Subject::Effect, &name)?;
+    Ok(attempt)
+}
+
+fn effect_key(row: &Row<'_>, uid: ThreadUid) -> Result<(EffectKey, u32)> {
+    let unnamed = Cells::new(row, Subject::Effect, format!("of thread {uid}"));
+    let stored: Vec<u8> = unnamed.get(0)?;
+    let key = unnamed.decoded(EffectKey::decode(&stored))?;
+    same_head(&stored, &key.encode(), Subject::Effect, &key)?;
+    Ok((key, unnamed.get(1)?))
 }
 
 /// A pending row's key in words.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::Clock;
+use stepmark_core::effect::{EffectEnd, EffectOutcome, EffectWrite};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::store::{Appended, Commit, Outcome, Records};
@@ -152,11 +153,17 @@ impl Work {
                 let rows = [&commit.root, &commit.checkpoint].into_iter().flatten();
                 let row: usize = rows.map(|row| row.manifest.len() + row.packed.len()).sum();
                 let values: usize = commit.values.iter().map(|row| row.node.body.len()).sum();
-                row + values + commit.pending.iter().map(|row| row.body.len()).sum::<usize>()
+                let ledger = commit.effects.iter().filter_map(|entry| entry.row.result.as_ref());
+                let results: usize = ledger.map(Vec::len).sum();
+                row + values + results + commit.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::Records(append) => {
                 let values: usize = append.values.iter().map(|row| row.node.body.len()).sum();
-                values + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
+                let result = match &append.effect {
+                    Some(EffectWrite::Outcome(EffectOutcome { end: EffectEnd::Done(result), .. })) => result.len(),
+                    _ => 0,
+                };
+                values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) => 0,

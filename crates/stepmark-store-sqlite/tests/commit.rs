@@ -48,6 +48,22 @@ async fn super_step_is_one_transaction_of_four_statements() {
 }
 
 #[tokio::test]
+async fn who_does_not_ask_the_ledger_does_not_pay_for_it() {
+    let home = Home::new();
+    let store = home.open();
+    let pen = grown(&store, "thread", 1).await;
+    let mut costs = Vec::new();
+    for append in [pen.flush(0, b"result"), pen.intent("pay", 1), pen.outcome("pay", 1), pen.intent("pay", 2)] {
+        let before = store.stats();
+        store.append(append).await.expect("it is accepted");
+        let after = store.stats();
+        costs.push(after.statements - before.statements);
+        assert_eq!(after.transactions - before.transactions, 1);
+    }
+    assert_eq!(costs, [8, 9, 7, 8], "a flush, an attempt, its result, the same result again");
+}
+
+#[tokio::test]
 async fn waiting_commits_share_a_transaction() {
     let home = Home::new();
     let store = home.open();

@@ -22,7 +22,7 @@ use stepmark_core::value::ValueNode;
 use stepmark_store_sqlite::Sqlite;
 
 /// Columns that `schema.sql` marks [unhashed] or [key].
-const UNCOVERED: [&str; 26] = [
+const UNCOVERED: [&str; 29] = [
     "tombstone.uid",
     "tombstone.deleted_at",
     "branch.arrival",
@@ -49,6 +49,9 @@ const UNCOVERED: [&str; 26] = [
     "tag.namespace",
     "graph.name",
     "graph.signature",
+    "ledger.arrival",
+    "ledger_attempt.arrival",
+    "ledger_attempt.thread",
 ];
 
 /// A file with a row in every table that this version writes.
@@ -74,9 +77,20 @@ async fn furnish(store: &Sqlite) -> (Pen, Pen) {
     store.append(Records { pending: questions.clone(), ..pen.owner() }).await.expect("the owner asks");
     store.append(pen.answer(&questions[0])).await.expect("anybody answers");
     store.append(pen.tag("good")).await.expect("the tip is there");
+    effects(store, &mut pen).await;
     let deleted = grown(store, "deleted", 1).await;
     store.delete_thread(deleted.thread.uid).await.expect("it is deleted");
     (pen, side)
+}
+
+/// An effect that was done, and one with two attempts of which nobody knows.
+async fn effects(store: &Sqlite, pen: &mut Pen) {
+    for append in [pen.intent("pay", 1), pen.outcome("pay", 1), pen.intent("send", 2)] {
+        store.append(append).await.expect("it is accepted");
+    }
+    let claim = pen.claim(9);
+    write(store, claim).await;
+    store.append(pen.intent("send", 3)).await.expect("the new owner asks");
 }
 
 async fn blob_step(store: &Sqlite, pen: &mut Pen, bytes: Vec<u8>) -> stepmark_core::store::Commit {
@@ -97,7 +111,7 @@ async fn look(store: &Sqlite, pens: &[&Pen]) -> Vec<Error> {
     places.extend(pens.iter().map(|pen| Place::Branch(pen.branch.id)));
     places.extend(pens[0].trail.iter().cloned().map(Place::Checkpoint));
     for place in places {
-        errors.extend(store.load(Load { place, tags: true, graph: true, ..pens[0].load() }).await.err());
+        errors.extend(store.load(Load { place, tags: true, graph: true, effects: true, ..pens[0].load() }).await.err());
     }
     let name = ThreadAddress::Name { scope: String::new(), name: "thread".to_owned() };
     errors.extend(store.load(Load::head(name)).await.err());

@@ -79,7 +79,7 @@ async fn file_of_the_first_release_holds_what_it_held() {
     let refusal = migrated.load(deleted.load()).await.expect_err("it was deleted");
     assert!(refusal.is(ErrorKind::Deleted, Subject::Thread), "{refusal}");
     drop(migrated);
-    assert_eq!(version_and_ledger(&old), (2, 2));
+    assert_eq!(version_and_ledger(&old), (3, 3));
     assert_eq!(everything(&old.open(), pens).await, everything(&fresh, pens).await);
 }
 
@@ -94,6 +94,10 @@ async fn migrated_file_takes_what_is_new() {
     store.append(asked).await.expect("the owner asks");
     store.append(pen.answer(&question)).await.expect("anybody answers");
     store.append(pen.tag("good")).await.expect("the tip is there");
+    for append in [pen.intent("pay", 1), pen.outcome("pay", 1)] {
+        let appended = store.append(append).await.expect("the ledger is there");
+        assert!(appended.effect.is_some());
+    }
     let query = ThreadQuery { scope: String::new(), after: None, limit: 9, waiting: true };
     let page = store.threads(query).await.expect("a page");
     assert_eq!(page.threads[0].waiting[0].rows.len(), 2);

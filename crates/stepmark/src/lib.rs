@@ -45,13 +45,18 @@
 pub use stepmark_engine::__private;
 
 // Drawing a graph.
-pub use stepmark_engine::{Cx, Dep, END, Goto, Graph, In, NodeError, NodeRef, NodeResult, Route, Snap, Update, to};
+pub use stepmark_engine::{
+    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry, Route, Snap,
+    Update, to,
+};
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
 
 // Running it.
 pub use stepmark_core::memory::MemoryStore;
-pub use stepmark_engine::{App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread};
+pub use stepmark_engine::{
+    App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
+};
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -140,14 +145,20 @@ pub mod graph {
 
 #[doc = include_str!("docs/past.md")]
 #[doc = include_str!("docs/verbs.md")]
+#[doc = include_str!("docs/watch.md")]
 pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
-    pub use stepmark_core::id::{BranchId, CheckpointId, RunId};
+    pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
         Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
         Value, WriteReport,
     };
+}
+
+#[doc = include_str!("docs/context.md")]
+pub mod context {
+    pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
 #[doc = include_str!("docs/streaming.md")]
@@ -159,11 +170,16 @@ pub mod stream {
     };
 }
 
+#[doc = include_str!("docs/robust.md")]
+pub mod robust {
+    pub use stepmark_engine::{Backoff, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+}
+
 #[doc = include_str!("docs/interrupts.md")]
 pub mod interrupt {
     pub use stepmark_core::id::InterruptId;
     pub use stepmark_core::interrupt::Asker;
-    pub use stepmark_engine::{AnswerRequest, Ask, OpenQuestion, QuestionPage, Questions};
+    pub use stepmark_engine::{AnswerRequest, Ask, InterruptEvent, OpenQuestion, QuestionPage, Questions, ResumeEvent};
 }
 
 #[doc = include_str!("docs/diff.md")]
@@ -174,9 +190,14 @@ pub mod diff {
     };
 }
 
+#[doc = include_str!("docs/blocking.md")]
+pub mod blocking {
+    pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
+}
+
 /// Time and randomness, for tests that bring their own.
 pub mod clock {
-    pub use stepmark_core::clock::{Clock, IdGen, SystemClock, SystemIds};
+    pub use stepmark_core::clock::{Clock, IdGen, Sleep, SystemClock, SystemIds};
 }
 
 /// The store seam, for those who choose, wrap or write a store.

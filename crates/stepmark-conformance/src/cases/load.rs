@@ -10,7 +10,7 @@ use stepmark_core::value::{ValueRef, ValueRow};
 
 use super::{assert_names, assert_refused};
 use crate::make::{
-    HEIGHT_CHANNEL, Line, appended, blob_node, branch_id, checkpoint_id, full, materialised, run_id, value_of,
+    HEIGHT_CHANNEL, Line, appended, blob_node, branch_id, checkpoint_id, full, intent, materialised, run_id, value_of,
 };
 use crate::{Record, StoreEnv};
 
@@ -104,12 +104,14 @@ pub async fn flipped_byte_is_named(env: &dyn StoreEnv) {
         (Record::Run, Subject::Run),
         (Record::Tag, Subject::Tag),
         (Record::Graph, Subject::Graph),
+        (Record::Effect, Subject::Effect),
+        (Record::Attempt, Subject::Effect),
         (Record::Blob, Subject::Blob),
     ];
     for (record, subject) in records {
         let store = env.fresh().await;
         let line = line_with_every_record(&store).await;
-        let load = Load { run: Some(run_id("r")), tags: true, graph: true, ..line.whole() };
+        let load = Load { run: Some(run_id("r")), tags: true, graph: true, effects: true, ..line.whole() };
         store.load(load.clone()).await.expect("undamaged, it loads");
         assert!(env.corrupt(record).await, "this environment cannot damage {record:?}: skip the case, with a reason");
         let refusal = assert_refused(env.reopen().await.load(load).await, ErrorKind::Corrupt, subject);
@@ -127,6 +129,7 @@ async fn line_with_every_record(store: &Arc<dyn stepmark_core::store::Checkpoint
     line.apply(draft.with_run(RunWrite::Begin(run)).with_graph(graph).build()).await;
     store.append(line.flush(0, "pending")).await.expect("the flush is fenced well");
     store.append(line.tag("good")).await.expect("the tip is there");
+    line.does(&intent("pay", "ten"), "receipt").await;
     line
 }
 

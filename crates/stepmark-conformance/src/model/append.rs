@@ -1,5 +1,6 @@
 //! What does the seam promise of appends, in the same plain words?
 
+use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, TagRow};
@@ -17,6 +18,10 @@ impl Model {
         let Some(thread) = self.threads.iter_mut().find(|thread| thread.row.uid == append.thread) else {
             return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Thread)]);
         };
+        if let Some(EffectWrite::Outcome(outcome)) = &append.effect {
+            let told = thread.hear(outcome).map(Verdict::Told);
+            return told.unwrap_or(Verdict::Refused(vec![(ErrorKind::Missing, Subject::Effect)]));
+        }
         let Some(branch) = thread.branch(append.branch).map(|branch| branch.row.clone()) else {
             return Verdict::Refused(vec![(ErrorKind::Missing, Subject::Branch)]);
         };
@@ -28,7 +33,7 @@ impl Model {
             Fence::Outside => thread.refused_outside(&branch, append),
         };
         if !refused.is_empty() {
-            let repeated = thread.holds(append);
+            let repeated = append.effect.is_none() && thread.holds(append);
             return if repeated { Verdict::Done(Outcome::Repeated) } else { Verdict::Refused(refused) };
         }
         let mut reasons = Vec::new();
@@ -36,10 +41,20 @@ impl Model {
         if append.run.as_ref().is_some_and(|run| thread.run(&run.id).is_none()) {
             reasons.push((ErrorKind::Missing, Subject::Run));
         }
+        let intent = match &append.effect {
+            Some(EffectWrite::Intent(intent)) => Some(intent),
+            Some(EffectWrite::Outcome(_)) | None => None,
+        };
+        if intent.is_some_and(|intent| thread.is_over(&branch, intent)) {
+            reasons.push((ErrorKind::Exists, Subject::Effect));
+        }
         if !reasons.is_empty() {
             return Verdict::Refused(reasons);
         }
         thread.write_append(append);
+        if let Some(intent) = intent {
+            return Verdict::Told(thread.intend(&branch, intent));
+        }
         Verdict::Done(Outcome::Applied)
     }
 }

@@ -1,13 +1,15 @@
 //! Which calls do the steps of a sequence make?
 
+use stepmark_core::effect::{AttemptRow, EffectEnd, EffectIntent, EffectOutcome, EffectWrite, Nonce};
 use stepmark_core::id::BranchId;
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{GraphRow, RunRow, RunStatus};
 use stepmark_core::store::{Commit, NameWrite, Records, RunWrite, TagWrite};
 use stepmark_core::value::{ValueAddress, ValueRef, ValueRow};
 
+use super::Action;
 use super::state::Thread;
-use crate::make::{Line, START, answer_row, full};
+use crate::make::{Line, START, answer_row, bytes16, full, intent};
 
 /// A commit's run, of one of a few graphs.
 pub(super) fn run_write(line: &Line, begins: bool, id: u8) -> RunWrite {
@@ -52,6 +54,30 @@ pub(super) fn answer(thread: &Thread, question: &PendingRow, beside: bool, text:
 pub(super) fn end(line: &Line, run: u8, known: u8) -> Records {
     let run = Some(line.run(&format!("run {run}"), RunStatus::Interrupted));
     Records { run, expect_answers: Some(u64::from(known)), ..line.append(Vec::new()) }
+}
+
+/// A question to the ledger.
+pub(super) fn intend(thread: Option<&Thread>, line: &Line, action: Action, flush: Option<(u8, u8)>) -> Records {
+    let intent = intent(&format!("key {}", action.key), &format!("action {}", action.fingerprint));
+    let effects = thread.map_or(&[][..], |thread| &thread.effects);
+    let attempts = effects.iter().filter(|effect| effect.row.key == intent.key).flat_map(|effect| &effect.attempts);
+    let ended = attempts.filter(|_| action.ended).map(|attempt| attempt.nonce).collect();
+    let (repeats_unknown, again) = (action.repeats_unknown, action.again);
+    let pending = flush.map(|flush| self::flush(line, flush, false, None).pending).unwrap_or_default();
+    Records { pending, ..line.asks(&EffectIntent { ended, repeats_unknown, again, ..intent }) }
+}
+
+/// How an attempt ended, or one under a nonce that nobody has.
+pub(super) fn tell(thread: &Thread, attempt: &AttemptRow, end: u8, nobody: bool) -> Records {
+    let end = match end {
+        0 | 1 => EffectEnd::NotDone,
+        2 | 3 => EffectEnd::Lost,
+        other => EffectEnd::Done(vec![other]),
+    };
+    let nonce = if nobody { Nonce(bytes16()) } else { attempt.nonce };
+    let outcome = EffectOutcome { key: attempt.key.clone(), generation: attempt.generation, nonce, end };
+    let effect = Some(EffectWrite::Outcome(outcome));
+    Records { effect, ..Records::from_outside(thread.row.uid, attempt.branch) }
 }
 
 /// A tag on a checkpoint `back` below the tip.

@@ -28,6 +28,7 @@ impl World {
                 branches: true,
                 tags: true,
                 graph: true,
+                effects: true,
                 run: thread.begun.last().cloned(),
                 ..Load::head(ThreadAddress::Uid(uid))
             };
@@ -59,6 +60,7 @@ impl World {
         assert_eq!(&loaded.branch, branch);
         assert_eq!(loaded.branches, thread.branches);
         assert_eq!(loaded.tags, tags_of(thread));
+        assert_eq!(loaded.effects, thread.ledger());
         let run = thread.begun.last().and_then(|id| thread.run(id));
         assert_eq!(loaded.run.as_ref(), run);
         if let Some(run) = run {

@@ -4,6 +4,7 @@
 //! with all that apply, and a store may give any of them.
 
 use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::effect::EffectReply;
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
 use stepmark_core::pending::PendingRow;
@@ -11,11 +12,15 @@ use stepmark_core::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow, Tip};
 use stepmark_core::store::{Commit, Expect, NamedBranch, Outcome, RunWrite};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
+use super::effects::Effect;
+
 /// What a call may be answered with.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
     /// This.
     Done(Outcome),
+    /// This, by the ledger.
+    Told(EffectReply),
     /// A refusal, for any of these reasons.
     Refused(Vec<(ErrorKind, Subject)>),
 }
@@ -34,6 +39,8 @@ pub(super) struct Thread {
     pub(super) runs: Vec<RunRow>,
     /// In the order in which they began.
     pub(super) begun: Vec<RunId>,
+    /// In the order in which they were made.
+    pub(super) effects: Vec<Effect>,
 }
 
 impl Thread {
@@ -246,7 +253,8 @@ impl Model {
         if let Some(row) = commit.new_thread.clone() {
             let (checkpoints, values, pending) = (Vec::new(), Vec::new(), Vec::new());
             let (branches, tags, runs, begun) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            self.threads.push(Thread { row, branches, checkpoints, values, pending, tags, runs, begun });
+            let effects = Vec::new();
+            self.threads.push(Thread { row, branches, checkpoints, values, pending, tags, runs, begun, effects });
         }
         if let Some(graph) = &commit.graph
             && !self.graphs.iter().any(|kept| (&kept.name, kept.signature) == (&graph.name, graph.signature))
@@ -254,9 +262,11 @@ impl Model {
             self.graphs.push(graph.clone());
         }
         let thread = self.threads.iter_mut().find(|thread| thread.row.uid == commit.thread).expect("it was checked");
-        match thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id) {
-            Some(branch) => branch.row = commit.branch.clone(),
-            None => thread.branches.push(NamedBranch { row: commit.branch.clone(), name: None }),
+        if let Some(branch) = thread.branches.iter_mut().find(|branch| branch.row.id == commit.branch.id) {
+            branch.row = commit.branch.clone();
+        } else {
+            thread.show_effects(&commit.branch);
+            thread.branches.push(NamedBranch { row: commit.branch.clone(), name: None });
         }
         if let Some(name) = &commit.name {
             for branch in &mut thread.branches {

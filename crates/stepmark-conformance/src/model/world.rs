@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stepmark_core::error::Result;
 use stepmark_core::id::{CheckpointId, ThreadUid};
 use stepmark_core::pending::{PendingKind, PendingRow};
+use stepmark_core::rows::EffectsMode;
 use stepmark_core::store::{CheckpointStore, Commit, Load, NameWrite, Outcome, Records, ThreadAddress};
 use stepmark_core::value::ValueRef;
 
@@ -72,12 +73,15 @@ impl World {
                 let log = belief.log.clone();
                 Some(self.send_commit(belief.line.claim(), &belief, log).await)
             }
-            Step::Fork { writer, back, name } => {
+            Step::Fork { writer, back, name, again } => {
                 let belief = self.belief(*writer)?;
                 let from = name.and_then(|(_, taken)| taken.then_some(belief.line.branch.id));
                 let write = |(name, _): (u8, bool)| NameWrite { name: NAMES[usize::from(name)].to_owned(), from };
                 let name = name.map(write);
-                self.fork(&belief, *back, move |_, commit| commit.name = name).await
+                let effects = if *again { EffectsMode::Again } else { EffectsMode::Ledger };
+                let change =
+                    move |_: &Line, commit: &mut Commit| (commit.name, commit.branch.effects) = (name, effects);
+                self.fork(&belief, *back, change).await
             }
             Step::Reset { writer, back, name, head } => {
                 let (belief, head) = (self.belief(*writer)?, *head);
@@ -108,7 +112,7 @@ impl World {
         }
     }
 
-    /// Questions, what answers and counts them, and pointers that move beside runs.
+    /// Questions, what answers and counts them, pointers that move beside runs, and the ledger.
     async fn step_beside(&mut self, step: &Step) -> Option<ThreadUid> {
         let append = match step {
             Step::Ask { writer, task } => calls::ask(&self.belief(*writer)?.line, *task),
@@ -127,6 +131,23 @@ impl World {
                 self.belief(*to)?.line.head_from(from)
             }
             Step::Tag { writer, back, name } => self.tag(*writer, *back, *name)?,
+            Step::Intend { writer, action, flush, forks } => {
+                let mut belief = self.belief(*writer)?;
+                if *forks {
+                    let first = calls::intend(self.model.thread(belief.line.thread.uid), &belief.line, *action, *flush);
+                    self.send_append(first).await;
+                    self.fork(&belief, 0, |_, _| ()).await?;
+                    belief = self.belief(Writer { branch: (self.writers.len() - 1) as u8, belief: 0 })?;
+                }
+                calls::intend(self.model.thread(belief.line.thread.uid), &belief.line, *action, *flush)
+            }
+            Step::Tell { attempt, end, nobody } => {
+                let attempts = self.model.threads.iter().flat_map(|thread| {
+                    thread.effects.iter().flat_map(|effect| &effect.attempts).map(move |attempt| (thread, attempt))
+                });
+                let (thread, attempt) = *chosen(&attempts.collect::<Vec<_>>(), *attempt)?;
+                calls::tell(thread, attempt, *end, *nobody)
+            }
             Step::Untag { writer, name } => self.belief(*writer)?.line.untag(NAMES[usize::from(*name)]),
             other => unreachable!("{other:?} is no step beside a run"),
         };
@@ -266,11 +287,12 @@ impl World {
     async fn send_append(&mut self, append: Records) -> Option<ThreadUid> {
         let verdict = self.model.append(&append);
         let answer = self.store.append(append.clone()).await;
-        let outcome = match &verdict {
-            Verdict::Done(outcome) => *outcome,
-            Verdict::Refused(_) => Outcome::Applied,
-        };
-        assert_verdict(&verdict, answer.map(|_| outcome), &append);
+        if let (Verdict::Told(told), Ok(appended)) = (&verdict, &answer) {
+            assert_eq!(appended.effect.as_ref(), Some(told), "the ledger to {append:#?}");
+        } else {
+            let outcome = if let Verdict::Done(outcome) = &verdict { *outcome } else { Outcome::Applied };
+            assert_verdict(&verdict, answer.map(|_| outcome), &append);
+        }
         let thread = append.thread;
         self.sent.push(Sent::Records(Box::new(append)));
         Some(thread)

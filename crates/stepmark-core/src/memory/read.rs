@@ -43,7 +43,7 @@ impl Inner {
             run: load.run.as_ref().and_then(|id| thread.runs.get(id)).cloned(),
             graph: None,
             children: Vec::new(),
-            effects: Vec::new(),
+            effects: if load.effects { thread.ledger.values().cloned().collect() } else { Vec::new() },
         };
         if load.tags {
             let ours = thread.tags.values().filter(|(namespace, _)| *namespace == load.namespace);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::ids::IdMap;
 use crate::checkpoint::CheckpointRow;
+use crate::effect::EffectEntry;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, CheckpointId, Lane, RunId, TaskHash};
 use crate::pending::{PendingKind, PendingRow};
@@ -23,6 +24,8 @@ pub(super) struct Thread {
     /// By name, with their namespace.
     pub(super) tags: BTreeMap<String, (String, TagRow)>,
     pub(super) spaces: BTreeMap<String, Space>,
+    /// By stored key and generation.
+    pub(super) ledger: BTreeMap<(Vec<u8>, u32), EffectEntry>,
 }
 
 /// The key of a pending row within its namespace.
@@ -44,7 +47,7 @@ pub(super) struct Space {
 impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces }
+        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces, ledger: BTreeMap::new() }
     }
 
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {

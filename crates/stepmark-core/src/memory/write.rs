@@ -2,8 +2,10 @@
 
 use super::Inner;
 use super::thread::{Space, Thread, pending_key};
+use crate::effect::EffectWrite;
 use crate::error::{Error, Result, Subject};
 use crate::id::ThreadUid;
+use crate::ledger::Decision;
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, TagRow, Tip};
 use crate::shape::{self, check_answers, check_claim, check_fence, check_head_move, check_name};
@@ -115,6 +117,9 @@ impl Inner {
         for run in commit.runs {
             write_run(thread, run);
         }
+        for entry in commit.effects {
+            thread.ledger.insert((entry.row.key.encode(), entry.row.generation), entry);
+        }
         let space = match thread.spaces.get_mut(&commit.namespace) {
             Some(space) => space,
             None => thread.spaces.entry(commit.namespace).or_default(),
@@ -140,6 +145,12 @@ impl Inner {
     pub(super) fn append(&mut self, append: Records) -> Result<Appended> {
         let refused = self.missing_thread(append.thread);
         let thread = self.threads.get(&append.thread).ok_or(refused)?;
+        if let Some(EffectWrite::Outcome(outcome)) = &append.effect {
+            let settled = thread.settle(outcome)?;
+            shape::check_append(&append)?;
+            let thread = self.threads.get_mut(&append.thread);
+            return Ok(Appended { effect: thread.map(|thread| thread.keep(settled)) });
+        }
         let empty = Space::default();
         let space = thread.spaces.get(&append.namespace).unwrap_or(&empty);
         let branch = space.known_branch(append.branch)?;
@@ -150,7 +161,9 @@ impl Inner {
             Fence::Outside => check_outside(thread, space, branch, &append),
         };
         if let Err(refusal) = refused {
-            return if holds_all(thread, space, &append) { Ok(Appended::default()) } else { Err(refusal) };
+            // Nobody may act on what the ledger said before the branch was lost.
+            let repeated = append.effect.is_none() && holds_all(thread, space, &append);
+            return if repeated { Ok(Appended::default()) } else { Err(refusal) };
         }
         check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
         self.check_blobs(&thread.row.scope, &append.blobs)?;
@@ -158,12 +171,15 @@ impl Inner {
         if let Some(run) = append.run.as_ref().filter(|run| !thread.runs.contains_key(&run.id)) {
             return Err(Error::missing(Subject::Run, &run.id, ""));
         }
-        self.write_append(append);
-        Ok(Appended::default())
+        let decision = match &append.effect {
+            Some(EffectWrite::Intent(intent)) => Some(thread.decide(space, branch, intent)?),
+            Some(EffectWrite::Outcome(_)) | None => None,
+        };
+        Ok(self.write_append(append, decision))
     }
 
-    fn write_append(&mut self, append: Records) {
-        let Some(thread) = self.threads.get_mut(&append.thread) else { return };
+    fn write_append(&mut self, append: Records, decision: Option<Decision>) -> Appended {
+        let Some(thread) = self.threads.get_mut(&append.thread) else { return Appended::default() };
         if let Some(run) = append.run {
             write_run(thread, RunWrite::Update(run));
         }
@@ -176,8 +192,10 @@ impl Inner {
                 TagWrite::Remove(name) => thread.tags.remove(&name),
             };
         }
+        let effect = decision.map(|decision| thread.keep(decision));
         let space = thread.spaces.entry(append.namespace).or_default();
         write_rows(space, append.pending, append.values);
+        Appended { effect }
     }
 }
 

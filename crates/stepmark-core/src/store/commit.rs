@@ -2,7 +2,7 @@
 
 use crate::checkpoint::CheckpointRow;
 use crate::child::{ChildOf, ChildRow};
-use crate::effect::EffectRow;
+use crate::effect::EffectEntry;
 use crate::id::{BlobHash, BranchId, ThreadUid};
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, GraphRow, RunRow, ThreadRow, Tip};
@@ -75,8 +75,10 @@ pub struct Commit {
     pub parent: Option<ChildOf>,
     /// Of a commit of the root: the namespaces that its applied tasks moved, with their newest checkpoints.
     pub children: Vec<ChildRow>,
-    /// Of a commit that makes a thread from a moment of another: the ledger that it brings.
-    pub effects: Vec<EffectRow>,
+    /// Of a commit that makes a thread from a moment of another: the ledger that it brings, kept as it is given
+    /// (`new_thread_brings_its_ledger`). Attempts come along, because an action whose outcome was unknown there is unknown
+    /// here.
+    pub effects: Vec<EffectEntry>,
 }
 
 /// How a branch gets its name.

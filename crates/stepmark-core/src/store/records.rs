@@ -10,15 +10,15 @@ use crate::value::ValueRow;
 /// Who writes beside the commits of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// The run that owns the branch: any pending rows but answers, values, and its run record.
+    /// The run that owns the branch: any pending rows but answers, values, its run record, and what it asks the ledger.
     Owner {
         /// The branch's expected tip.
         tip: Option<Tip>,
         /// Its expected epoch.
         epoch: u64,
     },
-    /// Anybody, whoever owns the branch: answers to questions that are open on its tip, the head and tags. Nothing of it
-    /// moves the tip or the epoch.
+    /// Anybody, whoever owns the branch: answers to questions that are open on its tip, the head, tags, and how an attempt
+    /// at an effect ended. Nothing of it moves the tip or the epoch.
     Outside,
 }
 
@@ -48,7 +48,7 @@ pub struct Records {
     /// Tags to set and to remove.
     pub tags: Vec<TagWrite>,
     /// What is asked of the ledger, or told to it. An intent is answered in the same atomic unit in which the owner's fence
-    /// is checked.
+    /// is checked; an outcome comes alone, and neither branch nor fence are looked at.
     pub effect: Option<EffectWrite>,
 }
 

@@ -46,7 +46,11 @@ fn task<S: State>(state: S) -> TaskContext {
             thread: Some("t1".into()),
             thread_uid: ThreadUid([0; 16]),
             attempt_journal: Attempt::default(),
+            desk: None,
+            state_version: 1,
+            standing: Standing::default(),
             events: None,
+            tries: None,
         }),
     }
 }

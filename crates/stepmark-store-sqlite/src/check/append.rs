@@ -4,22 +4,24 @@
 //! tag.
 
 use rusqlite::params;
+use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::ledger::Decision;
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, TagRow, ThreadRow};
 use stepmark_core::shape::{self, check_answers, check_fence, check_head_move};
 use stepmark_core::store::{Fence, Records, TagWrite, ThreadAddress};
 
 use super::{check_blobs, check_pending, check_values, has_run, pending_hash};
-use crate::queries;
 use crate::read::{find_thread, known_branch, run};
 use crate::records::{self, Space, place_name};
 use crate::session::{Cells, Session};
+use crate::{ledger, queries};
 
 /// What to do with an append.
 pub(crate) enum AppendVerdict {
-    /// Write it to this thread, which has this number.
-    Write(i64, ThreadRow),
+    /// Write it to this thread, which has this number, with what the ledger decided.
+    Write(i64, ThreadRow, Option<Box<Decision>>),
     /// All of it is there.
     Repeated,
 }
@@ -28,18 +30,31 @@ pub(crate) enum AppendVerdict {
 pub(crate) fn append(session: &Session<'_>, append: &Records) -> Result<AppendVerdict> {
     let (number, thread) = find_thread(session, &ThreadAddress::Uid(append.thread))?;
     let space = Space { thread: number, uid: thread.uid, namespace: &append.namespace };
+    if let Some(EffectWrite::Outcome(outcome)) = &append.effect {
+        let settled = ledger::settle_outcome(session, space, outcome)?;
+        shape::check_append(append)?;
+        return Ok(AppendVerdict::Write(number, thread, Some(Box::new(settled))));
+    }
     let branch = known_branch(session, space, append.branch)?;
     if let Err(refusal) = check_writer(session, space, (&thread, &branch), append) {
-        return if holds_all(session, space, &thread, append)? { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
+        // Nobody may act on what the ledger said before the branch was lost.
+        let repeated = append.effect.is_none() && holds_all(session, space, &thread, append)?;
+        return if repeated { Ok(AppendVerdict::Repeated) } else { Err(refusal) };
     }
     check_pending(session, space, &append.pending)?;
     check_values(session, space, &append.values)?;
     check_blobs(session, &thread.scope, &append.blobs)?;
     shape::check_append(append)?;
-    match &append.run {
-        Some(run) if !has_run(session, number, &run.id)? => Err(Error::missing(Subject::Run, &run.id, "")),
-        _ => Ok(AppendVerdict::Write(number, thread)),
+    if let Some(run) = &append.run
+        && !has_run(session, number, &run.id)?
+    {
+        return Err(Error::missing(Subject::Run, &run.id, ""));
     }
+    let decision = match &append.effect {
+        Some(EffectWrite::Intent(intent)) => Some(Box::new(ledger::decide_intent(session, space, &branch, intent)?)),
+        Some(EffectWrite::Outcome(_)) | None => None,
+    };
+    Ok(AppendVerdict::Write(number, thread, decision))
 }
 
 fn check_writer(

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use stepmark_core::checkpoint::{ChannelEntry, CheckpointRow, Manifest, Source};
+use stepmark_core::effect::{EffectEnd, EffectIntent, EffectKey, EffectOutcome, EffectWrite, Nonce};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, InterruptId, RecordHash, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{PendingKind, PendingRow};
@@ -190,6 +191,30 @@ impl Pen {
     /// An append of the branch's owner that writes nothing yet.
     pub(crate) fn owner(&self) -> Records {
         Records::of_owner(self.thread.uid, &self.branch)
+    }
+
+    /// An intent to do something under a business key, also where nobody knows whether it was done.
+    pub(crate) fn intent(&self, key: &str, nonce: u8) -> Records {
+        let intent = EffectIntent {
+            key: EffectKey::Business(key.into()),
+            fingerprint: [5; 16],
+            task: TaskHash([6; 16]),
+            nonce: Nonce([nonce; 16]),
+            ended: Vec::new(),
+            repeats_unknown: true,
+            again: false,
+        };
+        Records { effect: Some(EffectWrite::Intent(intent)), ..self.owner() }
+    }
+
+    /// The result of the first generation's attempt with this nonce.
+    pub(crate) fn outcome(&self, key: &str, nonce: u8) -> Records {
+        let (key, end) = (EffectKey::Business(key.into()), EffectEnd::Done(vec![0xc3]));
+        let outcome = EffectOutcome { key, generation: 1, nonce: Nonce([nonce; 16]), end };
+        Records {
+            effect: Some(EffectWrite::Outcome(outcome)),
+            ..Records::from_outside(self.thread.uid, self.branch.id)
+        }
     }
 
     /// A question of one task of the tip.

@@ -249,8 +249,11 @@ impl<'a> Teller<'a> {
         let applied = runner.applied.clone();
         let Runner { position, known, stops, .. } = &*runner;
         let let_go = |entry: &Entry| entry.asks == Asks::Before && entry.answer.is_some();
+        // What has a stored result has run: there is nothing left to stop before.
+        let has_run = |task: usize| matches!(known.progress[task], Progress::Done(_));
         let is_before = |task: &usize| {
-            stops.before.contains(&position.next[*task].node) && !known.journals[*task].iter().any(let_go)
+            let is_let_go = known.journals[*task].iter().any(let_go);
+            stops.before.contains(&position.next[*task].node) && !is_let_go && !has_run(*task)
         };
         let before: Vec<usize> = (0..position.next.len()).filter(is_before).collect();
         let is_let_go = |node: usize, trigger: u32| {

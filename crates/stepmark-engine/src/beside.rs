@@ -1,0 +1,140 @@
+//! What does a run do beside its tasks?
+//!
+//! It flushes what has waited long enough, and answers what its tasks ask of it (`desk.rs`). An error here ends the run:
+//! its tasks are dropped where they wait.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use stepmark_core::clock::Sleep;
+use stepmark_core::effect::{EffectIntent, EffectReply};
+
+use crate::desk::{Call, Calls, RunFence};
+use crate::error::Result;
+use crate::execute::Finished;
+use crate::flush::{self, Also};
+use crate::node::{RawOutput, TaskInfo};
+use crate::node_error::NodeError;
+use crate::run::Run;
+
+/// Runs the only task of a step, and does meanwhile what it asks of its run.
+pub(crate) async fn attended(
+    run: &mut Run,
+    info: &TaskInfo,
+    work: impl Future<Output = Result<RawOutput, NodeError>>,
+) -> Result<Result<RawOutput, NodeError>> {
+    let (mut work, mut waiting) = (pin!(work), Waiting::default());
+    loop {
+        let Run { commits, calls, .. } = run;
+        let linger = &mut waiting.linger;
+        let event = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Event::Ended(output)),
+            Poll::Pending => poll_notes(cx, calls.as_mut(), linger).map(Event::Noted),
+        });
+        match commits.beside(event).await? {
+            Event::Ended(output) => return Ok(output),
+            Event::Noted(noted) => {
+                take_notes(run, 0, info);
+                waiting.serve(run, &mut [], noted).await?;
+            }
+        }
+    }
+}
+
+/// Something that happened while tasks ran.
+pub(crate) enum Event<T> {
+    Ended(T),
+    Noted(Note),
+}
+
+/// Something that a run does beside its tasks.
+pub(crate) enum Note {
+    /// What waits to be flushed has waited long enough.
+    Lingered,
+    Called(Call),
+}
+
+pub(crate) fn poll_notes(cx: &mut Context<'_>, calls: Option<&mut Calls>, linger: &mut Option<Sleep>) -> Poll<Note> {
+    if let Some(linger) = linger
+        && linger.as_mut().poll(cx).is_ready()
+    {
+        return Poll::Ready(Note::Lingered);
+    }
+    match calls.map(|calls| calls.poll_recv(cx)) {
+        Some(Poll::Ready(Some(call))) => Poll::Ready(Note::Called(call)),
+        Some(Poll::Ready(None) | Poll::Pending) | None => Poll::Pending,
+    }
+}
+
+/// Takes over what a task has written into its journal.
+pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
+    run.stats.memos_returned += info.attempt_journal.take_returned();
+    let memos = info.attempt_journal.take_memos();
+    if !memos.is_empty() {
+        let hash = run.task_hash(task);
+        let journal = run.journals.of_task(hash);
+        for memo in memos {
+            journal.push_memo(memo);
+        }
+    }
+}
+
+/// What waits for the next flush, and until when.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    pub(crate) count: usize,
+    pub(crate) linger: Option<Sleep>,
+}
+
+impl Waiting {
+    pub(crate) fn add(&mut self, run: &Run) {
+        if run.flushes() {
+            self.count += 1;
+            let linger = run.host.settings.linger;
+            if self.linger.is_none() && !linger.is_zero() {
+                self.linger = Some(run.host.clock.sleep(linger));
+            }
+        }
+    }
+
+    /// Does what a note asks for. The journals of the tasks were taken over before.
+    pub(crate) async fn serve(&mut self, run: &mut Run, results: &mut [Option<Finished>], note: Note) -> Result<()> {
+        match note {
+            Note::Lingered => self.flush(run, results, None).await.map(drop),
+            Note::Called(Call::Noted) => {
+                self.add(run);
+                if self.count > 0 && run.host.settings.linger.is_zero() {
+                    self.flush(run, results, None).await?;
+                }
+                Ok(())
+            }
+            Note::Called(Call::Intent(intent, asked)) => {
+                let reply = self.flush(run, results, Some(intent)).await?;
+                // A task that is gone needs no answer.
+                if let Some(reply) = reply {
+                    drop(asked.send(reply));
+                }
+                Ok(())
+            }
+            Note::Called(Call::Settle(asked)) => {
+                self.flush(run, results, None).await?;
+                if let Some(line) = &run.line {
+                    drop(asked.send(RunFence { thread: line.thread.uid, branch: line.branch.clone() }));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn flush(
+        &mut self,
+        run: &mut Run,
+        results: &mut [Option<Finished>],
+        intent: Option<EffectIntent>,
+    ) -> Result<Option<EffectReply>> {
+        *self = Self::default();
+        let also = Also { intent, ..Also::default() };
+        Ok(flush::flush_results(run, results, also).await?.reply)
+    }
+}

@@ -1,0 +1,262 @@
+//! How does a node remember what it did before it was interrupted?
+//!
+//! A durable step is a call with a name, whose result is recorded. When its task runs again, after a crash, an answer or a
+//! failure, the step returns what it returned before. A race is a step of several arms: which one won is recorded with its
+//! result.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, select_all};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stepmark_core::checkpoint::Timestamp;
+use stepmark_core::memo::Memo;
+
+use crate::encode;
+use crate::journal::{StepCall, StepKey};
+use crate::node::{Cx, TaskInfo};
+use crate::node_error::NodeError;
+use crate::state::State;
+
+/// How large the result of a step may be, encoded: it lies in one row.
+const MEMO_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl<S: State> Cx<S> {
+    /// Runs `run` once and records what it returned; when the task runs again, returns that.
+    ///
+    /// The result survives a crash, an interrupt and a failure of the node: it is stored at the latest `linger` after the
+    /// step ended, and before a question or an effect of the task is. A kill may repeat a step that ended within the last
+    /// `linger`; what must never be repeated is an effect. A replay, and a fork from a past checkpoint, run the step again.
+    /// An error is not recorded: the task fails with it or goes on, and when it runs again, so does the step.
+    ///
+    /// A step is known by its task, its name, and how many steps of that name the task called before: name steps by what
+    /// they do. The place is taken by this call, not by the await, so steps may run at once:
+    /// `tokio::join!(cx.step("a", ..), cx.step("b", ..))`. A node that runs again must call the same steps in the same order;
+    /// where it surely does not, it fails with a message that shows both.
+    ///
+    /// # Errors
+    /// What `run` failed with; a result that has no stored form of at most 16 MiB, or that was recorded as another type.
+    pub fn step<'a, T, E, F, R>(&self, name: &str, mut run: F) -> DurableStep<'a, T>
+    where
+        F: FnMut() -> R + Send + 'a,
+        R: Future<Output = Result<T, E>> + Send + 'a,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        T: Serialize + DeserializeOwned + Send + 'a,
+    {
+        let arm: Arm<'a, T> = Box::new(move || erased(run()));
+        DurableStep(Progress::Called(Called::of(self, name, vec![(Arc::from(""), arm)])))
+    }
+
+    /// Begins a race: `cx.race("fastest").arm("a", ..).arm("b", ..).await`.
+    ///
+    /// All arms run at once; the first that succeeds wins, and the others are dropped where they wait. Who won is recorded
+    /// with the result in one write: when the task runs again no arm runs. Where all fail, the race fails with the error of
+    /// the last. A race is a step for everything that is said there.
+    pub fn race<'a, T>(&self, name: &str) -> Race<'a, T>
+    where
+        T: Serialize + DeserializeOwned + Send + 'a,
+    {
+        Race(DurableStep(Progress::Called(Called::of(self, name, Vec::new()))))
+    }
+}
+
+fn erased<'a, T, E, R>(work: R) -> BoxFuture<'a, Result<T, NodeError>>
+where
+    R: Future<Output = Result<T, E>> + Send + 'a,
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    Box::pin(async move { work.await.map_err(|error| NodeError::from_boxed(error.into())) })
+}
+
+type Arm<'a, T> = Box<dyn FnMut() -> BoxFuture<'a, Result<T, NodeError>> + Send + 'a>;
+
+/// A step of a node that was called: await it. See [`Cx::step`].
+#[must_use = "a step runs when it is awaited"]
+pub struct DurableStep<'a, T>(Progress<'a, T>);
+
+enum Progress<'a, T> {
+    Called(Called<'a, T>),
+    Running(BoxFuture<'a, Result<Won<T>, NodeError>>),
+    Ended,
+}
+
+struct Called<'a, T> {
+    info: Arc<TaskInfo>,
+    call: StepCall,
+    arms: Vec<(Arc<str>, Arm<'a, T>)>,
+}
+
+/// A race of a node. See [`Cx::race`].
+#[must_use = "a race runs when it is awaited"]
+pub struct Race<'a, T>(DurableStep<'a, T>);
+
+/// How a race ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Won<T> {
+    /// The name of the arm that won.
+    pub arm: Arc<str>,
+    /// What it returned.
+    pub value: T,
+}
+
+impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Race<'a, T> {
+    /// Adds an arm.
+    pub fn arm<E, F, R>(mut self, name: &str, mut run: F) -> Self
+    where
+        F: FnMut() -> R + Send + 'a,
+        R: Future<Output = Result<T, E>> + Send + 'a,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        if let Progress::Called(called) = &mut self.0.0 {
+            called.arms.push((Arc::from(name), Box::new(move || erased(run()))));
+        }
+        self
+    }
+}
+
+impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
+    fn of<S: State>(cx: &Cx<S>, name: &str, arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Self {
+        let info = Arc::clone(cx.info());
+        let call = info.attempt_journal.call_step(info.task_id(), name);
+        Self { info, call, arms }
+    }
+
+    async fn perform(self) -> Result<Won<T>, NodeError> {
+        let Self { info, call, arms } = self;
+        if let Some(memo) = &call.memo {
+            return recorded(memo);
+        }
+        info.attempt_journal.start_step(&call.key)?;
+        let running = Running { info: &info, key: &call.key, is_done: false };
+        let started_at = info.now();
+        let won = first(arms).await?;
+        let memo = running.end(&won, started_at)?;
+        // What a step returns has been through its stored form, so that a first run is as a later one.
+        let value = recorded(&memo)?;
+        info.attempt_journal.keep_memo(memo);
+        if let Some(desk) = &info.desk {
+            desk.note();
+        }
+        Ok(value)
+    }
+}
+
+/// A step while it runs; dropped, it has failed.
+struct Running<'a> {
+    info: &'a TaskInfo,
+    key: &'a StepKey,
+    is_done: bool,
+}
+
+impl Running<'_> {
+    fn end<T: Serialize>(mut self, won: &Won<T>, started_at: Timestamp) -> Result<Memo, NodeError> {
+        let (task, name, occurrence) = self.key.clone();
+        let body = encode::to_bytes(&won.value)?;
+        if body.len() > MEMO_BYTES_MAX {
+            let size = body.len();
+            let reason = format_args!("the result of step {name:?} has {size} bytes, more than {MEMO_BYTES_MAX}");
+            return Err(NodeError::new(reason));
+        }
+        self.is_done = true;
+        Ok(Memo {
+            task,
+            name,
+            occurrence,
+            winner: (!won.arm.is_empty()).then(|| Arc::clone(&won.arm)),
+            is_ordered: self.info.attempt_journal.end_step(self.key, true),
+            state_version: self.info.state_version,
+            attempts: 1,
+            started_at,
+            duration_us: u64::try_from(self.info.now() - started_at).unwrap_or(0),
+            body,
+        })
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.info.attempt_journal.end_step(self.key, false);
+        }
+    }
+}
+
+/// The first arm that succeeds, else the last error.
+async fn first<'a, T: 'a>(arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Result<Won<T>, NodeError> {
+    let mut running: Vec<_> = arms.into_iter().map(start).collect();
+    let mut failed = NodeError::new("a race without arms has no winner");
+    while !running.is_empty() {
+        let ((arm, ended), _, rest) = select_all(running).await;
+        match ended {
+            Ok(value) => return Ok(Won { arm, value }),
+            Err(error) => failed = error,
+        }
+        running = rest;
+    }
+    Err(failed)
+}
+
+type Started<'a, T> = BoxFuture<'a, (Arc<str>, Result<T, NodeError>)>;
+
+fn start<'a, T: 'a>((name, mut arm): (Arc<str>, Arm<'a, T>)) -> Started<'a, T> {
+    let work = arm();
+    Box::pin(async move { (name, work.await) })
+}
+
+fn recorded<T: DeserializeOwned>(memo: &Memo) -> Result<Won<T>, NodeError> {
+    let value = encode::from_bytes(&memo.body).map_err(|error| {
+        NodeError::new(format_args!("the recorded result of step {:?} is not of its type: {error}", memo.name))
+    })?;
+    Ok(Won { arm: memo.winner.clone().unwrap_or_default(), value })
+}
+
+impl<'a, T: Serialize + DeserializeOwned + Send + 'a> DurableStep<'a, T> {
+    fn poll_won(&mut self, cx: &mut Context<'_>) -> Poll<Result<Won<T>, NodeError>> {
+        if let Progress::Called(_) = &self.0
+            && let Progress::Called(called) = std::mem::replace(&mut self.0, Progress::Ended)
+        {
+            self.0 = Progress::Running(Box::pin(called.perform()));
+        }
+        let Progress::Running(running) = &mut self.0 else {
+            return Poll::Ready(Err(NodeError::new("a step was polled after it had ended")));
+        };
+        let ended = running.as_mut().poll(cx);
+        if ended.is_ready() {
+            self.0 = Progress::Ended;
+        }
+        ended
+    }
+}
+
+impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Future for DurableStep<'a, T> {
+    type Output = Result<T, NodeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_won(cx).map_ok(|won| won.value)
+    }
+}
+
+impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Future for Race<'a, T> {
+    type Output = Result<Won<T>, NodeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_won(cx)
+    }
+}
+
+impl<T> fmt::Debug for DurableStep<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableStep").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Race<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Race").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! What does an attempt that runs ask and finish?
+//!
+//! Calls are known by name and by how often that name was called before, never by their place in the node. A node that runs
+//! again must call the same steps in the same order; where it surely did not, it is told so.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stepmark_core::id::{InterruptId, TaskHash, ThreadUid};
+use stepmark_core::interrupt::{Asker, Question, question_hash};
+use stepmark_core::memo::Memo;
+
+use super::{Journal, StepKey};
+use crate::interrupt::QuestionSpec;
+use crate::node_error::NodeError;
+
+/// How many questions without an answer one attempt may ask: a loop that swallows the error would not end otherwise.
+const ASKED_MAX: usize = 10_000;
+/// How many steps a message about their order shows.
+const SHOWN_MAX: usize = 12;
+
+/// The journal of a running attempt, shared by the clones of its `Cx` and by the tasks of its sub-graphs.
+#[derive(Default)]
+pub(crate) struct Attempt {
+    /// What earlier attempts asked and finished; absent for nearly every task.
+    earlier: Option<Arc<Journal>>,
+    // A std mutex: held for a look at short tables, never across an await. Nearly no attempt has any.
+    live: Mutex<Option<Box<Live>>>,
+}
+
+#[derive(Default)]
+struct Live {
+    /// How often each name was called so far, by the task that calls and what is called.
+    counts: HashMap<(TaskHash, What, Arc<str>), u32>,
+    asked: Vec<Asked>,
+    /// Steps in the order in which they were called.
+    called: Vec<StepKey>,
+    is_called: HashSet<StepKey>,
+    /// Steps that this attempt finished: those that the run has not taken yet, and all by key.
+    finished: Vec<Arc<Memo>>,
+    known: HashMap<StepKey, Arc<Memo>>,
+    /// Steps that run now, and whether another one ran beside each.
+    running: HashMap<StepKey, bool>,
+    /// Tasks of which a step failed.
+    have_failed: HashSet<TaskHash>,
+    returned: u64,
+}
+
+/// What a name belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Question,
+    Step,
+}
+
+/// A question that this attempt asked and nobody has answered.
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    /// Whether the newest stored wording of its id is this one.
+    pub(crate) is_known: bool,
+}
+
+/// Who asks: what an id is made of besides the question's name.
+#[derive(Clone, Copy)]
+pub(crate) struct AskingTask<'a> {
+    pub(crate) thread: ThreadUid,
+    pub(crate) task: TaskHash,
+    pub(crate) node: &'a Arc<str>,
+}
+
+/// A step that was called: its name is counted from now on.
+pub(crate) struct StepCall {
+    pub(crate) key: StepKey,
+    /// What it returned in an earlier attempt.
+    pub(crate) memo: Option<Arc<Memo>>,
+}
+
+impl Attempt {
+    pub(crate) fn new(earlier: Option<Arc<Journal>>) -> Self {
+        Self { earlier, live: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live<T>(&self, look: impl FnOnce(&mut Live) -> T) -> T {
+        look(self.lock().get_or_insert_default())
+    }
+
+    /// A look that makes nothing.
+    fn look<T: Default>(&self, look: impl FnOnce(&mut Live) -> T) -> T {
+        self.lock().as_deref_mut().map(look).unwrap_or_default()
+    }
+
+    /// Begins the same attempt again: what it finished stays known, and names are counted from the first.
+    pub(crate) fn restart(&self) {
+        self.look(|live| {
+            let (finished, known, returned) = (take(&mut live.finished), take(&mut live.known), live.returned);
+            *live = Live { finished, known, returned, ..Live::default() };
+        });
+    }
+
+    /// The answer that `read` understands, or `None` after noting that the question was asked.
+    pub(crate) fn ask<A>(
+        &self,
+        task: AskingTask<'_>,
+        spec: QuestionSpec,
+        read: impl Fn(&[u8]) -> Option<A>,
+    ) -> Option<A> {
+        let mut lock = self.lock();
+        let live = lock.get_or_insert_default();
+        let occurrence = live.count(task.task, What::Question, &spec.name.into());
+        let id = InterruptId::of(task.thread, task.task, spec.name, occurrence);
+        let earlier = self.earlier.as_ref().and_then(|journal| journal.newest(id));
+        let same = earlier.filter(|entry| entry.question.hash() == question_hash(&spec.body));
+        let answer = same.and_then(|entry| entry.answer.as_ref());
+        if let Some(answer) = answer.and_then(|answer| read(&answer.body)) {
+            return Some(answer);
+        }
+        let question = Question {
+            id,
+            asker: Asker::Task,
+            node: Arc::clone(task.node),
+            name: spec.name.into(),
+            occurrence,
+            asked_at: 0,
+            body: spec.body,
+            answer_schema: spec.answer_schema.map(String::into_bytes),
+        };
+        // An answer that this program cannot read is asked for anew.
+        if live.asked.len() < ASKED_MAX {
+            live.asked.push(Asked { question, is_known: same.is_some() && answer.is_none() });
+        }
+        None
+    }
+
+    /// Whether something was asked and not answered.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.look(|live| !live.asked.is_empty())
+    }
+
+    /// What was asked and not answered.
+    pub(crate) fn take_asked(&self) -> Vec<Asked> {
+        self.look(|live| take(&mut live.asked))
+    }
+
+    /// Calls a step.
+    pub(crate) fn call_step(&self, task: TaskHash, name: &str) -> StepCall {
+        let (mut lock, name) = (self.lock(), Arc::from(name));
+        let live = lock.get_or_insert_default();
+        let occurrence = live.count(task, What::Step, &name);
+        let key = (task, name, occurrence);
+        live.called.push(key.clone());
+        live.is_called.insert(key.clone());
+        let earlier = || self.earlier.as_ref().and_then(|journal| journal.memos.get(&key));
+        let memo = live.known.get(&key).cloned().or_else(|| earlier().map(|entry| Arc::clone(&entry.memo)));
+        live.returned += u64::from(memo.is_some());
+        StepCall { key, memo }
+    }
+
+    /// Lets a step run that has no memo; an error if an earlier attempt surely finished another one before.
+    pub(crate) fn start_step(&self, key: &StepKey) -> Result<(), NodeError> {
+        self.live(|live| {
+            if let Some(missed) = self.missed(live, key.0) {
+                return Err(self.out_of_order(live, &missed, Some(key)));
+            }
+            let mut is_beside = false;
+            for (_, beside) in live.running.iter_mut().filter(|((task, ..), _)| *task == key.0) {
+                (*beside, is_beside) = (true, true);
+            }
+            live.running.insert(key.clone(), is_beside);
+            Ok(())
+        })
+    }
+
+    /// Whether nothing else of the task ran beside a step that ends now.
+    pub(crate) fn end_step(&self, key: &StepKey, is_done: bool) -> bool {
+        self.live(|live| {
+            let is_ordered = live.running.remove(key) == Some(false) && !live.have_failed.contains(&key.0);
+            if !is_done {
+                live.have_failed.insert(key.0);
+            }
+            is_ordered
+        })
+    }
+
+    /// Keeps what a step returned.
+    pub(crate) fn keep_memo(&self, memo: Memo) {
+        let memo = Arc::new(memo);
+        self.live(|live| {
+            live.known.insert(super::key_of(&memo), Arc::clone(&memo));
+            live.finished.push(memo);
+        });
+    }
+
+    /// The steps that the run does not know yet.
+    pub(crate) fn take_memos(&self) -> Vec<Arc<Memo>> {
+        self.look(|live| take(&mut live.finished))
+    }
+
+    /// How many steps returned what they had returned before, since the last look.
+    pub(crate) fn take_returned(&self) -> u64 {
+        self.look(|live| take(&mut live.returned))
+    }
+
+    /// A task that ended well has called every step that an earlier attempt finished by itself.
+    pub(crate) fn check_called(&self, task: TaskHash) -> Result<(), NodeError> {
+        let nothing = Live::default();
+        let lock = self.lock();
+        let live = lock.as_deref().unwrap_or(&nothing);
+        if !live.asked.is_empty() {
+            // It runs again.
+            return Ok(());
+        }
+        self.missed(live, task).map_or(Ok(()), |missed| Err(self.out_of_order(live, &missed, None)))
+    }
+
+    /// Whether earlier attempts left something to be checked.
+    pub(crate) fn has_earlier(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    /// The first step that an earlier attempt finished with nothing beside it, and that this one has not called.
+    fn missed(&self, live: &Live, task: TaskHash) -> Option<Arc<Memo>> {
+        let earlier = self.earlier.as_ref()?.memos.iter().filter(|(key, _)| key.0 == task);
+        let missed = earlier.filter(|(key, entry)| entry.memo.is_ordered && !live.is_called.contains(*key));
+        missed.min_by_key(|(_, entry)| entry.ordinal).map(|(_, entry)| Arc::clone(&entry.memo))
+    }
+
+    fn out_of_order(&self, live: &Live, missed: &Memo, came: Option<&StepKey>) -> NodeError {
+        let earlier = self.earlier.iter().flat_map(|journal| journal.memos.values());
+        let mut recorded: Vec<_> = earlier.filter(|entry| entry.memo.task == missed.task).collect();
+        recorded.sort_by_key(|entry| entry.ordinal);
+        let recorded = listed(recorded.iter().map(|entry| (&*entry.memo.name, entry.memo.occurrence)));
+        let called = live.called.iter().filter(|(task, ..)| *task == missed.task);
+        let called = listed(called.map(|(_, name, occurrence)| (&**name, *occurrence)));
+        let expected = label(&missed.name, missed.occurrence);
+        let came = came.map_or_else(|| "the end".to_owned(), |(_, name, occurrence)| label(name, *occurrence));
+        NodeError::new(format_args!(
+            "the node does not call its steps as in an earlier attempt: expected {expected}, {came} came\n  \
+             recorded: {recorded}\n  called now: {called}\nits code has changed, or depends on time or chance outside of a \
+             step; discard the unfinished tasks, or replay their checkpoint, which uses no recorded steps"
+        ))
+        .fatal()
+    }
+}
+
+fn label(name: &str, occurrence: u32) -> String {
+    if occurrence == 0 { format!("step {name:?}") } else { format!("step {name:?} number {}", occurrence + 1) }
+}
+
+fn listed<'a>(steps: impl Iterator<Item = (&'a str, u32)>) -> String {
+    let mut names: Vec<String> = steps
+        .map(|(name, occurrence)| if occurrence == 0 { name.to_owned() } else { format!("{name}#{}", occurrence + 1) })
+        .collect();
+    if names.len() > SHOWN_MAX {
+        let more = names.len() - SHOWN_MAX;
+        names.truncate(SHOWN_MAX);
+        names.push(format!("and {more} more"));
+    }
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+impl Live {
+    fn count(&mut self, task: TaskHash, what: What, name: &Arc<str>) -> u32 {
+        let next = self.counts.entry((task, what, Arc::clone(name))).or_default();
+        let occurrence = *next;
+        *next += 1;
+        occurrence
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("earlier", &self.earlier).finish_non_exhaustive()
+    }
+}

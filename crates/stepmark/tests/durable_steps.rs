@@ -1,0 +1,182 @@
+//! Does a step that finished stay finished while its task runs again?
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use stepmark::reducer::Append;
+use stepmark::{App, Cx, Dep, ErrorKind, Graph, MemoryStore, NodeResult, Question, Snap, State, Update};
+
+#[derive(State, Clone, Debug, Default, Serialize, Deserialize)]
+struct Notes {
+    topic: String,
+    #[reduce(Append)]
+    lines: Vec<String>,
+}
+
+#[derive(Question, Serialize, Deserialize)]
+#[question(answer = bool)]
+struct Approve;
+
+/// What really ran, outside of any store.
+#[derive(Clone, Default)]
+struct Ran(Arc<Mutex<Vec<String>>>);
+
+impl Ran {
+    #[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+    fn call(&self, name: &str) -> NodeResult<String> {
+        self.0.lock().expect("no panic holds it").push(name.to_owned());
+        Ok(format!("{name} done"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.lock().expect("no panic holds it").clone()
+    }
+}
+
+/// How often a node was entered.
+#[derive(Clone, Default)]
+struct Entered(Arc<AtomicU32>);
+
+impl Entered {
+    fn first(&self) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst) == 0
+    }
+}
+
+fn app<M>(node: impl stepmark::graph::Node<Notes, M>) -> (App<Notes>, Ran) {
+    let ran = Ran::default();
+    let mut graph = Graph::<Notes>::new("notes");
+    let node = graph.node("write", node);
+    graph.start(node);
+    let app = graph.build().expect("it can run").with(MemoryStore::new());
+    (app.provide(ran.clone()).provide(Entered::default()), ran)
+}
+
+async fn fails_after_two(
+    cx: Cx<Notes>,
+    s: Snap<Notes>,
+    ran: Dep<Ran>,
+    entered: Dep<Entered>,
+) -> NodeResult<Update<Notes>> {
+    let mut update = s.update();
+    update.lines.push(cx.step("ask", async || ran.call("ask")).await?);
+    update.lines.push(cx.step("ask", async || ran.call("ask again")).await?);
+    if entered.first() {
+        return Err(stepmark::NodeError::new("it broke"));
+    }
+    update.lines.push(cx.step("tell", async || ran.call("tell")).await?);
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_finished_step_is_not_run_again_after_a_failure() {
+    let (app, ran) = app(fails_after_two);
+    let thread = app.thread("t");
+    let error = thread.input(|notes| notes.topic.set("x".into())).run().await.expect_err("it broke");
+    assert_eq!(error.kind(), ErrorKind::NodeFailed);
+    let outcome = thread.resume().await.expect("it goes on");
+    assert_eq!(outcome.state().lines, ["ask done", "ask again done", "tell done"]);
+    assert_eq!(ran.names(), ["ask", "ask again", "tell"]);
+    assert_eq!(outcome.stats().memos_returned, 2);
+}
+
+#[tokio::test]
+async fn a_replay_runs_steps_again_and_a_fork_at_the_tip_does_not() {
+    let (app, ran) = app(fails_after_two);
+    let thread = app.thread("t");
+    let error = thread.input(|_| ()).run().await.expect_err("it broke");
+    let tip = error.place().and_then(|place| place.checkpoint.clone()).expect("it has an input").to_string();
+    let fork = thread.at(&tip).fork("other").await.expect("it is free");
+    fork.resume().await.expect("it goes on");
+    assert_eq!(ran.names(), ["ask", "ask again", "tell"]);
+    thread.at(&tip).replay().await.expect("it runs");
+    assert_eq!(ran.names(), ["ask", "ask again", "tell", "ask", "ask again", "tell"]);
+}
+
+async fn asks_between(cx: Cx<Notes>, s: Snap<Notes>, ran: Dep<Ran>) -> NodeResult<Update<Notes>> {
+    let mut update = s.update();
+    update.lines.push(cx.step("draft", async || ran.call("draft")).await?);
+    if cx.interrupt(Approve).await? {
+        update.lines.push(cx.step("send", async || ran.call("send")).await?);
+    }
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_step_before_a_question_is_stored_with_it() {
+    let (app, ran) = app(asks_between);
+    let outcome = app.thread("t").input(|_| ()).run().await.expect("it asks");
+    assert!(outcome.is_interrupted());
+    let question = outcome.question::<Approve>().expect("it is open");
+    let outcome = app.thread("t").answer(&question, true).run().await.expect("it goes on");
+    assert_eq!(outcome.state().lines, ["draft done", "send done"]);
+    assert_eq!(ran.names(), ["draft", "send"]);
+}
+
+async fn at_once(cx: Cx<Notes>, s: Snap<Notes>, ran: Dep<Ran>, entered: Dep<Entered>) -> NodeResult<Update<Notes>> {
+    let steps = ["a", "b", "c"].map(|name| {
+        let ran = ran.clone();
+        cx.step("fetch", move || std::future::ready(ran.call(name)))
+    });
+    let lines = futures_util::future::try_join_all(steps).await?;
+    if entered.first() {
+        return Err(stepmark::NodeError::new("it broke"));
+    }
+    let mut update = s.update();
+    update.lines.extend(lines);
+    Ok(update)
+}
+
+#[tokio::test]
+async fn steps_that_ran_at_once_keep_their_places() {
+    let (app, ran) = app(at_once);
+    app.thread("t").input(|_| ()).run().await.expect_err("it broke");
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.state().lines, ["a done", "b done", "c done"]);
+    assert_eq!(ran.names().len(), 3);
+}
+
+async fn races(cx: Cx<Notes>, s: Snap<Notes>, ran: Dep<Ran>, entered: Dep<Entered>) -> NodeResult<Update<Notes>> {
+    let won = cx
+        .race("fastest")
+        .arm("broken", async || Err::<String, _>(stepmark::NodeError::new("no")))
+        .arm("never", async || std::future::pending::<NodeResult<String>>().await)
+        .arm("good", async || ran.call("good"))
+        .await?;
+    if entered.first() {
+        return Err(stepmark::NodeError::new("it broke"));
+    }
+    let mut update = s.update();
+    update.lines.push(format!("{}: {}", won.arm, won.value));
+    Ok(update)
+}
+
+#[tokio::test]
+async fn the_winner_of_a_race_stays_the_winner() {
+    let (app, ran) = app(races);
+    app.thread("t").input(|_| ()).run().await.expect_err("it broke");
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.state().lines, ["good: good done"]);
+    assert_eq!(ran.names(), ["good"]);
+}
+
+async fn changes_its_mind(cx: Cx<Notes>, ran: Dep<Ran>, entered: Dep<Entered>) -> NodeResult<()> {
+    cx.step("ask", async || ran.call("ask")).await?;
+    if entered.first() {
+        cx.step("left", async || ran.call("left")).await?;
+        return Err(stepmark::NodeError::new("it broke"));
+    }
+    cx.step("right", async || ran.call("right")).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_step_out_of_order_is_told_with_what_was_recorded() {
+    let (app, ran) = app(changes_its_mind);
+    app.thread("t").input(|_| ()).run().await.expect_err("it broke");
+    let error = app.thread("t").resume().await.expect_err("it takes another way");
+    let message = error.to_string();
+    assert!(message.contains("expected step \"left\", step \"right\" came"), "{message}");
+    assert!(message.contains("recorded: ask, left\n  called now: ask, right"), "{message}");
+    assert_eq!(ran.names(), ["ask", "left"]);
+}
