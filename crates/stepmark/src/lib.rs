@@ -138,8 +138,8 @@ pub mod reducer {
 /// ```
 pub mod graph {
     pub use stepmark_engine::{
-        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput,
-        NodeRecord, QuestionRecord, TargetId,
+        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, MappedSubGraph, Node,
+        NodeOutput, NodeRecord, QuestionRecord, SubGraph, TargetId,
     };
 }
 
