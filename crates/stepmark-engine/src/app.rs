@@ -16,6 +16,7 @@ use crate::deps::Deps;
 use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::Result;
+use crate::events::session::Hub;
 use crate::graph_record::GraphRecord;
 use crate::hooks::{Hooks, InterruptEvent, ResumeEvent};
 use crate::outcome::Outcome;
@@ -59,6 +60,7 @@ impl<S: State> App<S> {
             hooks: Arc::default(),
             drain: Drain::default(),
             events: None,
+            hub: Hub::shared(),
         };
         Self { host, state: PhantomData }
     }
@@ -67,6 +69,7 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn with(mut self, store: impl CheckpointStore) -> Self {
         self.host.store = Some(Arc::new(store));
+        self.host.hub = Hub::shared();
         self.host.graph = Arc::new(KnownGraph::of(&self.host.program));
         self
     }

@@ -59,6 +59,7 @@ mod dynamic;
 mod outcome;
 mod events;
 mod stream;
+mod follow;
 mod error;
 mod check_stored;
 pub mod diff;
@@ -110,6 +111,7 @@ pub use events::{
     RunningTask, TaskUpdate, Written,
 };
 pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
+pub use follow::{Events, EventsRequest};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{

@@ -20,7 +20,7 @@ use crate::desk::{Calls, Desk};
 use crate::drain::Drain;
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
-use crate::events::emit::Emitter;
+use crate::events::{emit::Emitter, session::Hub};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
 use crate::hooks::Hooks;
@@ -65,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) drain: Drain,
     /// Where a run's events go, if somebody watches it.
     pub(crate) events: Option<Arc<Emitter>>,
+    /// Which runs are watched in this process.
+    pub(crate) hub: Arc<Hub>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.

@@ -167,7 +167,7 @@ pub mod stream {
     pub use stepmark_core::id::TaskHash;
     pub use stepmark_engine::{
         BUFFER_DEFAULT, ChannelWrite, DebugEvent, Emitted, Event, EventData, EventPosition as Position, EventStream,
-        FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
+        Events, EventsRequest, FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
     };
 }
 
