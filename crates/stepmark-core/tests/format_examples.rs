@@ -114,6 +114,17 @@ fn origin_is_as_drawn() {
     check("manifest with an origin", &manifest.encode(1000));
 }
 
+/// A checkpoint of a graph with deferred nodes, while some wait.
+#[test]
+fn deferred_tasks_are_as_drawn() {
+    let place = ValueRef { address: address(1, 2), packed: true };
+    let deferred = vec![
+        NextTask { node: 0, trigger: 0, payload: Payload::None },
+        NextTask { node: 0, trigger: 1, payload: Payload::Value(place) },
+    ];
+    check("manifest with deferred tasks", &Manifest { deferred, ..manifest() }.encode(1000));
+}
+
 #[test]
 fn question_and_answer_are_as_drawn() {
     let task = TaskHash::of("", "look", 1, 1);

@@ -1,7 +1,8 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
+    ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
+    WriteMark,
 };
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
@@ -119,6 +120,16 @@ fn forked_manifest() -> Manifest {
     Manifest { parent: None, origin: Some(Origin { thread: ThreadUid([6; 16]), checkpoint }), ..manifest() }
 }
 
+/// A manifest with tasks that wait.
+fn deferring_manifest() -> Manifest {
+    let deferred = vec![
+        NextTask { node: 0, trigger: 0, payload: Payload::None },
+        NextTask { node: 0, trigger: 1, payload: Payload::Inline([4, 5].into()) },
+        NextTask { node: 1, trigger: 1, payload: Payload::Value(value(2, 1, true)) },
+    ];
+    Manifest { deferred, ..manifest() }
+}
+
 fn question() -> Question {
     Question {
         id: InterruptId([8; 16]),
@@ -151,7 +162,7 @@ fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
 #[test]
 fn manifest_reads_back_and_no_cut_one_does() {
     for created_at in [100, i64::MIN, i64::MAX] {
-        for manifest in [manifest(), forked_manifest()] {
+        for manifest in [manifest(), forked_manifest(), deferring_manifest()] {
             let stored = manifest.encode(created_at);
             assert_eq!(Manifest::decode(&stored, created_at).as_ref(), Ok(&manifest));
             for end in 0..stored.len() {
@@ -190,7 +201,7 @@ fn newer_versions_are_unknown() {
     // The length of the manifest's head comes before its version.
     let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
     let stored = manifest().encode(1);
-    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 3), 1).is_err_and(unknown));
+    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), MANIFEST_VERSION + 1), 1).is_err_and(unknown));
     assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
 }
 
@@ -221,6 +232,7 @@ fn damaged_records_are_refused_or_read() {
     let records = [
         manifest().encode(100),
         forked_manifest().encode(100),
+        deferring_manifest().encode(100),
         encode_flush(&flush()),
         question().encode(),
         answer().encode(),

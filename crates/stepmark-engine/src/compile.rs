@@ -25,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) nodes: Vec<NodeSpec>,
     pub(crate) starts: Vec<u32>,
     pub(crate) joins: Vec<JoinSpec>,
+    /// Whether a node is deferred.
+    pub(crate) defers: bool,
     /// Channels that live one step.
     pub(crate) ephemerals: Vec<usize>,
     /// Where runs stop.
@@ -43,6 +45,8 @@ pub(crate) struct NodeSpec {
     pub(crate) joins: Vec<(u32, u32)>,
     pub(crate) branches: Vec<BranchSpec>,
     pub(crate) gotos: Vec<Option<u32>>,
+    /// Whether it waits until nothing else can run.
+    pub(crate) is_deferred: bool,
 }
 
 /// A join edge: sources ascending.
@@ -165,7 +169,8 @@ fn lay_out(
     for node in drawing.nodes {
         let gotos = own(&node.name, &node.gotos);
         let (edges, joins, branches) = (Vec::new(), Vec::new(), Vec::new());
-        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos });
+        let is_deferred = node.is_deferred;
+        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, is_deferred });
     }
     for branch in drawing.branches {
         let near = Arc::clone(&nodes[branch.source as usize].name);
@@ -190,6 +195,7 @@ fn lay_out(
         id: drawing.id,
         name: drawing.name,
         schema,
+        defers: nodes.iter().any(|node| node.is_deferred),
         nodes,
         starts,
         joins,

@@ -298,7 +298,7 @@ impl Step {
 
 /// What a task is run with.
 fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
-    let Task { node: number, trigger, payload } = &run.position.next[index];
+    let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
     let info = TaskInfo {
