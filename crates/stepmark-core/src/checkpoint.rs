@@ -360,8 +360,9 @@ impl Manifest {
             read.deferred = read.read_next(head, &mut sealed)?;
         }
         head.finish()?;
-        if read.next.is_empty() && !read.deferred.is_empty() {
-            return Err(WireError::Malformed("deferred task"));
+        let is_deferring = version == MANIFEST_VERSION;
+        if is_deferring == read.deferred.is_empty() || (is_deferring && read.next.is_empty()) {
+            return Err(WireError::Malformed("deferred tasks"));
         }
         let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
         read.author = author.transpose().map_err(|_| WireError::Malformed("author"))?;

@@ -8,7 +8,8 @@ use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, Run
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
-    GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+    GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush,
+    encode_flush,
 };
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
@@ -103,6 +104,13 @@ fn flush() -> Vec<TaskRecord> {
         ],
         goto: vec![GotoEntry::End, GotoEntry::Node("b".into()), GotoEntry::Send("b".into(), [1].into())],
     };
+    let parent = ParentEntry {
+        level: 1,
+        state_version: 3,
+        writes: vec![("log".into(), vec![1, 2])],
+        goto: vec![GotoEntry::End, GotoEntry::Node("c".into())],
+    };
+    let commanding = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let record = |end| TaskRecord {
         task: TaskHash([3; 16]),
         state_version: 1,
@@ -111,7 +119,7 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0]))]
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding)]
 }
 
 /// The manifest of a root that was forked from another thread.
@@ -202,7 +210,7 @@ fn newer_versions_are_unknown() {
     let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
     let stored = manifest().encode(1);
     assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), MANIFEST_VERSION + 1), 1).is_err_and(unknown));
-    assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
+    assert!(decode_flush(&at(encode_flush(&flush()), 0, 3)).is_err_and(unknown));
 }
 
 #[test]

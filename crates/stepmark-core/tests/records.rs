@@ -10,7 +10,9 @@ use stepmark_core::checkpoint::{
 };
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
-use stepmark_core::pending::{GotoEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush};
+use stepmark_core::pending::{
+    GotoEntry, ParentEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+};
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
     find_packed,
@@ -135,6 +137,10 @@ fn any_record() -> impl Strategy<Value = TaskRecord> {
         Just(GotoEntry::End),
         any_name().prop_map(GotoEntry::Node),
         (any_name(), any_bytes()).prop_map(|(node, payload)| GotoEntry::Send(node, payload.into())),
+        (any::<[u32; 2]>(), vec((any_name(), any_bytes()), 0..3), vec(any_name().prop_map(GotoEntry::Node), 0..3))
+            .prop_map(|([level, state_version], writes, goto)| {
+                GotoEntry::Parent(ParentEntry { level, state_version, writes, goto })
+            }),
     ];
     let done = (vec((any_name(), body), 0..4), vec(goto, 0..4));
     let end = prop_oneof![

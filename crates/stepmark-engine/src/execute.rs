@@ -24,6 +24,7 @@ use crate::handle::{Destination, Route};
 use crate::journal::{Asked, Attempt, Journal};
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
+use crate::parent;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
@@ -344,6 +345,7 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;
         unsendable(&goto).map_or(Ok(()), Err)?;
+        parent::check(run, task, &goto)?;
         Ok((update, goto, encoded))
     });
     match storable {
@@ -378,7 +380,7 @@ fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>
 fn unsendable(goto: &[Route]) -> Option<NodeError> {
     goto.iter().find_map(|route| match &route.to {
         Destination::Send { payload: Err(error), .. } => Some(error.clone().into()),
-        Destination::Send { .. } | Destination::Node(_) | Destination::End => None,
+        Destination::Send { .. } | Destination::Node(_) | Destination::Parent(_) | Destination::End => None,
     })
 }
 

@@ -20,6 +20,7 @@ mod node;
 mod node_error;
 mod context;
 mod handle;
+mod parent;
 mod deps;
 
 // From a drawing to a program.
@@ -117,7 +118,7 @@ pub use context::{Ctx, ExecInfo, RemainingSteps};
 pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
-pub use node::{Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
+pub use node::{Command, Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeResult};
 pub use raw::{RawError, RawState};
 pub use reducer::{

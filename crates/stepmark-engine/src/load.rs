@@ -22,6 +22,7 @@ use crate::evolve::{self, StoredWrite, TakenWrite};
 use crate::execute::Finished;
 use crate::handle::{Destination, Route};
 use crate::journal::Journals;
+use crate::parent::ParentCommand;
 use crate::plain::mark::Mark;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
@@ -232,12 +233,19 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
             run.failures[task] = *attempts;
         }
-        run.stored.push(record.map(|record| finished(&program, node, record, &chains)).transpose()?.flatten());
+        let programs = (&*program, &run.around[..]);
+        run.stored.push(record.map(|record| finished(programs, node, record, &chains)).transpose()?.flatten());
     }
     Ok(())
 }
 
-fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_>) -> Result<Option<Finished>> {
+/// A stored result. `around`: the programs of the graphs around its own, the nearest first.
+fn finished(
+    (program, around): (&Program, &[Arc<Program>]),
+    node: u32,
+    record: TaskRecord,
+    chains: &Chains<'_>,
+) -> Result<Option<Finished>> {
     let TaskEnd::Done { writes, goto } = record.end else { return Ok(None) };
     let stored = writes.into_iter().map(|(name, body)| stored_write(name, body, chains));
     let taken = evolve::writes(program, record.state_version, stored.collect::<Result<_>>()?);
@@ -256,7 +264,7 @@ fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_
         program.schema.decode_write(&mut update, channel, &bytes).map_err(unreadable)?;
         flushed.extend(place.map(|place| (channel, place)));
     }
-    let goto = goto.into_iter().map(|entry| route(program, entry)).collect::<Result<_>>()?;
+    let goto = goto.into_iter().map(|entry| route((program, around), entry)).collect::<Result<_>>()?;
     Ok(Some(Finished {
         update,
         goto,
@@ -276,13 +284,14 @@ fn stored_write(name: Arc<str>, body: WriteBody, chains: &Chains<'_>) -> Result<
     })
 }
 
-fn route(program: &Program, entry: GotoEntry) -> Result<Route> {
+pub(crate) fn route((program, around): (&Program, &[Arc<Program>]), entry: GotoEntry) -> Result<Route> {
     let to = match entry {
         GotoEntry::End => return Ok(Route::END),
         GotoEntry::Node(name) => Destination::Node(known_node(program, &name, PLANNED)?),
         GotoEntry::Send(name, payload) => {
             Destination::Send { node: known_node(program, &name, PLANNED)?, payload: Ok(payload) }
         }
+        GotoEntry::Parent(entry) => return ParentCommand::of_entry(around, entry),
     };
     Ok(Route { graph: Some(program.id), to })
 }

@@ -89,9 +89,9 @@ pub(crate) async fn killed_anywhere<S: State>(
         for number in 0..CALLS_MAX {
             let name = format!("{fault:?} {number}");
             let (app, store) = lab.dying(graph(), (number, fault));
-            let begun = Box::pin(begin(&app.thread(&name))).await;
+            let ended = Box::pin(begin(&app.thread(&name))).await;
             if store.struck() == 0 {
-                begun.expect("nobody killed it");
+                ended.expect("nobody killed it");
                 break;
             }
             killed += 1;

@@ -4,3 +4,4 @@ mod lab;
 
 mod deferred;
 mod deferred_stored;
+mod nodes;
