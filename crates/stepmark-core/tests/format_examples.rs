@@ -3,6 +3,7 @@
 use stepmark_core::checkpoint::{
     ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
+use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::id::{
     BlobHash, BranchId, CheckpointId, ClaimToken, InterruptId, Lane, RecordHash, RunId, TaskHash, ThreadUid,
 };
@@ -137,6 +138,7 @@ fn question_and_answer_are_as_drawn() {
         asked_at: 1200,
         body: vec![0xa3, b'o', b'k', b'?'],
         answer_schema: Some(br#"{"type":"boolean"}"#.to_vec()),
+        inside: None,
     };
     let row = PendingRow {
         base: tip().id,
@@ -157,6 +159,39 @@ fn question_and_answer_are_as_drawn() {
     let row = PendingRow { kind: PendingKind::Answer, body: answer.encode(), ..row };
     check("answer body", &row.body);
     check("hash of the answer's row", &row.hash(THREAD, "").0);
+}
+
+#[test]
+fn effect_is_as_drawn() {
+    let task = TaskHash::of("", "look", 1, 1);
+    let key = EffectKey::Position { task, name: "pay".into(), occurrence: 0 };
+    check("effect key", &key.encode());
+    check("business key", &EffectKey::Business("invoice 7".into()).encode());
+    let made = MadeAt { branch: branch(), height: 1, task, branches: 2 };
+    check("where it was made", &made.encode());
+    let row = EffectRow {
+        key: key.clone(),
+        generation: 1,
+        fingerprint: [0xf1; 16],
+        status: EffectStatus::Open,
+        made,
+        origin: THREAD,
+        result: None,
+    };
+    check("idempotency key", &row.idempotency_key());
+    check("hash of an open effect", &row.hash(THREAD).0);
+    let done = EffectRow { status: EffectStatus::Done, result: Some(vec![0xc3]), ..row };
+    check("hash of an effect that is done", &done.hash(THREAD).0);
+    let attempt = AttemptRow {
+        key,
+        generation: 1,
+        nonce: Nonce([0xaa; 16]),
+        branch: branch(),
+        epoch: 1,
+        task,
+        status: AttemptStatus::Open,
+    };
+    check("hash of an attempt", &attempt.hash(THREAD).0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use stepmark_core::checkpoint::{
     ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
     WriteMark,
 };
+use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
@@ -148,6 +149,7 @@ fn question() -> Question {
         asked_at: -1,
         body: vec![0x81, 0xa1, b'q', 1],
         answer_schema: Some(b"{}".to_vec()),
+        inside: None,
     }
 }
 
@@ -161,6 +163,15 @@ fn answer() -> Answer {
         author,
         body: vec![0xc3],
     }
+}
+
+fn effect_keys() -> [EffectKey; 2] {
+    let position = EffectKey::Position { task: TaskHash([3; 16]), name: "pay".into(), occurrence: 300 };
+    [position, EffectKey::Business("invoice 7".into())]
+}
+
+fn made() -> MadeAt {
+    MadeAt { branch: branch(), height: 300, task: TaskHash([4; 16]), branches: 2 }
 }
 
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
@@ -223,6 +234,18 @@ fn flush_reads_back_and_no_cut_one_does() {
 }
 
 #[test]
+fn effect_key_and_place_read_back_and_no_cut_one_does() {
+    for key in effect_keys() {
+        let stored = key.encode();
+        assert_eq!(EffectKey::decode(&stored), Ok(key));
+        assert!((0..stored.len()).all(|end| EffectKey::decode(&stored[..end]).is_err()));
+    }
+    let stored = made().encode();
+    assert_eq!(MadeAt::decode(&stored), Ok(made()));
+    assert!((0..stored.len()).all(|end| MadeAt::decode(&stored[..end]).is_err()));
+}
+
+#[test]
 fn damaged_records_are_refused_or_read() {
     let mut random = Random(0x5eed);
     let mut blob = head(Structure::List { base: value(3, 1, true), keep: 4, items: 2 }, None);
@@ -247,6 +270,9 @@ fn damaged_records_are_refused_or_read() {
         blob.encode(),
         encode_packed(&packed),
         row.encode_head(),
+        effect_keys()[0].encode(),
+        effect_keys()[1].encode(),
+        made().encode(),
     ];
     for _ in 0..ROUNDS {
         for record in &records {
@@ -261,6 +287,8 @@ fn damaged_records_are_refused_or_read() {
             let _ = find_packed(&damaged, 2);
             let _ = PendingRow::decode_head(&damaged);
             let _ = CheckpointId::from_stored(&damaged);
+            let _ = EffectKey::decode(&damaged).map(|read| read.encode());
+            let _ = MadeAt::decode(&damaged).map(|read| read.encode());
         }
     }
 }

@@ -43,6 +43,7 @@ impl<S: State> App<S> {
             concurrency_max: CONCURRENCY_MAX_DEFAULT,
             steps_max: STEPS_MAX_DEFAULT,
             durability: Durability::Sync,
+            step_timeout: None,
         };
         let program = Arc::new(program);
         let host = Host {
@@ -134,6 +135,15 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn on_resume(mut self, hook: impl Fn(&ResumeEvent) + Send + Sync + 'static) -> Self {
         Arc::<Hooks>::make_mut(&mut self.host.hooks).on_resume(hook);
+        self
+    }
+
+    /// How long a super-step may take: no limit at first. When it has passed, the tasks of the step that still run fail with
+    /// [`TimeLimit::Step`](crate::TimeLimit::Step) and are not tried again; finished siblings keep their results, and
+    /// `resume` runs the others. A request may say otherwise for itself.
+    #[must_use]
+    pub fn step_timeout(mut self, limit: Duration) -> Self {
+        self.host.settings.step_timeout = Some(limit);
         self
     }
 

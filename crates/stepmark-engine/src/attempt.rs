@@ -1,30 +1,111 @@
 //! What is an attempt at a task?
 //!
-//! The node's function, called once, with everything that surrounds the call. Nothing here knows of the other tasks of the
-//! step or of the store.
+//! The node's function, called once, with everything that surrounds the call; where the graph says so, called again when it
+//! failed. Nothing here knows of the other tasks of the step or of the store.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use stepmark_core::clock::{Clock, IdGen};
 
+use crate::compile::NodeSpec;
 use crate::node::{NodeFn, RawOutput, TaskContext};
-use crate::node_error::NodeError;
+use crate::node_error::{NodeError, NodeErrorKind, TimeLimit};
+use crate::policy::Policy;
+use crate::retry::pause_before_next;
+use crate::run::Run;
+use crate::time_limit::{Deadline, TimeLimits};
+use crate::tries::Tries;
+
+/// What a task is run with.
+pub(crate) struct Work {
+    pub(crate) node: NodeFn,
+    pub(crate) context: TaskContext,
+    /// Absent for nearly every task.
+    pub(crate) guard: Option<Box<Guard>>,
+}
+
+/// How a task may fail, and what is needed for it.
+pub(crate) struct Guard {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdGen>,
+}
+
+/// Runs a task to its result, or to the error that it fails with.
+pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
+    let Work { node, context, guard } = work;
+    match guard {
+        None => attempt(node, context).await,
+        // Boxed, so that the future of a task without a policy stays as small as it is.
+        Some(guard) => {
+            let call = Box::pin(async move { guard.repeat(&node, &context).await });
+            AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
+        }
+    }
+}
+
+impl Guard {
+    /// What a task of this node needs; nothing for nearly every node.
+    pub(crate) fn of(run: &Run, node: &NodeSpec) -> Option<Box<Self>> {
+        if node.policy.is_none() && run.deadline.is_none() {
+            return None;
+        }
+        let (policy, deadline) = (node.policy.clone().unwrap_or_default(), run.deadline.clone());
+        Some(Box::new(Self { policy, deadline, clock: Arc::clone(&run.host.clock), ids: Arc::clone(&run.host.ids) }))
+    }
+
+    /// Tries the node until it succeeds, asks, or may not be tried again.
+    async fn repeat(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
+        let info = &context.info;
+        let Some(tries) = &info.tries else { return attempt(Arc::clone(node), context.clone()).await };
+        for made in 1.. {
+            tries.begin(self.clock.now());
+            let limits = self.limits(tries);
+            let output = limits.hold(attempt(Arc::clone(node), context.clone())).await;
+            let Err(error) = output else { return output };
+            // A task that asked waits for its answer, whatever it made of the error.
+            if info.waits() || is_out_of_time(&error) {
+                return Err(error);
+            }
+            let Some(pause) = pause_before_next(&self.policy.retries, &error, made, &*self.ids)? else {
+                return Err(error);
+            };
+            let limits = TimeLimits { attempt: None, idle: None, ..limits };
+            limits.hold(self.clock.sleep(pause).map(Ok)).await?;
+            info.journal().restart(info.task_id());
+            tries.go_on();
+        }
+        Err(NodeError::new("it was tried too often to be counted"))
+    }
+
+    fn limits<'a>(&'a self, tries: &'a Tries) -> TimeLimits<'a> {
+        let Policy { timeout, idle_timeout, .. } = *self.policy;
+        let idle = idle_timeout.map(|silence| (silence, &tries.heartbeat));
+        TimeLimits { clock: &*self.clock, attempt: timeout, idle, step: self.deadline.as_ref() }
+    }
+}
+
+/// Whether the whole step is out of time: nothing of it is tried again.
+fn is_out_of_time(error: &NodeError) -> bool {
+    matches!(error.kind(), NodeErrorKind::TimedOut { limit: TimeLimit::Step, .. })
+}
 
 /// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
-pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
+async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
     let info = Arc::clone(&context.info);
     let is_watched = info.events.is_some();
     if is_watched {
         info.tell_started().await;
     }
     let call = async move { node(context).await };
-    let panicked = |panic| Err(NodeError::new(format!("the node panicked: {}", panic_text(panic))));
-    let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked);
+    let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
     if output.is_ok()
-        && info.attempt_journal.has_earlier()
-        && let Err(error) = info.attempt_journal.check_called(info.task_id())
+        && info.journal().has_earlier()
+        && let Err(error) = info.journal().check_called(info.task_id())
     {
         output = Err(error);
     }
@@ -32,6 +113,10 @@ pub(crate) async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOut
         info.tell_ended(output.as_ref().err()).await;
     }
     output
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> NodeError {
+    NodeError::panicked(format_args!("the node panicked: {}", panic_text(panic)))
 }
 
 /// What a panic said.

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Drawing, KnownQuestion, Router};
 use crate::handle::{GraphId, TargetId};
 use crate::node::NodeFn;
+use crate::policy::Policy;
 use crate::schema::Schema;
 use crate::state::Keep;
 use crate::waiting::Stops;
@@ -47,6 +48,8 @@ pub(crate) struct NodeSpec {
     pub(crate) gotos: Vec<Option<u32>>,
     /// Whether it waits until nothing else can run.
     pub(crate) is_deferred: bool,
+    /// How it may fail; absent where nothing was said.
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 /// A join edge: sources ascending.
@@ -169,8 +172,9 @@ fn lay_out(
     for node in drawing.nodes {
         let gotos = own(&node.name, &node.gotos);
         let (edges, joins, branches) = (Vec::new(), Vec::new(), Vec::new());
+        let policy = (!node.policy.is_plain()).then(|| Arc::new(node.policy));
         let is_deferred = node.is_deferred;
-        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, is_deferred });
+        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, is_deferred, policy });
     }
     for branch in drawing.branches {
         let near = Arc::clone(&nodes[branch.source as usize].name);

@@ -137,7 +137,7 @@ impl<S: State> FromCx<S> for ExecInfo {
             step: standing.step,
             node: Arc::clone(&info.node),
             task: cx.task_id(),
-            attempt: info.attempt,
+            attempt: info.attempt(),
             namespace: Arc::default(),
             is_resumed: standing.is_resumed,
         })

@@ -10,25 +10,26 @@ use std::task::Poll;
 
 use stepmark_core::checkpoint::{TaskEntry, Timestamp};
 
-use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
 use crate::apply::Fault;
-use crate::attempt::attempt;
+use crate::attempt::{Guard, Work, perform};
 use crate::beside::{Event, Note, Waiting, attended, poll_notes, take_notes};
 use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, Also, End};
 use crate::handle::{Destination, Route};
-use crate::journal::{Asked, Attempt, Journal};
-use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
+use crate::journal::{Attempt, Journal};
+use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::parent;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::state::Keep;
+use crate::time_limit::Deadline;
+use crate::tries::Tries;
 use crate::waiting;
 
 /// A task's result.
@@ -67,17 +68,25 @@ impl Failed {
 struct Ended {
     task: usize,
     started_at: Timestamp,
+    attempts: u32,
     output: Result<RawOutput, NodeError>,
-    /// The questions that it asked and nobody has answered: then its output does not count.
-    asked: Vec<Asked>,
+}
+
+impl Ended {
+    fn of((task, started_at): (usize, Timestamp), info: &TaskInfo, output: Result<RawOutput, NodeError>) -> Self {
+        let started_at = info.tries.as_ref().map_or(started_at, |tries| tries.started_at());
+        Self { task, started_at, attempts: info.attempt(), output }
+    }
 }
 
 /// Runs all next tasks that have no stored result, and returns all results in plan order; `None` if some wait for answers
 /// and nothing else can run: the run has ended then.
 pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
+    run.deadline = run.host.settings.step_timeout.map(|after| Deadline::new(&*run.host.clock, after));
     if run.stored.is_empty()
         && run.position.next.len() == 1
         && run.journals.is_empty()
+        && !run.task_waits(0)
         && let Some(finished) = run_single(run).await?
     {
         return Ok(Some(vec![finished]));
@@ -104,17 +113,15 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
 /// The usual step: one task, no spawning, no flush. `None` if it asked.
 async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
-    let (node, context) = prepare(run, 0);
-    let info = Arc::clone(&context.info);
-    let output = attended(run, &info, attempt(node, context)).await?;
+    let work = prepare(run, 0);
+    let info = Arc::clone(&work.context.info);
+    let output = attended(run, &info, perform(work)).await?;
     run.stats.executed += 1;
     take_notes(run, 0, &info);
-    let asked = info.attempt_journal.take_asked();
-    if !asked.is_empty() {
-        run.set_aside(0, asked);
+    if info.waits() {
         return Ok(None);
     }
-    match accept(run, Ended { task: 0, started_at, output, asked }) {
+    match accept(run, Ended::of((0, started_at), &info, output)) {
         Ok(finished) => Ok(Some(finished)),
         Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
@@ -231,30 +238,28 @@ impl Step {
     /// The one place where the engine spawns. A task's life ends with its step: the set aborts what it still holds.
     fn spawn(&mut self, run: &mut Run, task: usize) {
         let clock = run.line.is_some().then(|| Arc::clone(&run.host.clock));
-        let (node, context) = prepare(run, task);
+        let work = prepare(run, task);
         run.stats.executed += 1;
-        let info = Arc::clone(&context.info);
+        let info = Arc::clone(&work.context.info);
         self.started[task] = Some(Arc::clone(&info));
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            let output = attempt(node, context).await;
-            Ended { task, started_at, output, asked: info.attempt_journal.take_asked() }
+            let output = perform(work).await;
+            Ended::of((task, started_at), &info, output)
         });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
         // An attempt catches its own panics and nobody aborts it while its step lives.
-        let Ok(mut ended) = joined else { return };
+        let Ok(ended) = joined else { return };
         let task = ended.task;
         if let Some(info) = self.started[task].take() {
             take_notes(run, task, &info);
-        }
-        let asked = std::mem::take(&mut ended.asked);
-        if !asked.is_empty() {
-            // Whatever the node made of the error: a question cannot be lost.
-            run.set_aside(task, asked);
-            self.waiting.add(run);
-            return;
+            if info.waits() {
+                // Whatever the node made of the error: a question cannot be lost.
+                self.waiting.add(run);
+                return;
+            }
         }
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
@@ -298,10 +303,11 @@ impl Step {
 }
 
 /// What a task is run with.
-fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
+fn prepare(run: &Run, index: usize) -> Work {
     let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
+    let guard = Guard::of(run, node);
     let info = TaskInfo {
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
@@ -310,20 +316,26 @@ fn prepare(run: &Run, index: usize) -> (NodeFn, TaskContext) {
         trigger: *trigger,
         branch: run.line.as_ref().map(|line| line.branch.id),
         thread: run.thread_name.clone(),
-        thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
+        thread_uid: run.thread_uid(),
+        namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
+        root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),
         standing: Standing::of(run),
         events: run.host.events.clone(),
+        tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };
+    if let Some(inside) = &run.inside {
+        inside.journal().restart(info.task_id());
+    }
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),
         deps: Arc::clone(&run.host.deps),
         info: Arc::new(info),
     };
-    (Arc::clone(&node.run), context)
+    Work { node: Arc::clone(&node.run), context, guard }
 }
 
 fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
@@ -339,8 +351,7 @@ fn attempt_at(run: &Run, task: usize) -> u32 {
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, output, .. } = ended;
-    let attempts = attempt_at(run, task);
+    let Ended { task, started_at, attempts, output, .. } = ended;
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;

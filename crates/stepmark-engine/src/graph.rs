@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::handle::{END, GraphId, IntoRoutes, NodeRef, Route, TargetId};
 use crate::interrupt::Question;
 use crate::node::{Node, NodeFn, erase};
+use crate::policy::{NodePolicy, Policy};
 use crate::schema::{AnyState, AnyUpdate, TypedSchema};
 use crate::state::State;
 
@@ -46,6 +47,7 @@ pub(crate) struct DrawnNode {
     pub(crate) run: NodeFn,
     pub(crate) gotos: Vec<TargetId>,
     pub(crate) is_deferred: bool,
+    pub(crate) policy: Policy,
 }
 
 /// A question that the graph says its nodes ask.
@@ -94,8 +96,9 @@ impl<S: State> Graph<S> {
     /// Adds a node. Its name is stored in checkpoints; renaming it later needs [`Graph::alias`].
     pub fn node<M, P, N: Node<S, M, P>>(&mut self, name: &str, node: N) -> NodeRef<S, P> {
         let index = self.drawing.nodes.len() as u32;
-        let (aliases, gotos) = (Vec::new(), Vec::new());
-        self.drawing.nodes.push(DrawnNode { name: name.into(), aliases, run: erase(node), gotos, is_deferred: false });
+        let (aliases, gotos, policy) = (Vec::new(), Vec::new(), Policy::default());
+        let node = DrawnNode { name: name.into(), aliases, run: erase(node), gotos, is_deferred: false, policy };
+        self.drawing.nodes.push(node);
         NodeRef::new(self.drawing.id, index)
     }
 
@@ -104,6 +107,12 @@ impl<S: State> Graph<S> {
         if let Some(index) = self.own(node) {
             self.drawing.nodes[index as usize].aliases.push(name.into());
         }
+    }
+
+    /// Says how `node` may fail: how often it is tried, how long it may take.
+    pub fn policy<P>(&mut self, node: NodeRef<S, P>) -> NodePolicy<'_, S, P> {
+        let index = self.own(node);
+        NodePolicy::new(index.map(|index| &mut self.drawing.nodes[index as usize].policy))
     }
 
     /// Says that a run begins here. Several nodes may.

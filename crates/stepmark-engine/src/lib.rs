@@ -21,6 +21,8 @@ mod node_error;
 mod context;
 mod handle;
 mod parent;
+mod retry;
+mod policy;
 mod deps;
 
 // From a drawing to a program.
@@ -38,6 +40,7 @@ mod answer;
 mod answer_schema;
 mod questions;
 mod watch;
+mod blocking;
 mod bell;
 mod input;
 mod hooks;
@@ -57,6 +60,9 @@ mod error;
 mod check_stored;
 pub mod diff;
 
+// Programs without a graph.
+mod functional;
+
 // Values without a graph.
 mod plain;
 
@@ -70,11 +76,15 @@ mod pipeline;
 mod exit;
 mod execute;
 mod attempt;
+mod tries;
+mod time_limit;
 mod flush;
 mod journal;
 mod desk;
 mod beside;
 mod durable_step;
+mod subgraph;
+mod subgraph_node;
 mod waiting;
 mod apply;
 mod plan;
@@ -85,6 +95,7 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
+pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
@@ -94,6 +105,7 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
+pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{
@@ -109,6 +121,7 @@ pub use pointer::TagInfo;
 pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use stream::{BUFFER_DEFAULT, EventStream, StreamRequest};
+pub use subgraph_node::{MappedSubGraph, SubGraph};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
 pub use watch::Watch;
@@ -119,12 +132,14 @@ pub use deps::Deps;
 pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Command, Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
-pub use node_error::{NodeError, NodeResult};
+pub use node_error::{NodeError, NodeErrorKind, NodeResult, TimeLimit};
+pub use policy::NodePolicy;
 pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,
     MergeWrite, Number, Reducer, Replace, TextSlot,
 };
+pub use retry::{Backoff, Retry};
 pub use schema_lock::{SchemaError, check_schema};
 pub use slot::{PushSlot, SetSlot, Slot};
 pub use state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate, Update};

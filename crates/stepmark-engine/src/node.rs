@@ -24,6 +24,7 @@ use crate::{
     node_error::NodeError,
     parent::ParentCommand,
     state::State,
+    tries::Tries,
 };
 
 /// A function that can be added to a `Graph<S>`. `I` is the payload it takes as `In<I>`; `M` tells functions apart.
@@ -132,7 +133,7 @@ pub(crate) struct TaskInfo {
     pub(crate) node: Arc<str>,
     /// The name under which the lineage first knew the node: the same after a rename with an alias.
     pub(crate) identity: Arc<str>,
-    /// 1 for the first.
+    /// The first attempt of this process, from 1.
     pub(crate) attempt: u32,
     /// The activation number of the node on this lineage, and the place among the step's sends to it.
     pub(crate) activation: u64,
@@ -143,7 +144,11 @@ pub(crate) struct TaskInfo {
     pub(crate) thread: Option<Arc<str>>,
     /// Zero when the run has no thread.
     pub(crate) thread_uid: ThreadUid,
-    /// What the task asked and asks, finished and finishes.
+    /// The namespace of the sub-graph; empty for the root.
+    pub(crate) namespace: Arc<str>,
+    /// The root's task, if this one is a sub-graph's.
+    pub(crate) root: Option<Arc<Self>>,
+    /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
     pub(crate) attempt_journal: Attempt,
     /// Where it reaches its run; absent without a store.
     pub(crate) desk: Option<Arc<Desk>>,
@@ -152,9 +157,16 @@ pub(crate) struct TaskInfo {
     pub(crate) standing: Standing,
     /// Where what it tells goes, if somebody watches the run.
     pub(crate) events: Option<Arc<Emitter>>,
+    /// Moves on where the task is tried again; absent where its node has no policy.
+    pub(crate) tries: Option<Box<Tries>>,
 }
 
 impl TaskInfo {
+    /// Which attempt at the task is made now, from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.tries.as_ref().map_or(self.attempt, |tries| tries.number())
+    }
+
     /// The engine's time, where it is recorded.
     pub(crate) fn now(&self) -> Timestamp {
         self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
@@ -162,7 +174,17 @@ impl TaskInfo {
 
     /// The identity of the task within its thread.
     pub(crate) fn task_id(&self) -> TaskHash {
-        TaskHash::of("", &self.identity, self.activation, self.trigger)
+        TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
+    }
+
+    /// The journal of the root's task.
+    pub(crate) fn journal(&self) -> &Attempt {
+        self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
+    }
+
+    /// Whether it asked something that nobody has answered.
+    pub(crate) fn waits(&self) -> bool {
+        self.journal().waits(|| self.task_id())
     }
 }
 
@@ -194,7 +216,14 @@ impl<S: State> Cx<S> {
 
     /// Which attempt at the task this is, from 1.
     pub fn attempt(&self) -> u32 {
-        self.task.info.attempt
+        self.task.info.attempt()
+    }
+
+    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew.
+    pub fn heartbeat(&self) {
+        if let Some(tries) = &self.task.info.tries {
+            tries.heartbeat.notify_one();
+        }
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
@@ -211,6 +240,10 @@ impl<S: State> Cx<S> {
     /// The name of the thread; `None` when the run has none.
     pub fn thread(&self) -> Option<&str> {
         self.task.info.thread.as_deref()
+    }
+
+    pub(crate) fn deps(&self) -> &Arc<Deps> {
+        &self.task.deps
     }
 
     pub(crate) fn info(&self) -> &Arc<TaskInfo> {

@@ -1,8 +1,10 @@
 //! What did a node fail with?
 //!
-//! A node's error is stored and read after a crash, by a process that may not have its type. So it is text: the error's
-//! message and the messages of its sources.
+//! A node's error is stored and read after a crash, by a process that may not have its type. So what is kept of it is text:
+//! the error's message and the messages of its sources. In the process where it happened the error itself is there too.
 
+use std::sync::Arc;
+use std::time::Duration;
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
@@ -11,10 +13,73 @@ use serde::{Deserialize, Serialize};
 ///
 /// Not an [`Error`] itself, so that every error can convert; `Box<dyn Error + Send + Sync>` can be made from it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeError {
+#[serde(transparent)]
+pub struct NodeError(Box<Inner>);
+
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Inner {
     message: String,
     sources: Vec<String>,
+    #[serde(default, skip_serializing_if = "NodeErrorKind::is_failed")]
+    kind: NodeErrorKind,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_fatal: bool,
+    #[serde(skip)]
+    live: Live,
 }
+
+/// In which way a task failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum NodeErrorKind {
+    /// The node returned an error, or something that cannot be used.
+    #[default]
+    Failed,
+    /// The node panicked.
+    Panicked,
+    /// A time limit passed.
+    TimedOut {
+        /// Which.
+        limit: TimeLimit,
+        /// How long it is.
+        after: Duration,
+    },
+}
+
+/// What a task may take too long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TimeLimit {
+    /// One attempt: [`NodePolicy::timeout`](crate::NodePolicy::timeout).
+    Attempt,
+    /// Its silence: [`NodePolicy::idle_timeout`](crate::NodePolicy::idle_timeout).
+    Idle,
+    /// The whole super-step: [`App::step_timeout`](crate::App::step_timeout).
+    Step,
+}
+
+impl NodeErrorKind {
+    fn is_failed(&self) -> bool {
+        *self == Self::Failed
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The error itself, where it happened in this process. No part of what an error is equal by.
+#[derive(Clone, Default)]
+struct Live(Option<Arc<dyn Error + Send + Sync>>);
+
+impl PartialEq for Live {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Live {}
 
 /// The usual return type of a node.
 pub type NodeResult<T> = Result<T, NodeError>;
@@ -25,29 +90,76 @@ const SOURCES_MAX: usize = 32;
 impl NodeError {
     /// An error with this message and no sources.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), sources: Vec::new() }
+        Self(Box::new(Inner { message: message.to_string(), ..Inner::default() }))
+    }
+
+    fn of_kind(kind: NodeErrorKind, message: String) -> Self {
+        Self(Box::new(Inner { message, kind, ..Inner::default() }))
+    }
+
+    pub(crate) fn panicked(message: impl fmt::Display) -> Self {
+        Self::of_kind(NodeErrorKind::Panicked, message.to_string())
+    }
+
+    pub(crate) fn timed_out(limit: TimeLimit, after: Duration) -> Self {
+        let message = match limit {
+            TimeLimit::Attempt => format!("the attempt took longer than {after:?}"),
+            TimeLimit::Idle => format!("no heartbeat came for {after:?}"),
+            TimeLimit::Step => format!("the super-step took longer than {after:?}"),
+        };
+        Self::of_kind(NodeErrorKind::TimedOut { limit, after }, message)
+    }
+
+    /// The same error, which no retry policy repeats: a further attempt cannot go better.
+    #[must_use]
+    pub fn fatal(mut self) -> Self {
+        self.0.is_fatal = true;
+        self
+    }
+
+    /// Whether no retry policy may repeat it.
+    pub fn is_fatal(&self) -> bool {
+        self.0.is_fatal
+    }
+
+    /// In which way the task failed.
+    pub fn kind(&self) -> NodeErrorKind {
+        self.0.kind
+    }
+
+    /// Whether a time limit passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.kind, NodeErrorKind::TimedOut { .. })
     }
 
     /// What went wrong.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Why, nearest cause first.
     pub fn sources(&self) -> &[String] {
-        &self.sources
+        &self.0.sources
     }
 
-    /// The text of any error; a `NodeError` that was boxed comes back as it was.
+    /// The error that the node returned, or the nearest of its sources, that is a `T`. Only in the process where it
+    /// happened: nothing but text is stored.
+    pub fn downcast_ref<T: Error + 'static>(&self) -> Option<&T> {
+        let first: &(dyn Error + 'static) = &**self.0.live.0.as_ref()?;
+        let chain = std::iter::successors(Some(first), |&error| error.source());
+        chain.take(SOURCES_MAX + 1).find_map(|error| error.downcast_ref())
+    }
+
+    /// The text of any error, and the error itself; a `NodeError` that was boxed comes back as it was.
     pub(crate) fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Self {
         match error.downcast::<Boxed>() {
             Ok(boxed) => boxed.0,
             Err(error) => {
+                let message = error.to_string();
                 let sources = std::iter::successors(error.source(), |&source| source.source());
-                Self {
-                    message: error.to_string(),
-                    sources: sources.take(SOURCES_MAX).map(ToString::to_string).collect(),
-                }
+                let sources = sources.take(SOURCES_MAX).map(ToString::to_string).collect();
+                let live = Live(Some(Arc::from(error)));
+                Self(Box::new(Inner { message, sources, live, ..Inner::default() }))
             }
         }
     }
@@ -67,8 +179,8 @@ impl From<NodeError> for Box<dyn Error + Send + Sync> {
 
 impl fmt::Display for NodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)?;
-        self.sources.iter().try_for_each(|source| write!(formatter, ": {source}"))
+        formatter.write_str(&self.0.message)?;
+        self.0.sources.iter().try_for_each(|source| write!(formatter, ": {source}"))
     }
 }
 
@@ -91,6 +203,6 @@ impl fmt::Display for Boxed {
 
 impl fmt::Debug for Boxed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, formatter)
+        fmt::Display::fmt(&self.0, formatter)
     }
 }

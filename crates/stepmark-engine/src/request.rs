@@ -5,6 +5,7 @@
 
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -69,6 +70,7 @@ pub struct Request<'a, S: State> {
     pub(crate) run_id: Option<String>,
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
+    step_timeout: Option<Duration>,
     stops_before: Vec<String>,
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
@@ -98,7 +100,7 @@ pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new(thread: &'a Thread<S>, verb: Verb<S::Update>) -> Self {
-        let Settings { steps_max, durability, .. } = thread.host.settings;
+        let Settings { steps_max, durability, step_timeout, .. } = thread.host.settings;
         let (on_pending, metadata) = (OnPending::default(), Metadata::default());
         Self {
             thread,
@@ -106,6 +108,7 @@ impl<'a, S: State> Request<'a, S> {
             run_id: None,
             on_pending,
             steps_max,
+            step_timeout,
             stops_before: Vec::new(),
             stops_after: Vec::new(),
             durability,
@@ -160,6 +163,13 @@ impl<'a, S: State> Request<'a, S> {
         self
     }
 
+    /// How long each super-step of this run may take: see [`App::step_timeout`](crate::App::step_timeout).
+    #[must_use]
+    pub fn step_timeout(mut self, limit: Duration) -> Self {
+        self.step_timeout = Some(limit);
+        self
+    }
+
     /// When the super-steps of this run become durable.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -195,11 +205,12 @@ impl<'a, S: State> Request<'a, S> {
         self.metadata.stored()?;
         self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
+        // Boxed: what a caller of a verb holds stays small.
         let outcome = match &self.verb {
-            Verb::Run(update) => self.run_input(update, &mut resident).await,
-            Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
-            Verb::Resume => self.resume(&mut resident).await,
-            Verb::Replay(checkpoint) => self.replay(checkpoint).await,
+            Verb::Run(update) => Box::pin(self.run_input(update, &mut resident)).await,
+            Verb::RunAt(checkpoint, update) => Box::pin(self.run_at(checkpoint, update)).await,
+            Verb::Resume => Box::pin(self.resume(&mut resident)).await,
+            Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
         }?;
         // A hook may use the handle.
         drop(resident);
@@ -380,6 +391,7 @@ impl<'a, S: State> Request<'a, S> {
     pub(crate) fn new_run(&self, position: Position, line: Line) -> Run {
         let mut host = self.thread.host.clone();
         host.settings.durability = self.durability;
+        host.settings.step_timeout = self.step_timeout;
         host.context.clone_from(&self.context);
         host.events.clone_from(&self.events);
         let mut run = Run::new(host, position, Some(line));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, IdGen};
-use stepmark_core::id::TaskHash;
+use stepmark_core::id::{TaskHash, ThreadUid};
 use stepmark_core::rows::{GraphRow, RunStatus};
 use stepmark_core::store::CheckpointStore;
 use stepmark_core::value::ValueRef;
@@ -28,6 +28,8 @@ use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
 use crate::step::StepEnd;
+use crate::subgraph::Inside;
+use crate::time_limit::Deadline;
 use crate::waiting::Stops;
 use crate::{commit, step};
 
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) steps_max: u64,
     /// When they become durable.
     pub(crate) durability: Durability,
+    /// How long one of them may take.
+    pub(crate) step_timeout: Option<Duration>,
 }
 
 /// Everything that stays the same for all runs of an application.
@@ -114,8 +118,14 @@ pub(crate) struct Run {
     pub(crate) steps_left: u64,
     /// Whether an earlier attempt at its next tasks may have begun.
     pub(crate) is_resumed: bool,
+    /// When the running super-step has taken too long.
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
-    /// Where its tasks reach it; absent without a store.
+    /// The task that called it, if it runs a sub-graph.
+    pub(crate) inside: Option<Box<Inside>>,
+    /// Whether its next commit makes the branch of its line.
+    pub(crate) makes_branch: bool,
+    /// Where its tasks reach the root's run; absent without a store.
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) calls: Option<Calls>,
     /// Reused from step to step.
@@ -147,7 +157,10 @@ impl Run {
             stats: Stats::default(),
             steps_left: 0,
             is_resumed: false,
+            deadline: None,
             thread_name,
+            inside: None,
+            makes_branch: false,
             desk: desk.map(Arc::new),
             calls,
             changes: Changes::new(channels),
@@ -155,6 +168,12 @@ impl Run {
             routed: Routed::default(),
             named: vec![None; channels],
         }
+    }
+
+    /// Zero for a run without a thread.
+    pub(crate) fn thread_uid(&self) -> ThreadUid {
+        let inside = || self.inside.as_ref().map(|inside| inside.root.thread_uid);
+        self.line.as_ref().map(|line| line.thread.uid).or_else(inside).unwrap_or(ThreadUid([0; 16]))
     }
 
     /// Where the run stands, for its errors.

@@ -46,8 +46,8 @@ pub use stepmark_engine::__private;
 
 // Drawing a graph.
 pub use stepmark_engine::{
-    Command, Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Route, Snap,
-    Update, to,
+    Command, Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry,
+    Route, Snap, Update, to,
 };
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
@@ -138,8 +138,8 @@ pub mod reducer {
 /// ```
 pub mod graph {
     pub use stepmark_engine::{
-        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput,
-        NodeRecord, QuestionRecord, TargetId,
+        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, MappedSubGraph, Node,
+        NodeOutput, NodeRecord, QuestionRecord, SubGraph, TargetId,
     };
 }
 
@@ -170,6 +170,11 @@ pub mod stream {
     };
 }
 
+#[doc = include_str!("docs/robust.md")]
+pub mod robust {
+    pub use stepmark_engine::{Backoff, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+}
+
 #[doc = include_str!("docs/interrupts.md")]
 pub mod interrupt {
     pub use stepmark_core::id::InterruptId;
@@ -183,6 +188,16 @@ pub mod diff {
         ALIGNED_MAX, COMPARED_BYTES_MAX, COMPARED_ITEMS_MAX, Change, ChannelDiff, Diff, EntryDiff, ItemDiff, ListDiff,
         TextDiff, TextPart, TextUnit,
     };
+}
+
+#[doc = include_str!("docs/functional.md")]
+pub mod functional {
+    pub use stepmark_engine::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
+}
+
+#[doc = include_str!("docs/blocking.md")]
+pub mod blocking {
+    pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
 }
 
 /// Time and randomness, for tests that bring their own.

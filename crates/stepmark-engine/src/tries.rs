@@ -1,0 +1,41 @@
+//! How far are the attempts at a task?
+//!
+//! What the task itself moves on and its run reads when it has ended. Only tasks whose node has a policy have it.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use stepmark_core::checkpoint::Timestamp;
+use tokio::sync::Notify;
+
+/// The attempts at a task, as they are made.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    number: AtomicU32,
+    started_at: AtomicI64,
+    pub(crate) heartbeat: Notify,
+}
+
+impl Tries {
+    /// Before the attempt with this number, from 1.
+    pub(crate) fn at(number: u32) -> Self {
+        Self { number: AtomicU32::new(number), started_at: AtomicI64::new(0), heartbeat: Notify::new() }
+    }
+
+    /// Which attempt is made now.
+    pub(crate) fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// When it began.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.started_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin(&self, now: Timestamp) {
+        self.started_at.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+}
