@@ -115,6 +115,8 @@ pub(crate) struct Run {
     pub(crate) stops: Stops,
     /// The tasks and nodes that the last step applied, where the graph stops after some.
     pub(crate) applied: Vec<(TaskHash, u32)>,
+    /// The programs of the graphs around this one, the nearest first; none around a root.
+    pub(crate) around: Vec<Arc<Program>>,
     pub(crate) stats: Stats,
     /// How many super-steps it may still take, the running one included.
     pub(crate) steps_left: u64,
@@ -155,6 +157,7 @@ impl Run {
             journals: Journals::default(),
             stops,
             applied: Vec::new(),
+            around: Vec::new(),
             stats: Stats::default(),
             steps_left: 0,
             is_resumed: false,

@@ -47,8 +47,8 @@ pub use stepmark_engine::__private;
 
 // Drawing a graph.
 pub use stepmark_engine::{
-    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry, Route, Snap,
-    Update, to,
+    Command, Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry,
+    Route, Snap, Update, to,
 };
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
