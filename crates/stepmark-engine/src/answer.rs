@@ -24,7 +24,7 @@ use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Kind, emit::Emitter};
 use crate::interrupt::{Ask, OpenQuestion, Question};
-use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
+use crate::journal::{Entry, Journal, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
 use crate::resume::run_of_loaded;
@@ -194,12 +194,13 @@ impl<'a, S: State> AnswerRequest<'a, S> {
             return Err(Error::invalid(format!("question {} was read on another branch than {branch:?}", self.id)));
         }
         let journals = Journals::of_rows(&loaded.pending)?;
-        let found = journals.iter().find_map(|(task, journal)| Some((task, journal, journal.newest(self.id)?)));
+        let newest = |journal: &'_ Journal| journal.current().find(|entry| entry.question.id == self.id).cloned();
+        let found = journals.iter().find_map(|(task, journal)| Some((task, journal, newest(journal)?)));
         let Some((task, journal, entry)) = found else {
             let reason = format!("no such question is open on the branch's tip in thread {:?}", self.thread.name);
             return Err(stepmark_core::error::Error::missing(Subject::Interrupt, self.id, reason).into());
         };
-        Ok(Found { task, after: journal.next_ordinal(), entry: entry.clone(), loaded })
+        Ok(Found { task, after: journal.next_ordinal(), entry, loaded })
     }
 
     /// Whether this answer may be the question's.
