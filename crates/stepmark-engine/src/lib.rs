@@ -111,8 +111,8 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
-pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use follow::{Events, EventsRequest};
+pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{

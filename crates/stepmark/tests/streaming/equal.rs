@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use stepmark::store::CheckpointStore;
 use stepmark::stream::{Event, EventData, EventStream, Kind, Written};
 use stepmark::{
-    Add, App, Append, ById, Cx, Durability, END, ErrorKind, Graph, HasId, In, Last, MemoryStore, Merge, NodeRef, NodeResult,
-    Outcome, Question, Route, Snap, Sqlite, State, Thread, Update,
+    Add, App, Append, ById, Cx, Durability, END, ErrorKind, Graph, HasId, In, Last, MemoryStore, Merge, NodeRef,
+    NodeResult, Outcome, Question, Route, Snap, Sqlite, State, Thread, Update,
 };
 use tempfile::TempDir;
 
@@ -59,7 +59,8 @@ struct Which {
 
 /// Writes what the state's seed and the task's identity decide.
 async fn act(world: &Snap<World>, cx: &Cx<World>) -> NodeResult<Update<World>> {
-    let task = cx.task_id().0.iter().fold(world.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let task =
+        cx.task_id().0.iter().fold(world.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     let mut random = Rng::with_seed(task);
     let mut update = world.update();
     if random.u8(..4) == 0 {
@@ -112,13 +113,9 @@ fn graph(seed: u64, store: impl CheckpointStore) -> App<World> {
     graph.branch(first, [part.into(), last.into()], move |_: &World| {
         (0..parts).map(|number| part.send(number)).chain([last.into()]).collect::<Vec<Route>>()
     });
-    graph.branch(
-        part,
-        [first.into(), END.into()],
-        move |world: &World| {
-            if world.turns < 4 && world.log.len() < 6 { first.into() } else { Route::END }
-        },
-    );
+    graph.branch(part, [first.into(), END.into()], move |world: &World| {
+        if world.turns < 4 && world.log.len() < 6 { first.into() } else { Route::END }
+    });
     graph.build().expect("a sound graph").with(store)
 }
 
