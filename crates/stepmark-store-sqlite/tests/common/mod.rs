@@ -191,7 +191,7 @@ impl Pen {
         };
         commit.checkpoint = Some(row);
         let (root, epoch) = (self.branch.id, self.branch.epoch);
-        commit.parent = Some(ChildOf { root, tip, epoch, task, row: row_of_place });
+        commit.parent = Some(Box::new(ChildOf { root, tip, epoch, task, row: row_of_place }));
         commit
     }
 
@@ -265,6 +265,7 @@ impl Pen {
             asked_at: 1_000_000,
             body: b"question".to_vec(),
             answer_schema: Some(b"{}".to_vec()),
+            inside: None,
         };
         (row.kind, row.task, row.body) = (PendingKind::Interrupt, TaskHash([task + 1; 16]), question.encode());
         row.values.clear();
