@@ -3,6 +3,7 @@
 use stepmark_core::checkpoint::{
     ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
+use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::id::{
     BlobHash, BranchId, CheckpointId, ClaimToken, InterruptId, Lane, RecordHash, RunId, TaskHash, ThreadUid,
@@ -214,6 +215,29 @@ fn flush_is_as_drawn() {
     check("flush head", &row.encode_head());
     check("flush body", &row.body);
     check("flush hash", &row.hash(THREAD, "").0);
+}
+
+#[test]
+fn sub_graph_is_as_drawn() {
+    let id = CheckpointId::parse("k0").expect("an id");
+    let child = BranchId::new(0xc1).expect("non-zero");
+    let place = ChildPlace { namespace: "research".into(), branch: child, height: 0, id: id.clone() };
+    check("place of a sub-graph", &place.encode());
+    let row = PendingRow {
+        base: tip().id,
+        lane: branch().lane(),
+        kind: PendingKind::Child,
+        task: TaskHash::of("", "look", 1, 1),
+        ordinal: 1,
+        values: Vec::new(),
+        body: place.encode(),
+    };
+    check("hash of the row over the root's tip", &row.hash(THREAD, "").0);
+    let tip = Some(Tip { height: 0, id });
+    let (claim, effects) = (ClaimToken([0xcc; 16]), EffectsMode::Ledger);
+    let own = BranchRow { id: child, fork: None, tip, epoch: 1, claim, effects, root: Some(branch()) };
+    check("hash of a branch with a root", &own.hash(THREAD, "research").0);
+    check("hash of where it stood", &ChildRow::from(place).hash(THREAD, branch(), 2).0);
 }
 
 #[test]

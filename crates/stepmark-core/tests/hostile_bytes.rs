@@ -3,6 +3,7 @@
 use stepmark_core::checkpoint::{
     ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
 };
+use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
@@ -155,6 +156,11 @@ fn made() -> MadeAt {
     MadeAt { branch: branch(), height: 300, task: TaskHash([4; 16]), branches: 2 }
 }
 
+fn place() -> ChildPlace {
+    let id = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ab").expect("an id");
+    ChildPlace { namespace: "research/0".into(), branch: branch(), height: 300, id }
+}
+
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
     ValueHead { structure, blob: None, state_version: 1, closed: false, list }
 }
@@ -227,6 +233,16 @@ fn effect_key_and_place_read_back_and_no_cut_one_does() {
 }
 
 #[test]
+fn place_of_a_sub_graph_reads_back_and_no_cut_one_does() {
+    let stored = place().encode();
+    assert_eq!(ChildPlace::decode(&stored), Ok(place()));
+    assert!((0..stored.len()).all(|end| ChildPlace::decode(&stored[..end]).is_err()));
+    assert!(ChildPlace::decode(&[&stored[..], &[0]].concat()).is_err());
+    let newer = ChildPlace::decode(&[&[2], &stored[1..]].concat());
+    assert!(newer.is_err_and(|error| matches!(error, stepmark_core::wire::WireError::Unknown { .. })));
+}
+
+#[test]
 fn damaged_records_are_refused_or_read() {
     let mut random = Random(0x5eed);
     let mut blob = head(Structure::List { base: value(3, 1, true), keep: 4, items: 2 }, None);
@@ -253,6 +269,7 @@ fn damaged_records_are_refused_or_read() {
         effect_keys()[0].encode(),
         effect_keys()[1].encode(),
         made().encode(),
+        place().encode(),
     ];
     for _ in 0..ROUNDS {
         for record in &records {
@@ -269,6 +286,7 @@ fn damaged_records_are_refused_or_read() {
             let _ = CheckpointId::from_stored(&damaged);
             let _ = EffectKey::decode(&damaged).map(|read| read.encode());
             let _ = MadeAt::decode(&damaged).map(|read| read.encode());
+            let _ = ChildPlace::decode(&damaged).map(|read| read.encode());
         }
     }
 }
