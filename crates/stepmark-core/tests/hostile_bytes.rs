@@ -1,15 +1,17 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
+    ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
+    WriteMark,
 };
 use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::interrupt::{Answer, AskedInside, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
-    GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+    GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush,
+    encode_flush,
 };
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
@@ -104,6 +106,13 @@ fn flush() -> Vec<TaskRecord> {
         ],
         goto: vec![GotoEntry::End, GotoEntry::Node("b".into()), GotoEntry::Send("b".into(), [1].into())],
     };
+    let parent = ParentEntry {
+        level: 1,
+        state_version: 3,
+        writes: vec![("log".into(), vec![1, 2])],
+        goto: vec![GotoEntry::End, GotoEntry::Node("c".into())],
+    };
+    let commanding = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let record = |end| TaskRecord {
         task: TaskHash([3; 16]),
         state_version: 1,
@@ -112,13 +121,23 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0]))]
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding)]
 }
 
 /// The manifest of a root that was forked from another thread.
 fn forked_manifest() -> Manifest {
     let checkpoint = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ac").expect("an id");
     Manifest { parent: None, origin: Some(Origin { thread: ThreadUid([6; 16]), checkpoint }), ..manifest() }
+}
+
+/// A manifest with tasks that wait.
+fn deferring_manifest() -> Manifest {
+    let deferred = vec![
+        NextTask { node: 0, trigger: 0, payload: Payload::None },
+        NextTask { node: 0, trigger: 1, payload: Payload::Inline([4, 5].into()) },
+        NextTask { node: 1, trigger: 1, payload: Payload::Value(value(2, 1, true)) },
+    ];
+    Manifest { deferred, ..manifest() }
 }
 
 fn question() -> Question {
@@ -168,7 +187,7 @@ fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
 #[test]
 fn manifest_reads_back_and_no_cut_one_does() {
     for created_at in [100, i64::MIN, i64::MAX] {
-        for manifest in [manifest(), forked_manifest()] {
+        for manifest in [manifest(), forked_manifest(), deferring_manifest()] {
             let stored = manifest.encode(created_at);
             assert_eq!(Manifest::decode(&stored, created_at).as_ref(), Ok(&manifest));
             for end in 0..stored.len() {
@@ -180,16 +199,16 @@ fn manifest_reads_back_and_no_cut_one_does() {
 
 #[test]
 fn question_and_answer_read_back_and_no_cut_one_does() {
-    let (asked, answered) = (question().encode(), answer().encode());
-    assert_eq!(Question::decode(&asked), Ok(question()));
+    let inside = Some(AskedInside { namespace: "research".into(), task: TaskHash([4; 16]) });
+    for question in [question(), Question { inside, ..question() }] {
+        let asked = question.encode();
+        assert_eq!(Question::decode(&asked), Ok(question));
+        assert!((0..asked.len()).all(|end| Question::decode(&asked[..end]).is_err()));
+        assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    }
+    let answered = answer().encode();
     assert_eq!(Answer::decode(&answered), Ok(answer()));
-    for end in 0..asked.len() {
-        assert!(Question::decode(&asked[..end]).is_err(), "cut at {end}");
-    }
-    for end in 0..answered.len() {
-        assert!(Answer::decode(&answered[..end]).is_err(), "cut at {end}");
-    }
-    assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    assert!((0..answered.len()).all(|end| Answer::decode(&answered[..end]).is_err()));
     assert!(Answer::decode(&[&answered[..], &[0]].concat()).is_err());
 }
 
@@ -201,14 +220,14 @@ fn newer_versions_are_unknown() {
         stored
     };
     let unknown = |error: WireError| matches!(error, WireError::Unknown { .. });
-    assert!(Question::decode(&at(question().encode(), 0, 2)).is_err_and(unknown));
+    assert!(Question::decode(&at(question().encode(), 0, 3)).is_err_and(unknown));
     assert!(Question::decode(&at(question().encode(), 17, 4)).is_err_and(unknown));
     assert!(Answer::decode(&at(answer().encode(), 0, 2)).is_err_and(unknown));
     // The length of the manifest's head comes before its version.
     let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
     let stored = manifest().encode(1);
-    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 3), 1).is_err_and(unknown));
-    assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
+    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), MANIFEST_VERSION + 1), 1).is_err_and(unknown));
+    assert!(decode_flush(&at(encode_flush(&flush()), 0, 3)).is_err_and(unknown));
 }
 
 #[test]
@@ -260,6 +279,7 @@ fn damaged_records_are_refused_or_read() {
     let records = [
         manifest().encode(100),
         forked_manifest().encode(100),
+        deferring_manifest().encode(100),
         encode_flush(&flush()),
         question().encode(),
         answer().encode(),
