@@ -43,6 +43,7 @@ mod watch;
 mod blocking;
 mod bell;
 mod input;
+mod start;
 mod hooks;
 mod request;
 mod metadata;

@@ -30,6 +30,7 @@ use crate::request::on_new_thread;
 use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
 use crate::schema::AnyUpdate;
+use crate::start::{known_node, node_names};
 use crate::state::State;
 use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread, is_contended};
 
@@ -279,16 +280,6 @@ impl Writer {
             Self::Handle(TargetId { node, .. }) => Ok(node.map_or(NodeOr::End, NodeOr::Node)),
         }
     }
-}
-
-fn known_node(program: &Program, name: &str) -> Result<u32> {
-    let reason = format!("graph {:?} has {}", program.name, node_names(program));
-    program.node(name).ok_or_else(|| stepmark_core::error::Error::missing(Subject::Node, name, reason).into())
-}
-
-fn node_names(program: &Program) -> String {
-    let names: Vec<&str> = program.nodes.iter().map(|node| &*node.name).collect();
-    names.join(", ")
 }
 
 /// The writer that can only be meant: the one node whose results the checkpoint holds; after an input, the input.

@@ -4,4 +4,5 @@ mod lab;
 
 mod deferred;
 mod deferred_stored;
+mod inputs;
 mod nodes;
