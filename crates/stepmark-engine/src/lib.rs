@@ -38,6 +38,7 @@ mod thread;
 mod interrupt;
 mod answer;
 mod answer_schema;
+mod answer_update;
 mod questions;
 mod watch;
 mod blocking;

@@ -86,6 +86,28 @@ impl<S: State> Thread<S> {
     }
 }
 
+impl<S: State> Thread<S> {
+    /// An update is a step taken by hand: the branch's run stops at it, done where nothing is next. Where the branch has
+    /// no run that could go on, one begins, so that a resume has a record to go on with.
+    pub(crate) async fn stop_run(&self, run: &mut Run, draft: &mut Draft) -> Result<()> {
+        let now = run.now();
+        draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
+        let Some(line) = &mut run.line else { return Ok(()) };
+        let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+        let (id, begun) =
+            if draft.makes_branch() { (own, None) } else { self.unfinished_run(&line.branch, own).await? };
+        let open = begun.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
+        let row = open.unwrap_or_else(|| {
+            let row = begun_run(&self.host, line.branch.id, id, ([0; 16], now));
+            draft.runs.push(RunWrite::Begin(row.clone()));
+            row
+        });
+        line.manifest.run = row.id.clone();
+        line.run = Some(row);
+        Ok(())
+    }
+}
+
 impl<'a, S: State> At<'a, S> {
     /// Writes by hand at that moment: where it is the tip of its branch as [`Thread::update`] does, elsewhere on a new
     /// unnamed branch, whose label the returned snapshot has. Nothing that is there changes.
@@ -152,7 +174,7 @@ impl<S: State> ManualUpdate<'_, S> {
         let (mut run, mut draft, before) = self.place().await?;
         let plan = self.plan(&run, before)?;
         draft.tasks = apply(&mut run, plan)?;
-        self.settle_run(&mut run, &mut draft).await?;
+        self.thread.stop_run(&mut run, &mut draft).await?;
         draft.author.clone_from(&self.author);
         draft.metadata = self.metadata.stored()?;
         commit::commit_step(&mut run, draft).await?;
@@ -228,30 +250,6 @@ impl<S: State> ManualUpdate<'_, S> {
             }
         }
         Ok(Plan::Results(results))
-    }
-
-    /// An update is a step taken by hand: the branch's run stops at it, done where nothing is next. Where the branch has
-    /// no run that could go on, one begins, so that a resume has a record to go on with.
-    async fn settle_run(&self, run: &mut Run, draft: &mut Draft) -> Result<()> {
-        let host = &self.thread.host;
-        let now = run.now();
-        draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
-        let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, begun) = if draft.makes_branch() {
-            (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
-        } else {
-            let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
-            self.thread.unfinished_run(&line.branch, own).await?
-        };
-        let open = begun.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
-        let row = open.unwrap_or_else(|| {
-            let row = begun_run(host, line.branch.id, id, ([0; 16], now));
-            draft.runs.push(RunWrite::Begin(row.clone()));
-            row
-        });
-        line.manifest.run = row.id.clone();
-        line.run = Some(row);
-        Ok(())
     }
 
     fn written_by(mut self, writer: Writer) -> Self {

@@ -2,6 +2,7 @@
 
 mod lab;
 
+mod answers;
 mod deferred;
 mod deferred_stored;
 mod inputs;
