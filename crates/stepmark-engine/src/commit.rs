@@ -9,6 +9,7 @@ use std::sync::Arc;
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::child::ChildRow;
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
+use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{
@@ -56,6 +57,10 @@ pub(crate) struct Draft {
     pub(crate) author: Option<String>,
     /// Nothing was applied: what lives one step lives on.
     pub(crate) keeps_state: bool,
+    /// The checkpoint's id, where it is not a new one.
+    pub(crate) id: Option<CheckpointId>,
+    /// Rows that its tasks begin with.
+    pub(crate) pending: Vec<PendingRow>,
 }
 
 impl Draft {
@@ -74,6 +79,8 @@ impl Draft {
             author: None,
             metadata: None,
             keeps_state: false,
+            id: None,
+            pending: Vec::new(),
         }
     }
 
@@ -200,7 +207,8 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }
     };
     let created_at = now.max(line.created_at);
-    let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
+    let id = draft.id.take().unwrap_or_else(|| run.host.ids.checkpoint(created_at));
+    let tip = Tip { height: line.next_height(), id };
     let is_last = run.position.next.is_empty() && draft.source == Source::Step;
     if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
         && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
@@ -256,7 +264,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     commit.expect_head = draft.expect_head;
     commit.values = placement.rows;
     commit.blobs = placement.blobs;
-    commit.runs = draft.runs;
+    (commit.runs, commit.pending) = (draft.runs, draft.pending);
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
     Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes, told }))
