@@ -160,6 +160,7 @@ fn any_question() -> impl Strategy<Value = Question> {
             asked_at,
             body,
             answer_schema,
+            inside: None,
         },
     )
 }

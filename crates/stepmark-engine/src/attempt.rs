@@ -68,7 +68,7 @@ impl Guard {
             let output = limits.hold(attempt(Arc::clone(node), context.clone())).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
-            if info.attempt_journal.has_asked() || is_out_of_time(&error) {
+            if info.waits() || is_out_of_time(&error) {
                 return Err(error);
             }
             let Some(pause) = pause_before_next(&self.policy.retries, &error, made, &*self.ids)? else {
@@ -76,7 +76,7 @@ impl Guard {
             };
             let limits = TimeLimits { attempt: None, idle: None, ..limits };
             limits.hold(self.clock.sleep(pause).map(Ok)).await?;
-            info.attempt_journal.restart();
+            info.journal().restart(info.task_id());
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
@@ -104,8 +104,8 @@ async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeEr
     let call = async move { node(context).await };
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
     if output.is_ok()
-        && info.attempt_journal.has_earlier()
-        && let Err(error) = info.attempt_journal.check_called(info.task_id())
+        && info.journal().has_earlier()
+        && let Err(error) = info.journal().check_called(info.task_id())
     {
         output = Err(error);
     }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
+use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
@@ -35,6 +36,11 @@ impl<'a> Chains<'a> {
     pub(crate) fn of(loaded: &'a Loaded) -> Self {
         let keyed = loaded.chains.iter().filter_map(|chain| Some((chain.nodes.first()?.0, chain)));
         Self(keyed.collect())
+    }
+
+    /// No values.
+    pub(crate) fn none() -> Self {
+        Self(HashMap::new())
     }
 
     fn chain(&self, value: ValueRef) -> Result<&'a Chain> {
@@ -204,7 +210,6 @@ fn records_of(rows: &[PendingRow]) -> Result<HashMap<TaskHash, TaskRecord>> {
 
 /// Puts the stored results of the next tasks into the run. `loaded` was read after the branch was claimed.
 pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
-    let program = Arc::clone(&run.host.program);
     let chains = Chains::of(loaded);
     let mut by_task = records(loaded)?;
     if let Some(line) = &mut run.line {
@@ -212,9 +217,37 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         line.next_flush = flushes.fold(line.next_flush, |next, row| next.max(row.ordinal + 1));
     }
     run.journals = Journals::of_rows(&loaded.pending)?;
+    know_children(run, loaded)?;
+    take_results(run, &mut by_task, &chains)?;
+    if let Some(desk) = &run.desk {
+        desk.know(by_task.into_values());
+    }
+    Ok(())
+}
+
+/// Where the sub-graphs stand that moved since the tip.
+fn know_children(run: &Run, loaded: &Loaded) -> Result<()> {
+    let Some(desk) = &run.desk else { return Ok(()) };
+    let mut rows: Vec<_> = loaded.pending.iter().filter(|row| row.kind == PendingKind::Child).collect();
+    rows.sort_by_key(|row| row.ordinal);
+    for row in rows {
+        let place = ChildPlace::decode(&row.body);
+        let place = place.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
+        desk.note_moved(ChildRow { namespace: place.namespace, branch: place.branch, height: place.height });
+    }
+    Ok(())
+}
+
+/// Puts the stored results of the next tasks into the run.
+pub(crate) fn take_results(
+    run: &mut Run,
+    by_task: &mut HashMap<TaskHash, TaskRecord>,
+    chains: &Chains<'_>,
+) -> Result<()> {
     if by_task.is_empty() {
         return Ok(());
     }
+    let program = Arc::clone(&run.host.program);
     let tasks = run.position.next.len();
     (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
     for task in 0..tasks {
@@ -225,7 +258,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
             run.failures[task] = *attempts;
         }
-        run.stored.push(record.map(|record| finished(&program, node, record, &chains)).transpose()?.flatten());
+        run.stored.push(record.map(|record| finished(&program, node, record, chains)).transpose()?.flatten());
     }
     Ok(())
 }

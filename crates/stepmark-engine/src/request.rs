@@ -205,11 +205,12 @@ impl<'a, S: State> Request<'a, S> {
         self.metadata.stored()?;
         self.check_stops()?;
         let mut resident = self.thread.resident.lock().await;
+        // Boxed: what a caller of a verb holds stays small.
         let outcome = match &self.verb {
-            Verb::Run(update) => self.run_input(update, &mut resident).await,
-            Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
-            Verb::Resume => self.resume(&mut resident).await,
-            Verb::Replay(checkpoint) => self.replay(checkpoint).await,
+            Verb::Run(update) => Box::pin(self.run_input(update, &mut resident)).await,
+            Verb::RunAt(checkpoint, update) => Box::pin(self.run_at(checkpoint, update)).await,
+            Verb::Resume => Box::pin(self.resume(&mut resident)).await,
+            Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
         }?;
         // A hook may use the handle.
         drop(resident);
