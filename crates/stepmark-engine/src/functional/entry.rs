@@ -84,6 +84,7 @@ fn encode_full<T: Stored>(value: Option<&T>, out: &mut Body) -> Result<(), Encod
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<I: Stored, R: Returned> State for Entry<I, R> {
     type Update = EntryUpdate<I, R>;
     const NAME: &'static str = "Entry";
