@@ -11,10 +11,13 @@ use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
 
-/// Newest version of the manifest's layout. Version 1, which has no origin, is written where there is none.
-pub const MANIFEST_VERSION: u8 = 2;
+/// Newest version of the manifest's layout: where tasks are deferred. Older ones are written where they say all.
+pub const MANIFEST_VERSION: u8 = 3;
 
-/// The version without an origin.
+/// The version with an origin and without deferred tasks.
+const MANIFEST_VERSION_ORIGIN: u8 = 2;
+
+/// The version without either.
 const MANIFEST_VERSION_PLAIN: u8 = 1;
 
 /// What made a checkpoint. Numbers are frozen.
@@ -147,7 +150,7 @@ pub enum Payload {
     None,
     /// MessagePack, in the sealed part.
     Inline(Arc<[u8]>),
-    /// A value of this checkpoint.
+    /// A value of this checkpoint, or of the one that first planned the task.
     Value(ValueRef),
 }
 
@@ -196,6 +199,8 @@ pub struct Manifest {
     pub tasks: Vec<TaskEntry>,
     /// Tasks planned, in plan order; empty = the run ended.
     pub next: Vec<NextTask>,
+    /// Tasks that wait until nothing else can run, in plan order. There are none where nothing is next.
+    pub deferred: Vec<NextTask>,
     /// Who made it, free text.
     pub author: Option<String>,
     /// The user's metadata, MessagePack.
@@ -217,6 +222,7 @@ impl Manifest {
             seen: Vec::new(),
             tasks: Vec::new(),
             next: Vec::new(),
+            deferred: Vec::new(),
             author: None,
             metadata: None,
         }
@@ -231,10 +237,13 @@ impl Manifest {
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
         let mut sealed = Writer::with_capacity(64);
         let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
-        let version = if self.origin.is_some() { MANIFEST_VERSION } else { MANIFEST_VERSION_PLAIN };
+        let version = self.version();
         head.u8(version).u8(u8::from(self.parent.is_some()));
         if let Some(parent) = &self.parent {
             parent.write(&mut head);
+        }
+        if version == MANIFEST_VERSION {
+            head.u8(u8::from(self.origin.is_some()));
         }
         if let Some(origin) = &self.origin {
             head.raw(&origin.thread.0);
@@ -245,12 +254,24 @@ impl Manifest {
         self.write_channels(&mut head);
         self.write_nodes(&mut head);
         self.write_tasks(&mut head, &mut sealed, created_at);
-        self.write_next(&mut head, &mut sealed);
+        write_next(&self.next, &mut head, &mut sealed);
+        if version == MANIFEST_VERSION {
+            write_next(&self.deferred, &mut head, &mut sealed);
+        }
         write_option(&mut sealed, self.author.as_deref().map(str::as_bytes));
         write_option(&mut sealed, self.metadata.as_deref());
         let mut manifest = Writer::with_capacity(head.as_slice().len() + sealed.as_slice().len() + 4);
         manifest.bytes(head.as_slice()).raw(sealed.as_slice());
         manifest.into_vec()
+    }
+
+    /// The oldest version that says all of it.
+    fn version(&self) -> u8 {
+        match (&self.origin, self.deferred.is_empty()) {
+            (_, false) => MANIFEST_VERSION,
+            (Some(_), true) => MANIFEST_VERSION_ORIGIN,
+            (None, true) => MANIFEST_VERSION_PLAIN,
+        }
     }
 
     fn write_channels(&self, head: &mut Writer) {
@@ -314,49 +335,35 @@ impl Manifest {
         }
     }
 
-    fn write_next(&self, head: &mut Writer, sealed: &mut Writer) {
-        head.varint(self.next.len() as u64);
-        for task in &self.next {
-            head.varint(u64::from(task.node)).varint(u64::from(task.trigger));
-            match &task.payload {
-                Payload::None => {
-                    head.u8(0);
-                }
-                Payload::Inline(payload) => {
-                    head.u8(1);
-                    sealed.bytes(payload);
-                }
-                Payload::Value(value) => {
-                    head.u8(2);
-                    value.write(head);
-                }
-            }
-        }
-    }
-
     /// Reads the stored form back.
     pub fn decode(manifest: &[u8], created_at: Timestamp) -> Result<Self, WireError> {
         let mut sealed = Reader::new(manifest);
         let head = &mut Reader::new(sealed.bytes()?);
         let version = head.u8()?;
-        let parent = |head: &mut Reader<'_>| Ok(if head.flag()? { Some(CheckpointId::read(head)?) } else { None });
-        let (parent, origin) = match version {
-            MANIFEST_VERSION_PLAIN => (parent(head)?, None),
-            MANIFEST_VERSION => {
-                let parent = parent(head)?;
-                let thread = ThreadUid(head.array()?);
-                (parent, Some(Origin { thread, checkpoint: CheckpointId::read(head)? }))
-            }
-            _ => return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) }),
+        if !(MANIFEST_VERSION_PLAIN..=MANIFEST_VERSION).contains(&version) {
+            return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
+        }
+        let parent = if head.flag()? { Some(CheckpointId::read(head)?) } else { None };
+        let has_origin = match version {
+            MANIFEST_VERSION => head.flag()?,
+            _ => version == MANIFEST_VERSION_ORIGIN,
         };
+        let origin = if has_origin { Some(read_origin(head)?) } else { None };
         let mut read = Self::new(RunId::read(head)?, head.varint32()?);
         (read.parent, read.origin) = (parent, origin);
         read.steps_covered = head.varint32()?;
         read.channels = read_channels(head)?;
         read.read_nodes(head)?;
         read.read_tasks(head, &mut sealed, created_at)?;
-        read.read_next(head, &mut sealed)?;
+        read.next = read.read_next(head, &mut sealed)?;
+        if version == MANIFEST_VERSION {
+            read.deferred = read.read_next(head, &mut sealed)?;
+        }
         head.finish()?;
+        let is_deferring = version == MANIFEST_VERSION;
+        if is_deferring == read.deferred.is_empty() || (is_deferring && read.next.is_empty()) {
+            return Err(WireError::Malformed("deferred tasks"));
+        }
         let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
         read.author = author.transpose().map_err(|_| WireError::Malformed("author"))?;
         read.metadata = read_option(&mut sealed)?.map(<[u8]>::to_vec);
@@ -413,7 +420,8 @@ impl Manifest {
         Ok(())
     }
 
-    fn read_next(&mut self, head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<(), WireError> {
+    fn read_next(&self, head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<Vec<NextTask>, WireError> {
+        let mut tasks = Vec::new();
         for _ in 0..head.count()? {
             let (node, trigger) = (self.node_index(head)?, head.varint32()?);
             let payload = match head.u8()? {
@@ -422,19 +430,43 @@ impl Manifest {
                 2 => Payload::Value(ValueRef::read(head)?),
                 number => return Err(WireError::Unknown { what: "payload place", number: u64::from(number) }),
             };
-            self.next.push(NextTask { node, trigger, payload });
+            tasks.push(NextTask { node, trigger, payload });
         }
-        Ok(())
+        Ok(tasks)
     }
 
     /// Every value that this checkpoint names: channels, then payloads.
     pub fn values(&self) -> impl Iterator<Item = ValueRef> + '_ {
-        let payloads = self.next.iter().filter_map(|task| match task.payload {
+        let payloads = self.next.iter().chain(&self.deferred).filter_map(|task| match task.payload {
             Payload::Value(value) => Some(value),
             Payload::None | Payload::Inline(_) => None,
         });
         self.channels.iter().map(|entry| entry.value).chain(payloads)
     }
+}
+
+fn write_next(tasks: &[NextTask], head: &mut Writer, sealed: &mut Writer) {
+    head.varint(tasks.len() as u64);
+    for task in tasks {
+        head.varint(u64::from(task.node)).varint(u64::from(task.trigger));
+        match &task.payload {
+            Payload::None => {
+                head.u8(0);
+            }
+            Payload::Inline(payload) => {
+                head.u8(1);
+                sealed.bytes(payload);
+            }
+            Payload::Value(value) => {
+                head.u8(2);
+                value.write(head);
+            }
+        }
+    }
+}
+
+fn read_origin(head: &mut Reader<'_>) -> Result<Origin, WireError> {
+    Ok(Origin { thread: ThreadUid(head.array()?), checkpoint: CheckpointId::read(head)? })
 }
 
 fn read_channels(head: &mut Reader<'_>) -> Result<Vec<ChannelEntry>, WireError> {

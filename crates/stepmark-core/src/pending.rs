@@ -118,6 +118,21 @@ pub enum GotoEntry {
     Node(Arc<str>),
     /// To a node, with a payload.
     Send(Arc<str>, Arc<[u8]>),
+    /// To a graph around the node's own.
+    Parent(ParentEntry),
+}
+
+/// What a node of a sub-graph wants of a graph around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentEntry {
+    /// How many graphs out: 1 for the one that runs the sub-graph.
+    pub level: u32,
+    /// Version of that graph's state type.
+    pub state_version: u32,
+    /// Per channel of its state the write.
+    pub writes: Vec<(Arc<str>, Vec<u8>)>,
+    /// Where it goes there; never to a parent.
+    pub goto: Vec<GotoEntry>,
 }
 
 /// How a task ended.
@@ -151,12 +166,25 @@ pub struct TaskRecord {
     pub end: TaskEnd,
 }
 
-const FLUSH_VERSION: u8 = 1;
+/// The version with commands to parents; written where there are some.
+const FLUSH_VERSION: u8 = 2;
+
+/// The version without.
+const FLUSH_VERSION_PLAIN: u8 = 1;
+
+/// The oldest version that says all of it.
+fn flush_version(records: &[TaskRecord]) -> u8 {
+    let commands = |record: &TaskRecord| match &record.end {
+        TaskEnd::Done { goto, .. } => goto.iter().any(|entry| matches!(entry, GotoEntry::Parent(_))),
+        TaskEnd::Failed(_) => false,
+    };
+    if records.iter().any(commands) { FLUSH_VERSION } else { FLUSH_VERSION_PLAIN }
+}
 
 /// Writes the body of a flush row.
 pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64 * records.len());
-    writer.u8(FLUSH_VERSION).varint(records.len() as u64);
+    writer.u8(flush_version(records)).varint(records.len() as u64);
     for record in records {
         writer.raw(&record.task.0).varint(u64::from(record.state_version)).varint(u64::from(record.attempts));
         writer.u64(record.started_at as u64).varint(record.duration_us);
@@ -194,22 +222,41 @@ fn write_goto(writer: &mut Writer, goto: &[GotoEntry]) {
     writer.varint(goto.len() as u64);
     for entry in goto {
         match entry {
-            GotoEntry::End => writer.u8(0),
-            GotoEntry::Node(node) => writer.u8(1).str(node),
-            GotoEntry::Send(node, payload) => writer.u8(2).str(node).bytes(payload),
-        };
+            GotoEntry::End => {
+                writer.u8(0);
+            }
+            GotoEntry::Node(node) => {
+                writer.u8(1).str(node);
+            }
+            GotoEntry::Send(node, payload) => {
+                writer.u8(2).str(node).bytes(payload);
+            }
+            GotoEntry::Parent(parent) => write_parent(writer, parent),
+        }
     }
+}
+
+fn write_parent(writer: &mut Writer, parent: &ParentEntry) {
+    writer.u8(3).varint(u64::from(parent.level)).varint(u64::from(parent.state_version));
+    writer.varint(parent.writes.len() as u64);
+    for (channel, write) in &parent.writes {
+        writer.str(channel).bytes(write);
+    }
+    write_goto(writer, &parent.goto);
 }
 
 /// Reads the body of a flush row.
 pub fn decode_flush(body: &[u8]) -> Result<Vec<TaskRecord>, WireError> {
     let reader = &mut Reader::new(body);
     let version = reader.u8()?;
-    if version != FLUSH_VERSION {
+    if !(FLUSH_VERSION_PLAIN..=FLUSH_VERSION).contains(&version) {
         return Err(WireError::Unknown { what: "flush version", number: u64::from(version) });
     }
-    let records = (0..reader.count()?).map(|_| read_record(reader)).collect::<Result<_, _>>()?;
+    let records = (0..reader.count()?).map(|_| read_record(reader)).collect::<Result<Vec<_>, _>>()?;
     reader.finish()?;
+    if flush_version(&records) != version {
+        return Err(WireError::Malformed("flush version"));
+    }
     Ok(records)
 }
 
@@ -222,7 +269,7 @@ fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
         duration_us: reader.varint()?,
         end: match reader.u8()? {
             0 => TaskEnd::Failed(reader.bytes()?.to_vec()),
-            1 => TaskEnd::Done { writes: read_writes(reader)?, goto: read_goto(reader)? },
+            1 => TaskEnd::Done { writes: read_writes(reader)?, goto: read_goto(reader, true)? },
             number => return Err(WireError::Unknown { what: "task end", number: u64::from(number) }),
         },
     })
@@ -242,15 +289,26 @@ fn read_writes(reader: &mut Reader<'_>) -> Result<Vec<(Arc<str>, WriteBody)>, Wi
     Ok(writes)
 }
 
-fn read_goto(reader: &mut Reader<'_>) -> Result<Vec<GotoEntry>, WireError> {
+/// Where a node sent control. A parent's routes lead to none of its own parents, so this goes no deeper than once.
+fn read_goto(reader: &mut Reader<'_>, may_command: bool) -> Result<Vec<GotoEntry>, WireError> {
     let mut goto = Vec::new();
     for _ in 0..reader.count()? {
         goto.push(match reader.u8()? {
             0 => GotoEntry::End,
             1 => GotoEntry::Node(reader.str()?.into()),
             2 => GotoEntry::Send(reader.str()?.into(), reader.bytes()?.into()),
+            3 if may_command => GotoEntry::Parent(read_parent(reader)?),
             number => return Err(WireError::Unknown { what: "goto", number: u64::from(number) }),
         });
     }
     Ok(goto)
+}
+
+fn read_parent(reader: &mut Reader<'_>) -> Result<ParentEntry, WireError> {
+    let (level, state_version) = (reader.varint32()?, reader.varint32()?);
+    let mut writes = Vec::new();
+    for _ in 0..reader.count()? {
+        writes.push((reader.str()?.into(), reader.bytes()?.to_vec()));
+    }
+    Ok(ParentEntry { level, state_version, writes, goto: read_goto(reader, false)? })
 }

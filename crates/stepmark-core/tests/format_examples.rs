@@ -9,7 +9,7 @@ use stepmark_core::id::{
 };
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{
-    GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
+    GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, encode_flush,
 };
 use stepmark_core::rows::{BranchRow, EffectsMode, GraphRow, RunRow, RunStatus, TagRow, ThreadRow, Tip, ref_hash};
 use stepmark_core::value::{
@@ -115,6 +115,17 @@ fn origin_is_as_drawn() {
     check("manifest with an origin", &manifest.encode(1000));
 }
 
+/// A checkpoint of a graph with deferred nodes, while some wait.
+#[test]
+fn deferred_tasks_are_as_drawn() {
+    let place = ValueRef { address: address(1, 2), packed: true };
+    let deferred = vec![
+        NextTask { node: 0, trigger: 0, payload: Payload::None },
+        NextTask { node: 0, trigger: 1, payload: Payload::Value(place) },
+    ];
+    check("manifest with deferred tasks", &Manifest { deferred, ..manifest() }.encode(1000));
+}
+
 #[test]
 fn question_and_answer_are_as_drawn() {
     let task = TaskHash::of("", "look", 1, 1);
@@ -214,6 +225,17 @@ fn flush_is_as_drawn() {
     check("flush head", &row.encode_head());
     check("flush body", &row.body);
     check("flush hash", &row.hash(THREAD, "").0);
+}
+
+/// A node of a sub-graph that writes to the graph around and sends it on.
+#[test]
+fn command_to_a_parent_is_as_drawn() {
+    let writes = vec![("log".into(), vec![0x91, 0xa1, b'p'])];
+    let parent = ParentEntry { level: 1, state_version: 1, writes, goto: vec![GotoEntry::Node("bill".into())] };
+    let end = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
+    let task = TaskHash::of("", "look", 1, 1);
+    let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
+    check("flush with a command", &encode_flush(&[record]));
 }
 
 #[test]

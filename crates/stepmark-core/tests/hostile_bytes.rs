@@ -1,14 +1,16 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
+    ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
+    WriteMark,
 };
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
-    GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+    GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush,
+    encode_flush,
 };
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
@@ -103,6 +105,13 @@ fn flush() -> Vec<TaskRecord> {
         ],
         goto: vec![GotoEntry::End, GotoEntry::Node("b".into()), GotoEntry::Send("b".into(), [1].into())],
     };
+    let parent = ParentEntry {
+        level: 1,
+        state_version: 3,
+        writes: vec![("log".into(), vec![1, 2])],
+        goto: vec![GotoEntry::End, GotoEntry::Node("c".into())],
+    };
+    let commanding = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let record = |end| TaskRecord {
         task: TaskHash([3; 16]),
         state_version: 1,
@@ -111,13 +120,23 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0]))]
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding)]
 }
 
 /// The manifest of a root that was forked from another thread.
 fn forked_manifest() -> Manifest {
     let checkpoint = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ac").expect("an id");
     Manifest { parent: None, origin: Some(Origin { thread: ThreadUid([6; 16]), checkpoint }), ..manifest() }
+}
+
+/// A manifest with tasks that wait.
+fn deferring_manifest() -> Manifest {
+    let deferred = vec![
+        NextTask { node: 0, trigger: 0, payload: Payload::None },
+        NextTask { node: 0, trigger: 1, payload: Payload::Inline([4, 5].into()) },
+        NextTask { node: 1, trigger: 1, payload: Payload::Value(value(2, 1, true)) },
+    ];
+    Manifest { deferred, ..manifest() }
 }
 
 fn question() -> Question {
@@ -162,7 +181,7 @@ fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
 #[test]
 fn manifest_reads_back_and_no_cut_one_does() {
     for created_at in [100, i64::MIN, i64::MAX] {
-        for manifest in [manifest(), forked_manifest()] {
+        for manifest in [manifest(), forked_manifest(), deferring_manifest()] {
             let stored = manifest.encode(created_at);
             assert_eq!(Manifest::decode(&stored, created_at).as_ref(), Ok(&manifest));
             for end in 0..stored.len() {
@@ -201,8 +220,8 @@ fn newer_versions_are_unknown() {
     // The length of the manifest's head comes before its version.
     let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
     let stored = manifest().encode(1);
-    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 3), 1).is_err_and(unknown));
-    assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
+    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), MANIFEST_VERSION + 1), 1).is_err_and(unknown));
+    assert!(decode_flush(&at(encode_flush(&flush()), 0, 3)).is_err_and(unknown));
 }
 
 #[test]
@@ -244,6 +263,7 @@ fn damaged_records_are_refused_or_read() {
     let records = [
         manifest().encode(100),
         forked_manifest().encode(100),
+        deferring_manifest().encode(100),
         encode_flush(&flush()),
         question().encode(),
         answer().encode(),

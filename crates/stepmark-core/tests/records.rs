@@ -10,7 +10,9 @@ use stepmark_core::checkpoint::{
 };
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
-use stepmark_core::pending::{GotoEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush};
+use stepmark_core::pending::{
+    GotoEntry, ParentEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+};
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
     find_packed,
@@ -94,14 +96,20 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
         // Writes of tasks name channels by index; without channels there are no tasks that wrote.
         let tasks = if channels.is_empty() { 0..1 } else { 0..5 };
         let (count, width) = (nodes.len() as u32, channels.len() as u32);
-        let rows = (vec(any_join(count), 0..3), vec(any_seen(count), 0..3), vec(any_next(count), 0..4));
+        let rows = (
+            vec(any_join(count), 0..3),
+            vec(any_seen(count), 0..3),
+            vec(any_next(count), 0..4),
+            vec(any_next(count), 0..4),
+        );
         let texts = (option::of("[a-zé ]{0,20}"), option::of(any_bytes()), option::of(any_id()), any_id());
         let (origin, numbers) = (option::of((any::<[u8; 16]>(), any_id())), any::<[u32; 2]>());
         (rows, vec(any_task(count, width), tasks), texts, (origin, numbers)).prop_map(
-            move |((joins, seen, next), tasks, (author, metadata, parent, run), (origin, numbers))| {
+            move |((joins, seen, next, deferred), tasks, (author, metadata, parent, run), (origin, numbers))| {
                 let [state_version, steps_covered] = numbers;
                 let checkpoint = |id: &str| CheckpointId::parse(id).expect("a valid id");
                 let tasks = tasks.into_iter().filter(|task| width > 0 || task.writes.is_empty()).collect();
+                let deferred = if next.is_empty() { Vec::new() } else { deferred };
                 Manifest {
                     parent: parent.map(|id| checkpoint(&id)),
                     origin: origin.map(|(uid, id)| Origin { thread: ThreadUid(uid), checkpoint: checkpoint(&id) }),
@@ -114,6 +122,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                     seen,
                     tasks,
                     next,
+                    deferred,
                     author,
                     metadata,
                 }
@@ -128,6 +137,10 @@ fn any_record() -> impl Strategy<Value = TaskRecord> {
         Just(GotoEntry::End),
         any_name().prop_map(GotoEntry::Node),
         (any_name(), any_bytes()).prop_map(|(node, payload)| GotoEntry::Send(node, payload.into())),
+        (any::<[u32; 2]>(), vec((any_name(), any_bytes()), 0..3), vec(any_name().prop_map(GotoEntry::Node), 0..3))
+            .prop_map(|([level, state_version], writes, goto)| {
+                GotoEntry::Parent(ParentEntry { level, state_version, writes, goto })
+            }),
     ];
     let done = (vec((any_name(), body), 0..4), vec(goto, 0..4));
     let end = prop_oneof![

@@ -22,12 +22,14 @@ use crate::deps::Deps;
 use crate::dynamic::Value;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Kind, emit::Emitter};
 use crate::interrupt::{Ask, OpenQuestion, Question};
 use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
 use crate::resume::run_of_loaded;
 use crate::state::State;
+use crate::stream::StreamRequest;
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread};
 
 /// How many bytes the author of an answer may have.
@@ -44,6 +46,8 @@ pub struct AnswerRequest<'a, S> {
     hash: Option<[u8; 16]>,
     body: Result<Vec<u8>, EncodeError>,
     author: Option<String>,
+    /// Where the events of the run go, if somebody watches.
+    events: Option<Arc<Emitter>>,
     context: Option<Arc<Deps>>,
 }
 
@@ -86,7 +90,14 @@ struct Found {
 impl<'a, S: State> AnswerRequest<'a, S> {
     fn new(thread: &'a Thread<S>, id: InterruptId, body: Result<Vec<u8>, EncodeError>) -> Self {
         let context = thread.host.context.clone();
-        Self { thread, branch: None, id, hash: None, body, author: None, context }
+        Self { thread, branch: None, id, hash: None, body, author: None, context, events: None }
+    }
+
+    /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.
+    pub fn stream(self, kinds: impl IntoIterator<Item = Kind>) -> StreamRequest<'a, S> {
+        let thread = self.thread;
+        let run = move |events| Box::pin(Self { events: Some(events), ..self }.run()) as BoxFuture<'a, _>;
+        StreamRequest::new((&thread.name, &thread.host), Box::new(run), kinds)
     }
 
     /// Who answers: free text of at most 1,024 bytes, stored with the answer.
@@ -159,7 +170,7 @@ impl<'a, S: State> AnswerRequest<'a, S> {
             _ => None,
         };
         let mut resume = on_branch.as_ref().unwrap_or(self.thread).resume();
-        resume.context = self.context;
+        (resume.context, resume.events) = (self.context, self.events);
         resume.run().await
     }
 

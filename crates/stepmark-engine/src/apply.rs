@@ -15,6 +15,7 @@ use crate::execute::Finished;
 use crate::graph::Router;
 use crate::handle::{Destination, Route};
 use crate::node_error::NodeError;
+use crate::parent;
 use crate::plan::Routed;
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate, Schema};
@@ -231,11 +232,13 @@ fn follow(
     routed: &mut Routed,
 ) -> Result<(), NodeError> {
     if route.graph.is_some_and(|graph| graph != program.id) {
-        return Err(NodeError::new(format!("node {:?} went to a node of another graph", node.name)));
+        let (node, graph) = (&node.name, &program.name);
+        return Err(NodeError::new(format_args!("node {node:?} of graph {graph:?} went to a node of another graph")));
     }
     let target = match &route.to {
         Destination::End => None,
         Destination::Node(to) | Destination::Send { node: to, .. } => Some(*to),
+        Destination::Parent(_) => return Err(parent::misplaced(program, &node.name)),
     };
     if !allowed.contains(&target) {
         let target = target.map_or("END", |to| &program.nodes[to as usize].name);
@@ -243,7 +246,7 @@ fn follow(
         return Err(NodeError::new(message));
     }
     match route.to {
-        Destination::End => {}
+        Destination::End | Destination::Parent(_) => {}
         Destination::Node(to) => routed.nodes.push(to),
         Destination::Send { node: to, payload } => routed.sends.push((to, payload?)),
     }

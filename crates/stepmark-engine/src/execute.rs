@@ -23,6 +23,7 @@ use crate::handle::{Destination, Route};
 use crate::journal::{Attempt, Journal};
 use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
+use crate::parent;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
@@ -303,7 +304,7 @@ impl Step {
 
 /// What a task is run with.
 fn prepare(run: &Run, index: usize) -> Work {
-    let Task { node: number, trigger, payload } = &run.position.next[index];
+    let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
     let guard = Guard::of(run, node);
@@ -355,6 +356,7 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;
         unsendable(&goto).map_or(Ok(()), Err)?;
+        parent::check(run, task, &goto)?;
         Ok((update, goto, encoded))
     });
     match storable {
@@ -389,7 +391,7 @@ fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>
 fn unsendable(goto: &[Route]) -> Option<NodeError> {
     goto.iter().find_map(|route| match &route.to {
         Destination::Send { payload: Err(error), .. } => Some(error.clone().into()),
-        Destination::Send { .. } | Destination::Node(_) | Destination::End => None,
+        Destination::Send { .. } | Destination::Node(_) | Destination::Parent(_) | Destination::End => None,
     })
 }
 

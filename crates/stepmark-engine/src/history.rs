@@ -57,6 +57,8 @@ pub struct CheckpointInfo {
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
+    /// The nodes that wait until nothing else can run ([`Graph::defer`](crate::Graph::defer)), one entry per task.
+    pub deferred: Vec<String>,
     /// The checkpoint of another thread that it has its state from: on the first one of a thread made by
     /// [`At::fork_to`](crate::At::fork_to).
     pub origin: Option<Origin>,
@@ -114,6 +116,7 @@ impl CheckpointInfo {
             created_at: row.created_at,
             tasks: manifest.tasks.iter().map(|task| names.task(task)).collect::<Result<_, _>>().map_err(unreadable)?,
             next: manifest.next.iter().map(|task| names.node(task.node)).collect(),
+            deferred: manifest.deferred.iter().map(|task| names.node(task.node)).collect(),
             activations: manifest.nodes.iter().map(|node| (node.name.to_string(), node.activations)).collect(),
             steps_covered: manifest.steps_covered,
             state_version: manifest.state_version,

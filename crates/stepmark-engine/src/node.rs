@@ -22,6 +22,7 @@ use crate::{
     handle::{IntoRoutes, Route},
     journal::Attempt,
     node_error::NodeError,
+    parent::ParentCommand,
     state::State,
     tries::Tries,
 };
@@ -52,21 +53,49 @@ pub trait FromCx<S: State>: Sized {
 #[diagnostic::on_unimplemented(
     message = "a node of a `{S}` graph cannot return `{Self}`",
     label = "not a node's result",
-    note = "return `Update<{S}>`, `()`, `Goto`, `(Update<{S}>, Goto)` or a `Result` of one of these"
+    note = "return `Update<{S}>`, `()`, `Goto`, `(Update<{S}>, Goto)`, `Command<{S}>` or a `Result` of one of these"
 )]
 pub trait IntoNodeOutput<S: State> {
     /// The writes and routes.
-    fn into_output(self) -> Result<NodeOutput<S>, NodeError>;
+    fn into_output(self) -> Result<Command<S>, NodeError>;
 }
 
-/// What a node wants: writes to the state, and where to go.
+/// What a node wants: writes to the state, and where to go besides its edges, in any number and mixture.
+///
+/// A node returns it, and a function that a node calls, such as a tool of a model, may make or fill one:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use stepmark_engine::{Command, Graph, NodeRef};
+/// # use stepmark_engine as stepmark;
+/// # use stepmark_macros::State;
+///
+/// #[derive(State, Clone, Default, Serialize, Deserialize)]
+/// struct Chat {
+///     reply: String,
+/// }
+///
+/// fn refer(to: NodeRef<Chat>, why: &str) -> Command<Chat> {
+///     Command::<Chat>::new().write(|chat| chat.reply.set(format!("referred: {why}"))).goto(to)
+/// }
+///
+/// let mut graph = Graph::<Chat>::new("desk");
+/// let billing = graph.node("billing", async || ());
+/// let clerk = graph.node("clerk", move || async move { refer(billing, "an invoice") });
+/// graph.start(clerk);
+/// graph.goto(clerk, stepmark_engine::to![billing]);
+/// assert!(graph.build().is_ok());
+/// ```
 #[derive(Clone, Debug)]
-pub struct NodeOutput<S: State> {
+pub struct Command<S: State> {
     /// The writes.
     pub update: S::Update,
     /// Where to go, besides the edges.
     pub goto: Vec<Route>,
 }
+
+/// What a node's call returns.
+pub type NodeOutput<S> = Command<S>;
 
 /// Goes somewhere that the graph's edges do not say: `Goto::to(node)`.
 #[derive(Clone, Debug, Default)]
@@ -241,6 +270,54 @@ impl<S: State> Snap<S> {
     pub fn update(&self) -> S::Update {
         S::Update::default()
     }
+
+    /// A command that writes nothing and goes nowhere yet.
+    pub fn command(&self) -> Command<S> {
+        Command::new()
+    }
+}
+
+impl<S: State> Command<S> {
+    /// Writes nothing, goes nowhere.
+    pub fn new() -> Self {
+        Self { update: S::Update::default(), goto: Vec::new() }
+    }
+
+    /// Has these writes, in place of those that it had.
+    #[must_use]
+    pub fn update(mut self, update: S::Update) -> Self {
+        self.update = update;
+        self
+    }
+
+    /// Adds writes.
+    #[must_use]
+    pub fn write(mut self, values: impl FnOnce(&mut S::Update)) -> Self {
+        values(&mut self.update);
+        self
+    }
+
+    /// Goes to a node, to `node.send(payload)`, or to several of these as well. [`END`](crate::END) adds nothing: edges are
+    /// followed all the same.
+    #[must_use]
+    pub fn goto(mut self, routes: impl IntoRoutes) -> Self {
+        self.goto.extend(routes.into_routes());
+        self
+    }
+
+    /// Commands the graph around this one as well: its writes and routes count as those of the node that runs this graph,
+    /// which must declare the targets. A task that commands a parent where there is none fails.
+    #[must_use]
+    pub fn to_parent<P: State>(mut self, command: Command<P>) -> Self {
+        self.goto.extend(ParentCommand::routes(command));
+        self
+    }
+}
+
+impl<S: State> Default for Command<S> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Goto {
@@ -286,7 +363,7 @@ impl<S: State> IntoNodeOutput<S> for Goto {
     }
 }
 
-impl<S: State> IntoNodeOutput<S> for NodeOutput<S> {
+impl<S: State> IntoNodeOutput<S> for Command<S> {
     fn into_output(self) -> Result<Self, NodeError> {
         Ok(self)
     }

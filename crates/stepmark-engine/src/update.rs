@@ -74,7 +74,7 @@ impl<S: State> Thread<S> {
     ///
     /// The writes count as a result of the node that [`as_node`](ManualUpdate::as_node) names: its successors are planned
     /// as if it had run, joins see it, and its next activation has a new number. The tasks that were planned before are
-    /// left behind. A run of the branch that goes on elsewhere is fenced and stops. The branch's unfinished run stops at
+    /// left behind; deferred ones wait on. A run of the branch that goes on elsewhere is fenced and stops. The branch's unfinished run stops at
     /// the update, `resume` goes on with it; if nothing is next, it is done.
     ///
     /// Without `as_node` the writer is what can only be meant: the one node whose results the tip holds; after a run input,
@@ -95,12 +95,12 @@ impl<'a, S: State> At<'a, S> {
 }
 
 impl<S: State> ManualUpdate<'_, S> {
-    /// Writes as this node, or as [`END`](crate::END): then nothing is next.
+    /// Writes as this node, or as [`END`](crate::END): then nothing is next, and nothing waits.
     pub fn as_node(self, node: impl Into<AsNode>) -> Self {
         self.written_by(node.into().0)
     }
 
-    /// Writes as a run input: the start nodes are next, and joins forget what they saw.
+    /// Writes as a run input: the start nodes are next, joins forget what they saw, and deferred tasks are left behind.
     pub fn as_input(self) -> Self {
         self.written_by(Writer::Input)
     }
@@ -323,7 +323,7 @@ fn apply(run: &mut Run, plan: Plan) -> Result<Vec<TaskEntry>> {
             Ok(Vec::new())
         }
         Plan::End(update) => {
-            run.position.joins.iter_mut().for_each(|seen| seen.fill(false));
+            run.position.forget_waiting();
             apply_input(run, update);
             Ok(Vec::new())
         }
@@ -333,7 +333,7 @@ fn apply(run: &mut Run, plan: Plan) -> Result<Vec<TaskEntry>> {
             let started_at = run.now();
             let finished = results.into_iter().map(|(_, update)| by_hand(update, started_at)).collect();
             let entries = apply_writes(run, finished).map_err(|(fault, _)| Error::invalid(fault.error))?;
-            plan_step(&program, &mut run.position.next, &mut run.routed, &mut run.position.joins);
+            plan_step(&program, &mut run.position, &mut run.routed);
             Ok(entries)
         }
     }
@@ -344,7 +344,7 @@ fn as_tasks(results: &[(u32, AnyUpdate)]) -> Vec<Task> {
     let earlier = |index: usize, node: u32| results[..index].iter().filter(|(other, _)| *other == node).count() as u32;
     let task = |(index, (node, _)): (usize, &(u32, AnyUpdate))| {
         let trigger = earlier(index, *node);
-        Task { node: *node, trigger, payload: None }
+        Task { trigger, ..Task::triggered(*node) }
     };
     results.iter().enumerate().map(task).collect()
 }

@@ -39,6 +39,8 @@ pub struct UnfinishedTask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
+    /// Its node is deferred, and something else can run: a resume runs it after that.
+    Deferred,
     /// Nothing of it is stored: it has not begun, it runs, or its process died. A resume runs it.
     Waiting,
     /// It asked, and some of its questions have no answer: [`Thread::questions`]. A resume runs it once all have.
@@ -50,7 +52,8 @@ pub enum Progress {
 }
 
 impl<S: State> Thread<S> {
-    /// The tasks that are planned at the branch's tip, in plan order, and what is stored of each; none if the last run ended.
+    /// The tasks that are planned at the branch's tip, in plan order, and what is stored of each, then those that are deferred;
+    /// none if the last run ended.
     ///
     /// Reads the stored results of unfinished tasks, which [`Thread::state`] does not: a damaged one is an error here alone.
     ///
@@ -66,7 +69,11 @@ impl<S: State> Thread<S> {
             let asks = journals.get(hash).is_some_and(Journal::waits);
             UnfinishedTask::new((node, task.trigger), records.get(&hash), asks)
         });
-        tasks.collect()
+        let deferred = manifest.deferred.iter().map(|task| {
+            let unfinished = UnfinishedTask::new((identity(&manifest, task).0, task.trigger), None, false)?;
+            Ok(UnfinishedTask { progress: Progress::Deferred, ..unfinished })
+        });
+        tasks.chain(deferred).collect()
     }
 }
 
