@@ -170,6 +170,7 @@ impl CallPlace {
         let desk = caller.desk.clone();
         let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
         let mut host = host_of(graph, deps, desk.as_deref());
+        host.context.clone_from(&caller.standing.context);
         host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
         let inside = |fence| Inside { root: Arc::clone(&root), namespace: Arc::clone(&self.namespace), fence };
         let (Some(desk), true) = (desk, lifetime != Lifetime::Stateless) else {
@@ -273,7 +274,7 @@ fn host_of(graph: &Host, deps: &Arc<Deps>, desk: Option<&Desk>) -> Host {
     host.settings.durability = Durability::Sync;
     if let Some(Desk { host: root, .. }) = desk {
         (host.store, host.clock, host.ids) = (root.store.clone(), Arc::clone(&root.clock), Arc::clone(&root.ids));
-        (host.context, host.hooks) = (root.context.clone(), Arc::clone(&root.hooks));
+        host.hooks = Arc::clone(&root.hooks);
         host.settings.linger = root.settings.linger;
     }
     host
