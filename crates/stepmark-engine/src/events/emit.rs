@@ -44,6 +44,8 @@ pub(crate) struct Told {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum At {
     Stored(Place),
+    /// The same on a sub-graph's own line.
+    Nested(Place),
     /// Behind the last stored event of its time.
     Live(Place),
 }
@@ -51,7 +53,7 @@ pub(crate) enum At {
 impl Told {
     pub(crate) fn place(&self) -> Place {
         match self.at {
-            At::Stored(place) | At::Live(place) => place,
+            At::Stored(place) | At::Nested(place) | At::Live(place) => place,
         }
     }
 }
@@ -170,7 +172,6 @@ impl Emitter {
         }
         if let Some(passed) = batch.passed.filter(|_| self.namespace.is_empty()) {
             self.standing().passed = Some(passed);
-            self.shared.session.pass();
         }
     }
 
