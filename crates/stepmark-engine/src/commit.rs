@@ -242,7 +242,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     commit.namespace = line.namespace.to_string();
     let row = row.sealed(line.thread.uid, &line.namespace);
     match (&run.inside, &run.desk) {
-        (Some(inside), _) => commit.parent = inside.parent_of(&row),
+        (Some(inside), _) => commit.parent = inside.parent_of(&row).map(Box::new),
         // What an update or an input leaves behind is not the sub-graphs' state then.
         (None, Some(desk)) if draft.source == Source::Step => commit.children = desk.take_moved(),
         (None, _) => {}

@@ -46,7 +46,6 @@ pub(crate) type Calls = mpsc::UnboundedReceiver<Call>;
 pub(crate) enum Call {
     /// Its journal has records that the store should have within `linger`.
     Noted,
-    #[expect(dead_code, reason = "effects ask")]
     /// Whether an effect may be done, after everything before it is durable.
     Intent(EffectIntent, oneshot::Sender<EffectReply>),
     /// That everything before is durable, and what a write beside the run is fenced on.

@@ -46,6 +46,10 @@ mod hooks;
 mod request;
 mod metadata;
 mod resume;
+mod resume_up_to;
+mod drain;
+#[cfg(feature = "signals")]
+mod signals;
 mod update;
 mod fork;
 mod fork_to;
@@ -59,6 +63,9 @@ mod follow;
 mod error;
 mod check_stored;
 pub mod diff;
+
+// Programs without a graph.
+mod functional;
 
 // Values without a graph.
 mod plain;
@@ -94,6 +101,7 @@ pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
+pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
@@ -103,6 +111,7 @@ pub use events::{
     RunningTask, TaskUpdate, Written,
 };
 pub use follow::{Events, EventsRequest};
+pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{

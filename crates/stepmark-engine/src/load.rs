@@ -4,7 +4,7 @@
 //! read is an error that names it, never a default.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
@@ -13,7 +13,7 @@ use stepmark_core::error::Subject;
 use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
 use stepmark_core::materialise::materialise;
-use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
+use stepmark_core::pending::{GotoEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush};
 use stepmark_core::store::{Chain, Loaded};
 use stepmark_core::value::{Structure, ValueAddress, ValueNode, ValueRef};
 
@@ -189,8 +189,18 @@ fn read_joins(program: &Program, manifest: &Manifest, position: &mut Position) {
 
 /// The stored records of a loaded place's next tasks; of several of one task the last flushed counts.
 pub(crate) fn records(loaded: &Loaded) -> Result<HashMap<TaskHash, TaskRecord>> {
+    records_of(&loaded.pending)
+}
+
+/// The tasks whose last record is a result. One that went where it may not has a failure after its result.
+pub(crate) fn done_tasks(rows: &[PendingRow]) -> Result<HashSet<TaskHash>> {
+    let is_done = |(_, record): &(TaskHash, TaskRecord)| matches!(record.end, TaskEnd::Done { .. });
+    Ok(records_of(rows)?.into_iter().filter(is_done).map(|(task, _)| task).collect())
+}
+
+fn records_of(rows: &[PendingRow]) -> Result<HashMap<TaskHash, TaskRecord>> {
     let mut by_task = HashMap::new();
-    for row in loaded.pending.iter().filter(|row| row.kind == PendingKind::Results) {
+    for row in rows.iter().filter(|row| row.kind == PendingKind::Results) {
         let records = decode_flush(&row.body);
         let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
         by_task.extend(records.into_iter().map(|record| (record.task, record)));

@@ -17,6 +17,7 @@ use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
 use crate::desk::{Calls, Desk};
+use crate::drain::Drain;
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
 use crate::events::{emit::Emitter, session::Hub};
@@ -61,6 +62,7 @@ pub(crate) struct Host {
     /// What its runs are given that are given nothing of the type themselves.
     pub(crate) context: Option<Arc<Deps>>,
     pub(crate) hooks: Arc<Hooks>,
+    pub(crate) drain: Drain,
     /// Where a run's events go, if somebody watches it.
     pub(crate) events: Option<Arc<Emitter>>,
     /// Which runs are watched in this process.
@@ -122,7 +124,7 @@ pub(crate) struct Run {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
     /// The task that called it, if it runs a sub-graph.
-    pub(crate) inside: Option<Inside>,
+    pub(crate) inside: Option<Box<Inside>>,
     /// Whether its next commit makes the branch of its line.
     pub(crate) makes_branch: bool,
     /// Where its tasks reach the root's run; absent without a store.
@@ -201,6 +203,10 @@ impl Run {
 pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
     run.steps_left = steps_max;
     while !run.position.next.is_empty() {
+        if run.host.drain.is_asked() {
+            commit::end_run(run, RunStatus::Drained).await?;
+            return Ok(Ending::Drained);
+        }
         if run.steps_left == 0 {
             commit::end_run(run, RunStatus::OutOfSteps).await?;
             return Ok(Ending::OutOfSteps);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source};
+use stepmark_core::checkpoint::{CheckpointRow, Source};
 use stepmark_core::child::{ChildOf, ChildPlace};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, TaskHash, hash16};
@@ -174,7 +174,7 @@ impl CallPlace {
         let inside = |fence| Inside { root: Arc::clone(&root), namespace: Arc::clone(&self.namespace), fence };
         let (Some(desk), true) = (desk, lifetime != Lifetime::Stateless) else {
             let mut run = Run::new(host, Position::new(&graph.program), None);
-            (run.inside, run.desk) = (Some(inside(None)), caller.desk.clone());
+            (run.inside, run.desk) = (Some(Box::new(inside(None))), caller.desk.clone());
             begin_state(&mut run, start);
             return Ok(Begun::Run(Box::new(run)));
         };
@@ -190,7 +190,7 @@ impl CallPlace {
             return Ok(Begun::Ended(position.state));
         }
         let mut run = Run::new(host, position, Some(line));
-        (run.inside, run.desk, run.calls) = (Some(inside(Some(fence))), Some(desk), None);
+        (run.inside, run.desk, run.calls) = (Some(Box::new(inside(Some(fence)))), Some(desk), None);
         run.makes_branch = !grows;
         if is_same {
             take_known(&mut run)?;
@@ -223,7 +223,12 @@ impl CallPlace {
         {
             let is_same = manifest.run == self.run;
             let grows = loaded.branch.row.root == Some(fence.branch.id) && is_at_tip(&loaded);
-            let (mut line, position) = self.positioned(host, &loaded, manifest, is_same)?;
+            // What an earlier call left unfinished is left behind.
+            let (mut line, position) = if is_same {
+                load::line(program, &loaded, manifest)?
+            } else {
+                load::line_to_discard(program, &loaded, manifest)?
+            };
             if let Some(row) = loaded.checkpoint.as_ref().filter(|_| !grows) {
                 // The branch that is made there leaves from it.
                 (line.branch.id, line.branch.root) = (row.branch, None);
@@ -244,15 +249,6 @@ impl CallPlace {
         };
         let line = Line::new(program, fence.thread.clone(), branch, self.run.clone());
         Ok((line, Position::new(program), false))
-    }
-
-    fn positioned(&self, host: &Host, loaded: &Loaded, manifest: Manifest, is_same: bool) -> Result<(Line, Position)> {
-        // What an earlier call left unfinished is left behind.
-        if is_same {
-            load::line(&host.program, loaded, manifest)
-        } else {
-            load::line_to_discard(&host.program, loaded, manifest)
-        }
     }
 
     /// Stores what the call begins with.

@@ -39,6 +39,7 @@
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
+//! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -172,7 +173,7 @@ pub mod stream {
 
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Backoff, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+    pub use stepmark_engine::{Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]
@@ -188,6 +189,11 @@ pub mod diff {
         ALIGNED_MAX, COMPARED_BYTES_MAX, COMPARED_ITEMS_MAX, Change, ChannelDiff, Diff, EntryDiff, ItemDiff, ListDiff,
         TextDiff, TextPart, TextUnit,
     };
+}
+
+#[doc = include_str!("docs/functional.md")]
+pub mod functional {
+    pub use stepmark_engine::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 }
 
 #[doc = include_str!("docs/blocking.md")]

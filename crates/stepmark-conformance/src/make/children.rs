@@ -108,7 +108,7 @@ impl Draft {
             body: place.encode(),
         };
         let epoch = root.branch.epoch;
-        commit.parent = Some(ChildOf { root: root.branch.id, tip, epoch, task, row });
+        commit.parent = Some(Box::new(ChildOf { root: root.branch.id, tip, epoch, task, row }));
         commit
     }
 }

@@ -73,7 +73,7 @@ pub struct Commit {
     /// Of a commit in a sub-graph's namespace: the root's branch, whose tip and epoch fence it in place of `expect`'s epoch,
     /// and the row that names its checkpoint. The branch has epoch 1 for ever. Such a unit has a checkpoint with its values
     /// and nothing else (`malformed_sub_graph_is_invalid`).
-    pub parent: Option<ChildOf>,
+    pub parent: Option<Box<ChildOf>>,
     /// Of a commit of the root: the namespaces that its applied tasks moved, with their newest checkpoints
     /// (`root_commit_keeps_its_sub_graphs`). Each must be there (`root_names_what_is_there`).
     pub children: Vec<ChildRow>,

@@ -191,7 +191,7 @@ impl Pen {
         };
         commit.checkpoint = Some(row);
         let (root, epoch) = (self.branch.id, self.branch.epoch);
-        commit.parent = Some(ChildOf { root, tip, epoch, task, row: row_of_place });
+        commit.parent = Some(Box::new(ChildOf { root, tip, epoch, task, row: row_of_place }));
         commit
     }
 
