@@ -59,7 +59,6 @@ impl Told {
 }
 
 /// What is told once a write is durable.
-#[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<Told>,
     /// Where the last stored event stands that could have been asked for.

@@ -223,7 +223,7 @@ async fn tell(random: &mut Rng, thread: &Thread<World>, told: &mut Told) {
 }
 
 async fn check(seed: u64, store: impl CheckpointStore, reopened: Option<&Path>) -> BTreeSet<&'static str> {
-    println!("seed {seed}: cargo test -p stepmark --test streaming equal");
+    eprintln!("seed {seed}: cargo test -p stepmark --test streaming equal");
     let mut random = Rng::with_seed(seed);
     let app = graph(seed, store);
     let thread = app.thread("t");
