@@ -11,11 +11,14 @@ use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
 
-/// Newest version of the manifest's layout. Version 1, which has no origin, is written where there is none.
-pub const MANIFEST_VERSION: u8 = 2;
+/// Newest version of the manifest's layout. The oldest that can say what a manifest says is written: version 1 without an
+/// origin, version 2 with one, and version 3 only where an error handler made a task's result.
+pub const MANIFEST_VERSION: u8 = 3;
 
 /// The version without an origin.
 const MANIFEST_VERSION_PLAIN: u8 = 1;
+/// The version that always has an origin.
+const MANIFEST_VERSION_ORIGIN: u8 = 2;
 
 /// What made a checkpoint. Numbers are frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,6 +124,35 @@ pub enum WriteMark {
     Small(Vec<u8>),
 }
 
+/// What made a task's result. Numbers are frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MadeBy {
+    /// Its node.
+    #[default]
+    Node,
+    /// Its node at another time: the result came from the node's cache.
+    Cache,
+    /// The error handler of its node.
+    Handler,
+}
+
+impl MadeBy {
+    /// The stored number.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Reads the stored number.
+    pub fn from_number(number: u8) -> Result<Self, WireError> {
+        match number {
+            0 => Ok(Self::Node),
+            1 => Ok(Self::Cache),
+            2 => Ok(Self::Handler),
+            _ => Err(WireError::Unknown { what: "maker of a result", number: u64::from(number) }),
+        }
+    }
+}
+
 /// A task whose results this checkpoint applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEntry {
@@ -134,8 +166,8 @@ pub struct TaskEntry {
     pub started_at: Timestamp,
     /// How long that attempt took, in microseconds.
     pub duration_us: u64,
-    /// Whether the result came from the node's cache.
-    pub cache_hit: bool,
+    /// What made the result.
+    pub made_by: MadeBy,
     /// Per written channel (index into [`Manifest::channels`]) what it wrote.
     pub writes: Vec<(u32, WriteMark)>,
 }
@@ -169,6 +201,12 @@ pub struct Origin {
     pub thread: ThreadUid,
     /// Its checkpoint.
     pub checkpoint: CheckpointId,
+}
+
+impl Origin {
+    fn read(head: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { thread: ThreadUid(head.array()?), checkpoint: CheckpointId::read(head)? })
+    }
 }
 
 /// What a checkpoint is: everything but its key and its values.
@@ -231,10 +269,13 @@ impl Manifest {
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
         let mut sealed = Writer::with_capacity(64);
         let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
-        let version = if self.origin.is_some() { MANIFEST_VERSION } else { MANIFEST_VERSION_PLAIN };
+        let version = self.version();
         head.u8(version).u8(u8::from(self.parent.is_some()));
         if let Some(parent) = &self.parent {
             parent.write(&mut head);
+        }
+        if version == MANIFEST_VERSION {
+            head.u8(u8::from(self.origin.is_some()));
         }
         if let Some(origin) = &self.origin {
             head.raw(&origin.thread.0);
@@ -251,6 +292,17 @@ impl Manifest {
         let mut manifest = Writer::with_capacity(head.as_slice().len() + sealed.as_slice().len() + 4);
         manifest.bytes(head.as_slice()).raw(sealed.as_slice());
         manifest.into_vec()
+    }
+
+    /// The oldest version that can say all of it.
+    fn version(&self) -> u8 {
+        if self.tasks.iter().any(|task| task.made_by == MadeBy::Handler) {
+            MANIFEST_VERSION
+        } else if self.origin.is_some() {
+            MANIFEST_VERSION_ORIGIN
+        } else {
+            MANIFEST_VERSION_PLAIN
+        }
     }
 
     fn write_channels(&self, head: &mut Writer) {
@@ -297,7 +349,7 @@ impl Manifest {
         head.varint(self.tasks.len() as u64);
         for task in &self.tasks {
             head.varint(u64::from(task.node)).varint(u64::from(task.trigger)).varint(u64::from(task.attempts));
-            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(u8::from(task.cache_hit));
+            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(task.made_by.number());
             head.varint(task.writes.len() as u64);
             for (channel, mark) in &task.writes {
                 head.varint(u64::from(*channel));
@@ -340,21 +392,21 @@ impl Manifest {
         let head = &mut Reader::new(sealed.bytes()?);
         let version = head.u8()?;
         let parent = |head: &mut Reader<'_>| Ok(if head.flag()? { Some(CheckpointId::read(head)?) } else { None });
-        let (parent, origin) = match version {
-            MANIFEST_VERSION_PLAIN => (parent(head)?, None),
-            MANIFEST_VERSION => {
-                let parent = parent(head)?;
-                let thread = ThreadUid(head.array()?);
-                (parent, Some(Origin { thread, checkpoint: CheckpointId::read(head)? }))
-            }
+        let parent = match version {
+            MANIFEST_VERSION_PLAIN | MANIFEST_VERSION_ORIGIN | MANIFEST_VERSION => parent(head)?,
             _ => return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) }),
         };
+        let has_origin = version == MANIFEST_VERSION_ORIGIN || (version == MANIFEST_VERSION && head.flag()?);
+        let origin = has_origin.then(|| Origin::read(head)).transpose()?;
         let mut read = Self::new(RunId::read(head)?, head.varint32()?);
         (read.parent, read.origin) = (parent, origin);
         read.steps_covered = head.varint32()?;
         read.channels = read_channels(head)?;
         read.read_nodes(head)?;
         read.read_tasks(head, &mut sealed, created_at)?;
+        if version != read.version() {
+            return Err(WireError::Malformed("manifest version"));
+        }
         read.read_next(head, &mut sealed)?;
         head.finish()?;
         let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
@@ -399,7 +451,7 @@ impl Manifest {
                 attempts: head.varint32()?,
                 started_at: at.wrapping_sub(head.zigzag()?),
                 duration_us: head.varint()?,
-                cache_hit: head.flag()?,
+                made_by: MadeBy::from_number(head.u8()?)?,
                 writes: Vec::new(),
             };
             for _ in 0..head.count()? {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::Timestamp;
+use crate::checkpoint::{MadeBy, Timestamp};
 use crate::id::{CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
@@ -125,6 +125,8 @@ pub enum GotoEntry {
 pub enum TaskEnd {
     /// It wrote these channels and went there.
     Done {
+        /// What made the result.
+        made_by: MadeBy,
         /// Per written channel the write.
         writes: Vec<(Arc<str>, WriteBody)>,
         /// Where its node sent control.
@@ -132,6 +134,11 @@ pub enum TaskEnd {
     },
     /// It failed with this error (MessagePack); a resume runs it again.
     Failed(Vec<u8>),
+    /// It has not ended: an attempt begins. Only where attempts are counted across crashes.
+    Started {
+        /// How many attempts do not count any more: all up to its last failure, or up to the last that asked.
+        since: u32,
+    },
 }
 
 /// One task's record in a flush.
@@ -141,22 +148,35 @@ pub struct TaskRecord {
     pub task: TaskHash,
     /// Version of the state type that encoded the writes.
     pub state_version: u32,
-    /// How often it was attempted, this end included.
+    /// How often it was attempted, this end, or beginning, included.
     pub attempts: u32,
     /// When its last attempt began.
     pub started_at: Timestamp,
-    /// How long that attempt took, in microseconds.
+    /// How long that attempt took, in microseconds; 0 where it begins.
     pub duration_us: u64,
     /// How it ended.
     pub end: TaskEnd,
 }
 
-const FLUSH_VERSION: u8 = 1;
+/// Newest version of a flush. Version 1 is written where its records are results of nodes and failures alone.
+const FLUSH_VERSION: u8 = 2;
+/// The version of results of nodes, and of failures.
+const FLUSH_VERSION_PLAIN: u8 = 1;
+
+fn version_of(records: &[TaskRecord]) -> u8 {
+    let is_plain = |end: &TaskEnd| match end {
+        TaskEnd::Done { made_by, .. } => *made_by == MadeBy::Node,
+        TaskEnd::Failed(_) => true,
+        TaskEnd::Started { .. } => false,
+    };
+    if records.iter().all(|record| is_plain(&record.end)) { FLUSH_VERSION_PLAIN } else { FLUSH_VERSION }
+}
 
 /// Writes the body of a flush row.
 pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64 * records.len());
-    writer.u8(FLUSH_VERSION).varint(records.len() as u64);
+    let version = version_of(records);
+    writer.u8(version).varint(records.len() as u64);
     for record in records {
         writer.raw(&record.task.0).varint(u64::from(record.state_version)).varint(u64::from(record.attempts));
         writer.u64(record.started_at as u64).varint(record.duration_us);
@@ -164,10 +184,16 @@ pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
             TaskEnd::Failed(error) => {
                 writer.u8(0).bytes(error);
             }
-            TaskEnd::Done { writes, goto } => {
+            TaskEnd::Done { made_by, writes, goto } => {
                 writer.u8(1);
+                if version != FLUSH_VERSION_PLAIN {
+                    writer.u8(made_by.number());
+                }
                 write_channels(&mut writer, writes);
                 write_goto(&mut writer, goto);
+            }
+            TaskEnd::Started { since } => {
+                writer.u8(2).varint(u64::from(*since));
             }
         }
     }
@@ -205,15 +231,19 @@ fn write_goto(writer: &mut Writer, goto: &[GotoEntry]) {
 pub fn decode_flush(body: &[u8]) -> Result<Vec<TaskRecord>, WireError> {
     let reader = &mut Reader::new(body);
     let version = reader.u8()?;
-    if version != FLUSH_VERSION {
+    if ![FLUSH_VERSION_PLAIN, FLUSH_VERSION].contains(&version) {
         return Err(WireError::Unknown { what: "flush version", number: u64::from(version) });
     }
-    let records = (0..reader.count()?).map(|_| read_record(reader)).collect::<Result<_, _>>()?;
+    let records: Vec<TaskRecord> =
+        (0..reader.count()?).map(|_| read_record(reader, version)).collect::<Result<_, _>>()?;
     reader.finish()?;
+    if version != version_of(&records) {
+        return Err(WireError::Malformed("flush version"));
+    }
     Ok(records)
 }
 
-fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
+fn read_record(reader: &mut Reader<'_>, version: u8) -> Result<TaskRecord, WireError> {
     Ok(TaskRecord {
         task: TaskHash(reader.array()?),
         state_version: reader.varint32()?,
@@ -222,7 +252,12 @@ fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
         duration_us: reader.varint()?,
         end: match reader.u8()? {
             0 => TaskEnd::Failed(reader.bytes()?.to_vec()),
-            1 => TaskEnd::Done { writes: read_writes(reader)?, goto: read_goto(reader)? },
+            1 => {
+                let plain = version == FLUSH_VERSION_PLAIN;
+                let made_by = if plain { MadeBy::Node } else { MadeBy::from_number(reader.u8()?)? };
+                TaskEnd::Done { made_by, writes: read_writes(reader)?, goto: read_goto(reader)? }
+            }
+            2 if version != FLUSH_VERSION_PLAIN => TaskEnd::Started { since: reader.varint32()? },
             number => return Err(WireError::Unknown { what: "task end", number: u64::from(number) }),
         },
     })

@@ -1,7 +1,7 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
+    ChannelEntry, JoinEntry, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
 };
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
@@ -83,8 +83,15 @@ fn manifest() -> Manifest {
         (0, WriteMark::Opaque),
         (1, WriteMark::Whole),
     ];
-    manifest.tasks =
-        vec![TaskEntry { node: 0, trigger: 0, attempts: 1, started_at: 90, duration_us: 10, cache_hit: true, writes }];
+    manifest.tasks = vec![TaskEntry {
+        node: 0,
+        trigger: 0,
+        attempts: 1,
+        started_at: 90,
+        duration_us: 10,
+        made_by: MadeBy::Handler,
+        writes,
+    }];
     manifest.next = vec![
         NextTask { node: 1, trigger: 0, payload: Payload::None },
         NextTask { node: 1, trigger: 1, payload: Payload::Inline([1, 2, 3].into()) },
@@ -97,6 +104,7 @@ fn manifest() -> Manifest {
 
 fn flush() -> Vec<TaskRecord> {
     let done = TaskEnd::Done {
+        made_by: MadeBy::Cache,
         writes: vec![
             ("total".into(), WriteBody::Inline(vec![7])),
             ("text".into(), WriteBody::Value(value(5, 1, false))),
@@ -111,7 +119,7 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0]))]
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(TaskEnd::Started { since: 1 })]
 }
 
 /// The manifest of a root that was forked from another thread.
@@ -200,8 +208,8 @@ fn newer_versions_are_unknown() {
     // The length of the manifest's head comes before its version.
     let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
     let stored = manifest().encode(1);
-    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 3), 1).is_err_and(unknown));
-    assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
+    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 4), 1).is_err_and(unknown));
+    assert!(decode_flush(&at(encode_flush(&flush()), 0, 3)).is_err_and(unknown));
 }
 
 #[test]

@@ -9,12 +9,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use stepmark_core::checkpoint::MadeBy;
 use stepmark_core::clock::{Clock, IdGen};
+use tokio::sync::SemaphorePermit;
 
 use crate::compile::NodeSpec;
+use crate::handler::TaskFailure;
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::{NodeError, NodeErrorKind, TimeLimit};
-use crate::policy::Policy;
+use crate::policy::{Handler, Policy};
 use crate::retry::pause_before_next;
 use crate::run::Run;
 use crate::time_limit::{Deadline, TimeLimits};
@@ -46,7 +49,7 @@ pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
         }
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
-            let call = Box::pin(async move { guard.repeat(&node, &context).await });
+            let call = Box::pin(async move { guard.run(&node, &context).await });
             AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
         }
     }
@@ -62,10 +65,30 @@ impl Guard {
         Some(Box::new(Self { policy, deadline, clock: Arc::clone(&run.host.clock), ids: Arc::clone(&run.host.ids) }))
     }
 
+    async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
+        let Some(tries) = &context.info.tries else {
+            return Err(NodeError::new("a task with a policy counts its attempts"));
+        };
+        // Given back when the task has ended, its handler included.
+        let _turn = self.turn(tries).await?;
+        match (self.repeat(node, context, tries).await, &self.policy.handler) {
+            (Err(error), Some(handler)) if !context.info.attempt_journal.has_asked() && !is_out_of_time(&error) => {
+                self.handle(handler, context, tries, error).await
+            }
+            (output, _) => output,
+        }
+    }
+
+    /// Waits until one more task of the node may run.
+    async fn turn<'a>(&'a self, tries: &'a Tries) -> Result<Option<SemaphorePermit<'a>>, NodeError> {
+        let Some(slots) = &self.policy.slots else { return Ok(None) };
+        let limits = TimeLimits { attempt: None, idle: None, ..self.limits(tries) };
+        limits.hold(slots.acquire().map(|turn| turn.map(Some).map_err(NodeError::from))).await
+    }
+
     /// Tries the node until it succeeds, asks, or may not be tried again.
-    async fn repeat(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
+    async fn repeat(&self, node: &NodeFn, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
         let info = &context.info;
-        let Some(tries) = &info.tries else { return Err(NodeError::new("a task with a policy counts its attempts")) };
         for made in 1.. {
             tries.begin(self.clock.now());
             let (limits, context) = (self.limits(tries), context.clone());
@@ -79,11 +102,31 @@ impl Guard {
                 return Err(error);
             };
             let limits = TimeLimits { attempt: None, idle: None, ..limits };
-            limits.hold(self.clock.sleep(pause).map(Ok)).await?;
+            if !pause.is_zero() {
+                limits.hold(self.clock.sleep(pause).map(Ok)).await?;
+            }
             info.attempt_journal.restart();
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
+    }
+
+    /// Runs the error handler in the place of the node, which failed with `error`.
+    async fn handle(
+        &self,
+        Handler(handler): &Handler,
+        context: &TaskContext,
+        tries: &Tries,
+        error: NodeError,
+    ) -> Result<RawOutput, NodeError> {
+        let info = &context.info;
+        info.attempt_journal.restart();
+        tries.hand_over(MadeBy::Handler);
+        let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
+        let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
+        let limits = self.limits(tries);
+        let call = limits.hold(async move { handler(context).await });
+        attempt(Arc::clone(info), call).await.map_err(|failed| failed.after(&error))
     }
 
     fn limits<'a>(&'a self, tries: &'a Tries) -> TimeLimits<'a> {

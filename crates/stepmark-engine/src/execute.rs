@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
-use stepmark_core::checkpoint::{TaskEntry, Timestamp};
+use stepmark_core::checkpoint::{MadeBy, TaskEntry, Timestamp};
 
 use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
@@ -37,6 +37,7 @@ pub(crate) struct Finished {
     pub(crate) update: AnyUpdate,
     pub(crate) goto: Vec<Route>,
     pub(crate) attempts: u32,
+    pub(crate) made_by: MadeBy,
     pub(crate) started_at: Timestamp,
     pub(crate) duration_us: u64,
     /// Its encoded writes, by channel, where it may have to be flushed.
@@ -69,6 +70,7 @@ struct Ended {
     task: usize,
     started_at: Timestamp,
     attempts: u32,
+    made_by: MadeBy,
     output: Result<RawOutput, NodeError>,
     /// The questions that it asked and nobody has answered: then its output does not count.
     asked: Vec<Asked>,
@@ -82,7 +84,7 @@ impl Ended {
         asked: Vec<Asked>,
     ) -> Self {
         let started_at = info.tries.as_ref().map_or(started_at, |tries| tries.started_at());
-        Self { task, started_at, attempts: info.attempt(), output, asked }
+        Self { task, started_at, attempts: info.attempt(), made_by: info.made_by(), output, asked }
     }
 }
 
@@ -337,6 +339,7 @@ fn prepare(run: &Run, index: usize) -> Work {
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),
+        failure: None,
         deps: Arc::clone(&run.host.deps),
         info: Arc::new(info),
     };
@@ -356,7 +359,7 @@ fn attempt_at(run: &Run, task: usize) -> u32 {
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, attempts, output, .. } = ended;
+    let Ended { task, started_at, attempts, made_by, output, .. } = ended;
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;
@@ -366,7 +369,7 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
     match storable {
         Ok((update, goto, encoded)) => {
             let (durable, flushed) = (false, Vec::new());
-            Ok(Finished { update, goto, attempts, started_at, duration_us, encoded, durable, flushed })
+            Ok(Finished { update, goto, attempts, made_by, started_at, duration_us, encoded, durable, flushed })
         }
         Err(error) => Err(Failed { task, attempts, started_at, duration_us, error }),
     }

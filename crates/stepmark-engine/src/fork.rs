@@ -178,6 +178,7 @@ fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stepmark_core::checkpoint::MadeBy;
     use stepmark_core::id::InterruptId;
     use stepmark_core::pending::{NO_TASK, TaskRecord, encode_flush};
 
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn results_memos_questions_and_children_are_copied_whole() {
-        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
         let rows = [
             done,
             row(PendingKind::Memo, TWO, 0),
@@ -271,7 +272,7 @@ mod tests {
     #[test]
     fn a_result_is_going_on_and_a_failure_is_not() {
         let asked = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
-        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
         assert_eq!(copied(&[&[done], &asked[..]].concat()).len(), 3);
         let failed = flush(ONE, TaskEnd::Failed(Vec::new()));
         assert_eq!(copied(&[&[failed], &asked[..]].concat()).len(), 2);

@@ -22,6 +22,7 @@ mod context;
 mod handle;
 mod retry;
 mod policy;
+mod handler;
 mod deps;
 
 // From a drawing to a program.
@@ -106,6 +107,7 @@ pub use events::{
 };
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
+pub use handler::TaskFailure;
 pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,

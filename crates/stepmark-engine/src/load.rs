@@ -212,7 +212,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         let hash = line.task_hash(&program, &run.position, &run.position.next[task]);
         let record = by_task.remove(&hash);
         let node = run.position.next[task].node;
-        if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
+        if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_) | TaskEnd::Started { .. }, .. }) = &record {
             run.failures[task] = *attempts;
         }
         run.stored.push(record.map(|record| finished(&program, node, record, &chains)).transpose()?.flatten());
@@ -221,7 +221,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
 }
 
 fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_>) -> Result<Option<Finished>> {
-    let TaskEnd::Done { writes, goto } = record.end else { return Ok(None) };
+    let TaskEnd::Done { made_by, writes, goto } = record.end else { return Ok(None) };
     let stored = writes.into_iter().map(|(name, body)| stored_write(name, body, chains));
     let taken = evolve::writes(program, record.state_version, stored.collect::<Result<_>>()?);
     let taken = taken.map_err(|reason| {
@@ -244,6 +244,7 @@ fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_
         update,
         goto,
         attempts: record.attempts,
+        made_by,
         started_at: record.started_at,
         duration_us: record.duration_us,
         encoded: Vec::new(),

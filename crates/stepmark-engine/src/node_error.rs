@@ -163,6 +163,12 @@ impl NodeError {
             }
         }
     }
+
+    /// The same error, which came when `first` was to be made good.
+    pub(crate) fn after(mut self, first: &Self) -> Self {
+        self.0.sources.push(format!("while handling: {first}"));
+        self
+    }
 }
 
 impl<E: Error + Send + Sync + 'static> From<E> for NodeError {

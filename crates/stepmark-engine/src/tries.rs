@@ -2,9 +2,9 @@
 //!
 //! What the task itself moves on and its run reads when it has ended. Only tasks whose node has a policy have it.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
 
-use stepmark_core::checkpoint::Timestamp;
+use stepmark_core::checkpoint::{MadeBy, Timestamp};
 use tokio::sync::Notify;
 
 /// The attempts at a task, as they are made.
@@ -12,13 +12,19 @@ use tokio::sync::Notify;
 pub(crate) struct Tries {
     number: AtomicU32,
     started_at: AtomicI64,
+    made_by: AtomicU8,
     pub(crate) heartbeat: Notify,
 }
 
 impl Tries {
     /// Before the attempt with this number, from 1.
     pub(crate) fn at(number: u32) -> Self {
-        Self { number: AtomicU32::new(number), started_at: AtomicI64::new(0), heartbeat: Notify::new() }
+        Self {
+            number: AtomicU32::new(number),
+            started_at: AtomicI64::new(0),
+            made_by: AtomicU8::new(0),
+            heartbeat: Notify::new(),
+        }
     }
 
     /// Which attempt is made now.
@@ -33,6 +39,15 @@ impl Tries {
 
     pub(crate) fn begin(&self, now: Timestamp) {
         self.started_at.store(now, Ordering::Relaxed);
+    }
+
+    /// What makes the task's result.
+    pub(crate) fn made_by(&self) -> MadeBy {
+        MadeBy::from_number(self.made_by.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    pub(crate) fn hand_over(&self, to: MadeBy) {
+        self.made_by.store(to.number(), Ordering::Relaxed);
     }
 
     pub(crate) fn go_on(&self) {

@@ -3,6 +3,8 @@
 
 mod calls;
 mod drains;
+mod dropped;
+mod handlers;
 mod resumes;
 mod retries;
 #[cfg(all(unix, feature = "signals"))]
@@ -10,3 +12,4 @@ mod signalled;
 #[cfg(all(unix, feature = "signals"))]
 mod ticks;
 mod time_limits;
+mod turns;
