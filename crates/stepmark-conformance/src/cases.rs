@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod blob;
+pub mod children;
 pub mod commit;
 pub mod concurrency;
 pub mod delete;
@@ -101,6 +102,27 @@ macro_rules! each_case {
                 one_of_many_intents_is_granted
                 ledger_outlives_the_handle
                 malformed_effect_is_invalid;
+            children:
+                sub_graph_reads_back
+                newest_row_of_a_sub_graph_counts
+                sub_graphs_are_apart
+                root_commit_keeps_its_sub_graphs
+                sub_graph_stands_as_it_stood
+                sub_graph_is_found_across_fork_points
+                fork_at_the_tip_takes_its_sub_graphs_along
+                fenced_root_fences_its_sub_graphs
+                moved_root_refuses_its_sub_graphs
+                branch_of_another_root_is_refused
+                stale_tip_of_a_sub_graph_is_refused
+                unit_of_a_sub_graph_is_all_or_nothing
+                repeated_unit_of_a_sub_graph_is_accepted
+                sub_graph_without_state_is_missing
+                sub_graphs_are_listed
+                root_names_what_is_there
+                malformed_sub_graph_is_invalid
+                lineage_of_a_sub_graph_is_paged
+                sub_graphs_go_with_their_thread
+                sub_graphs_outlive_the_handle;
             pointers:
                 stale_head_move_is_refused
                 repeated_head_move_is_accepted

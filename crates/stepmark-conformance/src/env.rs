@@ -50,6 +50,8 @@ pub enum Record {
     Effect,
     /// An attempt at an effect.
     Attempt,
+    /// Where a sub-graph stood.
+    Child,
     /// A blob's bytes.
     Blob,
 }

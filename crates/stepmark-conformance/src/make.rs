@@ -4,6 +4,7 @@
 //! well-formed and sealed. Cloning a line gives a second writer that believes the same, which is how cases make stale
 //! and fenced ones. Ids are counted, so a case gives the same bytes on every run.
 
+mod children;
 mod effects;
 mod outside;
 

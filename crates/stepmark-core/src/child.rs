@@ -4,8 +4,12 @@
 //! step of the root that called it commits, a pending row over the root's tip names its newest checkpoint; the commit names
 //! it for good. So a fork, a replay and a look at the past find the sub-graph as it was then.
 
+use std::collections::BTreeMap;
+
+use crate::error::{Result, Subject};
 use crate::id::{BranchId, CheckpointId, RecordHash, TaskHash, ThreadUid, hash16};
-use crate::pending::PendingRow;
+use crate::load::damaged;
+use crate::pending::{PendingKind, PendingRow};
 use crate::rows::Tip;
 use crate::wire::{Reader, WireError, Writer};
 
@@ -51,6 +55,18 @@ impl ChildPlace {
     }
 }
 
+/// The newest place of each namespace among the pending rows of one checkpoint in one lane: rows of other kinds are passed
+/// over, and of several rows of a namespace the one with the greatest ordinal counts.
+pub fn newest_places<'a>(rows: impl IntoIterator<Item = &'a PendingRow>) -> Result<BTreeMap<String, ChildPlace>> {
+    let mut rows: Vec<&PendingRow> = rows.into_iter().filter(|row| row.kind == PendingKind::Child).collect();
+    rows.sort_by_key(|row| row.ordinal);
+    let place = |row: &PendingRow| {
+        let place = ChildPlace::decode(&row.body).map_err(|error| damaged(Subject::Pending, &row.base, error))?;
+        Ok((place.namespace.clone(), place))
+    };
+    rows.into_iter().map(place).collect()
+}
+
 /// Where a namespace stood when a step of the root committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildRow {
@@ -60,6 +76,12 @@ pub struct ChildRow {
     pub branch: BranchId,
     /// The checkpoint's height.
     pub height: u64,
+}
+
+impl From<ChildPlace> for ChildRow {
+    fn from(place: ChildPlace) -> Self {
+        Self { namespace: place.namespace, branch: place.branch, height: place.height }
+    }
 }
 
 impl ChildRow {

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use crate::checkpoint::Timestamp;
-use crate::id::{InterruptId, hash16};
+use crate::id::{InterruptId, TaskHash, hash16};
 use crate::wire::{Reader, WireError, Writer};
 
+/// Version 1, which is asked in the root graph, is written where there is no sub-graph.
 const QUESTION_VERSION: u8 = 1;
+const QUESTION_VERSION_INSIDE: u8 = 2;
 const ANSWER_VERSION: u8 = 1;
 
 /// Who asks. Numbers are frozen.
@@ -56,6 +58,17 @@ pub struct Question {
     pub body: Vec<u8>,
     /// The JSON schema of its answer, where the asker knows it.
     pub answer_schema: Option<Vec<u8>>,
+    /// Where it was asked, if in a sub-graph: its row has the task of the root that called the sub-graph.
+    pub inside: Option<AskedInside>,
+}
+
+/// Where in a sub-graph a question was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedInside {
+    /// The namespace of the sub-graph.
+    pub namespace: Arc<str>,
+    /// The task that asked.
+    pub task: TaskHash,
 }
 
 impl Question {
@@ -67,11 +80,19 @@ impl Question {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(self.body.len() + 96);
-        writer.u8(QUESTION_VERSION).raw(&self.id.0).u8(self.asker.number()).str(&self.node).str(&self.name);
+        writer
+            .u8(if self.inside.is_some() { QUESTION_VERSION_INSIDE } else { QUESTION_VERSION })
+            .raw(&self.id.0)
+            .u8(self.asker.number())
+            .str(&self.node)
+            .str(&self.name);
         writer.varint(u64::from(self.occurrence)).u64(self.asked_at as u64).bytes(&self.body);
         writer.u8(u8::from(self.answer_schema.is_some()));
         if let Some(schema) = &self.answer_schema {
             writer.bytes(schema);
+        }
+        if let Some(inside) = &self.inside {
+            writer.str(&inside.namespace).raw(&inside.task.0);
         }
         writer.into_vec()
     }
@@ -79,7 +100,10 @@ impl Question {
     /// Reads the stored form back.
     pub fn decode(stored: &[u8]) -> Result<Self, WireError> {
         let reader = &mut Reader::new(stored);
-        check_version(reader, QUESTION_VERSION, "question version")?;
+        let version = reader.u8()?;
+        if version != QUESTION_VERSION && version != QUESTION_VERSION_INSIDE {
+            return Err(WireError::Unknown { what: "question version", number: u64::from(version) });
+        }
         let question = Self {
             id: InterruptId(reader.array()?),
             asker: Asker::from_number(reader.u8()?)?,
@@ -89,6 +113,10 @@ impl Question {
             asked_at: reader.u64()? as Timestamp,
             body: reader.bytes()?.to_vec(),
             answer_schema: if reader.flag()? { Some(reader.bytes()?.to_vec()) } else { None },
+            inside: match version {
+                QUESTION_VERSION => None,
+                _ => Some(AskedInside { namespace: reader.str()?.into(), task: TaskHash(reader.array()?) }),
+            },
         };
         reader.finish()?;
         Ok(question)

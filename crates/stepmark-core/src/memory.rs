@@ -3,6 +3,7 @@
 //! Values still go through their stored encoding, so tests catch what disk would. Nothing survives the process. Docs,
 //! doctests and engine tests use it; every other store must answer like it.
 
+mod children;
 mod ids;
 mod ledger;
 mod read;

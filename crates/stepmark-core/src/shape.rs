@@ -4,8 +4,13 @@
 //! there, rows of another lane, or a call whose outcome can never be told. Every store refuses such a call as `Invalid`
 //! with [`check_commit`] and [`check_append`], after all its other checks; both are pure and look at keys only.
 
+mod children;
+
 use std::collections::HashSet;
 
+use children::{check_children, check_place};
+
+use crate::child::ChildOf;
 use crate::effect::{AttemptRow, EffectEntry, EffectIntent, EffectRow, EffectStatus, EffectWrite};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, Lane};
@@ -31,6 +36,7 @@ pub fn check_commit(commit: &Commit) -> Result<()> {
         return Err(invalid(Subject::Branch, branch, "no branch of a new thread has a name to lose"));
     }
     check_ledger(commit)?;
+    check_children(commit)?;
     check_epoch(commit)?;
     check_tip(commit)?;
     commit.leaves.iter().try_for_each(|left| check_left(branch, left))?;
@@ -244,10 +250,20 @@ pub fn check_answers(stored: u64, append: &Records) -> Result<()> {
     }
 }
 
-/// A branch's fork point and effects mode never change, and only a claim changes its token.
+/// Refuses a sub-graph's checkpoint whose root's branch is not what its writer expects, or that would grow a branch of
+/// another root; `stored` is the sub-graph's branch, if there is one.
+pub fn check_root(root: &BranchRow, stored: Option<&BranchRow>, parent: &ChildOf) -> Result<()> {
+    check_fence(root, Some(&parent.tip), parent.epoch)?;
+    match stored.filter(|stored| stored.root != Some(parent.root)) {
+        Some(stored) => Err(Error::conflict(Subject::Branch, stored.id, "it belongs to another branch of the root")),
+        None => Ok(()),
+    }
+}
+
+/// A branch's fork point, effects mode and root never change, and only a claim changes its token.
 pub fn check_claim(stored: &BranchRow, row: &BranchRow) -> Result<()> {
     let same_token = row.epoch != stored.epoch || row.claim == stored.claim;
-    if row.fork == stored.fork && row.effects == stored.effects && same_token {
+    if row.fork == stored.fork && row.effects == stored.effects && row.root == stored.root && same_token {
         return Ok(());
     }
     Err(Error::invalid(Subject::Branch, row.id, "a commit moves its tip and its claim, nothing else"))
@@ -269,7 +285,7 @@ fn check_pending(branch: BranchId, tip: Option<&Tip>, rows: &[PendingRow]) -> Re
         Some(row) => {
             Err(Error::invalid(Subject::Pending, &row.base, "pending rows hang on the branch's tip, in its lane"))
         }
-        None => Ok(()),
+        None => rows.iter().try_for_each(check_place),
     }
 }
 

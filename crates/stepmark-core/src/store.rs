@@ -32,16 +32,19 @@ pub const FORMAT_VERSION: u32 = 1;
 #[async_trait]
 pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Writes one atomic unit on one branch: any of a new thread, a new branch, a claim, a checkpoint with its values,
-    /// pending rows, a name, the head, the claim of a branch that is left, run records and a graph record.
+    /// pending rows, a name, the head, the claim of a branch that is left, run records and a graph record; or a checkpoint
+    /// of a sub-graph with the row that names it (`sub_graph_reads_back`). A fork takes along the rows that it copies, and
+    /// grows sub-graphs of its own (`fork_at_the_tip_takes_its_sub_graphs_along`).
     ///
     /// # Atomicity
-    /// All or nothing, also across a crash (`commit_is_all_or_nothing`). A submitted commit completes even if its
+    /// All or nothing, also across a crash (`commit_is_all_or_nothing`, `unit_of_a_sub_graph_is_all_or_nothing`). A submitted commit completes even if its
     /// future is dropped (`dropped_commit_completes`).
     ///
     /// # Idempotence
     /// The outcome is decided by what the call wrote, never by the tip: if its checkpoint exists with an equal hash, or
     /// (without a checkpoint) the branch holds its claim, the call succeeds with [`Outcome::Repeated`], also when other
-    /// commits followed (`outcome_is_found_after_successors`, `claim_is_idempotent`).
+    /// commits followed (`outcome_is_found_after_successors`, `claim_is_idempotent`,
+    /// `repeated_unit_of_a_sub_graph_is_accepted`).
     ///
     /// # Ordering
     /// Commits of one thread take effect in submission order; a group answers per member and a stale member fails alone
@@ -49,12 +52,14 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Fenced` (branch): the epoch is not the expected one (`stale_epoch_is_fenced`), also that of the branch that is
-    /// left (`left_branch_is_fenced`). `Conflict` (branch): the tip is not the expected one (`stale_tip_is_refused`), or a
-    /// name that moves is not the expected branch's (`moved_name_is_refused`); `Conflict` (thread): the head is not
-    /// (`moved_head_is_refused`).
+    /// left (`left_branch_is_fenced`) and that of a sub-graph's root (`fenced_root_fences_its_sub_graphs`). `Conflict`
+    /// (branch): the tip is not the expected one (`stale_tip_is_refused`, `stale_tip_of_a_sub_graph_is_refused`), nor that of
+    /// a sub-graph's root (`moved_root_refuses_its_sub_graphs`), a sub-graph's branch belongs to another root
+    /// (`branch_of_another_root_is_refused`), or a name that moves is not the expected branch's (`moved_name_is_refused`);
+    /// `Conflict` (thread): the head is not (`moved_head_is_refused`).
     /// `Exists` (thread, branch, run): a name or id is taken (`second_creator_is_refused`, `taken_branch_is_refused`,
-    /// `taken_run_is_refused`). `Missing`: an unknown thread, branch, run or fork point, or a blob without bytes
-    /// (`missing_blob_is_refused`). `Deleted` (thread): its uid was deleted (`deleted_thread_stays_deleted`).
+    /// `taken_run_is_refused`). `Missing`: an unknown thread, branch, run or fork point, a blob without bytes
+    /// (`missing_blob_is_refused`), or a sub-graph's checkpoint that is not there (`root_names_what_is_there`). `Deleted` (thread): its uid was deleted (`deleted_thread_stays_deleted`).
     /// `Corrupt` (checkpoint): its id exists with another hash (`same_id_with_other_bytes_is_corrupt`). `Conflict`
     /// (branch) also when a commit that claims brings a value row whose address was flushed meanwhile: the caller loads
     /// again and takes later ordinals (`claim_over_flushed_values_conflicts`). `Invalid`: the unit contradicts itself
@@ -126,7 +131,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Sees every commit that was acknowledged before the call (`acknowledged_commit_is_loaded`).
     ///
     /// # Errors
-    /// `Missing` (thread, branch, checkpoint) names what is unknown (`unknown_names_are_errors`). `Corrupt`: a hash does
+    /// `Missing` (thread, branch, checkpoint) names what is unknown (`unknown_names_are_errors`), also a namespace where the
+    /// sub-graph has no state (`sub_graph_without_state_is_missing`). `Corrupt`: a hash does
     /// not match, or a row that another row names is gone; names the record (`flipped_byte_is_named`).
     async fn load(&self, load: Load) -> Result<Loaded>;
 
@@ -140,7 +146,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Ordering
     /// A lineage page walks heights down without a gap, across segments (`history_crosses_segments`). Order never uses a
-    /// clock (`history_ignores_clocks`).
+    /// clock (`history_ignores_clocks`). A sub-graph's branches are walked in their namespace like any other
+    /// (`lineage_of_a_sub_graph_is_paged`).
     ///
     /// # Errors
     /// `Missing` (thread, branch); `Corrupt` as for [`load`](Self::load).
@@ -180,7 +187,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Deletes a thread with all its rows; its uid stays as a tombstone.
     ///
     /// # Atomicity
-    /// All rows go together (`delete_leaves_no_rows`, `ledger_goes_with_its_thread`).
+    /// All rows go together (`delete_leaves_no_rows`, `ledger_goes_with_its_thread`,
+    /// `sub_graphs_go_with_their_thread`).
     ///
     /// # Idempotence
     /// Deleting a deleted uid succeeds.

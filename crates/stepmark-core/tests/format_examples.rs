@@ -127,6 +127,7 @@ fn question_and_answer_are_as_drawn() {
         asked_at: 1200,
         body: vec![0xa3, b'o', b'k', b'?'],
         answer_schema: Some(br#"{"type":"boolean"}"#.to_vec()),
+        inside: None,
     };
     let row = PendingRow {
         base: tip().id,

@@ -138,6 +138,7 @@ fn question() -> Question {
         asked_at: -1,
         body: vec![0x81, 0xa1, b'q', 1],
         answer_schema: Some(b"{}".to_vec()),
+        inside: None,
     }
 }
 

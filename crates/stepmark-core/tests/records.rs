@@ -166,6 +166,7 @@ fn any_question() -> impl Strategy<Value = Question> {
             asked_at,
             body,
             answer_schema,
+            inside: None,
         },
     )
 }

@@ -200,7 +200,7 @@ impl<S: State> App<S> {
         let mut run = Run::new(self.host.clone(), Position::new(program), None);
         run.position.restart(program);
         apply_input(&mut run, Box::new(update));
-        let ending = run::run(&mut run, self.host.settings.steps_max).await?;
+        let ending = Box::pin(run::run(&mut run, self.host.settings.steps_max)).await?;
         let questions = run.open_questions()?;
         Ok(Outcome { questions, ..Outcome::new(ending, run.position.state, run.stats)? })
     }

@@ -72,7 +72,7 @@ impl Guard {
         // Given back when the task has ended, its handler included.
         let _turn = self.turn(tries).await?;
         match (self.repeat(node, context, tries).await, &self.policy.handler) {
-            (Err(error), Some(handler)) if !context.info.attempt_journal.has_asked() && !is_out_of_time(&error) => {
+            (Err(error), Some(handler)) if !context.info.waits() && !is_out_of_time(&error) => {
                 self.handle(handler, context, tries, error).await
             }
             (output, _) => output,
@@ -95,7 +95,7 @@ impl Guard {
             let output = attempt(Arc::clone(info), limits.hold(async move { node(context).await })).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
-            if info.attempt_journal.has_asked() || is_out_of_time(&error) {
+            if info.waits() || is_out_of_time(&error) {
                 return Err(error);
             }
             let Some(pause) = pause_before_next(&self.policy.retries, &error, made, &*self.ids)? else {
@@ -105,7 +105,7 @@ impl Guard {
             if !pause.is_zero() {
                 limits.hold(self.clock.sleep(pause).map(Ok)).await?;
             }
-            info.attempt_journal.restart();
+            info.journal().restart(info.task_id());
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
@@ -120,8 +120,8 @@ impl Guard {
         error: NodeError,
     ) -> Result<RawOutput, NodeError> {
         let info = &context.info;
-        info.attempt_journal.restart();
         tries.hand_over(MadeBy::Handler);
+        info.journal().restart(info.task_id());
         let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
         let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
         let limits = self.limits(tries);
@@ -152,8 +152,8 @@ async fn attempt(
     }
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
     if output.is_ok()
-        && info.attempt_journal.has_earlier()
-        && let Err(error) = info.attempt_journal.check_called(info.task_id())
+        && info.journal().has_earlier()
+        && let Err(error) = info.journal().check_called(info.task_id())
     {
         output = Err(error);
     }

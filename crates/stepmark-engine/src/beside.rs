@@ -69,14 +69,23 @@ pub(crate) fn poll_notes(cx: &mut Context<'_>, calls: Option<&mut Calls>, linger
 
 /// Takes over what a task has written into its journal.
 pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
+    // What is written in a sub-graph is in the journal of the root's task, which the root's run takes over.
+    if run.inside.is_some() {
+        return;
+    }
     run.stats.memos_returned += info.attempt_journal.take_returned();
-    let memos = info.attempt_journal.take_memos();
-    if !memos.is_empty() {
+    if let Some(next) = info.attempt_journal.taken() {
         let hash = run.task_hash(task);
         let journal = run.journals.of_task(hash);
-        for memo in memos {
-            journal.push_memo(memo);
+        journal.reserve(next);
+        let memos = info.attempt_journal.take_memos();
+        for (ordinal, memo) in memos {
+            journal.push_memo(ordinal, memo);
         }
+    }
+    let asked = info.attempt_journal.take_asked();
+    if !asked.is_empty() {
+        run.note_asked(task, asked);
     }
 }
 
@@ -120,8 +129,16 @@ impl Waiting {
             Note::Called(Call::Settle(asked)) => {
                 self.flush(run, results, None).await?;
                 if let Some(line) = &run.line {
-                    drop(asked.send(RunFence { thread: line.thread.uid, branch: line.branch.clone() }));
+                    drop(asked.send(RunFence { thread: line.thread.clone(), branch: line.branch.clone() }));
                 }
+                Ok(())
+            }
+            Note::Called(Call::Store(records, asked)) => {
+                *self = Self::default();
+                let also = Also { inner: &records, ..Also::default() };
+                flush::flush_results(run, results, also).await?;
+                // A task that is gone needs no answer.
+                let _ = asked.send(());
                 Ok(())
             }
         }

@@ -7,6 +7,7 @@ use std::mem;
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
+use stepmark_core::child::ChildRow;
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
@@ -176,6 +177,10 @@ pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
     unit.send(&run.host).await?;
     if let Some(line) = &mut run.line {
         line.stored = line.manifest_id();
+        if let (Some(desk), true, Some(tip)) = (&run.desk, run.inside.is_some(), line.tip()) {
+            let namespace = line.namespace.to_string();
+            desk.note_moved(ChildRow { namespace, branch: line.branch.id, height: tip.height });
+        }
     }
     Ok(())
 }
@@ -185,6 +190,7 @@ pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
 pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     let now = run.now();
     let Some(line) = &mut run.line else { return Ok(None) };
+    draft.new_branch |= std::mem::take(&mut run.makes_branch);
     let expect = if draft.makes_branch() {
         Expect::New
     } else {
@@ -233,7 +239,15 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         line.branch.claim = claim;
     }
     let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
-    commit.checkpoint = Some(row.sealed(line.thread.uid, ""));
+    commit.namespace = line.namespace.to_string();
+    let row = row.sealed(line.thread.uid, &line.namespace);
+    match (&run.inside, &run.desk) {
+        (Some(inside), _) => commit.parent = inside.parent_of(&row).map(Box::new),
+        // What an update or an input leaves behind is not the sub-graphs' state then.
+        (None, Some(desk)) if draft.source == Source::Step => commit.children = desk.take_moved(),
+        (None, _) => {}
+    }
+    commit.checkpoint = Some(row);
     commit.new_thread = draft.new_thread;
     commit.name = draft.name.map(Into::into);
     commit.expect_head = draft.expect_head;

@@ -38,6 +38,16 @@ impl Deps {
         Arc::make_mut(shared.get_or_insert_default()).insert(value);
     }
 
+    /// `upper` where it has a resource, else `lower`.
+    pub(crate) fn over(upper: &Arc<Self>, lower: &Arc<Self>) -> Arc<Self> {
+        if upper.by_type.is_empty() {
+            return Arc::clone(lower);
+        }
+        let mut both = Self::clone(lower);
+        both.by_type.extend(upper.by_type.iter().map(|(id, provided)| (*id, provided.clone())));
+        Arc::new(both)
+    }
+
     /// The `T` that was provided.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.by_type.get(&TypeId::of::<T>())?.value.clone().downcast().ok()

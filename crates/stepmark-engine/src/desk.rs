@@ -3,16 +3,20 @@
 //! What a task wants written goes to its run, which alone owns the branch: records of its journal wait there for the next
 //! flush, and an effect asks there before it does anything. A task that is told nothing has lost its run.
 
-#![expect(dead_code, reason = "effects and sub-graphs ask")]
-
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::mem::take;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use stepmark_core::child::ChildRow;
 use stepmark_core::effect::{EffectIntent, EffectReply};
-use stepmark_core::id::ThreadUid;
-use stepmark_core::rows::BranchRow;
+use stepmark_core::id::TaskHash;
+use stepmark_core::pending::TaskRecord;
+use stepmark_core::rows::{BranchRow, ThreadRow};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::node_error::NodeError;
+use crate::outcome::Stats;
 use crate::run::Host;
 
 /// The end of a run that its tasks hold. Shared by all of them, those of its sub-graphs included.
@@ -21,6 +25,18 @@ pub(crate) struct Desk {
     calls: mpsc::UnboundedSender<Call>,
     /// For what is written from outside of the run: the outcomes of effects.
     pub(crate) host: Host,
+    // A std mutex: held for a look at small tables, never across an await.
+    inner: Mutex<Inner>,
+}
+
+/// What the run knows of its sub-graphs.
+#[derive(Default)]
+struct Inner {
+    /// Stored results of their tasks.
+    records: HashMap<TaskHash, TaskRecord>,
+    /// Where those stand that moved since the root's tip.
+    moved: BTreeMap<String, ChildRow>,
+    did: Stats,
 }
 
 /// The run's own end.
@@ -34,19 +50,21 @@ pub(crate) enum Call {
     Intent(EffectIntent, oneshot::Sender<EffectReply>),
     /// That everything before is durable, and what a write beside the run is fenced on.
     Settle(oneshot::Sender<RunFence>),
+    /// That results of a sub-graph's tasks are stored.
+    Store(Vec<TaskRecord>, oneshot::Sender<()>),
 }
 
 /// Where the run stands in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct RunFence {
-    pub(crate) thread: ThreadUid,
+    pub(crate) thread: ThreadRow,
     pub(crate) branch: BranchRow,
 }
 
 impl Desk {
     pub(crate) fn new(host: Host) -> (Self, Calls) {
         let (calls, served) = mpsc::unbounded_channel();
-        (Self { calls, host }, served)
+        (Self { calls, host, inner: Mutex::default() }, served)
     }
 
     /// Says that the journal has new records.
@@ -56,6 +74,7 @@ impl Desk {
     }
 
     /// Asks the ledger.
+    #[expect(dead_code, reason = "effects ask")]
     pub(crate) async fn intend(&self, intent: EffectIntent) -> Result<EffectReply, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Intent(intent, reply), answer).await
@@ -65,6 +84,49 @@ impl Desk {
     pub(crate) async fn settle(&self) -> Result<RunFence, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Settle(reply), answer).await
+    }
+
+    /// Stores results of a sub-graph's tasks.
+    pub(crate) async fn store(&self, records: Vec<TaskRecord>) -> Result<(), NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Call::Store(records.clone(), reply), answer).await?;
+        self.know(records);
+        Ok(())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Knows stored results of sub-graphs' tasks.
+    pub(crate) fn know(&self, records: impl IntoIterator<Item = TaskRecord>) {
+        self.inner().records.extend(records.into_iter().map(|record| (record.task, record)));
+    }
+
+    /// The stored result of a sub-graph's task.
+    pub(crate) fn known(&self, task: TaskHash) -> Option<TaskRecord> {
+        self.inner().records.get(&task).cloned()
+    }
+
+    /// Notes where a sub-graph stands.
+    pub(crate) fn note_moved(&self, child: ChildRow) {
+        self.inner().moved.insert(child.namespace.clone(), child);
+    }
+
+    /// The sub-graphs that moved since the root's tip. What is known of their tasks is over.
+    pub(crate) fn take_moved(&self) -> Vec<ChildRow> {
+        let mut inner = self.inner();
+        inner.records.clear();
+        take(&mut inner.moved).into_values().collect()
+    }
+
+    /// Adds what a run in a sub-graph did.
+    pub(crate) fn note_did(&self, did: &Stats) {
+        self.inner().did.add(did);
+    }
+
+    pub(crate) fn take_did(&self) -> Stats {
+        take(&mut self.inner().did)
     }
 
     async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>) -> Result<T, NodeError> {

@@ -122,7 +122,7 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Race<'a, T> {
 impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
     fn of<S: State>(cx: &Cx<S>, name: &str, arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Self {
         let info = Arc::clone(cx.info());
-        let call = info.attempt_journal.call_step(info.task_id(), name);
+        let call = info.journal().call_step(info.task_id(), name);
         Self { info, call, arms }
     }
 
@@ -131,14 +131,14 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
         if let Some(memo) = &call.memo {
             return recorded(memo);
         }
-        info.attempt_journal.start_step(&call.key)?;
+        info.journal().start_step(&call.key)?;
         let running = Running { info: &info, key: &call.key, is_done: false };
         let started_at = info.now();
         let won = first(arms).await?;
         let memo = running.end(&won, started_at)?;
         // What a step returns has been through its stored form, so that a first run is as a later one.
         let value = recorded(&memo)?;
-        info.attempt_journal.keep_memo(memo);
+        info.journal().keep_memo(memo);
         if let Some(desk) = &info.desk {
             desk.note();
         }
@@ -168,7 +168,7 @@ impl Running<'_> {
             name,
             occurrence,
             winner: (!won.arm.is_empty()).then(|| Arc::clone(&won.arm)),
-            is_ordered: self.info.attempt_journal.end_step(self.key, true),
+            is_ordered: self.info.journal().end_step(self.key, true),
             state_version: self.info.state_version,
             attempts: 1,
             started_at,
@@ -181,7 +181,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.is_done {
-            self.info.attempt_journal.end_step(self.key, false);
+            self.info.journal().end_step(self.key, false);
         }
     }
 }

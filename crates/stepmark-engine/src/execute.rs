@@ -10,7 +10,6 @@ use std::task::Poll;
 
 use stepmark_core::checkpoint::{MadeBy, TaskEntry, Timestamp};
 
-use stepmark_core::id::ThreadUid;
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
 
@@ -21,7 +20,7 @@ use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, Also, End};
 use crate::handle::{Destination, Route};
-use crate::journal::{Asked, Attempt, Journal};
+use crate::journal::{Attempt, Journal};
 use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::position::Task;
@@ -72,19 +71,12 @@ struct Ended {
     attempts: u32,
     made_by: MadeBy,
     output: Result<RawOutput, NodeError>,
-    /// The questions that it asked and nobody has answered: then its output does not count.
-    asked: Vec<Asked>,
 }
 
 impl Ended {
-    fn of(
-        (task, started_at): (usize, Timestamp),
-        info: &TaskInfo,
-        output: Result<RawOutput, NodeError>,
-        asked: Vec<Asked>,
-    ) -> Self {
+    fn of((task, started_at): (usize, Timestamp), info: &TaskInfo, output: Result<RawOutput, NodeError>) -> Self {
         let started_at = info.tries.as_ref().map_or(started_at, |tries| tries.started_at());
-        Self { task, started_at, attempts: info.attempt(), made_by: info.made_by(), output, asked }
+        Self { task, started_at, attempts: info.attempt(), made_by: info.made_by(), output }
     }
 }
 
@@ -95,6 +87,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
     if run.stored.is_empty()
         && run.position.next.len() == 1
         && run.journals.is_empty()
+        && !run.task_waits(0)
         && let Some(finished) = run_single(run).await?
     {
         return Ok(Some(vec![finished]));
@@ -126,12 +119,10 @@ async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let output = attended(run, &info, perform(work)).await?;
     run.stats.executed += 1;
     take_notes(run, 0, &info);
-    let asked = info.attempt_journal.take_asked();
-    if !asked.is_empty() {
-        run.set_aside(0, asked);
+    if info.waits() {
         return Ok(None);
     }
-    match accept(run, Ended::of((0, started_at), &info, output, asked)) {
+    match accept(run, Ended::of((0, started_at), &info, output)) {
         Ok(finished) => Ok(Some(finished)),
         Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
@@ -255,23 +246,21 @@ impl Step {
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
             let output = perform(work).await;
-            Ended::of((task, started_at), &info, output, info.attempt_journal.take_asked())
+            Ended::of((task, started_at), &info, output)
         });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
         // An attempt catches its own panics and nobody aborts it while its step lives.
-        let Ok(mut ended) = joined else { return };
+        let Ok(ended) = joined else { return };
         let task = ended.task;
         if let Some(info) = self.started[task].take() {
             take_notes(run, task, &info);
-        }
-        let asked = std::mem::take(&mut ended.asked);
-        if !asked.is_empty() {
-            // Whatever the node made of the error: a question cannot be lost.
-            run.set_aside(task, asked);
-            self.waiting.add(run);
-            return;
+            if info.waits() {
+                // Whatever the node made of the error: a question cannot be lost.
+                self.waiting.add(run);
+                return;
+            }
         }
         match accept(run, ended) {
             Err(failed) => self.failed.push(failed),
@@ -328,7 +317,9 @@ fn prepare(run: &Run, index: usize) -> Work {
         trigger: *trigger,
         branch: run.line.as_ref().map(|line| line.branch.id),
         thread: run.thread_name.clone(),
-        thread_uid: run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid),
+        thread_uid: run.thread_uid(),
+        namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
+        root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),
@@ -336,6 +327,9 @@ fn prepare(run: &Run, index: usize) -> Work {
         events: run.host.events.clone(),
         tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };
+    if let Some(inside) = &run.inside {
+        inside.journal().restart(info.task_id());
+    }
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),

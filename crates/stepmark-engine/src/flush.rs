@@ -18,7 +18,7 @@ use crate::commit::Placement;
 use crate::compile::Program;
 use crate::decide::{append_answered, put_blobs};
 use crate::durability;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::execute::{Failed, Finished};
 use crate::handle::{Destination, Route};
 use crate::position::{Line, Position};
@@ -32,6 +32,8 @@ const VALUE_BYTES_MIN: usize = 4 * 1024;
 #[derive(Default)]
 pub(crate) struct Also<'a> {
     pub(crate) failed: &'a [Failed],
+    /// Records of tasks of sub-graphs.
+    pub(crate) inner: &'a [TaskRecord],
     pub(crate) end: End,
     /// Asks the ledger whether an effect may be done.
     pub(crate) intent: Option<EffectIntent>,
@@ -76,6 +78,15 @@ pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>
         records.push(flush.failure_record(failure)?);
     }
     let placement = flush.placement;
+    if run.inside.is_some() {
+        // The root's run owns the branch.
+        if let Some(desk) = run.desk.as_ref().filter(|_| !records.is_empty()) {
+            desk.store(records).await.map_err(|error| Error::new(ErrorKind::Fenced, error))?;
+        }
+        results.iter_mut().flatten().for_each(|done| done.durable = true);
+        return Ok(Flushed::NOTHING);
+    }
+    records.extend_from_slice(also.inner);
     let flushed = append_records(run, &records, placement, also).await?;
     if run.host.events.is_some() {
         events::tell_flushed(run, records.len()).await;
@@ -193,7 +204,8 @@ impl Flush<'_> {
         let channels = self.program.schema.channels();
         let mut bodies = Vec::with_capacity(done.encoded.len());
         for (channel, bytes) in std::mem::take(&mut done.encoded) {
-            let body = if bytes.len() < VALUE_BYTES_MIN {
+            // A value row of the root's branch could not be named by a commit of a sub-graph.
+            let body = if bytes.len() < VALUE_BYTES_MIN || !self.line.namespace.is_empty() {
                 WriteBody::Inline(bytes)
             } else {
                 let place = self.place_write(bytes);

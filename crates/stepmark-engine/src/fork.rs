@@ -3,13 +3,13 @@
 //! A branch is one row: it names the checkpoint that it leaves from and is born claimed. A fork at a tip takes along what
 //! the unfinished step has stored; nothing else that begins at a past moment does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{CheckpointId, Lane, RunId, TaskHash, check_name, hash16};
 use stepmark_core::interrupt::Answer;
-use stepmark_core::pending::{PendingKind, PendingRow, TaskEnd, decode_flush};
+use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, Tip};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place};
 use stepmark_core::wire::Writer;
@@ -146,18 +146,14 @@ pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
 /// The rows of a tip that a new branch there begins with, in its lane: all but the answers that their tasks have not gone
 /// on from. A task has gone on from an answer if its journal has a record that was made after it, or if it has a result.
 fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
-    let mut finished = HashSet::new();
+    let finished = load::done_tasks(pending)?;
     let mut last: HashMap<TaskHash, u64> = HashMap::new();
     let mut copies = Vec::with_capacity(pending.len());
-    // In key order, so that answers come after results, memos and questions.
+    // In key order, so that answers come after memos and questions.
     for row in pending {
         let unreadable = |error| Error::unreadable(Subject::Pending, &row.base, error);
         match row.kind {
-            PendingKind::Results => {
-                let records = decode_flush(&row.body).map_err(unreadable)?.into_iter();
-                let done = records.filter(|record| matches!(record.end, TaskEnd::Done { .. }));
-                finished.extend(done.map(|record| record.task));
-            }
+            PendingKind::Results => {}
             PendingKind::Answer => {
                 let answer = Answer::decode(&row.body).map_err(unreadable)?;
                 let went_on = last.get(&row.task).is_some_and(|last| *last >= answer.after);
@@ -178,9 +174,11 @@ fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice;
+
     use stepmark_core::checkpoint::MadeBy;
     use stepmark_core::id::InterruptId;
-    use stepmark_core::pending::{NO_TASK, TaskRecord, encode_flush};
+    use stepmark_core::pending::{NO_TASK, TaskEnd, TaskRecord, encode_flush};
 
     const ONE: TaskHash = TaskHash([1; 16]);
     const TWO: TaskHash = TaskHash([2; 16]);
@@ -273,9 +271,11 @@ mod tests {
     fn a_result_is_going_on_and_a_failure_is_not() {
         let asked = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
         let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
-        assert_eq!(copied(&[&[done], &asked[..]].concat()).len(), 3);
         let failed = flush(ONE, TaskEnd::Failed(Vec::new()));
-        assert_eq!(copied(&[&[failed], &asked[..]].concat()).len(), 2);
+        let copied_after = |flushes: &[PendingRow]| copied(&[flushes, &asked].concat()).len() - flushes.len();
+        assert_eq!(copied_after(slice::from_ref(&done)), 2);
+        assert_eq!(copied_after(slice::from_ref(&failed)), 1);
+        assert_eq!(copied_after(&[done, failed]), 1, "the result was taken back");
     }
 
     #[test]

@@ -67,8 +67,9 @@ impl<S: State> Cx<S> {
         }
         let spec = QuestionSpec { name: Q::NAME, body, answer_schema: Q::answer_schema() };
         let info = self.info();
-        let asking = AskingTask { thread: info.thread_uid, task: self.task_id(), node: &info.node };
-        let answer = info.attempt_journal.ask(asking, spec, |body| encode::from_bytes(body).ok());
+        let inside = info.root.as_ref().map(|_| Arc::clone(&info.namespace));
+        let asking = AskingTask { thread: info.thread_uid, task: self.task_id(), node: &info.node, inside };
+        let answer = info.journal().ask(asking, spec, |body| encode::from_bytes(body).ok());
         answer.ok_or_else(|| NodeError::new(format_args!("waits for the answer to {:?}", Q::NAME)))
     }
 }
@@ -89,6 +90,8 @@ pub struct OpenQuestion {
     pub hash: [u8; 16],
     /// Who asks.
     pub asker: Asker,
+    /// The namespace of the sub-graph that asks; empty for the graph itself.
+    pub namespace: String,
     /// The node.
     pub node: String,
     /// The declared name of the question; empty where the graph stops before or after a node.
@@ -117,6 +120,7 @@ impl OpenQuestion {
             thread: place.thread.to_owned(),
             branch: place.branch,
             branch_label: place.label.to_owned(),
+            namespace: asked.inside.as_ref().map_or_else(String::new, |inside| inside.namespace.to_string()),
             id: asked.id,
             hash: asked.hash(),
             asker: asked.asker,

@@ -4,7 +4,7 @@
 //! have answers it runs again from its beginning, and each call that was answered, each step that was finished, returns at
 //! once. `journal/live.rs` is what an attempt that runs adds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use stepmark_core::error::Subject;
@@ -31,6 +31,13 @@ pub(crate) struct Entry {
     pub(crate) answer: Option<Arc<Answer>>,
     /// Whether the question is in the store.
     pub(crate) is_stored: bool,
+}
+
+impl Entry {
+    /// The task that asked, if it is a sub-graph's.
+    fn asker(&self) -> Option<TaskHash> {
+        self.question.inside.as_ref().map(|inside| inside.task)
+    }
 }
 
 /// A step that a task finished.
@@ -74,9 +81,21 @@ impl Journal {
         self.worded().filter(|entry| entry.answer.is_none())
     }
 
-    /// Whether the task itself waits for an answer.
+    /// Whether the task waits for an answer, and would only ask again if it ran: it asked itself, or no task of its
+    /// sub-graphs that asked has all its answers.
     pub(crate) fn waits(&self) -> bool {
-        self.open().any(|entry| entry.question.asker == Asker::Task)
+        let asked = || self.worded().filter(|entry| entry.question.asker == Asker::Task);
+        let mut open = asked().filter(|entry| entry.answer.is_none()).map(Entry::asker).peekable();
+        if open.peek().is_none() {
+            return false;
+        }
+        let open: HashSet<Option<TaskHash>> = open.collect();
+        open.contains(&None) || asked().all(|entry| open.contains(&entry.asker()))
+    }
+
+    /// Whether a task of a sub-graph waits for an answer.
+    pub(crate) fn waits_inside(&self, task: TaskHash) -> bool {
+        self.open().any(|entry| entry.question.asker == Asker::Task && entry.asker() == Some(task))
     }
 
     /// Whether the graph stopped at the task and nobody let it go.
@@ -91,20 +110,28 @@ impl Journal {
 
     /// Adds a question at the journal's end.
     pub(crate) fn push(&mut self, question: Question) {
-        let entry = Entry { ordinal: self.next, question: Arc::new(question), answer: None, is_stored: false };
-        self.next += 1;
-        self.entries.push(entry);
+        self.push_at(self.next, question);
     }
 
-    /// Adds a finished step at the journal's end.
-    pub(crate) fn push_memo(&mut self, memo: Arc<Memo>) {
-        let entry = MemoEntry { ordinal: self.next, memo, is_stored: false };
-        self.next += 1;
-        self.memos.insert(key_of(&entry.memo), entry);
+    /// Adds a question at its place.
+    pub(crate) fn push_at(&mut self, ordinal: u64, question: Question) {
+        let ordinal = self.add(ordinal);
+        self.entries.push(Entry { ordinal, question: Arc::new(question), answer: None, is_stored: false });
+    }
+
+    /// Adds a finished step at its place.
+    pub(crate) fn push_memo(&mut self, ordinal: u64, memo: Arc<Memo>) {
+        let ordinal = self.add(ordinal);
+        self.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: false });
+    }
+
+    /// Places before this one are taken.
+    pub(crate) fn reserve(&mut self, next: u64) {
+        self.next = self.next.max(next);
     }
 
     fn add(&mut self, ordinal: u64) -> u64 {
-        self.next = self.next.max(ordinal + 1);
+        self.reserve(ordinal + 1);
         ordinal
     }
 }
@@ -146,7 +173,10 @@ impl Journals {
                     let ordinal = journal.add(row.ordinal);
                     journal.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: true });
                 }
-                PendingKind::Results | PendingKind::Child => {}
+                PendingKind::Child => {
+                    journals.by_task.entry(row.task).or_default().add(row.ordinal);
+                }
+                PendingKind::Results => {}
             }
         }
         journals.answers = answers.len() as u64;

@@ -64,6 +64,9 @@ mod error;
 mod check_stored;
 pub mod diff;
 
+// Programs without a graph.
+mod functional;
+
 // Values without a graph.
 mod plain;
 
@@ -84,6 +87,8 @@ mod journal;
 mod desk;
 mod beside;
 mod durable_step;
+mod subgraph;
+mod subgraph_node;
 mod waiting;
 mod apply;
 mod plan;
@@ -105,6 +110,7 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
+pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use handler::TaskFailure;
@@ -121,6 +127,7 @@ pub use pointer::TagInfo;
 pub use questions::{QuestionPage, Questions};
 pub use request::{MAIN_BRANCH, OnPending, Request};
 pub use stream::{BUFFER_DEFAULT, EventStream, StreamRequest};
+pub use subgraph_node::{MappedSubGraph, SubGraph};
 pub use thread::{At, Thread};
 pub use update::{AsNode, ManualUpdate};
 pub use watch::Watch;

@@ -4,15 +4,16 @@
 //! read is an error that names it, never a default.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
+use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
 use stepmark_core::materialise::materialise;
-use stepmark_core::pending::{GotoEntry, PendingKind, TaskEnd, TaskRecord, WriteBody, decode_flush};
+use stepmark_core::pending::{GotoEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush};
 use stepmark_core::store::{Chain, Loaded};
 use stepmark_core::value::{Structure, ValueAddress, ValueNode, ValueRef};
 
@@ -35,6 +36,11 @@ impl<'a> Chains<'a> {
     pub(crate) fn of(loaded: &'a Loaded) -> Self {
         let keyed = loaded.chains.iter().filter_map(|chain| Some((chain.nodes.first()?.0, chain)));
         Self(keyed.collect())
+    }
+
+    /// No values.
+    pub(crate) fn none() -> Self {
+        Self(HashMap::new())
     }
 
     fn chain(&self, value: ValueRef) -> Result<&'a Chain> {
@@ -183,8 +189,18 @@ fn read_joins(program: &Program, manifest: &Manifest, position: &mut Position) {
 
 /// The stored records of a loaded place's next tasks; of several of one task the last flushed counts.
 pub(crate) fn records(loaded: &Loaded) -> Result<HashMap<TaskHash, TaskRecord>> {
+    records_of(&loaded.pending)
+}
+
+/// The tasks whose last record is a result. One that went where it may not has a failure after its result.
+pub(crate) fn done_tasks(rows: &[PendingRow]) -> Result<HashSet<TaskHash>> {
+    let is_done = |(_, record): &(TaskHash, TaskRecord)| matches!(record.end, TaskEnd::Done { .. });
+    Ok(records_of(rows)?.into_iter().filter(is_done).map(|(task, _)| task).collect())
+}
+
+fn records_of(rows: &[PendingRow]) -> Result<HashMap<TaskHash, TaskRecord>> {
     let mut by_task = HashMap::new();
-    for row in loaded.pending.iter().filter(|row| row.kind == PendingKind::Results) {
+    for row in rows.iter().filter(|row| row.kind == PendingKind::Results) {
         let records = decode_flush(&row.body);
         let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
         by_task.extend(records.into_iter().map(|record| (record.task, record)));
@@ -194,7 +210,6 @@ pub(crate) fn records(loaded: &Loaded) -> Result<HashMap<TaskHash, TaskRecord>> 
 
 /// Puts the stored results of the next tasks into the run. `loaded` was read after the branch was claimed.
 pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
-    let program = Arc::clone(&run.host.program);
     let chains = Chains::of(loaded);
     let mut by_task = records(loaded)?;
     if let Some(line) = &mut run.line {
@@ -202,9 +217,37 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         line.next_flush = flushes.fold(line.next_flush, |next, row| next.max(row.ordinal + 1));
     }
     run.journals = Journals::of_rows(&loaded.pending)?;
+    know_children(run, loaded)?;
+    take_results(run, &mut by_task, &chains)?;
+    if let Some(desk) = &run.desk {
+        desk.know(by_task.into_values());
+    }
+    Ok(())
+}
+
+/// Where the sub-graphs stand that moved since the tip.
+fn know_children(run: &Run, loaded: &Loaded) -> Result<()> {
+    let Some(desk) = &run.desk else { return Ok(()) };
+    let mut rows: Vec<_> = loaded.pending.iter().filter(|row| row.kind == PendingKind::Child).collect();
+    rows.sort_by_key(|row| row.ordinal);
+    for row in rows {
+        let place = ChildPlace::decode(&row.body);
+        let place = place.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
+        desk.note_moved(ChildRow { namespace: place.namespace, branch: place.branch, height: place.height });
+    }
+    Ok(())
+}
+
+/// Puts the stored results of the next tasks into the run.
+pub(crate) fn take_results(
+    run: &mut Run,
+    by_task: &mut HashMap<TaskHash, TaskRecord>,
+    chains: &Chains<'_>,
+) -> Result<()> {
     if by_task.is_empty() {
         return Ok(());
     }
+    let program = Arc::clone(&run.host.program);
     let tasks = run.position.next.len();
     (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
     for task in 0..tasks {
@@ -215,7 +258,7 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
         if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_) | TaskEnd::Started { .. }, .. }) = &record {
             run.failures[task] = *attempts;
         }
-        run.stored.push(record.map(|record| finished(&program, node, record, &chains)).transpose()?.flatten());
+        run.stored.push(record.map(|record| finished(&program, node, record, chains)).transpose()?.flatten());
     }
     Ok(())
 }

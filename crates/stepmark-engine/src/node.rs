@@ -118,7 +118,11 @@ pub(crate) struct TaskInfo {
     pub(crate) thread: Option<Arc<str>>,
     /// Zero when the run has no thread.
     pub(crate) thread_uid: ThreadUid,
-    /// What the task asked and asks, finished and finishes.
+    /// The namespace of the sub-graph; empty for the root.
+    pub(crate) namespace: Arc<str>,
+    /// The root's task, if this one is a sub-graph's.
+    pub(crate) root: Option<Arc<Self>>,
+    /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
     pub(crate) attempt_journal: Attempt,
     /// Where it reaches its run; absent without a store.
     pub(crate) desk: Option<Arc<Desk>>,
@@ -147,9 +151,19 @@ impl TaskInfo {
         if self.made_by() == MadeBy::Handler {
             // No node has such a name.
             let handler = format!("{}\0on_error", self.identity);
-            return TaskHash::of("", &handler, self.activation, self.trigger);
+            return TaskHash::of(&self.namespace, &handler, self.activation, self.trigger);
         }
-        TaskHash::of("", &self.identity, self.activation, self.trigger)
+        TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
+    }
+
+    /// The journal of the root's task.
+    pub(crate) fn journal(&self) -> &Attempt {
+        self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
+    }
+
+    /// Whether it asked something that nobody has answered.
+    pub(crate) fn waits(&self) -> bool {
+        self.journal().waits(|| self.task_id())
     }
 
     /// What makes the task's result.
@@ -210,6 +224,10 @@ impl<S: State> Cx<S> {
     /// The name of the thread; `None` when the run has none.
     pub fn thread(&self) -> Option<&str> {
         self.task.info.thread.as_deref()
+    }
+
+    pub(crate) fn deps(&self) -> &Arc<Deps> {
+        &self.task.deps
     }
 
     pub(crate) fn info(&self) -> &Arc<TaskInfo> {

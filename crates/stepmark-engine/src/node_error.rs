@@ -164,6 +164,12 @@ impl NodeError {
         }
     }
 
+    /// The same error, which a node of a sub-graph failed with.
+    pub(crate) fn inside(mut self, node: &str) -> Self {
+        self.0.message = format!("node {node:?}: {}", self.0.message);
+        self
+    }
+
     /// The same error, which came when `first` was to be made good.
     pub(crate) fn after(mut self, first: &Self) -> Self {
         self.0.sources.push(format!("while handling: {first}"));

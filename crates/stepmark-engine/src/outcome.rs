@@ -70,6 +70,15 @@ impl fmt::Display for Stats {
     }
 }
 
+impl Stats {
+    /// Adds what a run in a sub-graph did; its super-steps are its own.
+    pub(crate) fn add(&mut self, inner: &Self) {
+        self.executed += inner.executed;
+        self.reused += inner.reused;
+        self.copies += inner.copies;
+    }
+}
+
 /// A run that ended without an error. Everything that it says is durable.
 pub struct Outcome<S> {
     pub(crate) ending: Ending,

@@ -39,13 +39,20 @@ impl<S: State> Thread<S> {
     /// # Errors
     /// `Missing` names an unknown thread or branch. `Contended`: somebody else moved the head at the same time.
     pub async fn set_head(&self, branch: impl Into<String>) -> Result<()> {
-        let loaded = self.branch(branch).load(Channels::None).await?;
-        let (from, to) = (loaded.thread.head, loaded.branch.row.id);
-        if from == to {
-            return Ok(());
+        let branch = self.branch(branch);
+        let mut moved = None;
+        for _ in 0..=DECISIONS_MAX {
+            let loaded = branch.load(Channels::None).await?;
+            let (head, to) = (loaded.thread.head, loaded.branch.row.id);
+            if head == to || moved.is_some_and(|moved| moved != head) {
+                return Ok(());
+            }
+            let records = Records { head_from: Some(head), ..Records::from_outside(loaded.thread.uid, to) };
+            append_decided(&self.host, records).await?;
+            // A reset may have moved the name meanwhile, and no head with it: then the name is asked once more.
+            moved = Some(to);
         }
-        let records = Records { head_from: Some(from), ..Records::from_outside(loaded.thread.uid, to) };
-        append_decided(&self.host, records).await
+        Err(self.contended())
     }
 
     /// Takes the branch back, or anywhere: its name, and the head if it is the branch, move to a new branch at

@@ -75,6 +75,8 @@ impl Position {
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) thread: ThreadRow,
+    /// The namespace of the sub-graph; empty for the root.
+    pub(crate) namespace: Arc<str>,
     pub(crate) branch: BranchRow,
     pub(crate) branch_name: Option<String>,
     /// The tip's manifest; rewritten in place by the next commit.
@@ -106,6 +108,7 @@ impl Line {
         let channels = program.schema.channels().len();
         Self {
             thread,
+            namespace: Arc::default(),
             branch,
             branch_name: None,
             manifest: Manifest::new(run, program.schema.version()),
@@ -136,7 +139,7 @@ impl Line {
     /// The identity of a planned task of `position`.
     pub(crate) fn task_hash(&self, program: &Program, position: &Position, task: &Task) -> TaskHash {
         let activation = position.activations[task.node as usize] + 1;
-        TaskHash::of("", self.identity(program, task.node), activation, task.trigger)
+        TaskHash::of(&self.namespace, self.identity(program, task.node), activation, task.trigger)
     }
 
     /// The name that people know the branch by.

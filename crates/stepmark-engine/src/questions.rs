@@ -2,20 +2,19 @@
 //!
 //! Read from rows alone: no state is loaded and no user type is needed. What is listed can be answered from any process.
 
-use std::collections::HashSet;
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
-use stepmark_core::error::Subject;
-use stepmark_core::id::{BranchId, CheckpointId, TaskHash};
-use stepmark_core::pending::{PendingKind, PendingRow, TaskEnd, decode_flush};
+use stepmark_core::id::{BranchId, CheckpointId};
+use stepmark_core::pending::PendingRow;
 use stepmark_core::store::{Load, Loaded, NamedBranch, Place, ThreadQuery};
 
 use crate::app::App;
 use crate::decide::store_of;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interrupt::{OpenQuestion, QuestionPlace};
 use crate::journal::Journals;
+use crate::load;
 use crate::state::State;
 use crate::thread::Thread;
 use crate::waiting::{Which, listed_questions};
@@ -151,19 +150,9 @@ impl Questioned<'_> {
     fn questions(&self, which: Which) -> Result<Vec<OpenQuestion>> {
         let label = self.branch.name.clone().unwrap_or_else(|| self.branch.row.id.to_string());
         let place = QuestionPlace { thread: self.thread, branch: self.branch.row.id, label: &label };
-        let done = done_tasks(self.rows)?;
+        // What a task with a result once asked is closed.
+        let done = load::done_tasks(self.rows)?;
         let of_open_tasks = self.rows.iter().filter(|row| !done.contains(&row.task));
         listed_questions(&Journals::of_rows(of_open_tasks)?, &place, which)
     }
-}
-
-/// The tasks whose results are stored: what they once asked is closed.
-fn done_tasks(rows: &[PendingRow]) -> Result<HashSet<TaskHash>> {
-    let mut done = HashSet::new();
-    for row in rows.iter().filter(|row| row.kind == PendingKind::Results) {
-        let unreadable = |error| Error::unreadable(Subject::Pending, &row.base, error);
-        let records = decode_flush(&row.body).map_err(unreadable)?;
-        done.extend(records.into_iter().filter(|it| matches!(it.end, TaskEnd::Done { .. })).map(|it| it.task));
-    }
-    Ok(done)
 }

@@ -223,11 +223,12 @@ impl<'a, S: State> Request<'a, S> {
         self.check_stops()?;
         let _running = self.thread.host.drain.enter();
         let mut resident = self.thread.resident.lock().await;
+        // Boxed: what a caller of a verb holds stays small.
         let outcome = match &self.verb {
-            Verb::Run(update) => self.run_input(update, &mut resident).await,
-            Verb::RunAt(checkpoint, update) => self.run_at(checkpoint, update).await,
-            Verb::Resume => self.resume(&mut resident).await,
-            Verb::Replay(checkpoint) => self.replay(checkpoint).await,
+            Verb::Run(update) => Box::pin(self.run_input(update, &mut resident)).await,
+            Verb::RunAt(checkpoint, update) => Box::pin(self.run_at(checkpoint, update)).await,
+            Verb::Resume => Box::pin(self.resume(&mut resident)).await,
+            Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
         };
         let outcome = match outcome {
             // Boxed: nearly no run is resumed by its own call.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, IdGen};
-use stepmark_core::id::TaskHash;
+use stepmark_core::id::{TaskHash, ThreadUid};
 use stepmark_core::rows::{GraphRow, RunStatus};
 use stepmark_core::store::CheckpointStore;
 use stepmark_core::value::ValueRef;
@@ -29,6 +29,7 @@ use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
 use crate::step::StepEnd;
+use crate::subgraph::Inside;
 use crate::time_limit::Deadline;
 use crate::waiting::Stops;
 use crate::{commit, step};
@@ -120,7 +121,11 @@ pub(crate) struct Run {
     /// When the running super-step has taken too long.
     pub(crate) deadline: Option<Deadline>,
     pub(crate) thread_name: Option<Arc<str>>,
-    /// Where its tasks reach it; absent without a store.
+    /// The task that called it, if it runs a sub-graph.
+    pub(crate) inside: Option<Box<Inside>>,
+    /// Whether its next commit makes the branch of its line.
+    pub(crate) makes_branch: bool,
+    /// Where its tasks reach the root's run; absent without a store.
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) calls: Option<Calls>,
     /// Reused from step to step.
@@ -153,6 +158,8 @@ impl Run {
             is_resumed: false,
             deadline: None,
             thread_name,
+            inside: None,
+            makes_branch: false,
             desk: desk.map(Arc::new),
             calls,
             changes: Changes::new(channels),
@@ -160,6 +167,12 @@ impl Run {
             routed: Routed::default(),
             named: vec![None; channels],
         }
+    }
+
+    /// Zero for a run without a thread.
+    pub(crate) fn thread_uid(&self) -> ThreadUid {
+        let inside = || self.inside.as_ref().map(|inside| inside.root.thread_uid);
+        self.line.as_ref().map(|line| line.thread.uid).or_else(inside).unwrap_or(ThreadUid([0; 16]))
     }
 
     /// Where the run stands, for its errors.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source, TaskEntry};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{BranchId, InterruptId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::id::{BranchId, InterruptId, TaskHash};
+use stepmark_core::interrupt::{Answer, AskedInside, Asker, Question};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::store::{Load, Loaded, Place, Records, ThreadAddress};
 
@@ -34,20 +34,24 @@ impl Run {
             return line.task_hash(program, &self.position, planned);
         }
         let activation = self.position.activations[planned.node as usize] + 1;
-        TaskHash::of("", &program.nodes[planned.node as usize].name, activation, planned.trigger)
+        let namespace = self.inside.as_ref().map_or("", |inside| &inside.namespace);
+        TaskHash::of(namespace, &program.nodes[planned.node as usize].name, activation, planned.trigger)
     }
 
     /// Whether a planned task waits for an answer.
     pub(crate) fn task_waits(&self, task: usize) -> bool {
+        if let Some(inside) = &self.inside {
+            return inside.journal().earlier().is_some_and(|journal| journal.waits_inside(self.task_hash(task)));
+        }
         // Nearly every run has no journals, and a task's identity costs a hash.
         !self.journals.is_empty() && self.journals.get(self.task_hash(task)).is_some_and(Journal::waits)
     }
 
-    /// Sets a task aside that asked.
-    pub(crate) fn set_aside(&mut self, task: usize, asked: Vec<Asked>) {
+    /// Takes over what a task and its sub-graphs asked.
+    pub(crate) fn note_asked(&mut self, task: usize, asked: Vec<Asked>) {
         let (hash, now) = (self.task_hash(task), self.now());
-        for Asked { question, .. } in asked.into_iter().filter(|asked| !asked.is_known) {
-            self.journals.of_task(hash).push(Question { asked_at: now, ..question });
+        for Asked { ordinal, question, .. } in asked.into_iter().filter(|asked| !asked.is_known) {
+            self.journals.of_task(hash).push_at(ordinal, Question { asked_at: now, ..question });
         }
     }
 
@@ -134,6 +138,10 @@ pub(crate) async fn await_answers(run: &mut Run, results: &mut [Option<Finished>
 
 /// Ends the run as interrupted, by one write. `false`: an answer was stored that the run did not know; it knows it now.
 async fn end(run: &mut Run, results: &mut [Option<Finished>]) -> Result<bool> {
+    // The root's run ends, and looks for answers.
+    if run.inside.is_some() {
+        return flush::flush_results(run, results, Also::default()).await.map(|_| true);
+    }
     let also = Also { end: End::Interrupted, ..Also::default() };
     if flush::flush_results(run, results, also).await?.has_ended {
         return Ok(true);
@@ -182,7 +190,7 @@ impl Stops {
 
 /// Whether the run stops before the planned step; it has ended then. What was let go once does not stop again.
 pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
-    if run.line.is_none() || (run.stops.before.is_empty() && run.stops.after.is_empty()) {
+    if (run.line.is_none() && run.inside.is_none()) || (run.stops.before.is_empty() && run.stops.after.is_empty()) {
         return Ok(false);
     }
     let mut asked = Vec::new();
@@ -200,13 +208,17 @@ pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
             .filter(|(_, node)| Stops::has(&run.stops.after, *node))
             .map(|(task, node)| (*task, *node, Asker::After)),
     );
-    asked.retain(|(task, _, asker)| !was_let_go(&run.journals, *task, *asker));
+    asked.retain(|(task, _, asker)| !run.was_let_go(*task, *asker));
     if asked.is_empty() {
         return Ok(false);
     }
     run.applied = after;
     for (task, node, asker) in asked {
         let question = stop_question(run, task, node, asker);
+        if let Some(inside) = &run.inside {
+            inside.journal().ask_stop(question);
+            continue;
+        }
         let journal = run.journals.of_task(task);
         if journal.newest(question.id).is_none() {
             journal.push(question);
@@ -216,15 +228,21 @@ pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
     Ok(true)
 }
 
-fn was_let_go(journals: &Journals, task: TaskHash, asker: Asker) -> bool {
-    let journal = journals.get(task);
-    journal.is_some_and(|journal| {
-        journal.entries.iter().any(|entry| entry.question.asker == asker && entry.answer.is_some())
-    })
+impl Run {
+    fn was_let_go(&self, task: TaskHash, asker: Asker) -> bool {
+        let (journal, inside) = match &self.inside {
+            Some(inside) => (inside.journal().earlier(), Some(task)),
+            None => (self.journals.get(task), None),
+        };
+        let is_stop = |asked: &Question| asked.asker == asker && asked.inside.as_ref().map(|it| it.task) == inside;
+        journal.is_some_and(|journal| {
+            journal.entries.iter().any(|entry| is_stop(&entry.question) && entry.answer.is_some())
+        })
+    }
 }
 
 fn stop_question(run: &Run, task: TaskHash, node: u32, asker: Asker) -> Question {
-    let thread = run.line.as_ref().map_or(ThreadUid([0; 16]), |line| line.thread.uid);
+    let thread = run.thread_uid();
     Question {
         // No declared name is empty: a node's questions have other ids.
         id: InterruptId::of(thread, task, "", u32::from(asker.number())),
@@ -235,6 +253,7 @@ fn stop_question(run: &Run, task: TaskHash, node: u32, asker: Asker) -> Question
         asked_at: run.now(),
         body: Vec::new(),
         answer_schema: None,
+        inside: run.inside.as_ref().map(|inside| AskedInside { namespace: Arc::clone(&inside.namespace), task }),
     }
 }
 

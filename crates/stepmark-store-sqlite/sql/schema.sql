@@ -59,7 +59,7 @@ CREATE TABLE branch (
     epoch       INTEGER NOT NULL,      -- raised by every claim
     claim       BLOB NOT NULL,         -- 16 bytes: who raised it
     effects     INTEGER NOT NULL,      -- 0 ledger, 1 again
-    root_branch INTEGER,               -- sub-graphs: the root branch that fences it [later]
+    root_branch INTEGER,               -- sub-graphs: the branch of the root that fences it; NULL in the root namespace
     base_height INTEGER,               -- sub-graphs: the root checkpoint it belongs to [later]
     owner       TEXT,                  -- leases: who holds it [later, unhashed]
     lease_until INTEGER,               -- leases: until when, this store's clock [later, unhashed]
@@ -114,8 +114,8 @@ CREATE TABLE checkpoint (
     id            BLOB NOT NULL,           -- 0x00 and 16 bytes for a UUID, else the text
     source        INTEGER NOT NULL,        -- 1 input, 2 step, 3 update, 4 fork
     created_at    INTEGER NOT NULL,        -- the engine's clock; never used for order
-    root_branch   INTEGER,                 -- sub-graphs [later]
-    base_height   INTEGER,                 -- sub-graphs [later]
+    root_branch   INTEGER,                 -- sub-graphs: the branch of the root that ran it [unhashed]
+    base_height   INTEGER,                 -- sub-graphs: the height of that branch's tip then [unhashed]
     key_epoch     INTEGER,                 -- encryption: which key sealed manifest and packed values [later]
     manifest_hash BLOB NOT NULL,
     packed_hash   BLOB NOT NULL,
@@ -241,19 +241,19 @@ CREATE TABLE ledger_attempt (
 ) STRICT;
 CREATE UNIQUE INDEX ledger_attempt_key ON ledger_attempt (thread, key, generation, nonce);
 
--- The tables below are written by no version yet. [later]
-
--- Where a sub-graph stood when its parent's step committed.
+-- Where a sub-graph stood when a step of the root committed that had moved it.
 CREATE TABLE child (
-    thread       INTEGER NOT NULL,
-    root_branch  INTEGER NOT NULL,
-    height       INTEGER NOT NULL,
-    namespace    TEXT NOT NULL,
-    child_branch INTEGER NOT NULL,
+    thread       INTEGER NOT NULL,         -- [key]
+    root_branch  INTEGER NOT NULL,         -- the segment of the root's checkpoint [key]
+    height       INTEGER NOT NULL,         -- its height [key]
+    namespace    TEXT NOT NULL,            -- [key]
+    child_branch INTEGER NOT NULL,         -- the segment of the sub-graph's checkpoint, in the namespace
     child_height INTEGER NOT NULL,
     hash         BLOB NOT NULL,
     PRIMARY KEY (thread, root_branch, namespace, height)
 ) STRICT, WITHOUT ROWID;
+
+-- The table below is written by no version yet. [later]
 
 -- Searchable attributes of threads.
 CREATE TABLE attribute (

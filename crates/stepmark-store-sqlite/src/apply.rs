@@ -61,15 +61,14 @@ pub(crate) fn explain(session: &Session<'_>, commit: &Commit) -> Result<Outcome>
 type Expected<'a> = (Option<&'a Tip>, u64);
 
 /// What a claim, an input or a super-step on an existing branch expects. Anything else is checked before its first write,
-/// because its refusals (a taken name, a lost blob) are ordinary and must not undo a group. A taken run id does undo it;
+/// because its refusals (a taken name, a lost blob, a fenced root) are ordinary and must not undo a group. A taken run id does undo it;
 /// the engine looks before it begins a run under a caller's id.
 fn super_step(commit: &Commit) -> Option<Expected<'_>> {
     let alone = commit.new_thread.is_none() && commit.name.is_none() && commit.leaves.is_none();
     let plain = alone && !commit.becomes_head && commit.values.is_empty() && commit.blobs.is_empty();
+    let bare = commit.pending.is_empty() && commit.parent.is_none() && commit.children.is_empty();
     match &commit.expect {
-        Expect::At { tip, epoch } if plain && commit.pending.is_empty() && check_commit(commit).is_ok() => {
-            Some((tip.as_ref(), *epoch))
-        }
+        Expect::At { tip, epoch } if plain && bare && check_commit(commit).is_ok() => Some((tip.as_ref(), *epoch)),
         Expect::At { .. } | Expect::New => None,
     }
 }
@@ -108,6 +107,7 @@ fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
     write_step(session, commit)?;
     insert::rows(session, space, &commit.pending, &commit.values)?;
     insert::blob_uses(session, space, &commit.blobs)?;
+    insert::children(session, space, commit)?;
     ledger::bring(session, space, &commit.effects)
 }
 

@@ -4,7 +4,9 @@
 //! here: its fence is its first statement, and only a refused one has to say why.
 
 pub(crate) mod append;
+mod children;
 
+use children::{check_children, check_parent};
 use rusqlite::params;
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
@@ -74,6 +76,7 @@ fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
     };
     check_thread_rows(session, (number, &thread), commit)?;
     let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
+    check_parent(session, space, commit)?;
     match &commit.expect {
         Expect::New => check_new_branch(session, space, &commit.branch)?,
         Expect::At { tip, epoch } => {
@@ -93,6 +96,7 @@ fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
             return Err(Error::corrupt(Subject::Checkpoint, &row.id, "it exists with another hash"));
         }
     }
+    check_children(session, space, commit)?;
     check_pending(session, space, &commit.pending)?;
     check_values(session, space, &commit.values)?;
     check_blobs(session, &thread.scope, &commit.blobs)?;

@@ -51,15 +51,21 @@ fn arrivals(session: &Session<'_>, space: Space<'_>, before: Option<u64>, fetch:
 }
 
 /// A walk down a branch and its ancestors.
-struct Lineage<'a> {
+pub(crate) struct Lineage<'a> {
     session: &'a Session<'a>,
     space: Space<'a>,
-    segment: BranchRow,
+    /// Where the walk is.
+    pub(crate) segment: BranchRow,
 }
 
 impl<'a> Lineage<'a> {
     fn from(session: &'a Session<'a>, space: Space<'a>, branch: BranchId) -> Result<Self> {
-        Ok(Self { session, space, segment: known_branch(session, space, branch)? })
+        Ok(Self::at(session, space, known_branch(session, space, branch)?))
+    }
+
+    /// A walk that begins at a branch.
+    pub(crate) fn at(session: &'a Session<'a>, space: Space<'a>, segment: BranchRow) -> Self {
+        Self { session, space, segment }
     }
 
     fn rows(mut self, below: Option<u64>, fetch: usize) -> Result<Rows> {
@@ -95,7 +101,7 @@ impl<'a> Lineage<'a> {
     }
 
     /// Goes to the parent. Fork points fall strictly along a lineage, so damaged rows can never make a loop.
-    fn climb(&mut self, fork: ForkPoint) -> Result<()> {
+    pub(crate) fn climb(&mut self, fork: ForkPoint) -> Result<()> {
         let parent = branch(self.session, self.space, fork.branch)?;
         let gone = || Error::corrupt(Subject::Branch, fork.branch, "a branch was forked from it but it is gone");
         let parent = parent.ok_or_else(gone)?;

@@ -41,6 +41,7 @@ pub(crate) fn moved_branch(
             &branch.claim.0[..],
             branch.effects.number(),
             &branch.hash(thread, namespace).0[..],
+            branch.root.map(|root| root.get() as i64),
         ],
     )?;
     Ok(moved == 1)
@@ -62,6 +63,8 @@ pub(crate) fn checkpoint(session: &Session<'_>, commit: &Commit, row: &Checkpoin
             &row.packed_hash.0[..],
             row.manifest,
             row.packed,
+            commit.parent.as_ref().map(|parent| parent.root.get() as i64),
+            commit.parent.as_ref().map(|parent| parent.tip.height as i64),
         ],
     )?;
     Ok(())
@@ -93,6 +96,7 @@ pub(crate) fn branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -
             &row.claim.0[..],
             row.effects.number(),
             &row.hash(space.uid, space.namespace).0[..],
+            row.root.map(|root| root.get() as i64),
         ],
     )?;
     Ok(())
@@ -155,6 +159,22 @@ pub(crate) fn blob_uses(session: &Session<'_>, space: Space<'_>, blobs: &[BlobUs
         let (branch, height) = (used.value.branch.get() as i64, used.value.height as i64);
         let key = params![space.thread, space.namespace, branch, height, used.value.ordinal, &used.hash.0[..]];
         session.execute(queries::COMMIT_BLOB_REF, key)?;
+    }
+    Ok(())
+}
+
+/// Where a commit of the root says that sub-graphs stand, and the row by which a sub-graph's own commit says so.
+pub(crate) fn children(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Result<()> {
+    if let Some(parent) = &commit.parent {
+        rows(session, Space { namespace: "", ..space }, std::slice::from_ref(&parent.row), &[])?;
+    }
+    let Some(checkpoint) = &commit.checkpoint else { return Ok(()) };
+    let (root, height) = (checkpoint.branch, checkpoint.height);
+    for row in &commit.children {
+        let (branch, child_height) = (row.branch.get() as i64, row.height as i64);
+        let (root_bits, hash) = (root.get() as i64, row.hash(space.uid, root, height));
+        let key = params![space.thread, root_bits, row.namespace, height as i64, branch, child_height, &hash.0[..]];
+        session.execute(queries::COMMIT_CHILD, key)?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) fn decide_intent(
         let key = params![space.thread, id.get() as i64];
         let root = Space { namespace: "", ..space };
         session.first(queries::LEDGER_BRANCH, key, |row| {
-            let number = Cells::new(row, Subject::Branch, id).number(9)?;
+            let number = Cells::new(row, Subject::Branch, id).number(10)?;
             Ok(NumberedBranch { number, row: records::branch(row, root)? })
         })
     })

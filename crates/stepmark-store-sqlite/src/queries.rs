@@ -9,18 +9,18 @@ pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
 // ---- commit ----
 
-/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch. Its fork point and
-/// effects mode never change, and only a claim changes its token.
+/// Moves a branch if it is what the writer expects: the fence of every commit on an existing branch. Its fork point,
+/// effects mode and root never change, and only a claim changes its token.
 pub(crate) const COMMIT_FENCE: &str = "
 UPDATE branch SET tip_height = ?10, tip_id = ?11, epoch = ?12, claim = ?13, hash = ?15
 WHERE thread = (SELECT number FROM thread WHERE uid = ?1 AND (?2 IS NULL OR head = ?2))
   AND namespace = ?3 AND branch = ?4 AND epoch = ?5 AND tip_height IS ?6 AND tip_id IS ?7
-  AND parent IS ?8 AND fork_height IS ?9 AND effects = ?14 AND (epoch <> ?12 OR claim = ?13)";
+  AND parent IS ?8 AND fork_height IS ?9 AND effects = ?14 AND root_branch IS ?16 AND (epoch <> ?12 OR claim = ?13)";
 
 pub(crate) const COMMIT_CHECKPOINT: &str = "
-INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest,
-                        packed)
-VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, root_branch, base_height,
+                        manifest_hash, packed_hash, manifest, packed)
+VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?12, ?13, ?8, ?9, ?10, ?11)";
 
 pub(crate) const COMMIT_THREAD: &str =
     "INSERT INTO thread (scope, name, uid, head, created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -32,8 +32,8 @@ pub(crate) const THREAD_NUMBER: &str = "SELECT number FROM thread WHERE uid = ?1
 
 pub(crate) const COMMIT_BRANCH: &str = "
 INSERT INTO branch (thread, namespace, branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash,
-                    arrival)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+                    root_branch, arrival)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
         (SELECT COALESCE(MAX(arrival), 0) + 1 FROM branch WHERE thread = ?1 AND namespace = ?2))";
 
 /// Gives a name, or moves it; the caller checked whose it is.
@@ -64,6 +64,10 @@ pub(crate) const COMMIT_PENDING: &str = "
 INSERT INTO pending (thread, namespace, base, lane, kind, task, ordinal, hash, head, body)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 ON CONFLICT DO NOTHING";
+
+pub(crate) const COMMIT_CHILD: &str = "
+INSERT INTO child (thread, root_branch, namespace, height, child_branch, child_height, hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 pub(crate) const COMMIT_BLOB_REF: &str = "
 INSERT INTO blob_ref (thread, namespace, branch, height, ordinal, blob)
@@ -105,10 +109,10 @@ pub(crate) const LOAD_THREAD_BY_UID: &str =
     "SELECT number, scope, name, uid, head, created_at, hash FROM thread WHERE uid = ?1";
 
 pub(crate) const LOAD_BRANCH: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
 FROM branch WHERE thread = ?1 AND namespace = ?2 AND branch = ?3";
 pub(crate) const LOAD_BRANCHES: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
 FROM branch WHERE thread = ?1 AND namespace = ?2 ORDER BY arrival";
 
 pub(crate) const LOAD_REF_BY_NAME: &str = "SELECT name, branch, hash FROM ref WHERE thread = ?1 AND name = ?2";
@@ -136,6 +140,18 @@ SELECT MAX(ordinal) FROM value WHERE thread = ?1 AND namespace = ?2 AND branch =
 pub(crate) const LOAD_PENDING: &str = "
 SELECT lane, kind, task, ordinal, hash, head, body
 FROM pending WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 ORDER BY kind, task, ordinal";
+
+/// The rows of a checkpoint that name sub-graphs.
+pub(crate) const LOAD_CHILD_ROWS: &str = "
+SELECT lane, kind, task, ordinal, hash, head, body
+FROM pending WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 AND kind = 5 ORDER BY task, ordinal";
+pub(crate) const LOAD_CHILD: &str = "
+SELECT namespace, height, child_branch, child_height, hash FROM child
+WHERE thread = ?1 AND root_branch = ?2 AND namespace = ?3 AND height <= ?4 ORDER BY height DESC LIMIT 1";
+/// Of each namespace the newest row: beside one MAX, SQLite takes the other columns from the row that has it.
+pub(crate) const LOAD_CHILDREN: &str = "
+SELECT namespace, MAX(height), child_branch, child_height, hash FROM child
+WHERE thread = ?1 AND root_branch = ?2 AND height <= ?3 GROUP BY namespace";
 
 pub(crate) const LOAD_RUN: &str = "
 SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
@@ -174,7 +190,7 @@ WHERE thread = ?1 ORDER BY key, generation, arrival";
 
 pub(crate) const LEDGER_BRANCHES: &str = "SELECT MAX(arrival) FROM branch WHERE thread = ?1 AND namespace = ''";
 pub(crate) const LEDGER_BRANCH: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, arrival
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, arrival
 FROM branch WHERE thread = ?1 AND namespace = '' AND branch = ?2";
 
 // ---- history and threads ----

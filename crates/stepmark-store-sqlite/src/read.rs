@@ -17,7 +17,7 @@ use stepmark_core::value::{ValueAddress, ValueNode, ValueRef, find_packed};
 
 use crate::records::{self, Space, place_name};
 use crate::session::{Cells, Session};
-use crate::{ledger, queries};
+use crate::{children, ledger, queries};
 
 /// Reads a thread at a place.
 pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
@@ -36,11 +36,16 @@ pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
         tags: if load.tags { tags(session, space)? } else { Vec::new() },
         graph: if load.graph { graph_of(session, space, load, checkpoint.as_ref())? } else { None },
         run: load.run.as_ref().map(|id| run(session, space, id)).transpose()?.flatten(),
+        children: match &checkpoint {
+            Some(row) if load.children && load.namespace.is_empty() => {
+                children::of_moment(session, space, &branch, row)?
+            }
+            _ => Vec::new(),
+        },
         branch: named(session, space, branch)?,
         thread,
         checkpoint,
         pending,
-        children: Vec::new(),
         effects: if load.effects { ledger::entries(session, space)? } else { Vec::new() },
     })
 }
@@ -100,7 +105,10 @@ fn place(session: &Session<'_>, space: Space<'_>, thread: &ThreadRow, load: &Loa
             named_by_row(session, space, id)?
         }
         Place::Checkpoint(id) => return place_of_checkpoint(session, space, (thread.head, id), values),
-        Place::Child { base, .. } => return Err(Error::missing(Subject::Checkpoint, base, "")),
+        Place::Child { root, base } => {
+            let (branch, row) = children::place(session, space, (*root, base), values)?;
+            return Ok((branch, Some(row)));
+        }
     };
     let Some(tip) = &branch.tip else { return Ok((branch, None)) };
     let row = checkpoint(session, space, &tip.id, values)?;
@@ -125,7 +133,8 @@ fn place_of_checkpoint(
     Ok((own, Some(row)))
 }
 
-fn checkpoint(
+/// A checkpoint that exists.
+pub(crate) fn checkpoint(
     session: &Session<'_>,
     space: Space<'_>,
     id: &CheckpointId,

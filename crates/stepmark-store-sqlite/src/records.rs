@@ -5,6 +5,7 @@
 
 use rusqlite::Row;
 use stepmark_core::checkpoint::{CheckpointRow, Source};
+use stepmark_core::child::ChildRow;
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
@@ -65,7 +66,7 @@ pub(crate) fn branch(row: &Row<'_>, space: Space<'_>) -> Result<BranchRow> {
         epoch: cells.number(5)?,
         claim: ClaimToken(cells.array(6)?),
         effects: cells.decoded(EffectsMode::from_number(cells.get(7)?))?,
-        root: None,
+        root: cells.get::<Option<i64>>(9)?.map(|_| branch_id(&cells, 9)).transpose()?,
     };
     check_hash(hash(&cells, 8)?, branch.hash(space.uid, space.namespace), Subject::Branch, id)?;
     Ok(branch)
@@ -148,6 +149,17 @@ pub(crate) fn value(row: &Row<'_>, space: Space<'_>, address: ValueAddress) -> R
     same_head(&stored, &head.encode(), Subject::Value, &address)?;
     check_hash(hash(&cells, 0)?, value.hash(space.uid, space.namespace), Subject::Value, address)?;
     Ok(value.node)
+}
+
+/// Where a sub-graph stood, as a commit of the root's segment says.
+pub(crate) fn child(row: &Row<'_>, uid: ThreadUid, root: BranchId) -> Result<ChildRow> {
+    let namespace: String = Cells::new(row, Subject::Checkpoint, root).get(0)?;
+    let name = format!("of sub-graph {namespace}");
+    let cells = Cells::new(row, Subject::Checkpoint, &name);
+    let (branch, height) = (branch_id(&cells, 2)?, cells.number(3)?);
+    let child = ChildRow { namespace: namespace.clone(), branch, height };
+    check_hash(hash(&cells, 4)?, child.hash(uid, root, cells.number(1)?), Subject::Checkpoint, &name)?;
+    Ok(child)
 }
 
 /// A pending row of the checkpoint `base`.

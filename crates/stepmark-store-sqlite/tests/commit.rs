@@ -4,6 +4,7 @@ mod common;
 
 use common::{Home, Pen, grown, write};
 use stepmark_core::checkpoint::{CheckpointRow, Source};
+use stepmark_core::child::ChildRow;
 use stepmark_core::error::{ErrorKind, Result, Subject};
 use stepmark_core::store::{CheckpointStore, Commit, HistoryQuery, Line, Load, Outcome};
 use stepmark_store_sqlite::Sqlite;
@@ -45,6 +46,30 @@ async fn super_step_is_one_transaction_of_four_statements() {
     assert_eq!(after.statements - before.statements, 4);
     assert_eq!(after.transactions - before.transactions, 1);
     assert_eq!(after.groups - before.groups, 1);
+}
+
+#[tokio::test]
+async fn sub_graph_costs_one_transaction_per_checkpoint() {
+    let home = Home::new();
+    let store = home.open();
+    let mut pen = grown(&store, "thread", 1).await;
+    let mut child = pen.call(5);
+    let units = [pen.unit_of(&mut child, "a", 0), pen.unit_of(&mut child, "a", 1)];
+    let row = ChildRow { namespace: "a".to_owned(), branch: child.branch.id, height: 1 };
+    let step = Commit { children: vec![row], ..pen.step(b"value") };
+    let mut costs = Vec::new();
+    for commit in units.into_iter().chain([step, pen.step(b"another")]) {
+        let before = store.stats();
+        write(&store, commit).await;
+        let after = store.stats();
+        costs.push(after.statements - before.statements);
+        assert_eq!(after.transactions - before.transactions, 1);
+    }
+    assert_eq!(
+        costs,
+        [12, 13, 11, 4],
+        "the first of a sub-graph, the next, a step that names it, a step that does not"
+    );
 }
 
 #[tokio::test]

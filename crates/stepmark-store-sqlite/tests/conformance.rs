@@ -52,11 +52,14 @@ impl StoreEnv for Files {
             Record::Graph => ("graph", "record"),
             Record::Effect => ("ledger", "result"),
             Record::Attempt => ("ledger_attempt", "epoch"),
+            Record::Child => ("child", "child_height"),
             Record::Blob => ("blob", "body"),
         };
         // The last byte of a blob, or the last bit of a number.
         let damaged = match record {
-            Record::Thread | Record::Branch | Record::Run | Record::Tag | Record::Attempt => format!("{column} + 1"),
+            Record::Thread | Record::Branch | Record::Run | Record::Tag | Record::Child | Record::Attempt => {
+                format!("{column} + 1")
+            }
             _ => format!(
                 "CAST(substr({column}, 1, length({column}) - 1) || \
                  CASE substr({column}, -1) WHEN x'00' THEN x'01' ELSE x'00' END AS BLOB)"

@@ -11,6 +11,7 @@ use std::path::Path;
 use common::{Home, Pen, full, grown, write};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use stepmark_core::child::ChildRow;
 use stepmark_core::error::{Error, ErrorKind};
 use stepmark_core::id::BranchId;
 use stepmark_core::rows::{GraphRow, RunRow, RunStatus};
@@ -22,7 +23,7 @@ use stepmark_core::value::ValueNode;
 use stepmark_store_sqlite::Sqlite;
 
 /// Columns that `schema.sql` marks [unhashed] or [key].
-const UNCOVERED: [&str; 29] = [
+const UNCOVERED: [&str; 35] = [
     "tombstone.uid",
     "tombstone.deleted_at",
     "branch.arrival",
@@ -30,6 +31,8 @@ const UNCOVERED: [&str; 29] = [
     "run.arrival",
     "run.thread",
     "checkpoint.arrival",
+    "checkpoint.root_branch",
+    "checkpoint.base_height",
     "value.arrival",
     "pending.arrival",
     "pending.thread",
@@ -49,10 +52,18 @@ const UNCOVERED: [&str; 29] = [
     "tag.namespace",
     "graph.name",
     "graph.signature",
+    "child.thread",
+    "child.root_branch",
+    "child.height",
+    "child.namespace",
     "ledger.arrival",
     "ledger_attempt.arrival",
     "ledger_attempt.thread",
 ];
+
+/// Where the sub-graph of the file lies, and on which branch.
+const NAMESPACE: &str = "research/0";
+const CHILD: u64 = 0x00c4_11d0;
 
 /// A file with a row in every table that this version writes.
 async fn furnish(store: &Sqlite) -> (Pen, Pen) {
@@ -66,11 +77,18 @@ async fn furnish(store: &Sqlite) -> (Pen, Pen) {
         let commit = blob_step(store, &mut pen, bytes).await;
         write(store, commit).await;
     }
-    let commit = pen.step_with_row(full(&[3; 100]));
+    let mut child = pen.call(CHILD);
+    let commit = pen.unit_of(&mut child, NAMESPACE, 0);
+    write(store, commit).await;
+    let height = child.branch.tip.as_ref().expect("a tip").height;
+    let mut commit = pen.step_with_row(full(&[3; 100]));
+    commit.children = vec![ChildRow { namespace: NAMESPACE.to_owned(), branch: child.branch.id, height }];
     write(store, commit).await;
     let (mut side, fork) = pen.fork(23, Some("side"));
     write(store, fork).await;
     let commit = side.step(b"side");
+    write(store, commit).await;
+    let commit = pen.unit_of(&mut child, NAMESPACE, 0);
     write(store, commit).await;
     store.append(pen.flush(0, b"result")).await.expect("it is accepted");
     let questions = vec![pen.question(0), pen.question(1)];
@@ -111,7 +129,13 @@ async fn look(store: &Sqlite, pens: &[&Pen]) -> Vec<Error> {
     places.extend(pens.iter().map(|pen| Place::Branch(pen.branch.id)));
     places.extend(pens[0].trail.iter().cloned().map(Place::Checkpoint));
     for place in places {
-        errors.extend(store.load(Load { place, tags: true, graph: true, effects: true, ..pens[0].load() }).await.err());
+        let load = Load { place, tags: true, graph: true, children: true, effects: true, ..pens[0].load() };
+        errors.extend(store.load(load).await.err());
+    }
+    for pen in pens {
+        let base = pen.branch.tip.clone().expect("a tip").id;
+        let place = Place::Child { root: pen.branch.id, base };
+        errors.extend(store.load(Load { place, namespace: NAMESPACE.to_owned(), ..pen.load() }).await.err());
     }
     let name = ThreadAddress::Name { scope: String::new(), name: "thread".to_owned() };
     errors.extend(store.load(Load::head(name)).await.err());
@@ -120,6 +144,9 @@ async fn look(store: &Sqlite, pens: &[&Pen]) -> Vec<Error> {
         let query = HistoryQuery { thread: pens[0].thread.uid, namespace: String::new(), line, limit: 100 };
         errors.extend(store.history(query).await.err());
     }
+    let line = lineage(BranchId::new(CHILD).expect("not zero"));
+    let query = HistoryQuery { thread: pens[0].thread.uid, namespace: NAMESPACE.to_owned(), line, limit: 100 };
+    errors.extend(store.history(query).await.err());
     for waiting in [false, true] {
         let query = ThreadQuery { scope: String::new(), after: None, limit: 10, waiting };
         errors.extend(store.threads(query).await.err());

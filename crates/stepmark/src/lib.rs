@@ -139,8 +139,8 @@ pub mod reducer {
 /// ```
 pub mod graph {
     pub use stepmark_engine::{
-        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, Node, NodeOutput,
-        NodeRecord, QuestionRecord, TargetId,
+        ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, MappedSubGraph, Node,
+        NodeOutput, NodeRecord, QuestionRecord, SubGraph, TargetId,
     };
 }
 
@@ -189,6 +189,11 @@ pub mod diff {
         ALIGNED_MAX, COMPARED_BYTES_MAX, COMPARED_ITEMS_MAX, Change, ChannelDiff, Diff, EntryDiff, ItemDiff, ListDiff,
         TextDiff, TextPart, TextUnit,
     };
+}
+
+#[doc = include_str!("docs/functional.md")]
+pub mod functional {
+    pub use stepmark_engine::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 }
 
 #[doc = include_str!("docs/blocking.md")]

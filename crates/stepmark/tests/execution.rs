@@ -172,13 +172,13 @@ async fn check(app: App<Desk>) {
 
 #[tokio::test]
 async fn loading_before_every_step_changes_nothing_on_the_memory_store() {
-    check(desk().with(MemoryStore::new())).await;
+    Box::pin(check(desk().with(MemoryStore::new()))).await;
 }
 
 #[tokio::test]
 async fn loading_before_every_step_changes_nothing_on_sqlite() {
     let folder = tempfile::tempdir().expect("a folder");
-    check(desk().with(Sqlite::open(folder.path().join("desk.db")).expect("opens"))).await;
+    Box::pin(check(desk().with(Sqlite::open(folder.path().join("desk.db")).expect("opens")))).await;
 }
 
 /// Steps that are stored together come to what they come to when each is stored by itself.

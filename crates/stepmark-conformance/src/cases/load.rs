@@ -106,12 +106,14 @@ pub async fn flipped_byte_is_named(env: &dyn StoreEnv) {
         (Record::Graph, Subject::Graph),
         (Record::Effect, Subject::Effect),
         (Record::Attempt, Subject::Effect),
+        (Record::Child, Subject::Checkpoint),
         (Record::Blob, Subject::Blob),
     ];
     for (record, subject) in records {
         let store = env.fresh().await;
         let line = line_with_every_record(&store).await;
-        let load = Load { run: Some(run_id("r")), tags: true, graph: true, effects: true, ..line.whole() };
+        let rows = Load { tags: true, graph: true, children: true, effects: true, ..line.whole() };
+        let load = Load { run: Some(run_id("r")), ..rows };
         store.load(load.clone()).await.expect("undamaged, it loads");
         assert!(env.corrupt(record).await, "this environment cannot damage {record:?}: skip the case, with a reason");
         let refusal = assert_refused(env.reopen().await.load(load).await, ErrorKind::Corrupt, subject);
@@ -120,13 +122,16 @@ pub async fn flipped_byte_is_named(env: &dyn StoreEnv) {
 }
 
 async fn line_with_every_record(store: &Arc<dyn stepmark_core::store::CheckpointStore>) -> Line {
-    let mut line = Line::unborn(store, "", "t");
+    let mut line = Line::born(store, "t").await;
+    let child = line.called("child").await;
     let (node, bytes) = blob_node(&"in a blob");
     store.blob(BlobCall::Put { scope: String::new(), bytes }).await.expect("the blob is kept");
-    let draft = line.birth().stored("row", full(&"in a row")).stored("blob", node);
+    let draft = line.next().stored("row", full(&"in a row")).stored("blob", node);
     let graph = GraphRow::new("kit".into(), b"a record".to_vec());
     let run = RunRow { graph_signature: Some(graph.signature), ..line.run("r", RunStatus::Open) };
-    line.apply(draft.with_run(RunWrite::Begin(run)).with_graph(graph).build()).await;
+    let mut commit = draft.with_run(RunWrite::Begin(run)).with_graph(graph).build();
+    commit.children = vec![child.child_row()];
+    line.apply(commit).await;
     store.append(line.flush(0, "pending")).await.expect("the flush is fenced well");
     store.append(line.tag("good")).await.expect("the tip is there");
     line.does(&intent("pay", "ten"), "receipt").await;

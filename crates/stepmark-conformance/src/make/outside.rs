@@ -22,6 +22,7 @@ impl Line {
             asked_at: START,
             body: encoded(&text),
             answer_schema: None,
+            inside: None,
         };
         PendingRow { kind: PendingKind::Interrupt, task, body: question.encode(), ..row }
     }

@@ -30,7 +30,7 @@ impl Inner {
         let thread = self.find(&load.thread)?;
         let empty = Space::default();
         let space = thread.spaces.get(&load.namespace).unwrap_or(&empty);
-        let (branch, checkpoint) = place(thread, space, &load.place)?;
+        let (branch, checkpoint) = place(thread, space, load)?;
         let mut loaded = Loaded {
             thread: thread.row.clone(),
             branch: thread.named(branch),
@@ -51,6 +51,12 @@ impl Inner {
         }
         if load.graph {
             loaded.graph = self.graph_of(thread, load, checkpoint)?;
+        }
+        if load.children
+            && load.namespace.is_empty()
+            && let Some(row) = checkpoint
+        {
+            loaded.children = thread.children_at(branch, row)?.into_values().collect();
         }
         if load.branches {
             loaded.branches = space.branches.iter().map(|row| thread.named(row)).collect();
@@ -167,8 +173,8 @@ fn entry(thread: ThreadUid, namespace: &str, arrival: u64, row: CheckpointRow) -
 
 type Found<'a> = (&'a BranchRow, Option<&'a CheckpointRow>);
 
-fn place<'a>(thread: &Thread, space: &'a Space, place: &Place) -> Result<Found<'a>> {
-    let branch = match place {
+fn place<'a>(thread: &'a Thread, space: &'a Space, load: &Load) -> Result<Found<'a>> {
+    let branch = match &load.place {
         Place::Head => thread.row.head,
         Place::Branch(branch) => *branch,
         Place::Named(name) => *thread.refs.get(name).ok_or_else(|| Error::missing(Subject::Branch, name, ""))?,
@@ -177,7 +183,10 @@ fn place<'a>(thread: &Thread, space: &'a Space, place: &Place) -> Result<Found<'
             let head = space.branch(thread.row.head).filter(|head| head.tip.as_ref().is_some_and(|tip| tip.id == *id));
             return Ok((head.map_or_else(|| space.known_branch(row.branch), Ok)?, Some(row)));
         }
-        Place::Child { base, .. } => return Err(Error::missing(Subject::Checkpoint, base, "")),
+        Place::Child { root, base } => {
+            let (branch, row) = thread.child_place(&load.namespace, *root, base)?;
+            return Ok((branch, Some(row)));
+        }
     };
     let branch = space.known_branch(branch)?;
     match &branch.tip {

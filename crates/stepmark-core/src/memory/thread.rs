@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::ids::IdMap;
 use crate::checkpoint::CheckpointRow;
+use crate::child::ChildRow;
 use crate::effect::EffectEntry;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, CheckpointId, Lane, RunId, TaskHash};
@@ -26,6 +27,8 @@ pub(super) struct Thread {
     pub(super) spaces: BTreeMap<String, Space>,
     /// By stored key and generation.
     pub(super) ledger: BTreeMap<(Vec<u8>, u32), EffectEntry>,
+    /// Where sub-graphs stood, by the segment and the height of the root's checkpoint that says so.
+    pub(super) children: BTreeMap<(BranchId, u64), Vec<ChildRow>>,
 }
 
 /// The key of a pending row within its namespace.
@@ -47,7 +50,8 @@ pub(super) struct Space {
 impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces, ledger: BTreeMap::new() }
+        let (ledger, children) = (BTreeMap::new(), BTreeMap::new());
+        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces, ledger, children }
     }
 
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {

@@ -48,6 +48,7 @@ impl Inner {
         let thread = self.check_thread(commit)?;
         if let Some(thread) = thread {
             check_thread_rows(thread, commit)?;
+            thread.check_parent(commit)?;
         }
         let empty;
         let space = if let Some(space) = thread.and_then(|thread| thread.spaces.get(&commit.namespace)) {
@@ -72,6 +73,9 @@ impl Inner {
             [&commit.root, &commit.checkpoint].into_iter().flatten().find(|row| space.ids.contains_key(&row.id))
         {
             return Err(Error::corrupt(Subject::Checkpoint, &taken.id, "it exists with another hash"));
+        }
+        if let Some(thread) = thread {
+            thread.check_children(commit)?;
         }
         check_rows(space, commit.thread, &commit.namespace, &commit.pending, &commit.values)?;
         let scope = commit.new_thread.as_ref().or(thread.map(|thread| &thread.row)).map_or("", |row| &row.scope);
@@ -120,6 +124,9 @@ impl Inner {
         for entry in commit.effects {
             thread.ledger.insert((entry.row.key.encode(), entry.row.generation), entry);
         }
+        if let Some(row) = commit.checkpoint.as_ref().filter(|_| !commit.children.is_empty()) {
+            thread.children.insert((row.branch, row.height), commit.children);
+        }
         let space = match thread.spaces.get_mut(&commit.namespace) {
             Some(space) => space,
             None => thread.spaces.entry(commit.namespace).or_default(),
@@ -140,6 +147,9 @@ impl Inner {
             None => space.branches.push(commit.branch),
         }
         write_rows(space, commit.pending, commit.values);
+        if let Some(parent) = commit.parent {
+            write_rows(thread.spaces.entry(String::new()).or_default(), vec![parent.row], Vec::new());
+        }
     }
 
     pub(super) fn append(&mut self, append: Records) -> Result<Appended> {
@@ -311,7 +321,7 @@ fn holds_all(thread: &Thread, space: &Space, append: &Records) -> bool {
     rows && run && head && tags && (something || !append.tags.is_empty())
 }
 
-fn check_rows(
+pub(super) fn check_rows(
     space: &Space,
     thread: ThreadUid,
     namespace: &str,

@@ -71,9 +71,11 @@ pub struct Commit {
     /// (`graph_record_is_kept_once`).
     pub graph: Option<GraphRow>,
     /// Of a commit in a sub-graph's namespace: the root's branch, whose tip and epoch fence it in place of `expect`'s epoch,
-    /// and the row that names its checkpoint. The branch has epoch 1 for ever.
-    pub parent: Option<ChildOf>,
-    /// Of a commit of the root: the namespaces that its applied tasks moved, with their newest checkpoints.
+    /// and the row that names its checkpoint. The branch has epoch 1 for ever. Such a unit has a checkpoint with its values
+    /// and nothing else (`malformed_sub_graph_is_invalid`).
+    pub parent: Option<Box<ChildOf>>,
+    /// Of a commit of the root: the namespaces that its applied tasks moved, with their newest checkpoints
+    /// (`root_commit_keeps_its_sub_graphs`). Each must be there (`root_names_what_is_there`).
     pub children: Vec<ChildRow>,
     /// Of a commit that makes a thread from a moment of another: the ledger that it brings, kept as it is given
     /// (`new_thread_brings_its_ledger`). Attempts come along, because an action whose outcome was unknown there is unknown

@@ -45,7 +45,10 @@ pub enum Place {
     /// This checkpoint. Its branch is the head if it is the head's tip, else the branch whose segment holds it.
     Checkpoint(CheckpointId),
     /// Where the sub-graph of the namespace stood at a moment of the root's line: its newest pending checkpoint over that
-    /// checkpoint in the lane of the root's branch, else the newest that a step of the lineage committed.
+    /// checkpoint in the lane of the root's branch, if that is the branch's tip (`newest_row_of_a_sub_graph_counts`), else
+    /// the newest that a step of the lineage committed (`root_commit_keeps_its_sub_graphs`,
+    /// `sub_graph_stands_as_it_stood`, `sub_graph_is_found_across_fork_points`). Its branch is the segment that holds the
+    /// checkpoint.
     Child {
         /// The root's branch.
         root: BranchId,
@@ -87,7 +90,8 @@ pub struct Load {
     pub run: Option<RunId>,
     /// Whether to return the graph record of that run; without a run to look up, of the checkpoint's run.
     pub graph: bool,
-    /// Whether to return where every sub-graph of the thread stood at the place. The root namespace only.
+    /// Whether to return where every sub-graph of the thread stood at the place (`sub_graphs_are_listed`). The root
+    /// namespace only.
     pub children: bool,
     /// Whether to return the thread's whole ledger.
     pub effects: bool,

@@ -91,7 +91,6 @@ impl Emitter {
     }
 
     /// The emitter of a sub-graph's run: to the same watcher, under a namespace of its own.
-    #[expect(dead_code, reason = "sub-graphs call it")]
     pub(crate) fn nested(&self, namespace: &str) -> Arc<Self> {
         Arc::new(Self { shared: Arc::clone(&self.shared), namespace: namespace.into(), step: AtomicU64::new(0) })
     }

@@ -9,7 +9,7 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stepmark_core::id::{InterruptId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Asker, Question, question_hash};
+use stepmark_core::interrupt::{AskedInside, Asker, Question, question_hash};
 use stepmark_core::memo::Memo;
 
 use super::{Journal, StepKey};
@@ -34,12 +34,19 @@ pub(crate) struct Attempt {
 struct Live {
     /// How often each name was called so far, by the task that calls and what is called.
     counts: HashMap<(TaskHash, What, Arc<str>), u32>,
+    /// Questions that the run has not taken yet.
     asked: Vec<Asked>,
+    /// How many there were.
+    asked_count: usize,
+    /// Tasks that asked, and those whose sub-graphs wait.
+    waiting: HashSet<TaskHash>,
+    /// The place of the next record.
+    next: u64,
     /// Steps in the order in which they were called.
     called: Vec<StepKey>,
     is_called: HashSet<StepKey>,
     /// Steps that this attempt finished: those that the run has not taken yet, and all by key.
-    finished: Vec<Arc<Memo>>,
+    finished: Vec<(u64, Arc<Memo>)>,
     known: HashMap<StepKey, Arc<Memo>>,
     /// Steps that run now, and whether another one ran beside each.
     running: HashMap<StepKey, bool>,
@@ -53,21 +60,25 @@ struct Live {
 enum What {
     Question,
     Step,
+    SubGraph,
 }
 
 /// A question that this attempt asked and nobody has answered.
 pub(crate) struct Asked {
+    /// Its place in the journal.
+    pub(crate) ordinal: u64,
     pub(crate) question: Question,
     /// Whether the newest stored wording of its id is this one.
     pub(crate) is_known: bool,
 }
 
 /// Who asks: what an id is made of besides the question's name.
-#[derive(Clone, Copy)]
 pub(crate) struct AskingTask<'a> {
     pub(crate) thread: ThreadUid,
     pub(crate) task: TaskHash,
     pub(crate) node: &'a Arc<str>,
+    /// The namespace, if it is a sub-graph's.
+    pub(crate) inside: Option<Arc<str>>,
 }
 
 /// A step that was called: its name is counted from now on.
@@ -87,7 +98,12 @@ impl Attempt {
     }
 
     fn live<T>(&self, look: impl FnOnce(&mut Live) -> T) -> T {
-        look(self.lock().get_or_insert_default())
+        look(self.begun(&mut self.lock()))
+    }
+
+    fn begun<'a>(&self, lock: &'a mut Option<Box<Live>>) -> &'a mut Live {
+        let next = || self.earlier.as_ref().map_or(0, |journal| journal.next_ordinal());
+        lock.get_or_insert_with(|| Box::new(Live { next: next(), ..Live::default() }))
     }
 
     /// A look that makes nothing.
@@ -95,11 +111,15 @@ impl Attempt {
         self.lock().as_deref_mut().map(look).unwrap_or_default()
     }
 
-    /// Begins the same attempt again: what it finished stays known, and names are counted from the first.
-    pub(crate) fn restart(&self) {
+    /// Begins a task, also again: what it finished stays known, and its names are counted from the first.
+    pub(crate) fn restart(&self, task: TaskHash) {
         self.look(|live| {
-            let (finished, known, returned) = (take(&mut live.finished), take(&mut live.known), live.returned);
-            *live = Live { finished, known, returned, ..Live::default() };
+            live.counts.retain(|(of, ..), _| *of != task);
+            live.called.retain(|(of, ..)| *of != task);
+            live.is_called.retain(|(of, ..)| *of != task);
+            live.running.retain(|(of, ..), _| *of != task);
+            live.have_failed.remove(&task);
+            live.waiting.remove(&task);
         });
     }
 
@@ -111,7 +131,7 @@ impl Attempt {
         read: impl Fn(&[u8]) -> Option<A>,
     ) -> Option<A> {
         let mut lock = self.lock();
-        let live = lock.get_or_insert_default();
+        let live = self.begun(&mut lock);
         let occurrence = live.count(task.task, What::Question, &spec.name.into());
         let id = InterruptId::of(task.thread, task.task, spec.name, occurrence);
         let earlier = self.earlier.as_ref().and_then(|journal| journal.newest(id));
@@ -129,20 +149,47 @@ impl Attempt {
             asked_at: 0,
             body: spec.body,
             answer_schema: spec.answer_schema.map(String::into_bytes),
+            inside: task.inside.map(|namespace| AskedInside { namespace, task: task.task }),
         };
         // An answer that this program cannot read is asked for anew.
-        if live.asked.len() < ASKED_MAX {
-            live.asked.push(Asked { question, is_known: same.is_some() && answer.is_none() });
-        }
+        let is_known = same.is_some() && answer.is_none();
+        live.waiting.insert(task.task);
+        live.push(question, is_known);
         None
     }
 
-    /// Whether something was asked and not answered.
-    pub(crate) fn has_asked(&self) -> bool {
-        self.look(|live| !live.asked.is_empty())
+    /// Asks where a sub-graph stops by itself.
+    pub(crate) fn ask_stop(&self, question: Question) {
+        let is_known = self.earlier.as_ref().is_some_and(|journal| journal.newest(question.id).is_some());
+        self.live(|live| live.push(question, is_known));
     }
 
-    /// What was asked and not answered.
+    /// Notes that a task waits for its sub-graph's answers.
+    pub(crate) fn wait(&self, task: TaskHash) {
+        self.live(|live| live.waiting.insert(task));
+    }
+
+    /// Whether a task asked something that nobody has answered, or a sub-graph of it did.
+    pub(crate) fn waits(&self, task: impl FnOnce() -> TaskHash) -> bool {
+        self.look(|live| !live.waiting.is_empty() && live.waiting.contains(&task()))
+    }
+
+    /// The place of a record that is written elsewhere.
+    pub(crate) fn next_record(&self) -> u64 {
+        self.live(Live::next_record)
+    }
+
+    /// Counts a call of a sub-graph.
+    pub(crate) fn call_sub_graph(&self, task: TaskHash, name: &str) -> u32 {
+        self.live(|live| live.count(task, What::SubGraph, &name.into()))
+    }
+
+    /// What earlier attempts left.
+    pub(crate) fn earlier(&self) -> Option<&Journal> {
+        self.earlier.as_deref()
+    }
+
+    /// What was asked and not answered, and not taken yet.
     pub(crate) fn take_asked(&self) -> Vec<Asked> {
         self.look(|live| take(&mut live.asked))
     }
@@ -150,7 +197,7 @@ impl Attempt {
     /// Calls a step.
     pub(crate) fn call_step(&self, task: TaskHash, name: &str) -> StepCall {
         let (mut lock, name) = (self.lock(), Arc::from(name));
-        let live = lock.get_or_insert_default();
+        let live = self.begun(&mut lock);
         let occurrence = live.count(task, What::Step, &name);
         let key = (task, name, occurrence);
         live.called.push(key.clone());
@@ -192,12 +239,18 @@ impl Attempt {
         let memo = Arc::new(memo);
         self.live(|live| {
             live.known.insert(super::key_of(&memo), Arc::clone(&memo));
-            live.finished.push(memo);
+            let ordinal = live.next_record();
+            live.finished.push((ordinal, memo));
         });
     }
 
+    /// The place of the next record, if this attempt has made any.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        self.look(|live| Some(live.next)).filter(|next| *next > 0)
+    }
+
     /// The steps that the run does not know yet.
-    pub(crate) fn take_memos(&self) -> Vec<Arc<Memo>> {
+    pub(crate) fn take_memos(&self) -> Vec<(u64, Arc<Memo>)> {
         self.look(|live| take(&mut live.finished))
     }
 
@@ -211,7 +264,7 @@ impl Attempt {
         let nothing = Live::default();
         let lock = self.lock();
         let live = lock.as_deref().unwrap_or(&nothing);
-        if !live.asked.is_empty() {
+        if live.waiting.contains(&task) {
             // It runs again.
             return Ok(());
         }
@@ -265,6 +318,19 @@ fn listed<'a>(steps: impl Iterator<Item = (&'a str, u32)>) -> String {
 }
 
 impl Live {
+    fn next_record(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn push(&mut self, question: Question, is_known: bool) {
+        if self.asked_count < ASKED_MAX {
+            self.asked_count += 1;
+            let ordinal = if is_known { self.next } else { self.next_record() };
+            self.asked.push(Asked { ordinal, question, is_known });
+        }
+    }
+
     fn count(&mut self, task: TaskHash, what: What, name: &Arc<str>) -> u32 {
         let next = self.counts.entry((task, what, Arc::clone(name))).or_default();
         let occurrence = *next;

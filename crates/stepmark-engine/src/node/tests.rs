@@ -47,6 +47,8 @@ fn task<S: State>(state: S) -> TaskContext {
             thread: Some("t1".into()),
             thread_uid: ThreadUid([0; 16]),
             attempt_journal: Attempt::default(),
+            namespace: Arc::default(),
+            root: None,
             desk: None,
             state_version: 1,
             standing: Standing::default(),

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use stepmark_core::checkpoint::{ChannelEntry, CheckpointRow, Manifest, Source};
+use stepmark_core::child::{ChildOf, ChildPlace};
 use stepmark_core::effect::{EffectEnd, EffectIntent, EffectKey, EffectOutcome, EffectWrite, Nonce};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, InterruptId, RecordHash, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
@@ -167,6 +168,41 @@ impl Pen {
         (pen, commit)
     }
 
+    /// The next unit of a sub-graph of this branch, by its own pen; without a tip it begins the sub-graph's branch.
+    pub(crate) fn unit_of(&self, child: &mut Self, namespace: &str, ordinal: u64) -> Commit {
+        let tip = self.branch.tip.clone().expect("a tip");
+        let (is_first, task) = (child.branch.tip.is_none(), TaskHash([0x77; 16]));
+        let mut commit = child.step(b"child");
+        namespace.clone_into(&mut commit.namespace);
+        if is_first {
+            commit.expect = Expect::New;
+        }
+        let row = commit.checkpoint.take().expect("a checkpoint").sealed(self.thread.uid, namespace);
+        let place =
+            ChildPlace { namespace: namespace.to_owned(), branch: row.branch, height: row.height, id: row.id.clone() };
+        let row_of_place = PendingRow {
+            base: tip.id.clone(),
+            lane: self.branch.id.lane(),
+            kind: PendingKind::Child,
+            task,
+            ordinal,
+            values: Vec::new(),
+            body: place.encode(),
+        };
+        commit.checkpoint = Some(row);
+        let (root, epoch) = (self.branch.id, self.branch.epoch);
+        commit.parent = Some(Box::new(ChildOf { root, tip, epoch, task, row: row_of_place }));
+        commit
+    }
+
+    /// The pen of a sub-graph that has no checkpoint yet.
+    pub(crate) fn call(&self, id: u64) -> Self {
+        let id = BranchId::new(id).expect("not zero");
+        let branch =
+            BranchRow { id, fork: None, tip: None, epoch: 1, root: Some(self.branch.id), ..self.branch.clone() };
+        Self { branch, trail: Vec::new(), ..self.clone() }
+    }
+
     /// A flush of one finished task.
     pub(crate) fn flush(&self, ordinal: u64, body: &[u8]) -> Records {
         let tip = self.branch.tip.clone().expect("a tip");
@@ -229,6 +265,7 @@ impl Pen {
             asked_at: 1_000_000,
             body: b"question".to_vec(),
             answer_schema: Some(b"{}".to_vec()),
+            inside: None,
         };
         (row.kind, row.task, row.body) = (PendingKind::Interrupt, TaskHash([task + 1; 16]), question.encode());
         row.values.clear();

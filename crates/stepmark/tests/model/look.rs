@@ -108,6 +108,8 @@ impl Observer {
                     Progress::Done(output.into())
                 }
                 Shown::Failed(_) => Progress::Failed(task.attempts),
+                // A fork of a failed task asks again where the answer was not copied.
+                Shown::Asked if task.attempts > 0 => Progress::Failed(task.attempts),
                 _ => Progress::Waiting,
             };
             (task.node, task.trigger, progress)

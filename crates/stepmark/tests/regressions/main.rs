@@ -1,5 +1,6 @@
 //! What went wrong once and must not again. Each test opens with its story.
 
+mod moves;
 mod unfinished;
 
 use std::collections::BTreeMap;

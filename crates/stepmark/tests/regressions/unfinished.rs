@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use stepmark::run::Progress;
 use stepmark::store::{CheckpointStore, ThreadQuery};
 use stepmark::{
-    App, Append, Checkpoints, Cx, Ending, ErrorKind, Graph, MemoryStore, NodeError, NodeResult, OnPending, Question,
-    State, Update,
+    App, Append, Checkpoints, Cx, END, Ending, ErrorKind, Graph, MemoryStore, NodeError, NodeResult, OnPending,
+    Question, State, Update, to,
 };
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,4 +129,29 @@ async fn a_graph_refuses_a_thread_of_plain_values() {
     assert!(check.is_ok());
     assert_eq!((check.threads, check.of_other_graphs), (1, 1));
     assert_eq!(plain.load("t").await.expect("readable"), Some(vec![1]));
+}
+
+/// A task whose stored result was taken back, because its branch went where it may not, runs again from its questions. A
+/// fork there took the answers along as if the result were still there, so that it could not answer differently.
+#[tokio::test]
+async fn a_fork_asks_again_where_a_result_was_taken_back() {
+    let mut graph = Graph::<Log>::new("astray");
+    let (astray, other, leaf) = (graph.node("astray", ask), graph.node("other", ask), graph.node("leaf", work));
+    graph.start(astray);
+    graph.start(other);
+    graph.branch(astray, to![END], move |_| leaf);
+    graph.edge(other, leaf);
+    let thread = graph.build().expect("sound").with(MemoryStore::new()).thread("t");
+    thread.input(|_| ()).run().await.expect("asks");
+    let open = thread.questions().await.expect("listed");
+    let asked_first = thread.answer_open(&open[0], &true).run().await.expect("the other waits");
+    assert_eq!(asked_first.ending(), Ending::Interrupted);
+    assert_eq!(thread.unfinished().await.expect("readable")[0].progress, Progress::Done);
+    let failed = thread.answer_open(&open[1], &true).run().await.expect_err("goes astray");
+    let tip = failed.place().and_then(|place| place.checkpoint.clone()).expect("it says where");
+    let fork = thread.at(&tip).fork("another answer").await.expect("forks");
+    let tasks = fork.unfinished().await.expect("readable");
+    assert_eq!(tasks.into_iter().map(|task| task.progress).collect::<Vec<_>>(), [Progress::Asked, Progress::Done]);
+    let open = fork.questions().await.expect("listed");
+    assert_eq!(open.iter().map(|question| question.node.as_str()).collect::<Vec<_>>(), ["astray"]);
 }

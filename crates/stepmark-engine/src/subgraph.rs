@@ -1,0 +1,323 @@
+//! How does a graph run inside a node of another?
+//!
+//! As a run of its own, whose checkpoints lie in a namespace beside those of the root. Everything else that it writes,
+//! results, finished steps and questions, is written by the run of the root, which alone owns the branch: so a crash, an
+//! answer, a fork and a replay of the root find the sub-graph as they find the root's own tasks.
+
+use std::sync::Arc;
+
+use stepmark_core::checkpoint::{CheckpointRow, Source};
+use stepmark_core::child::{ChildOf, ChildPlace};
+use stepmark_core::error::{ErrorKind as StoreKind, Subject};
+use stepmark_core::id::{RunId, TaskHash, hash16};
+use stepmark_core::pending::{PendingKind, PendingRow};
+use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, Tip};
+use stepmark_core::store::{Channels, Load, Loaded, Place, ThreadAddress};
+use stepmark_core::wire::Writer;
+
+use crate::apply::apply_input;
+use crate::change::Change;
+use crate::commit::{self, Draft};
+use crate::decide::store_of;
+use crate::deps::Deps;
+use crate::desk::{Desk, RunFence};
+use crate::drain::Drain;
+use crate::durability::Durability;
+use crate::error::{Error, Result};
+use crate::fork::is_at_tip;
+use crate::journal::Attempt;
+use crate::load::{self, Chains};
+use crate::node::TaskInfo;
+use crate::node_error::NodeError;
+use crate::outcome::Ending;
+use crate::position::{Line, Position};
+use crate::run::{self, Host, Run};
+use crate::schema::{AnyState, AnyUpdate};
+
+/// How long the state of a sub-graph lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// One call. What it did is stored while it runs, and can be looked at later.
+    #[default]
+    Private,
+    /// As long as the thread: each call is a further input.
+    Persistent,
+    /// One call, and nothing of it is stored but finished steps and questions: after a crash it begins anew.
+    Stateless,
+}
+
+/// What a call begins with.
+pub(crate) enum Start {
+    /// An input of the sub-graph.
+    Input(AnyUpdate),
+    #[expect(dead_code, reason = "for sub-graphs of the same state")]
+    /// The state of the graph that calls, which has the same type.
+    State(AnyState),
+}
+
+/// A call of a sub-graph.
+pub(crate) struct SubCall<'a> {
+    pub(crate) caller: &'a Arc<TaskInfo>,
+    pub(crate) deps: &'a Arc<Deps>,
+    pub(crate) graph: &'a Host,
+    pub(crate) lifetime: Lifetime,
+    /// What the caller names it by; empty where the sub-graph is the node.
+    pub(crate) name: &'a str,
+    pub(crate) start: Start,
+}
+
+/// What a run in a sub-graph knows of the run that called it.
+pub(crate) struct Inside {
+    /// The root's task.
+    pub(crate) root: Arc<TaskInfo>,
+    pub(crate) namespace: Arc<str>,
+    /// What fences its checkpoints; absent where it has none.
+    pub(crate) fence: Option<RunFence>,
+}
+
+impl Inside {
+    pub(crate) fn journal(&self) -> &Attempt {
+        &self.root.attempt_journal
+    }
+
+    /// Whose a checkpoint of the sub-graph is.
+    pub(crate) fn parent_of(&self, row: &CheckpointRow) -> Option<ChildOf> {
+        let RunFence { branch, .. } = self.fence.as_ref()?;
+        let (tip, task) = (branch.tip.clone()?, self.root.task_id());
+        let place = ChildPlace {
+            namespace: self.namespace.to_string(),
+            branch: row.branch,
+            height: row.height,
+            id: row.id.clone(),
+        };
+        let pending = PendingRow {
+            base: tip.id.clone(),
+            lane: branch.id.lane(),
+            kind: PendingKind::Child,
+            task,
+            ordinal: self.journal().next_record(),
+            values: Vec::new(),
+            body: place.encode(),
+        };
+        Some(ChildOf { root: branch.id, tip, epoch: branch.epoch, task, row: pending })
+    }
+}
+
+/// Runs the sub-graph to its end, from wherever an earlier attempt at the calling task left it, and returns its state.
+pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
+    let place = CallPlace::of(&call);
+    let (caller, steps_max) = (Arc::clone(call.caller), call.graph.settings.steps_max);
+    let mut run = match place.begin(call).await.map_err(NodeError::new)? {
+        Begun::Ended(state) => return Ok(state),
+        Begun::Run(run) => run,
+    };
+    let ended = Box::pin(run::run(&mut run, steps_max)).await;
+    if let Some(desk) = &run.desk {
+        desk.note_did(&run.stats);
+    }
+    let name = &run.host.program.name;
+    match ended {
+        Ok(Ending::Done) => Ok(run.position.state),
+        Ok(Ending::Interrupted) => {
+            caller.journal().wait(caller.task_id());
+            Err(NodeError::new(format_args!("sub-graph {name:?} waits for an answer")))
+        }
+        Ok(ending) => Err(NodeError::new(format_args!("sub-graph {name:?} ended {}", ending.as_str()))),
+        Err(error) => Err(inner_error(&error)),
+    }
+}
+
+/// A failure inside, as the calling task fails with it.
+fn inner_error(error: &Error) -> NodeError {
+    match error.failure() {
+        Some(failure) => failure.error.clone().inside(&failure.node),
+        None => NodeError::new(error),
+    }
+}
+
+/// What is known of a call before it begins.
+struct CallPlace {
+    namespace: Arc<str>,
+    run: RunId,
+}
+
+/// Where a call begins.
+enum Begun {
+    /// It had ended before: with this state.
+    Ended(AnyState),
+    Run(Box<Run>),
+}
+
+impl CallPlace {
+    fn of(call: &SubCall<'_>) -> Self {
+        let caller = call.caller;
+        let task = caller.task_id();
+        let occurrence = caller.journal().call_sub_graph(task, call.name);
+        let id = call_id(task, call.name, occurrence);
+        let mut namespace = caller.namespace.to_string();
+        for part in [&*caller.identity, call.name] {
+            if !part.is_empty() {
+                namespace = if namespace.is_empty() { part.to_owned() } else { format!("{namespace}/{part}") };
+            }
+        }
+        if call.lifetime != Lifetime::Persistent {
+            namespace = format!("{namespace}#{}", TaskHash(id));
+        }
+        Self { namespace: namespace.into(), run: RunId::from_uuid(id) }
+    }
+
+    async fn begin(self, call: SubCall<'_>) -> Result<Begun> {
+        let SubCall { caller, deps, graph, lifetime, start, .. } = call;
+        let desk = caller.desk.clone();
+        let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
+        let mut host = host_of(graph, deps, desk.as_deref());
+        host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
+        let inside = |fence| Inside { root: Arc::clone(&root), namespace: Arc::clone(&self.namespace), fence };
+        let (Some(desk), true) = (desk, lifetime != Lifetime::Stateless) else {
+            let mut run = Run::new(host, Position::new(&graph.program), None);
+            (run.inside, run.desk) = (Some(Box::new(inside(None))), caller.desk.clone());
+            begin_state(&mut run, start);
+            return Ok(Begun::Run(Box::new(run)));
+        };
+        let fence = desk.settle().await.map_err(Error::invalid)?;
+        let found = self.found(&host, &fence).await?;
+        let (mut line, position, is_same) = self.line(&host, &fence, found)?;
+        line.namespace = Arc::clone(&self.namespace);
+        let grows = line.branch.root == Some(fence.branch.id);
+        if !grows {
+            line.branch = new_branch(&host, &fence, &line);
+        }
+        if is_same && position.next.is_empty() {
+            return Ok(Begun::Ended(position.state));
+        }
+        let mut run = Run::new(host, position, Some(line));
+        (run.inside, run.desk, run.calls) = (Some(Box::new(inside(Some(fence)))), Some(desk), None);
+        run.makes_branch = !grows;
+        if is_same {
+            take_known(&mut run)?;
+        } else {
+            self.accept(&mut run, start).await?;
+        }
+        Ok(Begun::Run(Box::new(run)))
+    }
+
+    /// Where the sub-graph stands; `None` if it has never run.
+    async fn found(&self, host: &Host, fence: &RunFence) -> Result<Option<Loaded>> {
+        let Some(tip) = &fence.branch.tip else { return Ok(None) };
+        let load = Load {
+            namespace: self.namespace.to_string(),
+            place: Place::Child { root: fence.branch.id, base: tip.id.clone() },
+            channels: Channels::All,
+            ..Load::head(ThreadAddress::Uid(fence.thread.uid))
+        };
+        match store_of(host)?.load(load).await {
+            Err(error) if error.is(StoreKind::Missing, Subject::Checkpoint) => Ok(None),
+            loaded => Ok(Some(loaded?)),
+        }
+    }
+
+    /// Its line and position, and whether it was this call that brought it there.
+    fn line(&self, host: &Host, fence: &RunFence, found: Option<Loaded>) -> Result<(Line, Position, bool)> {
+        let program = &host.program;
+        if let Some(loaded) = found
+            && let Some(manifest) = load::manifest(&loaded)?
+        {
+            let is_same = manifest.run == self.run;
+            let grows = loaded.branch.row.root == Some(fence.branch.id) && is_at_tip(&loaded);
+            // What an earlier call left unfinished is left behind.
+            let (mut line, position) = if is_same {
+                load::line(program, &loaded, manifest)?
+            } else {
+                load::line_to_discard(program, &loaded, manifest)?
+            };
+            if let Some(row) = loaded.checkpoint.as_ref().filter(|_| !grows) {
+                // The branch that is made there leaves from it.
+                (line.branch.id, line.branch.root) = (row.branch, None);
+                line.branch.tip = Some(Tip { height: row.height, id: row.id.clone() });
+                line.next_ordinal = 0;
+            }
+            return Ok((line, position, is_same));
+        }
+        let id = host.ids.branch();
+        let branch = BranchRow {
+            id,
+            fork: None,
+            tip: None,
+            epoch: 1,
+            claim: host.ids.claim(),
+            effects: EffectsMode::Ledger,
+            root: None,
+        };
+        let line = Line::new(program, fence.thread.clone(), branch, self.run.clone());
+        Ok((line, Position::new(program), false))
+    }
+
+    /// Stores what the call begins with.
+    async fn accept(&self, run: &mut Run, start: Start) -> Result<()> {
+        begin_state(run, start);
+        if let Some(line) = &mut run.line {
+            line.manifest.run = self.run.clone();
+        }
+        commit::commit_step(run, Draft::of_tasks(Source::Input, Vec::new())).await
+    }
+}
+
+fn call_id(task: TaskHash, name: &str, occurrence: u32) -> [u8; 16] {
+    let mut writer = Writer::with_capacity(64);
+    writer.str("call of sub-graph").raw(&task.0).str(name).varint(u64::from(occurrence));
+    hash16(writer.as_slice())
+}
+
+/// The sub-graph's program with everything else of the run that calls it.
+fn host_of(graph: &Host, deps: &Arc<Deps>, desk: Option<&Desk>) -> Host {
+    let mut host = Host { deps: Deps::over(&graph.deps, deps), ..graph.clone() };
+    host.settings.durability = Durability::Sync;
+    // A drain ends the run of the root, at a boundary of its own steps.
+    host.drain = Drain::default();
+    if let Some(Desk { host: root, .. }) = desk {
+        (host.store, host.clock, host.ids) = (root.store.clone(), Arc::clone(&root.clock), Arc::clone(&root.ids));
+        (host.context, host.hooks) = (root.context.clone(), Arc::clone(&root.hooks));
+        host.settings.linger = root.settings.linger;
+    }
+    host
+}
+
+/// A line of the root's present branch where the sub-graph stands on another's.
+fn new_branch(host: &Host, fence: &RunFence, line: &Line) -> BranchRow {
+    let fork = line.branch.tip.as_ref().map(|tip| ForkPoint { branch: line.branch.id, height: tip.height });
+    BranchRow {
+        id: host.ids.branch(),
+        fork,
+        tip: line.branch.tip.clone(),
+        epoch: 1,
+        claim: host.ids.claim(),
+        effects: EffectsMode::Ledger,
+        root: Some(fence.branch.id),
+    }
+}
+
+/// Plans the sub-graph's start on what the call gives.
+fn begin_state(run: &mut Run, start: Start) {
+    let program = Arc::clone(&run.host.program);
+    run.position.restart(&program);
+    match start {
+        Start::Input(update) => apply_input(run, update),
+        Start::State(state) => {
+            run.changes.clear();
+            run.named.fill(None);
+            run.position.state = state;
+            for channel in 0..program.schema.channels().len() {
+                run.changes.record(channel, Change::Whole);
+            }
+        }
+    }
+}
+
+/// Puts the results that earlier attempts stored into the run.
+fn take_known(run: &mut Run) -> Result<()> {
+    let Some(desk) = run.desk.clone() else { return Ok(()) };
+    let tasks: Vec<TaskHash> = (0..run.position.next.len()).map(|task| run.task_hash(task)).collect();
+    let mut known = tasks.into_iter().filter_map(|task| Some((task, desk.known(task)?))).collect();
+    run.is_resumed = true;
+    load::take_results(run, &mut known, &Chains::none())
+}

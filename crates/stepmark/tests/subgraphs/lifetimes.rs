@@ -1,0 +1,101 @@
+//! What lives how long?
+
+use stepmark::graph::SubGraph;
+use stepmark::{App, Cx, Ending, Graph, MemoryStore, NodeResult, Snap, Update};
+
+use crate::bench::{Draft, Report, around, drafting, give};
+
+#[tokio::test]
+async fn a_sub_graph_runs_as_a_node() {
+    let (app, lab) = around(SubGraph::new(&drafting()), MemoryStore::new());
+    let outcome = app.thread("t").input(|report| report.topic.set("rust".into())).run().await.expect("it runs");
+    assert_eq!(outcome.state().log, ["opened", "about rust", "1 lines", "closed after 3"]);
+    assert_eq!(lab.ran(), ["open", "write", "polish", "close"]);
+    assert_eq!(outcome.stats().executed, 5);
+}
+
+#[tokio::test]
+async fn what_a_sub_graph_finished_is_not_run_again() {
+    let (app, lab) = around(SubGraph::new(&drafting()), MemoryStore::new());
+    lab.fail("polish");
+    let error = app.thread("t").input(|report| report.topic.set("rust".into())).run().await.expect_err("it broke");
+    assert!(error.to_string().contains("node \"polish\": polish broke"), "{error}");
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.state().log, ["opened", "about rust", "1 lines", "closed after 3"]);
+    assert_eq!(lab.ran(), ["open", "write", "polish", "polish", "close"]);
+}
+
+#[tokio::test]
+async fn a_stateless_sub_graph_begins_anew() {
+    let (app, lab) = around(SubGraph::new(&drafting()).stateless(), MemoryStore::new());
+    lab.fail("polish");
+    app.thread("t").input(|_| ()).run().await.expect_err("it broke");
+    app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(lab.ran(), ["open", "write", "polish", "write", "polish", "close"]);
+}
+
+#[tokio::test]
+async fn a_private_sub_graph_forgets_and_a_persistent_one_does_not() {
+    for (graph, lines) in [
+        (SubGraph::new(&drafting()), vec!["about b", "1 lines"]),
+        (SubGraph::new(&drafting()).persistent(), vec!["about a", "1 lines", "about b", "3 lines"]),
+    ] {
+        let (app, _) = around(graph, MemoryStore::new());
+        app.thread("t").input(|report| report.topic.set("a".into())).run().await.expect("it runs");
+        let first = app.thread("t").state().await.expect("it is there").state().log.len();
+        let outcome = app.thread("t").input(|report| report.topic.set("b".into())).run().await.expect("it runs");
+        let log = &outcome.state().log;
+        assert_eq!(log[first + 1..log.len() - 1], lines);
+    }
+}
+
+#[tokio::test]
+async fn a_persistent_sub_graph_goes_on_where_it_failed() {
+    let (app, lab) = around(SubGraph::new(&drafting()).persistent(), MemoryStore::new());
+    app.thread("t").input(|report| report.topic.set("a".into())).run().await.expect("it runs");
+    lab.fail("polish");
+    app.thread("t").input(|report| report.topic.set("b".into())).run().await.expect_err("it broke");
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.ending(), Ending::Done);
+    assert_eq!(lab.ran().iter().filter(|name| *name == "write").count(), 2);
+}
+
+#[tokio::test]
+async fn a_sub_graph_runs_without_a_store() {
+    let (app, _) = around(SubGraph::new(&drafting()), MemoryStore::new());
+    let outcome = app.run_in_memory(|report| report.topic.set("rust".into())).await.expect("it runs");
+    assert_eq!(outcome.state().log, ["opened", "about rust", "1 lines", "closed after 3"]);
+}
+
+fn calling() -> App<Report> {
+    let drafts = SubGraph::new(&drafting());
+    let kept = SubGraph::new(&drafting()).persistent();
+    let node = async move |s: Snap<Report>, cx: Cx<Report>| -> NodeResult<Update<Report>> {
+        let mut update = s.update();
+        for _ in 0..2 {
+            let draft: Snap<Draft> = cx.call("draft", &drafts, |draft| give(&s, draft)).await?;
+            update.log.extend(draft.lines.clone());
+            let draft = cx.call("kept", &kept, |draft| give(&s, draft)).await?;
+            update.log.push(format!("{} kept", draft.lines.len()));
+        }
+        Ok(update)
+    };
+    let mut graph = Graph::<Report>::new("calling");
+    let node = graph.node("call", move |s: Snap<Report>, cx: Cx<Report>| {
+        let node = node.clone();
+        async move { node(s, cx).await }
+    });
+    graph.start(node);
+    graph.build().expect("it can run")
+}
+
+#[tokio::test]
+async fn calls_from_a_node_are_told_apart() {
+    let lab = crate::bench::Lab::default();
+    let app = calling().with(MemoryStore::new()).provide(lab.clone());
+    lab.fail("polish");
+    app.thread("t").input(|report| report.topic.set("x".into())).run().await.expect_err("it broke");
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.state().log, ["about x", "1 lines", "2 kept", "about x", "1 lines", "4 kept"]);
+    assert_eq!(lab.ran().len(), 9);
+}
