@@ -11,17 +11,18 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use stepmark_core::checkpoint::MadeBy;
 use stepmark_core::clock::{Clock, IdGen};
+use stepmark_core::pending::{TaskEnd, TaskRecord};
 use tokio::sync::SemaphorePermit;
 
 use crate::compile::NodeSpec;
 use crate::handler::TaskFailure;
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::{NodeError, NodeErrorKind, TimeLimit};
-use crate::policy::{Handler, Policy};
+use crate::policy::{Attempts, Handler, Policy};
 use crate::retry::pause_before_next;
 use crate::run::Run;
 use crate::time_limit::{Deadline, TimeLimits};
-use crate::tries::Tries;
+use crate::tries::{Earlier, Tries};
 
 /// What a task is run with.
 pub(crate) struct Work {
@@ -37,6 +38,7 @@ pub(crate) struct Guard {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
+    earlier: Earlier,
 }
 
 /// Runs a task to its result, or to the error that it fails with.
@@ -57,12 +59,14 @@ pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
 
 impl Guard {
     /// What a task of this node needs; nothing for nearly every node.
-    pub(crate) fn of(run: &Run, node: &NodeSpec) -> Option<Box<Self>> {
+    pub(crate) fn of(run: &Run, node: &NodeSpec, task: usize) -> Option<Box<Self>> {
         if node.policy.is_none() && run.deadline.is_none() {
             return None;
         }
         let (policy, deadline) = (node.policy.clone().unwrap_or_default(), run.deadline.clone());
-        Some(Box::new(Self { policy, deadline, clock: Arc::clone(&run.host.clock), ids: Arc::clone(&run.host.ids) }))
+        let (clock, ids) = (Arc::clone(&run.host.clock), Arc::clone(&run.host.ids));
+        let earlier = run.earlier.get(task).copied().unwrap_or_default();
+        Some(Box::new(Self { policy, deadline, clock, ids, earlier }))
     }
 
     async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
@@ -71,12 +75,17 @@ impl Guard {
         };
         // Given back when the task has ended, its handler included.
         let _turn = self.turn(tries).await?;
-        match (self.repeat(node, context, tries).await, &self.policy.handler) {
-            (Err(error), Some(handler)) if !context.info.waits() && !is_out_of_time(&error) => {
+        let info = &context.info;
+        let output = match (self.repeat(node, context, tries).await, &self.policy.handler) {
+            (Err(error), Some(handler)) if !info.waits() && !is_out_of_time(&error) => {
                 self.handle(handler, context, tries, error).await
             }
             (output, _) => output,
+        };
+        if info.waits() {
+            self.write_down(info, tries, tries.number()).await?;
         }
+        output
     }
 
     /// Waits until one more task of the node may run.
@@ -89,8 +98,10 @@ impl Guard {
     /// Tries the node until it succeeds, asks, or may not be tried again.
     async fn repeat(&self, node: &NodeFn, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
         let info = &context.info;
-        for made in 1.. {
+        let lost = self.count_lost(tries)?;
+        for made in lost + 1.. {
             tries.begin(self.clock.now());
+            self.write_down(info, tries, self.earlier.since).await?;
             let (limits, context) = (self.limits(tries), context.clone());
             let output = attempt(Arc::clone(info), limits.hold(async move { node(context).await })).await;
             let Err(error) = output else { return output };
@@ -109,6 +120,35 @@ impl Guard {
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
+    }
+
+    /// How many attempts earlier processes have used up; an error where no further one may be made.
+    fn count_lost(&self, tries: &Tries) -> Result<u32, NodeError> {
+        let lost = if self.policy.attempts == Attempts::Durable { self.earlier.lost() } else { 0 };
+        if lost > 0 {
+            let error = NodeError::lost(lost);
+            if pause_before_next(&self.policy.retries, &error, lost, &*self.ids)?.is_none() {
+                tries.give_up();
+                return Err(error);
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Makes durable that an attempt begins, of which those after `since` count, where they are counted across crashes.
+    async fn write_down(&self, info: &TaskInfo, tries: &Tries, since: u32) -> Result<(), NodeError> {
+        let Some(desk) = info.desk.as_ref().filter(|_| self.policy.attempts == Attempts::Durable) else {
+            return Ok(());
+        };
+        let begun = TaskRecord {
+            task: info.planned_id(),
+            state_version: info.state_version,
+            attempts: tries.number(),
+            started_at: tries.started_at(),
+            duration_us: 0,
+            end: TaskEnd::Started { since },
+        };
+        desk.store(vec![begun]).await
     }
 
     /// Runs the error handler in the place of the node, which failed with `error`.

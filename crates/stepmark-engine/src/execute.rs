@@ -308,7 +308,7 @@ fn prepare(run: &Run, index: usize) -> Work {
     let Task { node: number, trigger, payload } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
-    let guard = Guard::of(run, node);
+    let guard = Guard::of(run, node, index);
     let info = TaskInfo {
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
@@ -349,7 +349,7 @@ fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
 
 /// Which attempt at a planned task is made now, from 1.
 fn attempt_at(run: &Run, task: usize) -> u32 {
-    run.failures.get(task).map_or(1, |failures| failures + 1)
+    run.earlier.get(task).map_or(1, |earlier| earlier.attempts + 1)
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {

@@ -27,6 +27,7 @@ use crate::plain::mark::Mark;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
+use crate::tries::Earlier;
 use crate::values::Track;
 
 /// Chains by the address of their newest node.
@@ -249,15 +250,13 @@ pub(crate) fn take_results(
     }
     let program = Arc::clone(&run.host.program);
     let tasks = run.position.next.len();
-    (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
+    (run.stored, run.earlier) = (Vec::with_capacity(tasks), vec![Earlier::default(); tasks]);
     for task in 0..tasks {
         let Some(line) = &run.line else { return Ok(()) };
         let hash = line.task_hash(&program, &run.position, &run.position.next[task]);
         let record = by_task.remove(&hash);
         let node = run.position.next[task].node;
-        if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_) | TaskEnd::Started { .. }, .. }) = &record {
-            run.failures[task] = *attempts;
-        }
+        run.earlier[task] = record.as_ref().map_or_else(Earlier::default, Earlier::of);
         run.stored.push(record.map(|record| finished(&program, node, record, chains)).transpose()?.flatten());
     }
     Ok(())

@@ -153,6 +153,11 @@ impl TaskInfo {
             let handler = format!("{}\0on_error", self.identity);
             return TaskHash::of(&self.namespace, &handler, self.activation, self.trigger);
         }
+        self.planned_id()
+    }
+
+    /// The identity of the planned task.
+    pub(crate) fn planned_id(&self) -> TaskHash {
         TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
     }
 

@@ -37,6 +37,8 @@ pub enum NodeErrorKind {
     Failed,
     /// The node panicked.
     Panicked,
+    /// The process of the last attempt ended before it did. Only where attempts are counted across crashes.
+    Lost,
     /// A time limit passed.
     TimedOut {
         /// Which.
@@ -99,6 +101,11 @@ impl NodeError {
 
     pub(crate) fn panicked(message: impl fmt::Display) -> Self {
         Self::of_kind(NodeErrorKind::Panicked, message.to_string())
+    }
+
+    pub(crate) fn lost(attempts: u32) -> Self {
+        let attempts = if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") };
+        Self::of_kind(NodeErrorKind::Lost, format!("{attempts} began, and no end of the last is known"))
     }
 
     pub(crate) fn timed_out(limit: TimeLimit, after: Duration) -> Self {

@@ -21,12 +21,24 @@ pub struct NodePolicy<'a, S, P> {
     types: PhantomData<fn(S, P)>,
 }
 
+/// How attempts are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attempts {
+    /// By the process that makes them: a resume has all of them again.
+    #[default]
+    InProcess,
+    /// Across crashes: each is written down before it begins.
+    Durable,
+}
+
 /// How a node may fail.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) retries: Vec<Retry>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) attempts: Attempts,
     pub(crate) handler: Option<Handler>,
     /// How many of its tasks may run at once, in this process.
     pub(crate) slots: Option<Arc<Semaphore>>,
@@ -45,9 +57,9 @@ impl fmt::Debug for Handler {
 impl Policy {
     /// Whether nothing was said.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { retries, timeout, idle_timeout, handler, slots } = self;
+        let Self { retries, timeout, idle_timeout, attempts, handler, slots } = self;
         let is_limited = timeout.is_some() || idle_timeout.is_some() || slots.is_some();
-        retries.is_empty() && !is_limited && handler.is_none()
+        retries.is_empty() && !is_limited && handler.is_none() && *attempts == Attempts::InProcess
     }
 }
 
@@ -71,6 +83,19 @@ impl<'a, S, P> NodePolicy<'a, S, P> {
     /// resume has all of them again, and [`Cx::attempt`](crate::Cx::attempt) counts on.
     pub fn retry(&mut self, retry: Retry) -> &mut Self {
         self.say(|policy| policy.retries.push(retry))
+    }
+
+    /// Says how attempts are counted. [`Attempts::Durable`] is for nodes that may take their process down, or cost too much to
+    /// be begun without end: an attempt whose process ended before it did counts as failed, with
+    /// [`NodeErrorKind::Lost`](crate::NodeErrorKind::Lost), and when the policies allow no further one, the task fails without
+    /// running; its error handler, if it has one, runs. With no policy of retries there is one attempt.
+    ///
+    /// Each attempt then costs one write before it begins, and everything that the run did before is durable first, in every
+    /// mode of [`Durability`](crate::Durability). An attempt counts also where its run was dropped, or another run took the branch
+    /// over. One that ended with a question does not, nor do those up to a failure of the task: who resumes a failed run
+    /// has all attempts again. A run without a store counts in its process.
+    pub fn attempts(&mut self, attempts: Attempts) -> &mut Self {
+        self.say(|policy| policy.attempts = attempts)
     }
 
     /// Gives each attempt at most this long; then it fails, and its future is dropped where it waits. Code that does not

@@ -1,11 +1,37 @@
 //! How far are the attempts at a task?
 //!
-//! What the task itself moves on and its run reads when it has ended. Only tasks whose node has a policy have it.
+//! What is stored of them, and what the task itself moves on and its run reads when it has ended. Only tasks whose node has a policy have it.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
 
 use stepmark_core::checkpoint::{MadeBy, Timestamp};
+use stepmark_core::pending::{TaskEnd, TaskRecord};
 use tokio::sync::Notify;
+
+/// What is stored of the attempts at a task before this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Earlier {
+    /// How many there were, as far as that is stored.
+    pub(crate) attempts: u32,
+    /// How many of them do not count any more: see [`TaskEnd::Started`](stepmark_core::pending::TaskEnd::Started).
+    pub(crate) since: u32,
+}
+
+impl Earlier {
+    pub(crate) fn of(record: &TaskRecord) -> Self {
+        let attempts = record.attempts;
+        match record.end {
+            TaskEnd::Done { .. } => Self::default(),
+            TaskEnd::Failed(_) => Self { attempts, since: attempts },
+            TaskEnd::Started { since } => Self { attempts, since },
+        }
+    }
+
+    /// How many began and came to no end.
+    pub(crate) fn lost(self) -> u32 {
+        self.attempts.saturating_sub(self.since)
+    }
+}
 
 /// The attempts at a task, as they are made.
 #[derive(Debug)]
@@ -48,6 +74,11 @@ impl Tries {
 
     pub(crate) fn hand_over(&self, to: MadeBy) {
         self.made_by.store(to.number(), Ordering::Relaxed);
+    }
+
+    /// The attempt that was to be made is not made.
+    pub(crate) fn give_up(&self) {
+        self.number.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn go_on(&self) {

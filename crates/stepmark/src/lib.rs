@@ -173,7 +173,7 @@ pub mod stream {
 
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
+    pub use stepmark_engine::{Attempts, Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]

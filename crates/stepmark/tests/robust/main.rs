@@ -4,6 +4,7 @@
 mod calls;
 mod drains;
 mod dropped;
+mod durable_attempts;
 mod handlers;
 mod resumes;
 mod retries;
