@@ -21,6 +21,7 @@ use crate::commit::{self, Draft};
 use crate::decide::store_of;
 use crate::deps::Deps;
 use crate::desk::{Desk, RunFence};
+use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::fork::is_at_tip;
@@ -129,7 +130,7 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
 /// A failure inside, as the calling task fails with it.
 fn inner_error(error: &Error) -> NodeError {
     match error.failure() {
-        Some(failure) => NodeError::new(format_args!("node {:?}: {}", failure.node, failure.error)),
+        Some(failure) => failure.error.clone().inside(&failure.node),
         None => NodeError::new(error),
     }
 }
@@ -272,6 +273,8 @@ fn call_id(task: TaskHash, name: &str, occurrence: u32) -> [u8; 16] {
 fn host_of(graph: &Host, deps: &Arc<Deps>, desk: Option<&Desk>) -> Host {
     let mut host = Host { deps: Deps::over(&graph.deps, deps), ..graph.clone() };
     host.settings.durability = Durability::Sync;
+    // A drain ends the run of the root, at a boundary of its own steps.
+    host.drain = Drain::default();
     if let Some(Desk { host: root, .. }) = desk {
         (host.store, host.clock, host.ids) = (root.store.clone(), Arc::clone(&root.clock), Arc::clone(&root.ids));
         host.hooks = Arc::clone(&root.hooks);
