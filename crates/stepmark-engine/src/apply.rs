@@ -80,6 +80,14 @@ pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
     program.schema.apply(&mut run.position.state, update, &mut run.changes);
 }
 
+/// Applies writes to the state that the planned tasks begin with: what lives one step lives on.
+pub(crate) fn apply_beside(run: &mut Run, update: AnyUpdate) {
+    run.changes.clear();
+    run.named.fill(None);
+    make_unique(run);
+    run.host.program.schema.apply(&mut run.position.state, update, &mut run.changes);
+}
+
 fn make_unique(run: &mut Run) {
     if Arc::get_mut(&mut run.position.state).is_none() {
         run.position.state = run.host.program.schema.clone_state(&run.position.state);

@@ -38,11 +38,13 @@ mod thread;
 mod interrupt;
 mod answer;
 mod answer_schema;
+mod answer_update;
 mod questions;
 mod watch;
 mod blocking;
 mod bell;
 mod input;
+mod start;
 mod hooks;
 mod request;
 mod metadata;
@@ -111,8 +113,8 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
-pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use follow::{Events, EventsRequest};
+pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
 pub use history::{
