@@ -3,6 +3,7 @@
 use stepmark_core::checkpoint::{
     ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
+use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::id::{
     BlobHash, BranchId, CheckpointId, ClaimToken, InterruptId, Lane, RecordHash, RunId, TaskHash, ThreadUid,
@@ -236,6 +237,29 @@ fn command_to_a_parent_is_as_drawn() {
     let task = TaskHash::of("", "look", 1, 1);
     let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
     check("flush with a command", &encode_flush(&[record]));
+}
+
+#[test]
+fn sub_graph_is_as_drawn() {
+    let id = CheckpointId::parse("k0").expect("an id");
+    let child = BranchId::new(0xc1).expect("non-zero");
+    let place = ChildPlace { namespace: "research".into(), branch: child, height: 0, id: id.clone() };
+    check("place of a sub-graph", &place.encode());
+    let row = PendingRow {
+        base: tip().id,
+        lane: branch().lane(),
+        kind: PendingKind::Child,
+        task: TaskHash::of("", "look", 1, 1),
+        ordinal: 1,
+        values: Vec::new(),
+        body: place.encode(),
+    };
+    check("hash of the row over the root's tip", &row.hash(THREAD, "").0);
+    let tip = Some(Tip { height: 0, id });
+    let (claim, effects) = (ClaimToken([0xcc; 16]), EffectsMode::Ledger);
+    let own = BranchRow { id: child, fork: None, tip, epoch: 1, claim, effects, root: Some(branch()) };
+    check("hash of a branch with a root", &own.hash(THREAD, "research").0);
+    check("hash of where it stood", &ChildRow::from(place).hash(THREAD, branch(), 2).0);
 }
 
 #[test]

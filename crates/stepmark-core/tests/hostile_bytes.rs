@@ -4,9 +4,10 @@ use stepmark_core::checkpoint::{
     ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
     WriteMark,
 };
+use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::interrupt::{Answer, AskedInside, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
     GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush,
@@ -174,6 +175,11 @@ fn made() -> MadeAt {
     MadeAt { branch: branch(), height: 300, task: TaskHash([4; 16]), branches: 2 }
 }
 
+fn place() -> ChildPlace {
+    let id = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ab").expect("an id");
+    ChildPlace { namespace: "research/0".into(), branch: branch(), height: 300, id }
+}
+
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
     ValueHead { structure, blob: None, state_version: 1, closed: false, list }
 }
@@ -193,16 +199,16 @@ fn manifest_reads_back_and_no_cut_one_does() {
 
 #[test]
 fn question_and_answer_read_back_and_no_cut_one_does() {
-    let (asked, answered) = (question().encode(), answer().encode());
-    assert_eq!(Question::decode(&asked), Ok(question()));
+    let inside = Some(AskedInside { namespace: "research".into(), task: TaskHash([4; 16]) });
+    for question in [question(), Question { inside, ..question() }] {
+        let asked = question.encode();
+        assert_eq!(Question::decode(&asked), Ok(question));
+        assert!((0..asked.len()).all(|end| Question::decode(&asked[..end]).is_err()));
+        assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    }
+    let answered = answer().encode();
     assert_eq!(Answer::decode(&answered), Ok(answer()));
-    for end in 0..asked.len() {
-        assert!(Question::decode(&asked[..end]).is_err(), "cut at {end}");
-    }
-    for end in 0..answered.len() {
-        assert!(Answer::decode(&answered[..end]).is_err(), "cut at {end}");
-    }
-    assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    assert!((0..answered.len()).all(|end| Answer::decode(&answered[..end]).is_err()));
     assert!(Answer::decode(&[&answered[..], &[0]].concat()).is_err());
 }
 
@@ -214,7 +220,7 @@ fn newer_versions_are_unknown() {
         stored
     };
     let unknown = |error: WireError| matches!(error, WireError::Unknown { .. });
-    assert!(Question::decode(&at(question().encode(), 0, 2)).is_err_and(unknown));
+    assert!(Question::decode(&at(question().encode(), 0, 3)).is_err_and(unknown));
     assert!(Question::decode(&at(question().encode(), 17, 4)).is_err_and(unknown));
     assert!(Answer::decode(&at(answer().encode(), 0, 2)).is_err_and(unknown));
     // The length of the manifest's head comes before its version.
@@ -246,6 +252,16 @@ fn effect_key_and_place_read_back_and_no_cut_one_does() {
 }
 
 #[test]
+fn place_of_a_sub_graph_reads_back_and_no_cut_one_does() {
+    let stored = place().encode();
+    assert_eq!(ChildPlace::decode(&stored), Ok(place()));
+    assert!((0..stored.len()).all(|end| ChildPlace::decode(&stored[..end]).is_err()));
+    assert!(ChildPlace::decode(&[&stored[..], &[0]].concat()).is_err());
+    let newer = ChildPlace::decode(&[&[2], &stored[1..]].concat());
+    assert!(newer.is_err_and(|error| matches!(error, stepmark_core::wire::WireError::Unknown { .. })));
+}
+
+#[test]
 fn damaged_records_are_refused_or_read() {
     let mut random = Random(0x5eed);
     let mut blob = head(Structure::List { base: value(3, 1, true), keep: 4, items: 2 }, None);
@@ -273,6 +289,7 @@ fn damaged_records_are_refused_or_read() {
         effect_keys()[0].encode(),
         effect_keys()[1].encode(),
         made().encode(),
+        place().encode(),
     ];
     for _ in 0..ROUNDS {
         for record in &records {
@@ -289,6 +306,7 @@ fn damaged_records_are_refused_or_read() {
             let _ = CheckpointId::from_stored(&damaged);
             let _ = EffectKey::decode(&damaged).map(|read| read.encode());
             let _ = MadeAt::decode(&damaged).map(|read| read.encode());
+            let _ = ChildPlace::decode(&damaged).map(|read| read.encode());
         }
     }
 }

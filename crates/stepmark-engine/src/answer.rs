@@ -23,12 +23,14 @@ use crate::deps::Deps;
 use crate::dynamic::Value;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Kind, emit::Emitter};
 use crate::interrupt::{Ask, OpenQuestion, Question};
 use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
 use crate::resume::run_of_loaded;
 use crate::state::State;
+use crate::stream::StreamRequest;
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread};
 
 /// How many bytes the author of an answer may have.
@@ -42,6 +44,8 @@ pub struct AnswerRequest<'a, S: State> {
     pub(crate) given: Vec<Given>,
     pub(crate) update: Option<S::Update>,
     pub(crate) author: Option<String>,
+    /// Where the events of the run go, if somebody watches.
+    pub(crate) events: Option<Arc<Emitter>>,
     context: Option<Arc<Deps>>,
 }
 
@@ -119,7 +123,14 @@ pub(crate) struct FoundQuestion {
 impl<'a, S: State> AnswerRequest<'a, S> {
     fn new(thread: &'a Thread<S>, given: Given) -> Self {
         let context = thread.host.context.clone();
-        Self { thread, given: vec![given], update: None, author: None, context }
+        Self { thread, given: vec![given], update: None, author: None, context, events: None }
+    }
+
+    /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.
+    pub fn stream(self, kinds: impl IntoIterator<Item = Kind>) -> StreamRequest<'a, S> {
+        let thread = self.thread;
+        let run = move |events| Box::pin(Self { events: Some(events), ..self }.run()) as BoxFuture<'a, _>;
+        StreamRequest::new((&thread.name, &thread.host), Box::new(run), kinds)
     }
 
     /// Answers another question of the same branch as well. All answers are stored in one unit, or none is.
@@ -219,7 +230,7 @@ impl<'a, S: State> AnswerRequest<'a, S> {
             _ => None,
         };
         let mut resume = on_branch.as_ref().unwrap_or(self.thread).resume();
-        resume.context = self.context;
+        (resume.context, resume.events) = (self.context, self.events);
         resume.run().await
     }
 

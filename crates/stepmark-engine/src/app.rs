@@ -13,8 +13,10 @@ use stepmark_core::store::CheckpointStore;
 use crate::apply::apply_input;
 use crate::compile::Program;
 use crate::deps::Deps;
+use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::Result;
+use crate::events::session::Hub;
 use crate::graph_record::GraphRecord;
 use crate::hooks::{Hooks, InterruptEvent, ResumeEvent};
 use crate::outcome::Outcome;
@@ -56,7 +58,9 @@ impl<S: State> App<S> {
             settings,
             context: None,
             hooks: Arc::default(),
+            drain: Drain::default(),
             events: None,
+            hub: Hub::shared(),
         };
         Self { host, state: PhantomData }
     }
@@ -65,6 +69,7 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn with(mut self, store: impl CheckpointStore) -> Self {
         self.host.store = Some(Arc::new(store));
+        self.host.hub = Hub::shared();
         self.host.graph = Arc::new(KnownGraph::of(&self.host.program));
         self
     }
@@ -154,6 +159,23 @@ impl<S: State> App<S> {
         self
     }
 
+    /// Asks every run of this application, and of its clones, to end at its next step boundary: it ends
+    /// [`Ending::Drained`](crate::Ending::Drained), all that it did is stored, and `resume` goes on with it, from another
+    /// process too. Await [`Drain::ended`] to know that they have ended.
+    ///
+    /// It holds for ever. A call that comes later is not refused: an input is accepted and stored, and its run ends
+    /// `Drained` before its first node, so that nothing that callers hand over is lost. A run in memory ends the same way,
+    /// and what it did is in its outcome alone.
+    pub fn drain(&self) -> Drain {
+        self.host.drain.ask();
+        self.host.drain.clone()
+    }
+
+    /// Whether a drain was asked for.
+    pub fn is_draining(&self) -> bool {
+        self.host.drain.is_asked()
+    }
+
     /// The graph as data: what the store keeps of it for tools without its code.
     pub fn graph(&self) -> &GraphRecord {
         &self.host.graph.record
@@ -174,13 +196,14 @@ impl<S: State> App<S> {
     /// # Errors
     /// `NodeFailed` with the state at the failure.
     pub async fn run_in_memory(&self, input: impl FnOnce(&mut S::Update)) -> Result<Outcome<S>> {
+        let _running = self.host.drain.enter();
         let mut update = S::Update::default();
         input(&mut update);
         let program = &self.host.program;
         let mut run = Run::new(self.host.clone(), Position::new(program), None);
         run.position.restart(program);
         apply_input(&mut run, Box::new(update));
-        let ending = run::run(&mut run, self.host.settings.steps_max).await?;
+        let ending = Box::pin(run::run(&mut run, self.host.settings.steps_max)).await?;
         let questions = run.open_questions()?;
         Ok(Outcome { questions, ..Outcome::new(ending, run.position.state, run.stats)? })
     }

@@ -4,6 +4,7 @@
 //! failed. Nothing here knows of the other tasks of the step or of the store.
 
 use std::any::Any;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use futures_util::FutureExt;
 use stepmark_core::clock::{Clock, IdGen};
 
 use crate::compile::NodeSpec;
-use crate::node::{NodeFn, RawOutput, TaskContext};
+use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::{NodeError, NodeErrorKind, TimeLimit};
 use crate::policy::Policy;
 use crate::retry::pause_before_next;
@@ -39,7 +40,10 @@ pub(crate) struct Guard {
 pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
     let Work { node, context, guard } = work;
     match guard {
-        None => attempt(node, context).await,
+        None => {
+            let info = Arc::clone(&context.info);
+            attempt(info, async move { node(context).await }).await
+        }
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
             let call = Box::pin(async move { guard.repeat(&node, &context).await });
@@ -61,11 +65,11 @@ impl Guard {
     /// Tries the node until it succeeds, asks, or may not be tried again.
     async fn repeat(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
         let info = &context.info;
-        let Some(tries) = &info.tries else { return attempt(Arc::clone(node), context.clone()).await };
+        let Some(tries) = &info.tries else { return Err(NodeError::new("a task with a policy counts its attempts")) };
         for made in 1.. {
             tries.begin(self.clock.now());
-            let limits = self.limits(tries);
-            let output = limits.hold(attempt(Arc::clone(node), context.clone())).await;
+            let (limits, context) = (self.limits(tries), context.clone());
+            let output = attempt(Arc::clone(info), limits.hold(async move { node(context).await })).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
             if info.waits() || is_out_of_time(&error) {
@@ -95,13 +99,14 @@ fn is_out_of_time(error: &NodeError) -> bool {
 }
 
 /// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
-async fn attempt(node: NodeFn, context: TaskContext) -> Result<RawOutput, NodeError> {
-    let info = Arc::clone(&context.info);
+async fn attempt(
+    info: Arc<TaskInfo>,
+    call: impl Future<Output = Result<RawOutput, NodeError>>,
+) -> Result<RawOutput, NodeError> {
     let is_watched = info.events.is_some();
     if is_watched {
         info.tell_started().await;
     }
-    let call = async move { node(context).await };
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
     if output.is_ok()
         && info.journal().has_earlier()

@@ -16,10 +16,15 @@ use crate::error::{Error, Result};
 use crate::history::{CheckpointInfo, TaskReport};
 use crate::interrupt::OpenQuestion;
 use crate::node::Snap;
+use crate::state::State;
+
+use emit::Told;
 
 mod asked;
 pub(crate) mod emit;
 mod position;
+pub(crate) mod reading;
+pub(crate) mod session;
 pub(crate) mod stored;
 mod tell;
 
@@ -84,6 +89,10 @@ impl Kinds {
     pub(crate) fn has(self, kind: Kind) -> bool {
         self.0 & 1 << kind as u8 != 0
     }
+
+    pub(crate) fn has_any(self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| self.has(*kind))
+    }
 }
 
 impl FromIterator<Kind> for Kinds {
@@ -94,7 +103,7 @@ impl FromIterator<Kind> for Kinds {
 
 /// Something that happened on a thread.
 pub struct Event<S> {
-    /// Where it stands among the others: whoever saw it goes on after it.
+    /// Where it stands among the others: whoever saw it goes on [`after`](crate::EventsRequest::after) it.
     pub position: Position,
     /// The step that it belongs to: of stored kinds the height of the checkpoint, of live ones that of the step in
     /// progress.
@@ -105,7 +114,7 @@ pub struct Event<S> {
     pub thread: Arc<str>,
     /// The branch: of stored kinds the one on whose segment the checkpoint lies, or whose question it is.
     pub branch: BranchId,
-    /// The run; absent for a [`Gap`](EventData::Gap).
+    /// The run; absent for a [`Gap`](EventData::Gap), and for questions, which are stored without it.
     pub run: Option<RunId>,
     /// What happened.
     pub data: EventData<Snap<S>>,
@@ -125,6 +134,8 @@ pub enum EventData<V> {
     Interrupt(Box<OpenQuestion>),
     /// The state after a step. While it is held, the next step copies the state.
     Values(V),
+    /// The same of a sub-graph, whose state may be of another type: a map of its channels.
+    NestedValues(Value),
     /// A node emitted something.
     Custom(Emitted),
     /// A node made a part of a message.
@@ -292,7 +303,7 @@ impl<V> EventData<V> {
             Self::Task(_) => Kind::Tasks,
             Self::Update(_) => Kind::Updates,
             Self::Interrupt(_) => Kind::Interrupts,
-            Self::Values(_) => Kind::Values,
+            Self::Values(_) | Self::NestedValues(_) => Kind::Values,
             Self::Custom(_) => Kind::Custom,
             Self::Message(_) => Kind::Messages,
             Self::Debug(_) => Kind::Debug,
@@ -307,12 +318,22 @@ impl<V> EventData<V> {
             Self::Update(update) => EventData::Update(update),
             Self::Interrupt(question) => EventData::Interrupt(question),
             Self::Values(state) => EventData::Values(values(state)?),
+            Self::NestedValues(state) => EventData::NestedValues(state),
             Self::Custom(emitted) => EventData::Custom(emitted),
             Self::Message(chunk) => EventData::Message(chunk),
             Self::Debug(event) => EventData::Debug(event),
             Self::RolledBack { steps, checkpoint } => EventData::RolledBack { steps, checkpoint },
             Self::Gap => EventData::Gap,
         })
+    }
+}
+
+impl<S: State> Event<S> {
+    /// What was told, at its position; `None` if its state is of another type.
+    pub(crate) fn of_told(told: Told, position: Position) -> Option<Self> {
+        let Told { origin, namespace, step, data, .. } = told;
+        let (thread, branch, run) = (Arc::clone(&origin.thread), origin.branch, origin.run.clone());
+        Some(Self { position, step, namespace, thread, branch, run, data: data.map(Snap::of)? })
     }
 }
 

@@ -49,6 +49,10 @@ mod hooks;
 mod request;
 mod metadata;
 mod resume;
+mod resume_up_to;
+mod drain;
+#[cfg(feature = "signals")]
+mod signals;
 mod update;
 mod fork;
 mod fork_to;
@@ -58,6 +62,7 @@ mod dynamic;
 mod outcome;
 mod events;
 mod stream;
+mod follow;
 mod error;
 mod check_stored;
 pub mod diff;
@@ -99,6 +104,7 @@ pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
 pub use check_stored::{StoredCheck, StoredProblem};
+pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
@@ -107,6 +113,7 @@ pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
+pub use follow::{Events, EventsRequest};
 pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};

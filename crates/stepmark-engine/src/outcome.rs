@@ -18,6 +18,8 @@ pub enum Ending {
     Done,
     /// It took as many super-steps as it was allowed; `resume` goes on.
     OutOfSteps,
+    /// The application [drains](crate::App::drain); `resume` goes on, in another process too.
+    Drained,
     /// It waits for people: [`Outcome::questions`]. An answer goes on, or `resume` where the graph stopped by itself.
     Interrupted,
 }
@@ -32,6 +34,7 @@ impl Ending {
         match self {
             Self::Done => "done",
             Self::OutOfSteps => "out of steps",
+            Self::Drained => "drained",
             Self::Interrupted => "interrupted",
         }
     }

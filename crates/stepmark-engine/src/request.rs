@@ -32,6 +32,7 @@ use crate::outcome::{Ending, Outcome, Stats};
 use crate::position::{Line, Position};
 use crate::questions::questions_of;
 use crate::resume::begun_run;
+use crate::resume_up_to::Resumes;
 use crate::run::{self, Run, Settings};
 use crate::schema::AnyUpdate;
 use crate::start::StartAt;
@@ -72,6 +73,7 @@ pub struct Request<'a, S: State> {
     pub(crate) on_pending: OnPending,
     pub(crate) steps_max: u64,
     step_timeout: Option<Duration>,
+    pub(crate) resumes: Option<Box<Resumes>>,
     stops_before: Vec<String>,
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
@@ -111,6 +113,7 @@ impl<'a, S: State> Request<'a, S> {
             on_pending,
             steps_max,
             step_timeout,
+            resumes: None,
             stops_before: Vec::new(),
             stops_after: Vec::new(),
             durability,
@@ -118,6 +121,20 @@ impl<'a, S: State> Request<'a, S> {
             start_at: StartAt::default(),
             context: thread.host.context.clone(),
             events: None,
+        }
+    }
+
+    /// A resume of a branch with the same options.
+    pub(crate) fn resuming<'b>(&self, thread: &'b Thread<S>) -> Request<'b, S> {
+        Request {
+            steps_max: self.steps_max,
+            step_timeout: self.step_timeout,
+            stops_before: self.stops_before.clone(),
+            stops_after: self.stops_after.clone(),
+            durability: self.durability,
+            context: self.context.clone(),
+            events: self.events.clone(),
+            ..Request::new(thread, Verb::Resume)
         }
     }
 
@@ -210,6 +227,7 @@ impl<'a, S: State> Request<'a, S> {
         }
         self.metadata.stored()?;
         self.check_stops()?;
+        let _running = self.thread.host.drain.enter();
         let mut resident = self.thread.resident.lock().await;
         // Boxed: what a caller of a verb holds stays small.
         let outcome = match &self.verb {
@@ -217,7 +235,11 @@ impl<'a, S: State> Request<'a, S> {
             Verb::RunAt(checkpoint, update) => Box::pin(self.run_at(checkpoint, update)).await,
             Verb::Resume => Box::pin(self.resume(&mut resident)).await,
             Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
-        }?;
+        };
+        let outcome = match outcome {
+            Err(error) if self.resumes.is_some() => Box::pin(self.resume_failed(error)).await?,
+            outcome => outcome?,
+        };
         // A hook may use the handle.
         drop(resident);
         self.tell(&outcome);
@@ -509,10 +531,14 @@ impl<'a, S: State> Request<'a, S> {
         }
     }
 
-    /// Runs to the end; keeps the line where the next input may go on from it.
-    pub(crate) async fn drive(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
-        // Boxed once per run: what every caller of a verb holds stays small.
-        let ending = match Box::pin(run::run(&mut run, self.steps_max)).await {
+    /// Runs to the end; keeps the line where the next input may go on from it. Boxed once per run: what every caller of a
+    /// verb holds stays small.
+    pub(crate) fn drive<'b>(&'b self, run: Run, resident: &'b mut Resident<'_>) -> BoxFuture<'b, Result<Outcome<S>>> {
+        Box::pin(self.drive_here(run, resident))
+    }
+
+    async fn drive_here(&self, mut run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+        let ending = match run::run(&mut run, self.steps_max).await {
             Ok(ending) => ending,
             Err(error) => {
                 events::tell_rolled_back(&mut run, &error).await;

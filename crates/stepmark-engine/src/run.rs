@@ -17,9 +17,10 @@ use crate::change::Changes;
 use crate::compile::Program;
 use crate::deps::Deps;
 use crate::desk::{Calls, Desk};
+use crate::drain::Drain;
 use crate::durability::{self, Commits, Durability};
 use crate::error::{Result, RunPlace};
-use crate::events::emit::Emitter;
+use crate::events::{emit::Emitter, session::Hub};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
 use crate::hooks::Hooks;
@@ -61,8 +62,11 @@ pub(crate) struct Host {
     /// What its runs are given that are given nothing of the type themselves.
     pub(crate) context: Option<Arc<Deps>>,
     pub(crate) hooks: Arc<Hooks>,
+    pub(crate) drain: Drain,
     /// Where a run's events go, if somebody watches it.
     pub(crate) events: Option<Arc<Emitter>>,
+    /// Which runs are watched in this process.
+    pub(crate) hub: Arc<Hub>,
 }
 
 /// The program's graph as data, and whether the store is known to have it.
@@ -202,6 +206,10 @@ impl Run {
 pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
     run.steps_left = steps_max;
     while !run.position.next.is_empty() {
+        if run.host.drain.is_asked() {
+            commit::end_run(run, RunStatus::Drained).await?;
+            return Ok(Ending::Drained);
+        }
         if run.steps_left == 0 {
             commit::end_run(run, RunStatus::OutOfSteps).await?;
             return Ok(Ending::OutOfSteps);

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 use crate::events::emit::{At, Emitter, Told};
+use crate::events::session::{LiveEvent, Session};
 use crate::events::{Event, Kind, Kinds, LivePosition, Place, Position};
-use crate::node::Snap;
 use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::run::Host;
@@ -70,11 +70,11 @@ impl<'a, S: State> StreamRequest<'a, S> {
     /// [`Request::run`] does.
     pub fn start(self) -> EventStream<'a, S> {
         let (sender, receiver) = mpsc::channel(self.buffer);
-        let run = (self.begin)(Emitter::new(self.kinds, self.thread, sender));
-        let mut session = [0; 8];
-        self.host.ids.fill(&mut session);
-        let numbers = Numbers { session: u64::from_le_bytes(session), number: 0, behind: None };
-        EventStream { run: Some(run), outcome: None, receiver, numbers }
+        let mut id = [0; 8];
+        self.host.ids.fill(&mut id);
+        let session = Session::new(u64::from_le_bytes(id), self.kinds, Arc::clone(&self.host.hub));
+        let run = (self.begin)(Emitter::new(&session, self.thread, sender));
+        EventStream { run: Some(run), outcome: None, receiver, session, number: 0, behind: None }
     }
 }
 
@@ -87,34 +87,11 @@ pub struct EventStream<'a, S> {
     run: Option<BoxFuture<'a, Result<Outcome<S>>>>,
     outcome: Option<Result<Outcome<S>>>,
     receiver: mpsc::Receiver<Told>,
-    numbers: Numbers,
-}
-
-/// What numbers live events.
-struct Numbers {
-    session: u64,
+    session: Arc<Session>,
+    /// Of the last live event.
     number: u64,
     /// The last stored event that was seen.
     behind: Option<Place>,
-}
-
-impl Numbers {
-    fn position(&mut self, told: &Told) -> Position {
-        let is_root = told.namespace.is_empty();
-        match told.at {
-            At::Stored(place) => {
-                self.behind = if is_root { Some(place) } else { self.behind };
-                Position::of_stored(&told.origin, place)
-            }
-            At::Live(behind) => {
-                self.number += 1;
-                // What was told before the last stored event, but sent after it.
-                let behind = self.behind.map_or(behind, |seen| seen.max(behind));
-                let live = Some(LivePosition { session: self.session, number: self.number });
-                Position { live, ..Position::of_stored(&told.origin, behind) }
-            }
-        }
-    }
 }
 
 impl<S: State> EventStream<'_, S> {
@@ -133,17 +110,27 @@ impl<S: State> EventStream<'_, S> {
     }
 
     fn event(&mut self, told: Told) -> Option<Event<S>> {
-        let position = self.numbers.position(&told);
-        let Told { origin, namespace, step, data, .. } = told;
-        Some(Event {
-            position,
-            step,
-            namespace,
-            thread: Arc::clone(&origin.thread),
-            branch: origin.branch,
-            run: Some(origin.run.clone()),
-            data: data.map(Snap::of)?,
-        })
+        let position = match told.at {
+            At::Stored(place) => {
+                self.behind = if told.namespace.is_empty() { Some(place) } else { self.behind };
+                Position::of_stored(&told.origin, place)
+            }
+            At::Live(behind) => {
+                self.number += 1;
+                // What was told before the last stored event, but sent after it, comes behind it.
+                let behind = self.behind.map_or(behind, |seen| seen.max(behind));
+                self.session.keep(LiveEvent { number: self.number, behind, told: told.clone() });
+                let live = Some(LivePosition { session: self.session.id, number: self.number });
+                Position { live, ..Position::of_stored(&told.origin, behind) }
+            }
+        };
+        Event::of_told(told, position)
+    }
+}
+
+impl<S> Drop for EventStream<'_, S> {
+    fn drop(&mut self) {
+        self.session.end();
     }
 }
 
@@ -154,22 +141,27 @@ impl<S: State> Stream for EventStream<'_, S> {
         let this = &mut *self;
         loop {
             // What is there first: the run goes on when the watcher has seen it.
-            if let Poll::Ready(told) = this.receiver.poll_recv(cx) {
-                let Some(told) = told else { return Poll::Ready(None) };
-                if let Some(event) = this.event(told) {
-                    return Poll::Ready(Some(event));
+            let told = match this.receiver.poll_recv(cx) {
+                Poll::Ready(Some(told)) => told,
+                Poll::Ready(None) => {
+                    this.session.end();
+                    return Poll::Ready(None);
                 }
-                continue;
-            }
-            let Some(run) = &mut this.run else { return Poll::Pending };
-            match run.as_mut().poll(cx) {
-                Poll::Ready(outcome) => {
-                    (this.run, this.outcome) = (None, Some(outcome));
-                    // Nothing that belongs to it runs any more: what is there is all.
-                    this.receiver.close();
+                Poll::Pending => {
+                    let Some(run) = &mut this.run else { return Poll::Pending };
+                    if let Poll::Ready(outcome) = run.as_mut().poll(cx) {
+                        (this.run, this.outcome) = (None, Some(outcome));
+                        // Nothing that belongs to it runs any more: what is there is all.
+                        this.receiver.close();
+                        continue;
+                    }
+                    // Not polled: the first look may have been refused because this task should yield.
+                    let Ok(told) = this.receiver.try_recv() else { return Poll::Pending };
+                    told
                 }
-                Poll::Pending if this.receiver.is_empty() => return Poll::Pending,
-                Poll::Pending => {}
+            };
+            if let Some(event) = this.event(told) {
+                return Poll::Ready(Some(event));
             }
         }
     }

@@ -39,6 +39,7 @@
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
+//! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -166,13 +167,18 @@ pub mod stream {
     pub use stepmark_core::id::TaskHash;
     pub use stepmark_engine::{
         BUFFER_DEFAULT, ChannelWrite, DebugEvent, Emitted, Event, EventData, EventPosition as Position, EventStream,
-        FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
+        Events, EventsRequest, FinishedTask, Kind, MessageChunk, RunningTask, StreamRequest, TaskUpdate, Written,
     };
+}
+
+#[doc = include_str!("docs/steps.md")]
+pub mod steps {
+    pub use stepmark_engine::{DurableStep, Race, Won};
 }
 
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Backoff, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+    pub use stepmark_engine::{Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]

@@ -3,16 +3,19 @@
 //! A question is an event of the checkpoint on which it is asked, once it is stored. It is shown as it was asked: whether
 //! somebody answered since is no part of the event.
 
-use stepmark_core::checkpoint::Manifest;
-use stepmark_core::id::TaskHash;
+use std::sync::Arc;
 
-use super::emit::{Batch, Told};
+use stepmark_core::checkpoint::Manifest;
+use stepmark_core::id::{BranchId, TaskHash};
+
+use super::emit::{At, Batch, Origin, Told};
 use super::stored::question_place;
 use super::{DebugEvent, EventData, Kind, Place};
 use crate::error::Result;
 use crate::interrupt::{OpenQuestion, QuestionPlace};
 use crate::journal::{Entry, Journals};
 use crate::run::Run;
+use crate::schema::AnyState;
 
 /// Tells what a flush made durable: `results` results, and the questions that the run has not noted as stored yet.
 pub(crate) async fn tell_flushed(run: &mut Run, results: usize) {
@@ -27,8 +30,7 @@ pub(crate) async fn tell_flushed(run: &mut Run, results: usize) {
         // What was encoded just now can be read: nothing is left out.
         let questions = asked.events(&run.journals, &place, |entry| !entry.is_stored).unwrap_or_default();
         let passed = questions.last().map(|(place, _)| *place);
-        let told = questions.into_iter().map(|(place, data)| events.stored(line, place, data));
-        let batch = Batch { events: told.collect::<Vec<Told>>(), passed };
+        let batch = Batch { events: asked.told(questions, (events.thread(), branch)), passed };
         events.send(batch).await;
     }
     if events.wants(Kind::Debug) && results > 0 {
@@ -38,7 +40,7 @@ pub(crate) async fn tell_flushed(run: &mut Run, results: usize) {
 
 /// The checkpoint on which was asked.
 pub(crate) struct Asked<'a> {
-    pub(crate) namespace: &'a str,
+    pub(crate) namespace: &'a Arc<str>,
     pub(crate) height: u64,
     pub(crate) manifest: &'a Manifest,
 }
@@ -58,6 +60,23 @@ impl Asked<'_> {
         }
         events.sort_by_key(|(place, _)| *place);
         Ok(events)
+    }
+
+    /// These events, asked on this branch of this thread.
+    pub(crate) fn told(
+        &self,
+        events: Vec<(Place, EventData<AnyState>)>,
+        (thread, branch): (&Arc<str>, BranchId),
+    ) -> Vec<Told> {
+        let origin = Arc::new(Origin { thread: Arc::clone(thread), branch, run: None });
+        let told = events.into_iter().map(|(place, data)| Told {
+            origin: Arc::clone(&origin),
+            namespace: Arc::clone(self.namespace),
+            step: place.height,
+            at: At::Stored(place),
+            data,
+        });
+        told.collect()
     }
 
     fn place(&self, task: TaskHash, entry: &Entry) -> Place {

@@ -11,18 +11,23 @@ use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::id::{BranchId, RunId};
 use tokio::sync::mpsc::Sender;
 
+use super::session::Session;
 use super::stored::{Committed, LiveValues, checkpoint_place};
 use super::{DebugEvent, EventData, Kind, Kinds, Place};
 use crate::compile::Program;
 use crate::position::Line;
 use crate::schema::AnyState;
 
+/// The place before all events of a thread.
+pub(crate) const NOTHING: Place = Place { height: 0, ordinal: 0 };
+
 /// Whose events these are.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) thread: Arc<str>,
     pub(crate) branch: BranchId,
-    pub(crate) run: RunId,
+    /// Absent where what is stored does not tell it: for questions.
+    pub(crate) run: Option<RunId>,
 }
 
 /// An event on its way to the watcher.
@@ -41,6 +46,14 @@ pub(crate) enum At {
     Stored(Place),
     /// Behind the last stored event of its time.
     Live(Place),
+}
+
+impl Told {
+    pub(crate) fn place(&self) -> Place {
+        match self.at {
+            At::Stored(place) | At::Live(place) => place,
+        }
+    }
 }
 
 /// What is told once a write is durable.
@@ -71,6 +84,7 @@ pub(crate) struct Emitter {
 struct Shared {
     kinds: Kinds,
     sender: Sender<Told>,
+    session: Arc<Session>,
     thread: Arc<str>,
     // A std mutex: held to read or write two words, never across an await.
     standing: Mutex<Standing>,
@@ -85,8 +99,10 @@ struct Standing {
 }
 
 impl Emitter {
-    pub(crate) fn new(kinds: Kinds, thread: &str, sender: Sender<Told>) -> Arc<Self> {
-        let shared = Shared { kinds, sender, thread: thread.into(), standing: Mutex::default() };
+    pub(crate) fn new(session: &Arc<Session>, thread: &str, sender: Sender<Told>) -> Arc<Self> {
+        let session = Arc::clone(session);
+        let shared =
+            Shared { kinds: session.kinds, sender, session, thread: thread.into(), standing: Mutex::default() };
         Arc::new(Self { shared: Arc::new(shared), namespace: "".into(), step: AtomicU64::new(0) })
     }
 
@@ -111,18 +127,22 @@ impl Emitter {
             let durable = line.tip().filter(|tip| line.stored.as_ref() == Some(&tip.id));
             let tip = durable.map(|tip| checkpoint_place(tip.height, line.manifest.tasks.len()));
             let origin = self.origin(line);
-            let mut standing = self.standing();
-            standing.origin = Some(origin);
-            standing.passed = standing.passed.or(tip);
+            let passed = {
+                let mut standing = self.standing();
+                standing.origin = Some(origin);
+                standing.passed = standing.passed.or(tip);
+                standing.passed.unwrap_or(NOTHING)
+            };
+            self.shared.session.attend((line.thread.uid, line.branch.id), passed);
         }
     }
 
     fn origin(&self, line: &Line) -> Arc<Origin> {
-        let (branch, run) = (line.branch.id, &line.manifest.run);
+        let (branch, run) = (line.branch.id, Some(&line.manifest.run));
         let known = self.standing().origin.clone();
-        known.filter(|known| known.branch == branch && known.run == *run).unwrap_or_else(|| {
+        known.filter(|known| known.branch == branch && known.run.as_ref() == run).unwrap_or_else(|| {
             let thread = Arc::clone(&self.shared.thread);
-            Arc::new(Origin { thread, branch, run: run.clone() })
+            Arc::new(Origin { thread, branch, run: run.cloned() })
         })
     }
 
@@ -150,6 +170,7 @@ impl Emitter {
         }
         if let Some(passed) = batch.passed.filter(|_| self.namespace.is_empty()) {
             self.standing().passed = Some(passed);
+            self.shared.session.pass();
         }
     }
 
@@ -160,19 +181,17 @@ impl Emitter {
             (standing.origin.clone(), standing.passed)
         };
         let Some(origin) = origin else { return };
-        let at = At::Live(passed.unwrap_or(Place { height: 0, ordinal: 0 }));
+        let at = At::Live(passed.unwrap_or(NOTHING));
         let step = self.step.load(Ordering::Relaxed);
         let told = Told { origin, namespace: Arc::clone(&self.namespace), step, at, data };
         let _ = self.shared.sender.send(told).await;
     }
 
-    /// A stored event of the step's line.
-    pub(crate) fn stored(&self, line: &Line, place: Place, data: EventData<AnyState>) -> Told {
-        let (origin, namespace) = (self.origin(line), Arc::clone(&self.namespace));
-        Told { origin, namespace, step: place.height, at: At::Stored(place), data }
+    pub(crate) fn thread(&self) -> &Arc<str> {
+        &self.shared.thread
     }
 
-    pub(crate) fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &Arc<str> {
         &self.namespace
     }
 }

@@ -38,7 +38,6 @@ impl Position {
         self.live.is_none()
     }
 
-    #[expect(dead_code, reason = "for events that are read back")]
     /// What orders stored events of one line.
     pub(crate) fn place(&self) -> Place {
         Place { height: self.height, ordinal: self.ordinal }

@@ -134,6 +134,11 @@ pub(crate) fn question_place(
     Place { height, ordinal: QUESTIONS_FROM + (index << 32) + ordinal }
 }
 
+/// Whether a question stands there.
+pub(crate) fn is_question(place: Place) -> bool {
+    place.ordinal >= QUESTIONS_FROM
+}
+
 /// The identity of a task whose result the manifest's checkpoint applied.
 fn applied_task(namespace: &str, manifest: &Manifest, task: &TaskEntry) -> TaskHash {
     let node = manifest.nodes.get(task.node as usize);
@@ -141,7 +146,6 @@ fn applied_task(namespace: &str, manifest: &Manifest, task: &TaskEntry) -> TaskH
     TaskHash::of(namespace, name, activations, task.trigger)
 }
 
-#[expect(dead_code, reason = "for events that are read back")]
 /// The channels whose values must be read for the updates of a checkpoint.
 pub(crate) fn shown_channels(manifest: &Manifest) -> Vec<String> {
     let mut channels = Vec::new();

@@ -3,20 +3,21 @@
 //! Each of these is nothing but a look at an `Option` where nobody watches.
 
 use serde::Serialize;
-use stepmark_core::id::TaskHash;
 
+use super::stored::{LiveValues, Values};
 use super::{DebugEvent, Emitted, EventData, Kind, MessageChunk, RunningTask};
+use crate::compile::Program;
 use crate::dynamic::Value;
 use crate::error::{Error, snapshot};
 use crate::node::{Cx, TaskInfo};
 use crate::node_error::NodeError;
 use crate::run::Run;
+use crate::schema::AnyState;
 use crate::state::State;
 
 impl TaskInfo {
     pub(crate) fn running(&self) -> RunningTask {
-        let id = TaskHash::of("", &self.identity, self.activation, self.trigger);
-        RunningTask { id, node: self.node.clone(), attempt: self.attempt }
+        RunningTask { id: self.task_id(), node: self.node.clone(), attempt: self.attempt() }
     }
 
     /// Tells that the attempt begins.
@@ -37,8 +38,10 @@ impl TaskInfo {
 
 impl<S: State> Cx<S> {
     /// Tells whoever watches the run (`Kind::Custom`) something under a name. Where nobody does, nothing happens; where the
-    /// watcher is too far behind, this waits. What is emitted is not stored, and is emitted again when the task runs again.
+    /// watcher is too far behind, this waits. It is a [`heartbeat`](Self::heartbeat). What is emitted is not stored, and is
+    /// emitted again when the task runs again.
     pub async fn emit(&self, name: &str, value: &(impl Serialize + ?Sized)) {
+        self.heartbeat();
         let info = self.info();
         if let Some(events) = info.events.as_ref().filter(|events| events.wants(Kind::Custom)) {
             let emitted = Emitted { task: info.running(), name: name.to_owned(), value: Value::encoded(value) };
@@ -54,6 +57,7 @@ impl<S: State> Cx<S> {
 
     /// The same with metadata: what has no form without its type is left out.
     pub async fn message_with(&self, id: &str, chunk: &str, metadata: &(impl Serialize + ?Sized)) {
+        self.heartbeat();
         let info = self.info();
         if let Some(events) = info.events.as_ref().filter(|events| events.wants(Kind::Messages)) {
             let metadata = Value::encoded(metadata).unwrap_or(Value::Null);
@@ -67,8 +71,19 @@ impl<S: State> Cx<S> {
 pub(crate) async fn tell_values(run: &mut Run) {
     let events = run.host.events.as_ref().filter(|events| events.wants(Kind::Values));
     if let Some(events) = events.cloned() {
-        events.tell(EventData::Values(snapshot(&run.position.state))).await;
+        let state = &run.position.state;
+        let is_root = events.namespace().is_empty();
+        let data = if is_root { EventData::Values(snapshot(state)) } else { nested_values(&run.host.program, state) };
+        events.tell(data).await;
     }
+}
+
+/// A state without its type.
+fn nested_values(program: &Program, state: &AnyState) -> EventData<AnyState> {
+    let mut values = LiveValues { program, state };
+    let value = |name: &'static str| Some((Value::from(name), values.whole(name).ok().flatten()?));
+    let channels = program.schema.channels().iter().map(|spec| spec.name);
+    EventData::NestedValues(Value::Map(channels.filter_map(value).collect()))
 }
 
 /// Tells that finished steps are not stored, if the run's error says so.

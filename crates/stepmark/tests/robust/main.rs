@@ -2,5 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "time is paused: it passes when everything waits, and is read exactly")]
 
 mod calls;
+mod drains;
+mod resumes;
 mod retries;
+#[cfg(all(unix, feature = "signals"))]
+mod signalled;
+#[cfg(all(unix, feature = "signals"))]
+mod ticks;
 mod time_limits;

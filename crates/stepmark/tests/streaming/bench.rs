@@ -1,13 +1,19 @@
 //! What do the tests watch, on which stores?
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use async_trait::async_trait;
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use stepmark::stream::{Event, EventData, EventStream, Written};
 use stepmark::{
-    Add, App, Append, Cx, Graph, In, NodeResult, Outcome, Question, Route, Snap, State, Update, store::CheckpointStore,
-    to,
+    Add, App, Append, Cx, END, Graph, In, MemoryStore, NodeResult, Outcome, Question, Route, Snap, State, Update,
+    store::CheckpointStore, to,
 };
+use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
+use tokio::sync::Semaphore;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Desk {
@@ -77,6 +83,66 @@ pub(crate) fn reviewed(store: impl CheckpointStore) -> App<Desk> {
     graph.edge(first, review);
     graph.edge(review, last);
     graph.build().expect("a sound graph").with(store)
+}
+
+/// One node, round after round, until there were so many.
+pub(crate) fn rounds(store: impl CheckpointStore, rounds: u64) -> App<Desk> {
+    let mut graph = Graph::<Desk>::new("rounds");
+    let work = graph.node("work", work);
+    graph.start(work);
+    graph.branch(work, to![work, END], move |desk: &Desk| if desk.steps < rounds { work.into() } else { Route::END });
+    graph.build().expect("a sound graph").with(store)
+}
+
+/// So many tasks of which each emits a hundred times; how often they did in all.
+pub(crate) fn flood(store: impl CheckpointStore, tasks: usize) -> (App<Desk>, Arc<AtomicUsize>) {
+    let emitted = Arc::new(AtomicUsize::new(0));
+    let mut graph = Graph::<Desk>::new("flood");
+    for task in 0..tasks {
+        let emitted = Arc::clone(&emitted);
+        let node = graph.node(&format!("task{task}"), move |cx: Cx<Desk>| {
+            let emitted = Arc::clone(&emitted);
+            async move {
+                for number in 0..100_u32 {
+                    emitted.fetch_add(1, Ordering::SeqCst);
+                    cx.emit("number", &number).await;
+                }
+            }
+        });
+        graph.start(node);
+    }
+    (graph.build().expect("a sound graph").with(store), emitted)
+}
+
+/// Lets the commits behind the first few through one by one.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    open: Arc<Semaphore>,
+    free: AtomicU32,
+}
+
+impl Gate {
+    pub(crate) fn before(store: &MemoryStore, free: u32) -> (impl CheckpointStore, Arc<Semaphore>) {
+        let open = Arc::new(Semaphore::new(0));
+        let gate = Self { open: Arc::clone(&open), free: AtomicU32::new(free) };
+        (Intercepted::around(Arc::new(store.clone()), gate), open)
+    }
+}
+
+#[async_trait]
+impl Intercept for Gate {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> stepmark_core::error::Result<Reply> {
+        let is_free = || self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if call.kind() == CallKind::Commit && !is_free() {
+            self.open.acquire().await.expect("open").forget();
+        }
+        call.run(store).await
+    }
+}
+
+/// What a stream has to say without waiting.
+pub(crate) fn at_once(stream: &mut EventStream<'_, Desk>) -> Vec<Event<Desk>> {
+    std::iter::from_fn(|| stream.next().now_or_never().flatten()).collect()
 }
 
 /// All events of a run, and its outcome.

@@ -2,4 +2,8 @@
 
 mod bench;
 
+mod durable;
+mod equal;
+mod follow;
 mod kinds;
+mod pressure;

@@ -1,0 +1,214 @@
+//! How do others follow a run that is watched in this process?
+//!
+//! Each watched run has a session with a bounded history of its live events; the application's hub knows the session of each
+//! branch. Stored events are not kept here: who follows reads them from the store when the session says that there are new
+//! ones.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stepmark_core::id::{BranchId, ThreadUid};
+use tokio::sync::watch;
+
+use super::emit::Told;
+use super::{EventData, Kind, Kinds, Place};
+
+/// How many live events of a run are kept for those who come later.
+const HISTORY_MAX: usize = 1024;
+
+/// A branch of a thread.
+type Branch = (ThreadUid, BranchId);
+
+/// The sessions of an application, by branch.
+pub(crate) struct Hub {
+    // A std mutex: held for a look at a map, never across an await.
+    sessions: Mutex<HashMap<Branch, Arc<Session>>>,
+    changed: watch::Sender<()>,
+}
+
+impl Hub {
+    pub(crate) fn shared() -> Arc<Self> {
+        Arc::new(Self { sessions: Mutex::default(), changed: watch::Sender::new(()) })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Branch, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn session(&self, branch: Branch) -> Option<Arc<Session>> {
+        self.sessions().get(&branch).cloned()
+    }
+
+    /// Tells of sessions that begin.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn add(&self, branch: Branch, session: &Arc<Session>) {
+        let earlier = self.sessions().insert(branch, Arc::clone(session));
+        if earlier.is_none_or(|earlier| earlier.id != session.id) {
+            self.changed.send_replace(());
+        }
+    }
+
+    fn remove(&self, session: &Session) {
+        self.sessions().retain(|_, other| other.id != session.id);
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("sessions", &self.sessions().len()).finish_non_exhaustive()
+    }
+}
+
+/// A watched run, for those who follow it.
+pub(crate) struct Session {
+    /// What numbers its live events apart from those of other runs.
+    pub(crate) id: u64,
+    pub(crate) kinds: Kinds,
+    hub: Arc<Hub>,
+    // A std mutex: held for a look at a queue, never across an await.
+    history: Mutex<History>,
+    changed: watch::Sender<()>,
+}
+
+/// A live event, as it was numbered.
+#[derive(Clone)]
+pub(crate) struct LiveEvent {
+    pub(crate) number: u64,
+    pub(crate) behind: Place,
+    pub(crate) told: Told,
+}
+
+#[derive(Default)]
+struct History {
+    /// By number.
+    events: VecDeque<LiveEvent>,
+    /// Where the thread stood when the session began; it tells everything that is behind it.
+    from: Option<Place>,
+    /// The newest event that is not kept any more.
+    lost: Option<(u64, Place)>,
+    /// The number of the last state: only the newest is kept.
+    values: Option<u64>,
+    /// How often it was told that stored events are there.
+    passes: u64,
+    has_ended: bool,
+}
+
+/// What comes next for somebody who follows.
+pub(crate) enum Next {
+    Event(Box<LiveEvent>),
+    /// Events before this number are not kept any more.
+    Lost(u64),
+    /// Nothing, for now.
+    Nothing,
+    /// Nothing any more.
+    Ended,
+}
+
+impl Session {
+    pub(crate) fn new(id: u64, kinds: Kinds, hub: Arc<Hub>) -> Arc<Self> {
+        let (history, changed) = (Mutex::default(), watch::Sender::new(()));
+        Arc::new(Self { id, kinds, hub, history, changed })
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it the session of a branch, whose run stands at this place.
+    pub(crate) fn attend(self: &Arc<Self>, branch: Branch, at: Place) {
+        self.history().from.get_or_insert(at);
+        self.hub.add(branch, self);
+    }
+
+    /// Keeps a live event, in place of the oldest where there are too many.
+    pub(crate) fn keep(&self, event: LiveEvent) {
+        let mut history = self.history();
+        if matches!(event.told.data, EventData::Values(_))
+            && let Some(earlier) = history.values.replace(event.number)
+            && let Ok(at) = history.events.binary_search_by_key(&earlier, |event| event.number)
+        {
+            // States are large, and an older one is of no use to who comes later.
+            history.events.remove(at);
+        }
+        if history.events.len() == HISTORY_MAX
+            && let Some(oldest) = history.events.pop_front()
+        {
+            history.lost = Some((oldest.number, oldest.behind));
+        }
+        history.events.push_back(event);
+        drop(history);
+        self.changed.send_replace(());
+    }
+
+    /// Tells that stored events are there.
+    pub(crate) fn pass(&self) {
+        self.history().passes += 1;
+        self.changed.send_replace(());
+    }
+
+    /// How often that was told.
+    pub(crate) fn passes(&self) -> u64 {
+        self.history().passes
+    }
+
+    /// Tells of events.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// The number from which on live events come behind this place; `None` if not all of them are kept.
+    pub(crate) fn all_behind(&self, place: Place) -> Option<u64> {
+        let history = self.history();
+        let is_covered = history.from.is_some_and(|from| from <= place);
+        let is_kept = history.lost.is_none_or(|(_, behind)| behind < place);
+        (is_covered && is_kept).then(|| history.first_behind(place))
+    }
+
+    /// The number from which on live events come behind this place, of those that are kept.
+    pub(crate) fn kept_behind(&self, place: Place) -> u64 {
+        self.history().first_behind(place)
+    }
+
+    /// Whether every event from this number on is kept.
+    pub(crate) fn keeps(&self, number: u64) -> bool {
+        self.history().lost.is_none_or(|(lost, _)| lost < number)
+    }
+
+    /// The first event from this number on.
+    pub(crate) fn next(&self, number: u64) -> Next {
+        let history = self.history();
+        if let Some((lost, _)) = history.lost.filter(|(lost, _)| *lost >= number) {
+            return Next::Lost(lost + 1);
+        }
+        let at = history.events.partition_point(|event| event.number < number);
+        match history.events.get(at) {
+            Some(event) => Next::Event(Box::new(event.clone())),
+            None if history.has_ended => Next::Ended,
+            None => Next::Nothing,
+        }
+    }
+
+    /// The run is over, or was dropped. What is kept stays for those who follow already.
+    pub(crate) fn end(&self) {
+        self.hub.remove(self);
+        self.history().has_ended = true;
+        self.changed.send_replace(());
+    }
+
+    /// Whether its run tells all live events of these kinds.
+    pub(crate) fn tells(&self, kinds: Kinds) -> bool {
+        Kind::LIVE.iter().all(|kind| !kinds.has(*kind) || self.kinds.has(*kind))
+    }
+}
+
+impl History {
+    fn first_behind(&self, place: Place) -> u64 {
+        let first = self.events.iter().find(|event| event.behind >= place);
+        let next = self.events.back().map_or(1, |last| last.number + 1);
+        first.map_or(next, |event| event.number)
+    }
+}
