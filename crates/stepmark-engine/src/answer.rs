@@ -44,6 +44,8 @@ pub struct AnswerRequest<'a, S: State> {
     pub(crate) given: Vec<Given>,
     pub(crate) update: Option<S::Update>,
     pub(crate) author: Option<String>,
+    /// Where the events of the run go, if somebody watches.
+    pub(crate) events: Option<Arc<Emitter>>,
     context: Option<Arc<Deps>>,
     /// Where the events of the run go, if somebody watches.
     events: Option<Arc<Emitter>>,
@@ -60,7 +62,6 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    #[expect(clippy::needless_pass_by_value, reason = "a question is given as it is at hand, by value or by reference")]
     fn typed<Q: Question>(question: impl Borrow<Ask<Q>>, answer: &Q::Answer) -> Self {
         let Ask { branch, id, hash, .. } = question.borrow();
         Self { branch: Some(*branch), id: *id, hash: Some(*hash), body: encode::to_bytes(answer) }
@@ -88,6 +89,7 @@ impl Given {
 impl<S: State> Thread<S> {
     /// Answers a question, on the branch on which it was read; a handle to another branch refuses it. Nothing happens before
     /// [`AnswerRequest::run`] or [`AnswerRequest::store`].
+    #[expect(clippy::needless_pass_by_value, reason = "an answer is given away")]
     pub fn answer<Q: Question>(&self, question: impl Borrow<Ask<Q>>, answer: Q::Answer) -> AnswerRequest<'_, S> {
         AnswerRequest::new(self, Given::typed(question, &answer))
     }
@@ -134,6 +136,7 @@ impl<'a, S: State> AnswerRequest<'a, S> {
     }
 
     /// Answers another question of the same branch as well. All answers are stored in one unit, or none is.
+    #[expect(clippy::needless_pass_by_value, reason = "an answer is given away")]
     pub fn and<Q: Question>(mut self, question: impl Borrow<Ask<Q>>, answer: Q::Answer) -> Self {
         self.given.push(Given::typed(question, &answer));
         self

@@ -24,7 +24,8 @@ use crate::thread::is_contended;
 impl<S: State> AnswerRequest<'_, S> {
     /// Writes the update with the answers, unless the tip is what an earlier call with the same arguments made.
     pub(crate) async fn write(&self, update: &S::Update, found: Found) -> Result<bool> {
-        let (host, Found { loaded, questions }) = (&self.thread.host, found);
+        let (mut host, Found { loaded, questions }) = (self.thread.host.clone(), found);
+        host.events.clone_from(&self.events);
         let (row, content) = (loaded.branch.row.clone(), self.content(update)?);
         let (Some(manifest), Some(tip)) = (load::manifest(&loaded)?, row.tip.as_ref()) else {
             return Err(Error::invalid("the branch has no checkpoint"));
@@ -35,7 +36,6 @@ impl<S: State> AnswerRequest<'_, S> {
         *self.thread.resident.lock().await = None;
         let id = checkpoint_after((row.id, &tip.id), &content);
         let (line, position) = load::line(&host.program, &loaded, manifest)?;
-        let mut run = Run::new(host.clone(), position, Some(line));
         let mut draft = Draft {
             claim: Some(host.ids.claim()),
             // What was asked on a branch is answered there, whatever the head is.
@@ -46,6 +46,7 @@ impl<S: State> AnswerRequest<'_, S> {
             id: Some(id),
             ..Draft::of_tasks(Source::Update, Vec::new())
         };
+        let mut run = Run::new(host, position, Some(line));
         apply_beside(&mut run, Box::new(update.clone()));
         self.thread.stop_run(&mut run, &mut draft).await?;
         commit::commit_step(&mut run, draft).await.map(|()| false)
