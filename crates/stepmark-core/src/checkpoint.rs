@@ -11,10 +11,14 @@ use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
 
-/// Newest version of the manifest's layout. Version 1, which has no origin, is written where there is none.
-pub const MANIFEST_VERSION: u8 = 2;
+/// Newest version of the manifest's layout. The oldest that can say what a manifest says is written: version 1 without an
+/// origin, version 2 with one, and version 3 only where tasks are deferred or an error handler made a task's result.
+pub const MANIFEST_VERSION: u8 = 3;
 
-/// The version without an origin.
+/// The version with an origin and without deferred tasks.
+const MANIFEST_VERSION_ORIGIN: u8 = 2;
+
+/// The version without either.
 const MANIFEST_VERSION_PLAIN: u8 = 1;
 
 /// What made a checkpoint. Numbers are frozen.
@@ -121,6 +125,35 @@ pub enum WriteMark {
     Small(Vec<u8>),
 }
 
+/// What made a task's result. Numbers are frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MadeBy {
+    /// Its node.
+    #[default]
+    Node,
+    /// Its node at another time: the result came from the node's cache.
+    Cache,
+    /// The error handler of its node.
+    Handler,
+}
+
+impl MadeBy {
+    /// The stored number.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Reads the stored number.
+    pub fn from_number(number: u8) -> Result<Self, WireError> {
+        match number {
+            0 => Ok(Self::Node),
+            1 => Ok(Self::Cache),
+            2 => Ok(Self::Handler),
+            _ => Err(WireError::Unknown { what: "maker of a result", number: u64::from(number) }),
+        }
+    }
+}
+
 /// A task whose results this checkpoint applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEntry {
@@ -134,8 +167,8 @@ pub struct TaskEntry {
     pub started_at: Timestamp,
     /// How long that attempt took, in microseconds.
     pub duration_us: u64,
-    /// Whether the result came from the node's cache.
-    pub cache_hit: bool,
+    /// What made the result.
+    pub made_by: MadeBy,
     /// Per written channel (index into [`Manifest::channels`]) what it wrote.
     pub writes: Vec<(u32, WriteMark)>,
 }
@@ -147,7 +180,7 @@ pub enum Payload {
     None,
     /// MessagePack, in the sealed part.
     Inline(Arc<[u8]>),
-    /// A value of this checkpoint.
+    /// A value of this checkpoint, or of the one that first planned the task.
     Value(ValueRef),
 }
 
@@ -169,6 +202,12 @@ pub struct Origin {
     pub thread: ThreadUid,
     /// Its checkpoint.
     pub checkpoint: CheckpointId,
+}
+
+impl Origin {
+    fn read(head: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { thread: ThreadUid(head.array()?), checkpoint: CheckpointId::read(head)? })
+    }
 }
 
 /// What a checkpoint is: everything but its key and its values.
@@ -196,6 +235,8 @@ pub struct Manifest {
     pub tasks: Vec<TaskEntry>,
     /// Tasks planned, in plan order; empty = the run ended.
     pub next: Vec<NextTask>,
+    /// Tasks that wait until nothing else can run, in plan order. There are none where nothing is next.
+    pub deferred: Vec<NextTask>,
     /// Who made it, free text.
     pub author: Option<String>,
     /// The user's metadata, MessagePack.
@@ -217,6 +258,7 @@ impl Manifest {
             seen: Vec::new(),
             tasks: Vec::new(),
             next: Vec::new(),
+            deferred: Vec::new(),
             author: None,
             metadata: None,
         }
@@ -231,10 +273,13 @@ impl Manifest {
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
         let mut sealed = Writer::with_capacity(64);
         let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
-        let version = if self.origin.is_some() { MANIFEST_VERSION } else { MANIFEST_VERSION_PLAIN };
+        let version = self.version();
         head.u8(version).u8(u8::from(self.parent.is_some()));
         if let Some(parent) = &self.parent {
             parent.write(&mut head);
+        }
+        if version == MANIFEST_VERSION {
+            head.u8(u8::from(self.origin.is_some()));
         }
         if let Some(origin) = &self.origin {
             head.raw(&origin.thread.0);
@@ -245,12 +290,25 @@ impl Manifest {
         self.write_channels(&mut head);
         self.write_nodes(&mut head);
         self.write_tasks(&mut head, &mut sealed, created_at);
-        self.write_next(&mut head, &mut sealed);
+        write_next(&self.next, &mut head, &mut sealed);
+        if version == MANIFEST_VERSION {
+            write_next(&self.deferred, &mut head, &mut sealed);
+        }
         write_option(&mut sealed, self.author.as_deref().map(str::as_bytes));
         write_option(&mut sealed, self.metadata.as_deref());
         let mut manifest = Writer::with_capacity(head.as_slice().len() + sealed.as_slice().len() + 4);
         manifest.bytes(head.as_slice()).raw(sealed.as_slice());
         manifest.into_vec()
+    }
+
+    /// The oldest version that can say all of it.
+    fn version(&self) -> u8 {
+        let is_handled = self.tasks.iter().any(|task| task.made_by == MadeBy::Handler);
+        match &self.origin {
+            _ if is_handled || !self.deferred.is_empty() => MANIFEST_VERSION,
+            Some(_) => MANIFEST_VERSION_ORIGIN,
+            None => MANIFEST_VERSION_PLAIN,
+        }
     }
 
     fn write_channels(&self, head: &mut Writer) {
@@ -297,7 +355,7 @@ impl Manifest {
         head.varint(self.tasks.len() as u64);
         for task in &self.tasks {
             head.varint(u64::from(task.node)).varint(u64::from(task.trigger)).varint(u64::from(task.attempts));
-            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(u8::from(task.cache_hit));
+            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(task.made_by.number());
             head.varint(task.writes.len() as u64);
             for (channel, mark) in &task.writes {
                 head.varint(u64::from(*channel));
@@ -314,49 +372,34 @@ impl Manifest {
         }
     }
 
-    fn write_next(&self, head: &mut Writer, sealed: &mut Writer) {
-        head.varint(self.next.len() as u64);
-        for task in &self.next {
-            head.varint(u64::from(task.node)).varint(u64::from(task.trigger));
-            match &task.payload {
-                Payload::None => {
-                    head.u8(0);
-                }
-                Payload::Inline(payload) => {
-                    head.u8(1);
-                    sealed.bytes(payload);
-                }
-                Payload::Value(value) => {
-                    head.u8(2);
-                    value.write(head);
-                }
-            }
-        }
-    }
-
     /// Reads the stored form back.
     pub fn decode(manifest: &[u8], created_at: Timestamp) -> Result<Self, WireError> {
         let mut sealed = Reader::new(manifest);
         let head = &mut Reader::new(sealed.bytes()?);
         let version = head.u8()?;
-        let parent = |head: &mut Reader<'_>| Ok(if head.flag()? { Some(CheckpointId::read(head)?) } else { None });
-        let (parent, origin) = match version {
-            MANIFEST_VERSION_PLAIN => (parent(head)?, None),
-            MANIFEST_VERSION => {
-                let parent = parent(head)?;
-                let thread = ThreadUid(head.array()?);
-                (parent, Some(Origin { thread, checkpoint: CheckpointId::read(head)? }))
-            }
-            _ => return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) }),
-        };
+        if !(MANIFEST_VERSION_PLAIN..=MANIFEST_VERSION).contains(&version) {
+            return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
+        }
+        let parent = if head.flag()? { Some(CheckpointId::read(head)?) } else { None };
+        let has_origin = version == MANIFEST_VERSION_ORIGIN || (version == MANIFEST_VERSION && head.flag()?);
+        let origin = has_origin.then(|| Origin::read(head)).transpose()?;
         let mut read = Self::new(RunId::read(head)?, head.varint32()?);
         (read.parent, read.origin) = (parent, origin);
         read.steps_covered = head.varint32()?;
         read.channels = read_channels(head)?;
         read.read_nodes(head)?;
         read.read_tasks(head, &mut sealed, created_at)?;
-        read.read_next(head, &mut sealed)?;
+        read.next = read.read_next(head, &mut sealed)?;
+        if version == MANIFEST_VERSION {
+            read.deferred = read.read_next(head, &mut sealed)?;
+        }
+        if version != read.version() {
+            return Err(WireError::Malformed("manifest version"));
+        }
         head.finish()?;
+        if !read.deferred.is_empty() && read.next.is_empty() {
+            return Err(WireError::Malformed("deferred tasks"));
+        }
         let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
         read.author = author.transpose().map_err(|_| WireError::Malformed("author"))?;
         read.metadata = read_option(&mut sealed)?.map(<[u8]>::to_vec);
@@ -399,7 +442,7 @@ impl Manifest {
                 attempts: head.varint32()?,
                 started_at: at.wrapping_sub(head.zigzag()?),
                 duration_us: head.varint()?,
-                cache_hit: head.flag()?,
+                made_by: MadeBy::from_number(head.u8()?)?,
                 writes: Vec::new(),
             };
             for _ in 0..head.count()? {
@@ -413,7 +456,8 @@ impl Manifest {
         Ok(())
     }
 
-    fn read_next(&mut self, head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<(), WireError> {
+    fn read_next(&self, head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<Vec<NextTask>, WireError> {
+        let mut tasks = Vec::new();
         for _ in 0..head.count()? {
             let (node, trigger) = (self.node_index(head)?, head.varint32()?);
             let payload = match head.u8()? {
@@ -422,18 +466,38 @@ impl Manifest {
                 2 => Payload::Value(ValueRef::read(head)?),
                 number => return Err(WireError::Unknown { what: "payload place", number: u64::from(number) }),
             };
-            self.next.push(NextTask { node, trigger, payload });
+            tasks.push(NextTask { node, trigger, payload });
         }
-        Ok(())
+        Ok(tasks)
     }
 
     /// Every value that this checkpoint names: channels, then payloads.
     pub fn values(&self) -> impl Iterator<Item = ValueRef> + '_ {
-        let payloads = self.next.iter().filter_map(|task| match task.payload {
+        let payloads = self.next.iter().chain(&self.deferred).filter_map(|task| match task.payload {
             Payload::Value(value) => Some(value),
             Payload::None | Payload::Inline(_) => None,
         });
         self.channels.iter().map(|entry| entry.value).chain(payloads)
+    }
+}
+
+fn write_next(tasks: &[NextTask], head: &mut Writer, sealed: &mut Writer) {
+    head.varint(tasks.len() as u64);
+    for task in tasks {
+        head.varint(u64::from(task.node)).varint(u64::from(task.trigger));
+        match &task.payload {
+            Payload::None => {
+                head.u8(0);
+            }
+            Payload::Inline(payload) => {
+                head.u8(1);
+                sealed.bytes(payload);
+            }
+            Payload::Value(value) => {
+                head.u8(2);
+                value.write(head);
+            }
+        }
     }
 }
 

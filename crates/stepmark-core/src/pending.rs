@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::Timestamp;
+use crate::checkpoint::{MadeBy, Timestamp};
 use crate::id::{CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
@@ -118,6 +118,21 @@ pub enum GotoEntry {
     Node(Arc<str>),
     /// To a node, with a payload.
     Send(Arc<str>, Arc<[u8]>),
+    /// To a graph around the node's own.
+    Parent(ParentEntry),
+}
+
+/// What a node of a sub-graph wants of a graph around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentEntry {
+    /// How many graphs out: 1 for the one that runs the sub-graph.
+    pub level: u32,
+    /// Version of that graph's state type.
+    pub state_version: u32,
+    /// Per channel of its state the write.
+    pub writes: Vec<(Arc<str>, Vec<u8>)>,
+    /// Where it goes there; never to a parent.
+    pub goto: Vec<GotoEntry>,
 }
 
 /// How a task ended.
@@ -125,6 +140,8 @@ pub enum GotoEntry {
 pub enum TaskEnd {
     /// It wrote these channels and went there.
     Done {
+        /// What made the result.
+        made_by: MadeBy,
         /// Per written channel the write.
         writes: Vec<(Arc<str>, WriteBody)>,
         /// Where its node sent control.
@@ -132,6 +149,11 @@ pub enum TaskEnd {
     },
     /// It failed with this error (MessagePack); a resume runs it again.
     Failed(Vec<u8>),
+    /// It has not ended: an attempt begins. Only where attempts are counted across crashes.
+    Started {
+        /// How many attempts do not count any more: all up to its last failure, or up to the last that asked.
+        since: u32,
+    },
 }
 
 /// One task's record in a flush.
@@ -141,22 +163,39 @@ pub struct TaskRecord {
     pub task: TaskHash,
     /// Version of the state type that encoded the writes.
     pub state_version: u32,
-    /// How often it was attempted, this end included.
+    /// How often it was attempted, this end, or beginning, included.
     pub attempts: u32,
     /// When its last attempt began.
     pub started_at: Timestamp,
-    /// How long that attempt took, in microseconds.
+    /// How long that attempt took, in microseconds; 0 where it begins.
     pub duration_us: u64,
     /// How it ended.
     pub end: TaskEnd,
 }
 
-const FLUSH_VERSION: u8 = 1;
+/// Newest version of a flush. Version 1 is written where its records are results of nodes and failures alone.
+const FLUSH_VERSION: u8 = 2;
+
+/// The version of results of nodes without commands to parents, and of failures.
+const FLUSH_VERSION_PLAIN: u8 = 1;
+
+/// The oldest version that says all of it.
+fn flush_version(records: &[TaskRecord]) -> u8 {
+    let is_plain = |end: &TaskEnd| match end {
+        TaskEnd::Done { made_by, goto, .. } => {
+            *made_by == MadeBy::Node && !goto.iter().any(|entry| matches!(entry, GotoEntry::Parent(_)))
+        }
+        TaskEnd::Failed(_) => true,
+        TaskEnd::Started { .. } => false,
+    };
+    if records.iter().all(|record| is_plain(&record.end)) { FLUSH_VERSION_PLAIN } else { FLUSH_VERSION }
+}
 
 /// Writes the body of a flush row.
 pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64 * records.len());
-    writer.u8(FLUSH_VERSION).varint(records.len() as u64);
+    let version = flush_version(records);
+    writer.u8(version).varint(records.len() as u64);
     for record in records {
         writer.raw(&record.task.0).varint(u64::from(record.state_version)).varint(u64::from(record.attempts));
         writer.u64(record.started_at as u64).varint(record.duration_us);
@@ -164,10 +203,16 @@ pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
             TaskEnd::Failed(error) => {
                 writer.u8(0).bytes(error);
             }
-            TaskEnd::Done { writes, goto } => {
+            TaskEnd::Done { made_by, writes, goto } => {
                 writer.u8(1);
+                if version != FLUSH_VERSION_PLAIN {
+                    writer.u8(made_by.number());
+                }
                 write_channels(&mut writer, writes);
                 write_goto(&mut writer, goto);
+            }
+            TaskEnd::Started { since } => {
+                writer.u8(2).varint(u64::from(*since));
             }
         }
     }
@@ -194,26 +239,45 @@ fn write_goto(writer: &mut Writer, goto: &[GotoEntry]) {
     writer.varint(goto.len() as u64);
     for entry in goto {
         match entry {
-            GotoEntry::End => writer.u8(0),
-            GotoEntry::Node(node) => writer.u8(1).str(node),
-            GotoEntry::Send(node, payload) => writer.u8(2).str(node).bytes(payload),
-        };
+            GotoEntry::End => {
+                writer.u8(0);
+            }
+            GotoEntry::Node(node) => {
+                writer.u8(1).str(node);
+            }
+            GotoEntry::Send(node, payload) => {
+                writer.u8(2).str(node).bytes(payload);
+            }
+            GotoEntry::Parent(parent) => write_parent(writer, parent),
+        }
     }
+}
+
+fn write_parent(writer: &mut Writer, parent: &ParentEntry) {
+    writer.u8(3).varint(u64::from(parent.level)).varint(u64::from(parent.state_version));
+    writer.varint(parent.writes.len() as u64);
+    for (channel, write) in &parent.writes {
+        writer.str(channel).bytes(write);
+    }
+    write_goto(writer, &parent.goto);
 }
 
 /// Reads the body of a flush row.
 pub fn decode_flush(body: &[u8]) -> Result<Vec<TaskRecord>, WireError> {
     let reader = &mut Reader::new(body);
     let version = reader.u8()?;
-    if version != FLUSH_VERSION {
+    if !(FLUSH_VERSION_PLAIN..=FLUSH_VERSION).contains(&version) {
         return Err(WireError::Unknown { what: "flush version", number: u64::from(version) });
     }
-    let records = (0..reader.count()?).map(|_| read_record(reader)).collect::<Result<_, _>>()?;
+    let records = (0..reader.count()?).map(|_| read_record(reader, version)).collect::<Result<Vec<_>, _>>()?;
     reader.finish()?;
+    if flush_version(&records) != version {
+        return Err(WireError::Malformed("flush version"));
+    }
     Ok(records)
 }
 
-fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
+fn read_record(reader: &mut Reader<'_>, version: u8) -> Result<TaskRecord, WireError> {
     Ok(TaskRecord {
         task: TaskHash(reader.array()?),
         state_version: reader.varint32()?,
@@ -222,7 +286,12 @@ fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
         duration_us: reader.varint()?,
         end: match reader.u8()? {
             0 => TaskEnd::Failed(reader.bytes()?.to_vec()),
-            1 => TaskEnd::Done { writes: read_writes(reader)?, goto: read_goto(reader)? },
+            1 => {
+                let plain = version == FLUSH_VERSION_PLAIN;
+                let made_by = if plain { MadeBy::Node } else { MadeBy::from_number(reader.u8()?)? };
+                TaskEnd::Done { made_by, writes: read_writes(reader)?, goto: read_goto(reader, true)? }
+            }
+            2 if version != FLUSH_VERSION_PLAIN => TaskEnd::Started { since: reader.varint32()? },
             number => return Err(WireError::Unknown { what: "task end", number: u64::from(number) }),
         },
     })
@@ -242,15 +311,26 @@ fn read_writes(reader: &mut Reader<'_>) -> Result<Vec<(Arc<str>, WriteBody)>, Wi
     Ok(writes)
 }
 
-fn read_goto(reader: &mut Reader<'_>) -> Result<Vec<GotoEntry>, WireError> {
+/// Where a node sent control. A parent's routes lead to none of its own parents, so this goes no deeper than once.
+fn read_goto(reader: &mut Reader<'_>, may_command: bool) -> Result<Vec<GotoEntry>, WireError> {
     let mut goto = Vec::new();
     for _ in 0..reader.count()? {
         goto.push(match reader.u8()? {
             0 => GotoEntry::End,
             1 => GotoEntry::Node(reader.str()?.into()),
             2 => GotoEntry::Send(reader.str()?.into(), reader.bytes()?.into()),
+            3 if may_command => GotoEntry::Parent(read_parent(reader)?),
             number => return Err(WireError::Unknown { what: "goto", number: u64::from(number) }),
         });
     }
     Ok(goto)
+}
+
+fn read_parent(reader: &mut Reader<'_>) -> Result<ParentEntry, WireError> {
+    let (level, state_version) = (reader.varint32()?, reader.varint32()?);
+    let mut writes = Vec::new();
+    for _ in 0..reader.count()? {
+        writes.push((reader.str()?.into(), reader.bytes()?.to_vec()));
+    }
+    Ok(ParentEntry { level, state_version, writes, goto: read_goto(reader, false)? })
 }

@@ -1,14 +1,17 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, WriteMark,
+    ChannelEntry, JoinEntry, MANIFEST_VERSION, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry,
+    TaskEntry, WriteMark,
 };
+use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::interrupt::{Answer, AskedInside, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
-    GotoEntry, NO_TASK, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+    GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush,
+    encode_flush,
 };
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
@@ -83,8 +86,15 @@ fn manifest() -> Manifest {
         (0, WriteMark::Opaque),
         (1, WriteMark::Whole),
     ];
-    manifest.tasks =
-        vec![TaskEntry { node: 0, trigger: 0, attempts: 1, started_at: 90, duration_us: 10, cache_hit: true, writes }];
+    manifest.tasks = vec![TaskEntry {
+        node: 0,
+        trigger: 0,
+        attempts: 1,
+        started_at: 90,
+        duration_us: 10,
+        made_by: MadeBy::Handler,
+        writes,
+    }];
     manifest.next = vec![
         NextTask { node: 1, trigger: 0, payload: Payload::None },
         NextTask { node: 1, trigger: 1, payload: Payload::Inline([1, 2, 3].into()) },
@@ -97,12 +107,20 @@ fn manifest() -> Manifest {
 
 fn flush() -> Vec<TaskRecord> {
     let done = TaskEnd::Done {
+        made_by: MadeBy::Cache,
         writes: vec![
             ("total".into(), WriteBody::Inline(vec![7])),
             ("text".into(), WriteBody::Value(value(5, 1, false))),
         ],
         goto: vec![GotoEntry::End, GotoEntry::Node("b".into()), GotoEntry::Send("b".into(), [1].into())],
     };
+    let parent = ParentEntry {
+        level: 1,
+        state_version: 3,
+        writes: vec![("log".into(), vec![1, 2])],
+        goto: vec![GotoEntry::End, GotoEntry::Node("c".into())],
+    };
+    let commanding = TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let record = |end| TaskRecord {
         task: TaskHash([3; 16]),
         state_version: 1,
@@ -111,13 +129,24 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0]))]
+    let started = record(TaskEnd::Started { since: 1 });
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding), started]
 }
 
 /// The manifest of a root that was forked from another thread.
 fn forked_manifest() -> Manifest {
     let checkpoint = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ac").expect("an id");
     Manifest { parent: None, origin: Some(Origin { thread: ThreadUid([6; 16]), checkpoint }), ..manifest() }
+}
+
+/// A manifest with tasks that wait.
+fn deferring_manifest() -> Manifest {
+    let deferred = vec![
+        NextTask { node: 0, trigger: 0, payload: Payload::None },
+        NextTask { node: 0, trigger: 1, payload: Payload::Inline([4, 5].into()) },
+        NextTask { node: 1, trigger: 1, payload: Payload::Value(value(2, 1, true)) },
+    ];
+    Manifest { deferred, ..manifest() }
 }
 
 fn question() -> Question {
@@ -155,6 +184,11 @@ fn made() -> MadeAt {
     MadeAt { branch: branch(), height: 300, task: TaskHash([4; 16]), branches: 2 }
 }
 
+fn place() -> ChildPlace {
+    let id = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ab").expect("an id");
+    ChildPlace { namespace: "research/0".into(), branch: branch(), height: 300, id }
+}
+
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
     ValueHead { structure, blob: None, state_version: 1, closed: false, list }
 }
@@ -162,7 +196,7 @@ fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
 #[test]
 fn manifest_reads_back_and_no_cut_one_does() {
     for created_at in [100, i64::MIN, i64::MAX] {
-        for manifest in [manifest(), forked_manifest()] {
+        for manifest in [manifest(), forked_manifest(), deferring_manifest()] {
             let stored = manifest.encode(created_at);
             assert_eq!(Manifest::decode(&stored, created_at).as_ref(), Ok(&manifest));
             for end in 0..stored.len() {
@@ -174,16 +208,16 @@ fn manifest_reads_back_and_no_cut_one_does() {
 
 #[test]
 fn question_and_answer_read_back_and_no_cut_one_does() {
-    let (asked, answered) = (question().encode(), answer().encode());
-    assert_eq!(Question::decode(&asked), Ok(question()));
+    let inside = Some(AskedInside { namespace: "research".into(), task: TaskHash([4; 16]) });
+    for question in [question(), Question { inside, ..question() }] {
+        let asked = question.encode();
+        assert_eq!(Question::decode(&asked), Ok(question));
+        assert!((0..asked.len()).all(|end| Question::decode(&asked[..end]).is_err()));
+        assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    }
+    let answered = answer().encode();
     assert_eq!(Answer::decode(&answered), Ok(answer()));
-    for end in 0..asked.len() {
-        assert!(Question::decode(&asked[..end]).is_err(), "cut at {end}");
-    }
-    for end in 0..answered.len() {
-        assert!(Answer::decode(&answered[..end]).is_err(), "cut at {end}");
-    }
-    assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    assert!((0..answered.len()).all(|end| Answer::decode(&answered[..end]).is_err()));
     assert!(Answer::decode(&[&answered[..], &[0]].concat()).is_err());
 }
 
@@ -195,14 +229,14 @@ fn newer_versions_are_unknown() {
         stored
     };
     let unknown = |error: WireError| matches!(error, WireError::Unknown { .. });
-    assert!(Question::decode(&at(question().encode(), 0, 2)).is_err_and(unknown));
+    assert!(Question::decode(&at(question().encode(), 0, 3)).is_err_and(unknown));
     assert!(Question::decode(&at(question().encode(), 17, 4)).is_err_and(unknown));
     assert!(Answer::decode(&at(answer().encode(), 0, 2)).is_err_and(unknown));
     // The length of the manifest's head comes before its version.
     let head_at = |stored: &[u8]| 1 + usize::from(stored[0] >= 0x80);
     let stored = manifest().encode(1);
-    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), 3), 1).is_err_and(unknown));
-    assert!(decode_flush(&at(encode_flush(&flush()), 0, 2)).is_err_and(unknown));
+    assert!(Manifest::decode(&at(stored.clone(), head_at(&stored), MANIFEST_VERSION + 1), 1).is_err_and(unknown));
+    assert!(decode_flush(&at(encode_flush(&flush()), 0, 3)).is_err_and(unknown));
 }
 
 #[test]
@@ -227,6 +261,16 @@ fn effect_key_and_place_read_back_and_no_cut_one_does() {
 }
 
 #[test]
+fn place_of_a_sub_graph_reads_back_and_no_cut_one_does() {
+    let stored = place().encode();
+    assert_eq!(ChildPlace::decode(&stored), Ok(place()));
+    assert!((0..stored.len()).all(|end| ChildPlace::decode(&stored[..end]).is_err()));
+    assert!(ChildPlace::decode(&[&stored[..], &[0]].concat()).is_err());
+    let newer = ChildPlace::decode(&[&[2], &stored[1..]].concat());
+    assert!(newer.is_err_and(|error| matches!(error, stepmark_core::wire::WireError::Unknown { .. })));
+}
+
+#[test]
 fn damaged_records_are_refused_or_read() {
     let mut random = Random(0x5eed);
     let mut blob = head(Structure::List { base: value(3, 1, true), keep: 4, items: 2 }, None);
@@ -244,6 +288,7 @@ fn damaged_records_are_refused_or_read() {
     let records = [
         manifest().encode(100),
         forked_manifest().encode(100),
+        deferring_manifest().encode(100),
         encode_flush(&flush()),
         question().encode(),
         answer().encode(),
@@ -253,6 +298,7 @@ fn damaged_records_are_refused_or_read() {
         effect_keys()[0].encode(),
         effect_keys()[1].encode(),
         made().encode(),
+        place().encode(),
     ];
     for _ in 0..ROUNDS {
         for record in &records {
@@ -269,6 +315,7 @@ fn damaged_records_are_refused_or_read() {
             let _ = CheckpointId::from_stored(&damaged);
             let _ = EffectKey::decode(&damaged).map(|read| read.encode());
             let _ = MadeAt::decode(&damaged).map(|read| read.encode());
+            let _ = ChildPlace::decode(&damaged).map(|read| read.encode());
         }
     }
 }

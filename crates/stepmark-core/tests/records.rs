@@ -6,11 +6,14 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, Timestamp, WriteMark,
+    ChannelEntry, JoinEntry, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, Timestamp,
+    WriteMark,
 };
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
-use stepmark_core::pending::{GotoEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush};
+use stepmark_core::pending::{
+    GotoEntry, ParentEntry, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush, encode_flush,
+};
 use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
     find_packed,
@@ -61,16 +64,20 @@ fn any_id() -> impl Strategy<Value = String> {
     prop_oneof!["[a-zA-Z0-9é-]{1,30}", Just("0198c5a6-7b1e-7c3d-8a4f-0123456789ab".to_owned())]
 }
 
+fn any_maker() -> impl Strategy<Value = MadeBy> {
+    prop_oneof![Just(MadeBy::Node), Just(MadeBy::Cache), Just(MadeBy::Handler)]
+}
+
 fn any_task(nodes: u32, channels: u32) -> impl Strategy<Value = TaskEntry> {
     let writes = vec((0..channels.max(1), any_mark()), if channels == 0 { 0..1 } else { 0..4 });
-    (0..nodes, any::<[u32; 2]>(), any::<Timestamp>(), any::<u64>(), any::<bool>(), writes).prop_map(
-        |(node, [trigger, attempts], started_at, duration_us, cache_hit, writes)| TaskEntry {
+    (0..nodes, any::<[u32; 2]>(), any::<Timestamp>(), any::<u64>(), any_maker(), writes).prop_map(
+        |(node, [trigger, attempts], started_at, duration_us, made_by, writes)| TaskEntry {
             node,
             trigger,
             attempts,
             started_at,
             duration_us,
-            cache_hit,
+            made_by,
             writes,
         },
     )
@@ -94,14 +101,20 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
         // Writes of tasks name channels by index; without channels there are no tasks that wrote.
         let tasks = if channels.is_empty() { 0..1 } else { 0..5 };
         let (count, width) = (nodes.len() as u32, channels.len() as u32);
-        let rows = (vec(any_join(count), 0..3), vec(any_seen(count), 0..3), vec(any_next(count), 0..4));
+        let rows = (
+            vec(any_join(count), 0..3),
+            vec(any_seen(count), 0..3),
+            vec(any_next(count), 0..4),
+            vec(any_next(count), 0..4),
+        );
         let texts = (option::of("[a-zé ]{0,20}"), option::of(any_bytes()), option::of(any_id()), any_id());
         let (origin, numbers) = (option::of((any::<[u8; 16]>(), any_id())), any::<[u32; 2]>());
         (rows, vec(any_task(count, width), tasks), texts, (origin, numbers)).prop_map(
-            move |((joins, seen, next), tasks, (author, metadata, parent, run), (origin, numbers))| {
+            move |((joins, seen, next, deferred), tasks, (author, metadata, parent, run), (origin, numbers))| {
                 let [state_version, steps_covered] = numbers;
                 let checkpoint = |id: &str| CheckpointId::parse(id).expect("a valid id");
                 let tasks = tasks.into_iter().filter(|task| width > 0 || task.writes.is_empty()).collect();
+                let deferred = if next.is_empty() { Vec::new() } else { deferred };
                 Manifest {
                     parent: parent.map(|id| checkpoint(&id)),
                     origin: origin.map(|(uid, id)| Origin { thread: ThreadUid(uid), checkpoint: checkpoint(&id) }),
@@ -114,6 +127,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                     seen,
                     tasks,
                     next,
+                    deferred,
                     author,
                     metadata,
                 }
@@ -128,11 +142,16 @@ fn any_record() -> impl Strategy<Value = TaskRecord> {
         Just(GotoEntry::End),
         any_name().prop_map(GotoEntry::Node),
         (any_name(), any_bytes()).prop_map(|(node, payload)| GotoEntry::Send(node, payload.into())),
+        (any::<[u32; 2]>(), vec((any_name(), any_bytes()), 0..3), vec(any_name().prop_map(GotoEntry::Node), 0..3))
+            .prop_map(|([level, state_version], writes, goto)| {
+                GotoEntry::Parent(ParentEntry { level, state_version, writes, goto })
+            }),
     ];
-    let done = (vec((any_name(), body), 0..4), vec(goto, 0..4));
+    let done = (any_maker(), vec((any_name(), body), 0..4), vec(goto, 0..4));
     let end = prop_oneof![
         any_bytes().prop_map(TaskEnd::Failed),
-        done.prop_map(|(writes, goto)| TaskEnd::Done { writes, goto }),
+        done.prop_map(|(made_by, writes, goto)| TaskEnd::Done { made_by, writes, goto }),
+        any::<u32>().prop_map(|since| TaskEnd::Started { since }),
     ];
     (any::<[u8; 16]>(), any::<[u32; 2]>(), any::<Timestamp>(), any::<u64>(), end).prop_map(
         |(task, [state_version, attempts], started_at, duration_us, end)| TaskRecord {

@@ -15,6 +15,7 @@ use crate::execute::Finished;
 use crate::graph::Router;
 use crate::handle::{Destination, Route};
 use crate::node_error::NodeError;
+use crate::parent;
 use crate::plan::Routed;
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate, Schema};
@@ -79,6 +80,14 @@ pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
     program.schema.apply(&mut run.position.state, update, &mut run.changes);
 }
 
+/// Applies writes to the state that the planned tasks begin with: what lives one step lives on.
+pub(crate) fn apply_beside(run: &mut Run, update: AnyUpdate) {
+    run.changes.clear();
+    run.named.fill(None);
+    make_unique(run);
+    run.host.program.schema.apply(&mut run.position.state, update, &mut run.changes);
+}
+
 fn make_unique(run: &mut Run) {
     if Arc::get_mut(&mut run.position.state).is_none() {
         run.position.state = run.host.program.schema.clone_state(&run.position.state);
@@ -102,7 +111,7 @@ fn apply_recorded(run: &mut Run, program: &Program, index: usize, done: Finished
         attempts: done.attempts,
         started_at: done.started_at,
         duration_us: done.duration_us,
-        cache_hit: false,
+        made_by: done.made_by,
         writes: small_writes(&*program.schema, &done.update),
     };
     for (channel, _) in entry.writes.iter().filter(|(_, mark)| *mark == WriteMark::Whole) {
@@ -231,11 +240,13 @@ fn follow(
     routed: &mut Routed,
 ) -> Result<(), NodeError> {
     if route.graph.is_some_and(|graph| graph != program.id) {
-        return Err(NodeError::new(format!("node {:?} went to a node of another graph", node.name)));
+        let (node, graph) = (&node.name, &program.name);
+        return Err(NodeError::new(format_args!("node {node:?} of graph {graph:?} went to a node of another graph")));
     }
     let target = match &route.to {
         Destination::End => None,
         Destination::Node(to) | Destination::Send { node: to, .. } => Some(*to),
+        Destination::Parent(_) => return Err(parent::misplaced(program, &node.name)),
     };
     if !allowed.contains(&target) {
         let target = target.map_or("END", |to| &program.nodes[to as usize].name);
@@ -243,7 +254,7 @@ fn follow(
         return Err(NodeError::new(message));
     }
     match route.to {
-        Destination::End => {}
+        Destination::End | Destination::Parent(_) => {}
         Destination::Node(to) => routed.nodes.push(to),
         Destination::Send { node: to, payload } => routed.sends.push((to, payload?)),
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::child::ChildRow;
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
+use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{
@@ -23,13 +24,16 @@ use crate::durability;
 use crate::error::{Error, Result};
 use crate::events::emit::Batch;
 use crate::flush::ended_run;
-use crate::position::{Line, Position};
+use crate::position::{Line, Position, Task};
 use crate::run::{Host, Run};
 use crate::state::Keep;
 use crate::values::{ChannelValue, Track};
 
 /// A payload of at least this many bytes is a value of its checkpoint.
 const PAYLOAD_VALUE_BYTES_MIN: usize = 4 * 1024;
+
+/// The same for a deferred task, which many checkpoints may name.
+const DEFERRED_VALUE_BYTES_MIN: usize = 256;
 
 /// What a commit does besides storing the position.
 pub(crate) struct Draft {
@@ -53,6 +57,10 @@ pub(crate) struct Draft {
     pub(crate) author: Option<String>,
     /// Nothing was applied: what lives one step lives on.
     pub(crate) keeps_state: bool,
+    /// The checkpoint's id, where it is not a new one.
+    pub(crate) id: Option<CheckpointId>,
+    /// Rows that its tasks begin with.
+    pub(crate) pending: Vec<PendingRow>,
 }
 
 impl Draft {
@@ -71,6 +79,8 @@ impl Draft {
             author: None,
             metadata: None,
             keeps_state: false,
+            id: None,
+            pending: Vec::new(),
         }
     }
 
@@ -197,7 +207,8 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }
     };
     let created_at = now.max(line.created_at);
-    let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
+    let id = draft.id.take().unwrap_or_else(|| run.host.ids.checkpoint(created_at));
+    let tip = Tip { height: line.next_height(), id };
     let is_last = run.position.next.is_empty() && draft.source == Source::Step;
     if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
         && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
@@ -214,7 +225,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         keeps_state: draft.keeps_state,
     };
     let tracks = step.place_values(line, &mut placement)?;
-    fill_manifest(&program, &run.position, line, draft.tasks, &mut placement);
+    fill_manifest(&program, &mut run.position, line, draft.tasks, &mut placement);
     line.manifest.steps_covered = draft.steps_covered;
     line.manifest.parent = line.branch.tip.take().map(|tip| tip.id);
     (line.manifest.origin, line.manifest.author, line.manifest.metadata) = (None, draft.author, draft.metadata);
@@ -251,7 +262,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     commit.expect_head = draft.expect_head;
     commit.values = placement.rows;
     commit.blobs = placement.blobs;
-    commit.runs = draft.runs;
+    (commit.runs, commit.pending) = (draft.runs, draft.pending);
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
     Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes, told }))
@@ -309,7 +320,7 @@ impl AppliedStep<'_> {
 /// Brings the line's manifest to the position.
 fn fill_manifest(
     program: &Program,
-    position: &Position,
+    position: &mut Position,
     line: &mut Line,
     mut tasks: Vec<TaskEntry>,
     placement: &mut Placement,
@@ -327,20 +338,39 @@ fn fill_manifest(
     line.manifest.tasks = tasks;
     line.manifest.state_version = program.schema.version();
     line.manifest.next.clear();
-    for task in &position.next {
-        let node = line.node_place(program, task.node);
-        let payload = match &task.payload {
-            None => Payload::None,
-            Some(bytes) if bytes.len() < PAYLOAD_VALUE_BYTES_MIN => Payload::Inline(Arc::clone(bytes)),
-            Some(bytes) => Payload::Value(place_payload(program, line, placement, bytes)),
-        };
-        line.manifest.next.push(NextTask { node, trigger: task.trigger, payload });
+    for task in &mut position.next {
+        let planned = planned_task(program, line, (task, PAYLOAD_VALUE_BYTES_MIN), placement);
+        line.manifest.next.push(planned);
+    }
+    line.manifest.deferred.clear();
+    for task in &mut position.deferred {
+        let planned = planned_task(program, line, (task, DEFERRED_VALUE_BYTES_MIN), placement);
+        line.manifest.deferred.push(planned);
     }
     for (node, activations) in position.activations.iter().enumerate().filter(|(_, count)| **count > 0) {
         let place = line.node_place(program, node as u32) as usize;
         line.manifest.nodes[place].activations = *activations;
     }
     fill_joins(program, position, line);
+}
+
+/// A planned task as stored. A payload of at least `value_bytes_min` bytes is stored once, however long its task waits.
+fn planned_task(
+    program: &Program,
+    line: &mut Line,
+    (task, value_bytes_min): (&mut Task, usize),
+    placement: &mut Placement,
+) -> NextTask {
+    let payload = match (&task.payload, task.place) {
+        (None, _) => Payload::None,
+        (Some(_), Some(place)) => Payload::Value(place),
+        (Some(bytes), None) if bytes.len() < value_bytes_min => Payload::Inline(Arc::clone(bytes)),
+        (Some(bytes), None) => {
+            let place = place_payload(program, line, placement, bytes);
+            Payload::Value(*task.place.insert(place))
+        }
+    };
+    NextTask { node: line.node_place(program, task.node), trigger: task.trigger, payload }
 }
 
 fn place_payload(program: &Program, line: &mut Line, placement: &mut Placement, payload: &[u8]) -> ValueRef {

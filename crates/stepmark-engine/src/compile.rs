@@ -26,6 +26,8 @@ pub(crate) struct Program {
     pub(crate) nodes: Vec<NodeSpec>,
     pub(crate) starts: Vec<u32>,
     pub(crate) joins: Vec<JoinSpec>,
+    /// Whether a node is deferred.
+    pub(crate) defers: bool,
     /// Channels that live one step.
     pub(crate) ephemerals: Vec<usize>,
     /// Where runs stop.
@@ -44,6 +46,8 @@ pub(crate) struct NodeSpec {
     pub(crate) joins: Vec<(u32, u32)>,
     pub(crate) branches: Vec<BranchSpec>,
     pub(crate) gotos: Vec<Option<u32>>,
+    /// Whether it waits until nothing else can run.
+    pub(crate) is_deferred: bool,
     /// How it may fail; absent where nothing was said.
     pub(crate) policy: Option<Arc<Policy>>,
 }
@@ -169,7 +173,8 @@ fn lay_out(
         let gotos = own(&node.name, &node.gotos);
         let (edges, joins, branches) = (Vec::new(), Vec::new(), Vec::new());
         let policy = (!node.policy.is_plain()).then(|| Arc::new(node.policy));
-        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, policy });
+        let is_deferred = node.is_deferred;
+        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, is_deferred, policy });
     }
     for branch in drawing.branches {
         let near = Arc::clone(&nodes[branch.source as usize].name);
@@ -194,6 +199,7 @@ fn lay_out(
         id: drawing.id,
         name: drawing.name,
         schema,
+        defers: nodes.iter().any(|node| node.is_deferred),
         nodes,
         starts,
         joins,

@@ -66,8 +66,9 @@ pub(crate) enum End {
 /// Stores the results, questions and finished steps that are not durable yet, and what is to be done also.
 pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], also: Also<'_>) -> Result<Flushed> {
     durability::settle(run).await?;
-    let Run { host, position, line: Some(line), .. } = run else { return Ok(Flushed::NOTHING) };
-    let mut flush = Flush { program: &host.program, position, line, placement: Placement::default() };
+    let Run { host, around, position, line: Some(line), .. } = run else { return Ok(Flushed::NOTHING) };
+    let placement = Placement::default();
+    let mut flush = Flush { program: &host.program, around, position, line, placement };
     let mut records = Vec::new();
     for (task, done) in results.iter_mut().enumerate() {
         if let Some(done) = done.as_mut().filter(|done| !done.durable) {
@@ -168,6 +169,7 @@ pub(crate) fn ended_run(
 /// One flush in the making.
 struct Flush<'a> {
     program: &'a Program,
+    around: &'a [Arc<Program>],
     position: &'a Position,
     line: &'a mut Line,
     placement: Placement,
@@ -176,14 +178,15 @@ struct Flush<'a> {
 impl Flush<'_> {
     fn result_record(&mut self, task: usize, done: &mut Finished) -> Result<TaskRecord> {
         let writes = self.writes(done);
-        let goto = done.goto.iter().map(|route| goto_entry(self.program, route)).collect::<Result<_>>()?;
+        let goto =
+            done.goto.iter().map(|route| goto_entry((self.program, self.around), route)).collect::<Result<_>>()?;
         Ok(TaskRecord {
             task: self.line.task_hash(self.program, self.position, &self.position.next[task]),
             state_version: self.program.schema.version(),
             attempts: done.attempts,
             started_at: done.started_at,
             duration_us: done.duration_us,
-            end: TaskEnd::Done { writes, goto },
+            end: TaskEnd::Done { made_by: done.made_by, writes, goto },
         })
     }
 
@@ -227,7 +230,8 @@ impl Flush<'_> {
     }
 }
 
-fn goto_entry(program: &Program, route: &Route) -> Result<GotoEntry> {
+/// A route as stored. `around`: the programs of the graphs around its own, the nearest first.
+pub(crate) fn goto_entry((program, around): (&Program, &[Arc<Program>]), route: &Route) -> Result<GotoEntry> {
     let name = |node: &u32| {
         let node = program.nodes.get(*node as usize);
         node.map(|node| Arc::clone(&node.name)).ok_or_else(|| Error::invalid("a goto names no node of its graph"))
@@ -236,5 +240,6 @@ fn goto_entry(program: &Program, route: &Route) -> Result<GotoEntry> {
         Destination::End => GotoEntry::End,
         Destination::Node(node) => GotoEntry::Node(name(node)?),
         Destination::Send { node, payload } => GotoEntry::Send(name(node)?, payload.clone().map_err(Error::invalid)?),
+        Destination::Parent(command) => GotoEntry::Parent(command.entry(around)?),
     })
 }

@@ -23,7 +23,7 @@ use crate::thread::{At, BranchPlace, Thread};
 
 impl<S: State> At<'_, S> {
     /// Begins another thread with the state of that moment, and returns a handle to it. Its first checkpoint has the same
-    /// values, planned tasks, waiting joins and activation numbers, and names its origin; `resume` runs the planned tasks.
+    /// values, planned and deferred tasks, waiting joins and activation numbers, and names its origin; `resume` runs the planned tasks.
     /// Executes nothing and changes nothing of this thread; results that unfinished tasks have stored stay here.
     ///
     /// # Errors
@@ -109,12 +109,14 @@ impl<'a> Birth<'a> {
         for ChannelEntry { name, value, version } in from.channels {
             root.channels.push(ChannelEntry { name, value: self.copied(value)?, version });
         }
-        for NextTask { node, trigger, payload } in from.next {
-            let payload = match payload {
-                Payload::Value(value) => Payload::Value(self.copied(value)?),
-                Payload::None | Payload::Inline(_) => payload,
-            };
-            root.next.push(NextTask { node, trigger, payload });
+        for (tasks, copies) in [(from.next, &mut root.next), (from.deferred, &mut root.deferred)] {
+            for NextTask { node, trigger, payload } in tasks {
+                let payload = match payload {
+                    Payload::Value(value) => Payload::Value(self.copied(value)?),
+                    Payload::None | Payload::Inline(_) => payload,
+                };
+                copies.push(NextTask { node, trigger, payload });
+            }
         }
         (root.nodes, root.joins, root.seen) = (from.nodes, from.joins, from.seen);
         Ok(root)

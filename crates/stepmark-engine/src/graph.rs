@@ -46,6 +46,7 @@ pub(crate) struct DrawnNode {
     pub(crate) aliases: Vec<Arc<str>>,
     pub(crate) run: NodeFn,
     pub(crate) gotos: Vec<TargetId>,
+    pub(crate) is_deferred: bool,
     pub(crate) policy: Policy,
 }
 
@@ -96,7 +97,7 @@ impl<S: State> Graph<S> {
     pub fn node<M, P, N: Node<S, M, P>>(&mut self, name: &str, node: N) -> NodeRef<S, P> {
         let index = self.drawing.nodes.len() as u32;
         let (aliases, gotos, policy) = (Vec::new(), Vec::new(), Policy::default());
-        let node = DrawnNode { name: name.into(), aliases, run: erase(node), gotos, policy };
+        let node = DrawnNode { name: name.into(), aliases, run: erase(node), gotos, is_deferred: false, policy };
         self.drawing.nodes.push(node);
         NodeRef::new(self.drawing.id, index)
     }
@@ -170,6 +171,17 @@ impl<S: State> Graph<S> {
             typed.map_or_else(Vec::new, |(state, update)| route(state, update).into_routes())
         }));
         self.push_branch(from, targets.to_vec(), router);
+    }
+
+    /// Says that `node`, when something triggers it, waits until nothing else of its run can run. Then all deferred nodes
+    /// that wait run together, in one super-step.
+    ///
+    /// It runs once, however often edges, joins and gotos triggered it meanwhile, and once per send. What waits is stored
+    /// with every checkpoint; an input, `discard` and an update as input or as [`END`] leave it behind.
+    pub fn defer<P>(&mut self, node: NodeRef<S, P>) {
+        if let Some(index) = self.own(node) {
+            self.drawing.nodes[index as usize].is_deferred = true;
+        }
     }
 
     /// Says where `node` itself may go by returning a `Goto`.

@@ -92,6 +92,9 @@ pub struct NodeRecord {
     pub branches: Vec<Vec<Option<String>>>,
     /// Nodes that it may name itself; absent is the end.
     pub gotos: Vec<Option<String>>,
+    /// Whether it waits until nothing else can run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_deferred: bool,
 }
 
 /// An edge that waits for all of its sources.
@@ -182,6 +185,7 @@ impl NodeRecord {
             edges: node.edges.iter().map(|edge| name(*edge)).collect(),
             branches: node.branches.iter().map(|branch| targets(&branch.targets)).collect(),
             gotos: targets(&node.gotos),
+            is_deferred: node.is_deferred,
         }
     }
 }

@@ -16,6 +16,8 @@ use std::{
 use serde::Serialize;
 
 use crate::encode::{self, EncodeError};
+use crate::node::Goto;
+use crate::parent::ParentCommand;
 
 /// A node of a `Graph<S>`; `P` is the payload it takes.
 pub struct NodeRef<S, P = ()> {
@@ -65,7 +67,12 @@ pub(crate) struct GraphId(u64);
 pub(crate) enum Destination {
     End,
     Node(u32),
-    Send { node: u32, payload: Result<Arc<[u8]>, EncodeError> },
+    Send {
+        node: u32,
+        payload: Result<Arc<[u8]>, EncodeError>,
+    },
+    /// Of a sub-graph's node: to a graph around it.
+    Parent(ParentCommand),
 }
 
 impl<S, P> NodeRef<S, P> {
@@ -136,6 +143,12 @@ impl IntoRoutes for Route {
 impl IntoRoutes for End {
     fn into_routes(self) -> Vec<Route> {
         vec![Route::END]
+    }
+}
+
+impl IntoRoutes for Goto {
+    fn into_routes(self) -> Vec<Route> {
+        self.0
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use stepmark_core::checkpoint::{CheckpointRow, Manifest, Origin, Source, TaskEntry, Timestamp, WriteMark};
+use stepmark_core::checkpoint::{CheckpointRow, MadeBy, Manifest, Origin, Source, TaskEntry, Timestamp, WriteMark};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{BranchId, CheckpointId, RecordHash, RunId};
 use stepmark_core::load::manifest_of;
@@ -57,6 +57,8 @@ pub struct CheckpointInfo {
     pub tasks: Vec<TaskReport>,
     /// The nodes that run next, one entry per task; empty when the run ended.
     pub next: Vec<String>,
+    /// The nodes that wait until nothing else can run ([`Graph::defer`](crate::Graph::defer)), one entry per task.
+    pub deferred: Vec<String>,
     /// The checkpoint of another thread that it has its state from: on the first one of a thread made by
     /// [`At::fork_to`](crate::At::fork_to).
     pub origin: Option<Origin>,
@@ -86,6 +88,8 @@ pub struct TaskReport {
     pub duration: Duration,
     /// Whether its result was taken from the node's cache instead.
     pub is_cached: bool,
+    /// Whether the error handler of the node made the result.
+    pub is_handled: bool,
     /// The channels that it wrote, and for lists which elements.
     pub writes: Vec<WriteReport>,
 }
@@ -114,6 +118,7 @@ impl CheckpointInfo {
             created_at: row.created_at,
             tasks: manifest.tasks.iter().map(|task| names.task(task)).collect::<Result<_, _>>().map_err(unreadable)?,
             next: manifest.next.iter().map(|task| names.node(task.node)).collect(),
+            deferred: manifest.deferred.iter().map(|task| names.node(task.node)).collect(),
             activations: manifest.nodes.iter().map(|node| (node.name.to_string(), node.activations)).collect(),
             steps_covered: manifest.steps_covered,
             state_version: manifest.state_version,
@@ -154,7 +159,8 @@ impl Names<'_> {
             attempts: task.attempts,
             started_at: task.started_at,
             duration: Duration::from_micros(task.duration_us),
-            is_cached: task.cache_hit,
+            is_cached: task.made_by == MadeBy::Cache,
+            is_handled: task.made_by == MadeBy::Handler,
             writes: task.writes.iter().map(|write| self.write(write)).collect::<Result<_, _>>()?,
         })
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use stepmark_core::checkpoint::{Manifest, Payload, Timestamp};
+use stepmark_core::checkpoint::{Manifest, NextTask, Payload, Timestamp};
 use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RunId, TaskHash};
@@ -23,11 +23,16 @@ use crate::evolve::{self, StoredWrite, TakenWrite};
 use crate::execute::Finished;
 use crate::handle::{Destination, Route};
 use crate::journal::Journals;
+use crate::parent::ParentCommand;
 use crate::plain::mark::Mark;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
+use crate::tries::Earlier;
 use crate::values::Track;
+
+/// What an error says of a node that a stored plan names.
+const PLANNED: &str = "planned next";
 
 /// Chains by the address of their newest node.
 pub(crate) struct Chains<'a>(HashMap<ValueAddress, &'a Chain>);
@@ -111,7 +116,9 @@ pub(crate) fn line(program: &Program, loaded: &Loaded, mut manifest: Manifest) -
             position.activations[node as usize] = entry.activations;
         }
     }
-    position.next = next_tasks(program, &manifest, &chains)?;
+    let read = Reading { program, manifest: &manifest, chains: &chains };
+    position.next = read.tasks(&manifest.next, PLANNED)?;
+    position.deferred = read.tasks(&manifest.deferred, "deferred")?;
     read_joins(program, &manifest, &mut position);
     line.manifest = manifest;
     Ok((line, position))
@@ -127,13 +134,15 @@ pub(crate) fn empty_line(program: &Program, loaded: &Loaded, run: RunId) -> (Lin
 /// The same for a caller that will leave the planned tasks behind: they may name nodes that the program does not have.
 pub(crate) fn line_to_discard(program: &Program, loaded: &Loaded, mut manifest: Manifest) -> Result<(Line, Position)> {
     let mut unknown: Vec<u32> = Vec::new();
-    manifest.next.retain(|task| {
-        let known = manifest.nodes.get(task.node as usize).is_some_and(|node| program.node(&node.name).is_some());
-        if !known && !unknown.contains(&task.node) {
-            unknown.push(task.node);
-        }
-        known
-    });
+    for tasks in [&mut manifest.next, &mut manifest.deferred] {
+        tasks.retain(|task| {
+            let known = manifest.nodes.get(task.node as usize).is_some_and(|node| program.node(&node.name).is_some());
+            if !known && !unknown.contains(&task.node) {
+                unknown.push(task.node);
+            }
+            known
+        });
+    }
     for place in unknown {
         if let Some(node) = manifest.nodes.get_mut(place as usize) {
             node.activations += 1;
@@ -142,25 +151,35 @@ pub(crate) fn line_to_discard(program: &Program, loaded: &Loaded, mut manifest: 
     line(program, loaded, manifest)
 }
 
-fn next_tasks(program: &Program, manifest: &Manifest, chains: &Chains<'_>) -> Result<Vec<Task>> {
-    let mut next = Vec::with_capacity(manifest.next.len());
-    for task in &manifest.next {
-        let name = manifest.nodes.get(task.node as usize).map_or("", |node| &*node.name);
-        let node = known_node(program, name)?;
-        let payload = match &task.payload {
-            Payload::None => None,
-            Payload::Inline(bytes) => Some(Arc::clone(bytes)),
-            Payload::Value(value) => Some(chains.value(*value)?.into()),
-        };
-        next.push(Task { node, trigger: task.trigger, payload });
-    }
-    Ok(next)
+/// What planned tasks are read with.
+struct Reading<'a> {
+    program: &'a Program,
+    manifest: &'a Manifest,
+    chains: &'a Chains<'a>,
 }
 
-fn known_node(program: &Program, name: &str) -> Result<u32> {
+impl Reading<'_> {
+    /// Stored tasks; `state` is what an error says of them.
+    fn tasks(&self, stored: &[NextTask], state: &str) -> Result<Vec<Task>> {
+        let mut tasks = Vec::with_capacity(stored.len());
+        for task in stored {
+            let name = self.manifest.nodes.get(task.node as usize).map_or("", |node| &*node.name);
+            let node = known_node(self.program, name, state)?;
+            let (payload, place) = match &task.payload {
+                Payload::None => (None, None),
+                Payload::Inline(bytes) => (Some(Arc::clone(bytes)), None),
+                Payload::Value(value) => (Some(self.chains.value(*value)?.into()), Some(*value)),
+            };
+            tasks.push(Task { node, trigger: task.trigger, payload, place });
+        }
+        Ok(tasks)
+    }
+}
+
+fn known_node(program: &Program, name: &str, state: &str) -> Result<u32> {
     program.node(name).ok_or_else(|| {
         let message = format!(
-            "node {name:?} is planned next but graph {:?} has no such node: add it, or `alias(node, {name:?})` to its \
+            "node {name:?} is {state} but graph {:?} has no such node: add it, or `alias(node, {name:?})` to its \
              successor, or discard the planned tasks",
             program.name
         );
@@ -249,22 +268,27 @@ pub(crate) fn take_results(
     }
     let program = Arc::clone(&run.host.program);
     let tasks = run.position.next.len();
-    (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
+    (run.stored, run.earlier) = (Vec::with_capacity(tasks), vec![Earlier::default(); tasks]);
     for task in 0..tasks {
         let Some(line) = &run.line else { return Ok(()) };
         let hash = line.task_hash(&program, &run.position, &run.position.next[task]);
         let record = by_task.remove(&hash);
         let node = run.position.next[task].node;
-        if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
-            run.failures[task] = *attempts;
-        }
-        run.stored.push(record.map(|record| finished(&program, node, record, chains)).transpose()?.flatten());
+        run.earlier[task] = record.as_ref().map_or_else(Earlier::default, Earlier::of);
+        let programs = (&*program, &run.around[..]);
+        run.stored.push(record.map(|record| finished(programs, node, record, chains)).transpose()?.flatten());
     }
     Ok(())
 }
 
-fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_>) -> Result<Option<Finished>> {
-    let TaskEnd::Done { writes, goto } = record.end else { return Ok(None) };
+/// A stored result. `around`: the programs of the graphs around its own, the nearest first.
+fn finished(
+    (program, around): (&Program, &[Arc<Program>]),
+    node: u32,
+    record: TaskRecord,
+    chains: &Chains<'_>,
+) -> Result<Option<Finished>> {
+    let TaskEnd::Done { made_by, writes, goto } = record.end else { return Ok(None) };
     let stored = writes.into_iter().map(|(name, body)| stored_write(name, body, chains));
     let taken = evolve::writes(program, record.state_version, stored.collect::<Result<_>>()?);
     let taken = taken.map_err(|reason| {
@@ -282,11 +306,12 @@ fn finished(program: &Program, node: u32, record: TaskRecord, chains: &Chains<'_
         program.schema.decode_write(&mut update, channel, &bytes).map_err(unreadable)?;
         flushed.extend(place.map(|place| (channel, place)));
     }
-    let goto = goto.into_iter().map(|entry| route(program, entry)).collect::<Result<_>>()?;
+    let goto = goto.into_iter().map(|entry| route((program, around), entry)).collect::<Result<_>>()?;
     Ok(Some(Finished {
         update,
         goto,
         attempts: record.attempts,
+        made_by,
         started_at: record.started_at,
         duration_us: record.duration_us,
         encoded: Vec::new(),
@@ -302,11 +327,14 @@ fn stored_write(name: Arc<str>, body: WriteBody, chains: &Chains<'_>) -> Result<
     })
 }
 
-fn route(program: &Program, entry: GotoEntry) -> Result<Route> {
+pub(crate) fn route((program, around): (&Program, &[Arc<Program>]), entry: GotoEntry) -> Result<Route> {
     let to = match entry {
         GotoEntry::End => return Ok(Route::END),
-        GotoEntry::Node(name) => Destination::Node(known_node(program, &name)?),
-        GotoEntry::Send(name, payload) => Destination::Send { node: known_node(program, &name)?, payload: Ok(payload) },
+        GotoEntry::Node(name) => Destination::Node(known_node(program, &name, PLANNED)?),
+        GotoEntry::Send(name, payload) => {
+            Destination::Send { node: known_node(program, &name, PLANNED)?, payload: Ok(payload) }
+        }
+        GotoEntry::Parent(entry) => return ParentCommand::of_entry(around, entry),
     };
     Ok(Route { graph: Some(program.id), to })
 }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use stepmark_core::{
-    checkpoint::Timestamp,
+    checkpoint::{MadeBy, Timestamp},
     id::{BranchId, TaskHash, ThreadUid},
 };
 
@@ -20,8 +20,10 @@ use crate::{
     encode,
     events::emit::Emitter,
     handle::{IntoRoutes, Route},
+    handler::TaskFailure,
     journal::Attempt,
     node_error::NodeError,
+    parent::ParentCommand,
     state::State,
     tries::Tries,
 };
@@ -52,21 +54,49 @@ pub trait FromCx<S: State>: Sized {
 #[diagnostic::on_unimplemented(
     message = "a node of a `{S}` graph cannot return `{Self}`",
     label = "not a node's result",
-    note = "return `Update<{S}>`, `()`, `Goto`, `(Update<{S}>, Goto)` or a `Result` of one of these"
+    note = "return `Update<{S}>`, `()`, `Goto`, `(Update<{S}>, Goto)`, `Command<{S}>` or a `Result` of one of these"
 )]
 pub trait IntoNodeOutput<S: State> {
     /// The writes and routes.
-    fn into_output(self) -> Result<NodeOutput<S>, NodeError>;
+    fn into_output(self) -> Result<Command<S>, NodeError>;
 }
 
-/// What a node wants: writes to the state, and where to go.
+/// What a node wants: writes to the state, and where to go besides its edges, in any number and mixture.
+///
+/// A node returns it, and a function that a node calls, such as a tool of a model, may make or fill one:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use stepmark_engine::{Command, Graph, NodeRef};
+/// # use stepmark_engine as stepmark;
+/// # use stepmark_macros::State;
+///
+/// #[derive(State, Clone, Default, Serialize, Deserialize)]
+/// struct Chat {
+///     reply: String,
+/// }
+///
+/// fn refer(to: NodeRef<Chat>, why: &str) -> Command<Chat> {
+///     Command::<Chat>::new().write(|chat| chat.reply.set(format!("referred: {why}"))).goto(to)
+/// }
+///
+/// let mut graph = Graph::<Chat>::new("desk");
+/// let billing = graph.node("billing", async || ());
+/// let clerk = graph.node("clerk", move || async move { refer(billing, "an invoice") });
+/// graph.start(clerk);
+/// graph.goto(clerk, stepmark_engine::to![billing]);
+/// assert!(graph.build().is_ok());
+/// ```
 #[derive(Clone, Debug)]
-pub struct NodeOutput<S: State> {
+pub struct Command<S: State> {
     /// The writes.
     pub update: S::Update,
     /// Where to go, besides the edges.
     pub goto: Vec<Route>,
 }
+
+/// What a node's call returns.
+pub type NodeOutput<S> = Command<S>;
 
 /// Goes somewhere that the graph's edges do not say: `Goto::to(node)`.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +126,8 @@ pub(crate) struct TaskContext {
     pub(crate) payload: Option<Arc<[u8]>>,
     pub(crate) deps: Arc<Deps>,
     pub(crate) info: Arc<TaskInfo>,
+    /// What its node failed with, where an error handler runs.
+    pub(crate) failure: Option<Arc<TaskFailure>>,
 }
 
 /// Which task it is.
@@ -143,8 +175,18 @@ impl TaskInfo {
         self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
     }
 
-    /// The identity of the task within its thread.
+    /// The identity of the task within its thread; where its error handler runs, one of the handler's own.
     pub(crate) fn task_id(&self) -> TaskHash {
+        if self.made_by() == MadeBy::Handler {
+            // No node has such a name.
+            let handler = format!("{}\0on_error", self.identity);
+            return TaskHash::of(&self.namespace, &handler, self.activation, self.trigger);
+        }
+        self.planned_id()
+    }
+
+    /// The identity of the planned task.
+    pub(crate) fn planned_id(&self) -> TaskHash {
         TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
     }
 
@@ -156,6 +198,11 @@ impl TaskInfo {
     /// Whether it asked something that nobody has answered.
     pub(crate) fn waits(&self) -> bool {
         self.journal().waits(|| self.task_id())
+    }
+
+    /// What makes the task's result.
+    pub(crate) fn made_by(&self) -> MadeBy {
+        self.tries.as_ref().map_or(MadeBy::Node, |tries| tries.made_by())
     }
 }
 
@@ -198,7 +245,7 @@ impl<S: State> Cx<S> {
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
-    /// at every later activation of the node.
+    /// at every later activation of the node. An error handler has one of its own.
     pub fn task_id(&self) -> TaskHash {
         self.task.info.task_id()
     }
@@ -221,6 +268,10 @@ impl<S: State> Cx<S> {
         &self.task.info
     }
 
+    pub(crate) fn failure(&self) -> Option<&Arc<TaskFailure>> {
+        self.task.failure.as_ref()
+    }
+
     fn payload<P: DeserializeOwned>(&self) -> Result<P, NodeError> {
         let bytes = self.task.payload.as_deref().ok_or_else(|| {
             NodeError::new(format_args!("node `{}` takes a payload and was started without one", self.node()))
@@ -240,6 +291,54 @@ impl<S: State> Snap<S> {
     /// An update that writes nothing yet.
     pub fn update(&self) -> S::Update {
         S::Update::default()
+    }
+
+    /// A command that writes nothing and goes nowhere yet.
+    pub fn command(&self) -> Command<S> {
+        Command::new()
+    }
+}
+
+impl<S: State> Command<S> {
+    /// Writes nothing, goes nowhere.
+    pub fn new() -> Self {
+        Self { update: S::Update::default(), goto: Vec::new() }
+    }
+
+    /// Has these writes, in place of those that it had.
+    #[must_use]
+    pub fn update(mut self, update: S::Update) -> Self {
+        self.update = update;
+        self
+    }
+
+    /// Adds writes.
+    #[must_use]
+    pub fn write(mut self, values: impl FnOnce(&mut S::Update)) -> Self {
+        values(&mut self.update);
+        self
+    }
+
+    /// Goes to a node, to `node.send(payload)`, or to several of these as well. [`END`](crate::END) adds nothing: edges are
+    /// followed all the same.
+    #[must_use]
+    pub fn goto(mut self, routes: impl IntoRoutes) -> Self {
+        self.goto.extend(routes.into_routes());
+        self
+    }
+
+    /// Commands the graph around this one as well: its writes and routes count as those of the node that runs this graph,
+    /// which must declare the targets. A task that commands a parent where there is none fails.
+    #[must_use]
+    pub fn to_parent<P: State>(mut self, command: Command<P>) -> Self {
+        self.goto.extend(ParentCommand::routes(command));
+        self
+    }
+}
+
+impl<S: State> Default for Command<S> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -286,7 +385,7 @@ impl<S: State> IntoNodeOutput<S> for Goto {
     }
 }
 
-impl<S: State> IntoNodeOutput<S> for NodeOutput<S> {
+impl<S: State> IntoNodeOutput<S> for Command<S> {
     fn into_output(self) -> Result<Self, NodeError> {
         Ok(self)
     }

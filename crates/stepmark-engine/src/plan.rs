@@ -2,13 +2,14 @@
 //!
 //! Pure and deterministic: same program, same finished nodes, same routes, same plan. Nodes that an edge, a join or a
 //! goto triggered come first, in the order in which they were added to the graph, each once; then the sends, in the
-//! order of the tasks that made them; of one task its gotos, then its branches as they were drawn.
+//! order of the tasks that made them; of one task its gotos, then its branches as they were drawn. Tasks of deferred
+//! nodes wait in the same order until nothing else is planned; then all of them are.
 
 use crate::compile::Program;
-use crate::position::Task;
+use crate::position::{Position, Task};
 
 /// Where control goes from a finished step, as routed by its tasks in plan order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Routed {
     /// Nodes that were gone to.
     pub(crate) nodes: Vec<u32>,
@@ -18,9 +19,10 @@ pub(crate) struct Routed {
     pub(crate) late: Vec<usize>,
 }
 
-/// Plans into `next`, which held the finished tasks.
-pub(crate) fn plan_step(program: &Program, next: &mut Vec<Task>, routed: &mut Routed, joins: &mut [Vec<bool>]) {
-    let mut triggered = std::mem::take(&mut routed.nodes);
+/// Plans the step that follows the one whose tasks `position` held.
+pub(crate) fn plan_step(program: &Program, position: &mut Position, routed: &mut Routed) {
+    let Position { next, joins, .. } = position;
+    let triggered = &mut routed.nodes;
     let mut last = None;
     for task in next.drain(..) {
         // The tasks of a fan-out are neighbours; following their edges once is enough.
@@ -39,11 +41,17 @@ pub(crate) fn plan_step(program: &Program, next: &mut Vec<Task>, routed: &mut Ro
             triggered.push(spec.target);
         }
     }
-    triggered.sort_unstable();
-    triggered.dedup();
-    next.extend(triggered.drain(..).map(|node| Task { node, trigger: 0, payload: None }));
-    routed.nodes = triggered;
+    plan_routed(program, position, routed);
+}
+
+/// Plans what was routed to, and nothing else.
+pub(crate) fn plan_routed(program: &Program, position: &mut Position, routed: &mut Routed) {
+    let next = &mut position.next;
+    routed.nodes.sort_unstable();
+    routed.nodes.dedup();
+    next.extend(routed.nodes.drain(..).map(Task::triggered));
     plan_sends(program, next, routed);
+    hold_deferred(program, position);
 }
 
 fn plan_sends(program: &Program, next: &mut Vec<Task>, routed: &mut Routed) {
@@ -53,6 +61,39 @@ fn plan_sends(program: &Program, next: &mut Vec<Task>, routed: &mut Routed) {
     let mut sent = vec![0; program.nodes.len()];
     for (node, payload) in routed.sends.drain(..) {
         sent[node as usize] += 1;
-        next.push(Task { node, trigger: sent[node as usize], payload: Some(payload) });
+        next.push(Task::sent((node, payload), sent[node as usize]));
+    }
+}
+
+/// Sets the planned tasks of deferred nodes aside. Where nothing else is planned, all that wait are.
+pub(crate) fn hold_deferred(program: &Program, position: &mut Position) {
+    let Position { next, deferred, .. } = position;
+    if program.defers {
+        let mut sent = vec![0; program.nodes.len()];
+        for task in deferred.iter() {
+            sent[task.node as usize] = task.trigger;
+        }
+        for mut task in next.extract_if(.., |task| program.nodes[task.node as usize].is_deferred) {
+            if task.trigger == 0 {
+                hold_triggered(deferred, task);
+            } else {
+                // Sends that wait together have come in several steps.
+                sent[task.node as usize] += 1;
+                task.trigger = sent[task.node as usize];
+                deferred.push(task);
+            }
+        }
+    }
+    if next.is_empty() {
+        std::mem::swap(next, deferred);
+    }
+}
+
+/// A node that is triggered again while it waits runs once.
+fn hold_triggered(deferred: &mut Vec<Task>, task: Task) {
+    let triggered = deferred.iter().take_while(|other| other.trigger == 0);
+    if triggered.clone().all(|other| other.node != task.node) {
+        let place = triggered.take_while(|other| other.node < task.node).count();
+        deferred.insert(place, task);
     }
 }

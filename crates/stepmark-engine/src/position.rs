@@ -11,6 +11,7 @@ use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip};
 use stepmark_core::value::ValueRef;
 
 use crate::compile::Program;
+use crate::plan::{Routed, hold_deferred, plan_routed};
 use crate::schema::AnyState;
 use crate::values::Track;
 
@@ -21,6 +22,20 @@ pub(crate) struct Task {
     /// 0 for an edge or goto, then one per send to the node, in plan order.
     pub(crate) trigger: u32,
     pub(crate) payload: Option<Arc<[u8]>>,
+    /// The value in which the payload lies already.
+    pub(crate) place: Option<ValueRef>,
+}
+
+impl Task {
+    /// A node that an edge, a join, a goto or a start triggered.
+    pub(crate) fn triggered(node: u32) -> Self {
+        Self { node, trigger: 0, payload: None, place: None }
+    }
+
+    /// The so many-th send of a plan to a node.
+    pub(crate) fn sent((node, payload): (u32, Arc<[u8]>), trigger: u32) -> Self {
+        Self { node, trigger, payload: Some(payload), place: None }
+    }
 }
 
 /// What the next super-step begins with.
@@ -28,6 +43,8 @@ pub(crate) struct Task {
 pub(crate) struct Position {
     pub(crate) state: AnyState,
     pub(crate) next: Vec<Task>,
+    /// What waits until nothing else can run, in plan order; nothing where nothing is next.
+    pub(crate) deferred: Vec<Task>,
     /// By node: how many checkpoints of this lineage applied its results or abandoned its tasks.
     pub(crate) activations: Vec<u64>,
     /// By join: which of its sources were seen since it last fired.
@@ -40,34 +57,49 @@ impl Position {
         Self {
             state: program.schema.initial(),
             next: Vec::new(),
+            deferred: Vec::new(),
             activations: vec![0; program.nodes.len()],
             joins: program.joins.iter().map(|join| vec![false; join.sources.len()]).collect(),
         }
     }
 
-    /// Plans the start of a run; waiting joins and planned tasks are left behind, the latter counted as activations.
+    /// Plans the start of a run; waiting joins, planned and deferred tasks are left behind, the tasks counted as activations.
     pub(crate) fn restart(&mut self, program: &Program) {
         self.abandon();
         self.begin(program);
     }
 
+    /// The same where the run begins elsewhere than at the graph's start.
+    pub(crate) fn restart_at(&mut self, program: &Program, start: Option<Routed>) {
+        let Some(mut routed) = start else { return self.restart(program) };
+        self.abandon();
+        plan_routed(program, self, &mut routed);
+    }
+
     /// Plans the start of a run in place of what was planned and waited for.
     pub(crate) fn begin(&mut self, program: &Program) {
         self.next.clear();
-        self.joins.iter_mut().for_each(|seen| seen.fill(false));
-        let start = |node: &u32| Task { node: *node, trigger: 0, payload: None };
-        self.next.extend(program.starts.iter().map(start));
+        self.forget_waiting();
+        self.next.extend(program.starts.iter().map(|node| Task::triggered(*node)));
+        hold_deferred(program, self);
     }
 
-    /// Leaves the planned tasks behind. What they did stays theirs: their nodes' next activations have new numbers.
+    /// Leaves what waits behind: joins forget what they saw, and deferred tasks go.
+    pub(crate) fn forget_waiting(&mut self) {
+        self.joins.iter_mut().for_each(|seen| seen.fill(false));
+        self.deferred.clear();
+    }
+
+    /// Leaves the planned and deferred tasks behind. What they did stays theirs: their nodes' next activations have new
+    /// numbers.
     pub(crate) fn abandon(&mut self) {
         let mut counted = vec![false; self.activations.len()];
-        for task in self.next.drain(..) {
+        for task in self.next.drain(..).chain(self.deferred.drain(..)) {
             if !std::mem::replace(&mut counted[task.node as usize], true) {
                 self.activations[task.node as usize] += 1;
             }
         }
-        self.joins.iter_mut().for_each(|seen| seen.fill(false));
+        self.forget_waiting();
     }
 }
 

@@ -34,11 +34,11 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     };
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
-    plan_step(program, &mut run.position.next, &mut run.routed, &mut run.position.joins);
+    plan_step(program, &mut run.position, &mut run.routed);
     if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
         run.stats.add(&desk.take_did());
     }
-    run.failures.clear();
+    run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;
     if run.line.is_none() {

@@ -47,8 +47,8 @@ pub use stepmark_engine::__private;
 
 // Drawing a graph.
 pub use stepmark_engine::{
-    Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry, Route, Snap,
-    Update, to,
+    Command, Ctx, Cx, Dep, END, ExecInfo, Goto, Graph, In, NodeError, NodeRef, NodeResult, RemainingSteps, Retry,
+    Route, Snap, Update, to,
 };
 pub use stepmark_engine::{Question, State};
 pub use stepmark_macros::{Question, State, node};
@@ -171,9 +171,14 @@ pub mod stream {
     };
 }
 
+#[doc = include_str!("docs/steps.md")]
+pub mod steps {
+    pub use stepmark_engine::{DurableStep, Race, Won};
+}
+
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+    pub use stepmark_engine::{Attempts, Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]

@@ -39,7 +39,9 @@ pub struct UnfinishedTask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// Nothing of it is stored: it has not begun, it runs, or its process died. A resume runs it.
+    /// Its node is deferred, and something else can run: a resume runs it after that.
+    Deferred,
+    /// No end of it is stored: it has not begun, it runs, or its process died. A resume runs it.
     Waiting,
     /// It asked, and some of its questions have no answer: [`Thread::questions`]. A resume runs it once all have.
     Asked,
@@ -50,7 +52,8 @@ pub enum Progress {
 }
 
 impl<S: State> Thread<S> {
-    /// The tasks that are planned at the branch's tip, in plan order, and what is stored of each; none if the last run ended.
+    /// The tasks that are planned at the branch's tip, in plan order, and what is stored of each, then those that are deferred;
+    /// none if the last run ended.
     ///
     /// Reads the stored results of unfinished tasks, which [`Thread::state`] does not: a damaged one is an error here alone.
     ///
@@ -66,7 +69,11 @@ impl<S: State> Thread<S> {
             let asks = journals.get(hash).is_some_and(Journal::waits);
             UnfinishedTask::new((node, task.trigger), records.get(&hash), asks)
         });
-        tasks.collect()
+        let deferred = manifest.deferred.iter().map(|task| {
+            let unfinished = UnfinishedTask::new((identity(&manifest, task).0, task.trigger), None, false)?;
+            Ok(UnfinishedTask { progress: Progress::Deferred, ..unfinished })
+        });
+        tasks.chain(deferred).collect()
     }
 }
 
@@ -82,7 +89,7 @@ impl UnfinishedTask {
         let progress = match record.map(|record| (&record.end, record.task)) {
             Some((TaskEnd::Done { .. }, _)) => Progress::Done,
             _ if asks => Progress::Asked,
-            None => Progress::Waiting,
+            None | Some((TaskEnd::Started { .. }, _)) => Progress::Waiting,
             Some((TaskEnd::Failed(error), task)) => {
                 let unreadable = |reason| Error::unreadable(Subject::Pending, task, reason);
                 Progress::Failed(encode::from_bytes(error).map_err(unreadable)?)
@@ -94,7 +101,9 @@ impl UnfinishedTask {
             progress,
             attempts: record.map_or(0, |record| record.attempts),
             started_at: record.map(|record| record.started_at),
-            duration: record.map(|record| Duration::from_micros(record.duration_us)),
+            duration: record
+                .filter(|record| !matches!(record.end, TaskEnd::Started { .. }))
+                .map(|record| Duration::from_micros(record.duration_us)),
         })
     }
 }

@@ -157,12 +157,16 @@ impl<S: State> End<S> {
     }
 }
 
-/// A checkpoint in a line: step, source, tasks, and the tasks that are next.
+/// A checkpoint in a line: step, source, tasks, and the tasks that are next or wait.
 fn told(checkpoint: &CheckpointInfo) -> String {
     let list = |names: Vec<&str>| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     let tasks = list(checkpoint.tasks.iter().map(|task| &*task.node).collect());
     let next = list(checkpoint.next.iter().map(String::as_str).collect());
-    format!("{} ({}: {tasks}; next: {next})", checkpoint.step, checkpoint.source.as_str())
+    let waiting = match &checkpoint.deferred[..] {
+        [] => String::new(),
+        deferred => format!("; deferred: {}", deferred.join(", ")),
+    };
+    format!("{} ({}: {tasks}; next: {next}{waiting})", checkpoint.step, checkpoint.source.as_str())
 }
 
 fn encoded<S: State>(state: &S, channel: usize) -> Option<Vec<u8>> {

@@ -1,0 +1,9 @@
+//! Do deferred nodes and commands do what they say, on every store and after every crash?
+
+mod lab;
+
+mod answers;
+mod deferred;
+mod deferred_stored;
+mod inputs;
+mod nodes;
