@@ -47,8 +47,6 @@ pub struct AnswerRequest<'a, S: State> {
     /// Where the events of the run go, if somebody watches.
     pub(crate) events: Option<Arc<Emitter>>,
     context: Option<Arc<Deps>>,
-    /// Where the events of the run go, if somebody watches.
-    events: Option<Arc<Emitter>>,
 }
 
 /// An answer to one question.
@@ -125,7 +123,7 @@ pub(crate) struct FoundQuestion {
 impl<'a, S: State> AnswerRequest<'a, S> {
     fn new(thread: &'a Thread<S>, given: Given) -> Self {
         let context = thread.host.context.clone();
-        Self { thread, given: vec![given], update: None, author: None, context, events: None }
+        Self { thread, given: vec![given], update: None, author: None, events: None, context }
     }
 
     /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.

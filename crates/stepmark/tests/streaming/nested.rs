@@ -62,7 +62,7 @@ async fn read(app: &App<Desk>, after: Option<Position>) -> Vec<Event<Desk>> {
     read
 }
 
-fn is_stored(event: &&Event<Desk>) -> bool {
+fn is_stored(event: &Event<Desk>) -> bool {
     event.position.is_stored()
 }
 
@@ -114,8 +114,11 @@ async fn sub_graphs_are_read_back_as_they_were_told() {
         let file = directory.path().join("desk.db");
         let open = || offices(Sqlite::open(&file).expect("opens"), 2).durability(mode);
         let by_position = |events: &[Event<Desk>]| {
-            let mut events: Vec<(String, Event<Desk>)> =
-                events.iter().filter(is_stored).map(|event| (event.position.to_string(), event.clone())).collect();
+            let mut events: Vec<(String, Event<Desk>)> = events
+                .iter()
+                .filter(|event| is_stored(event))
+                .map(|event| (event.position.to_string(), event.clone()))
+                .collect();
             events.sort_by(|one, other| one.0.cmp(&other.0));
             events
         };
