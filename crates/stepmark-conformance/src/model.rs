@@ -5,6 +5,7 @@
 
 mod append;
 mod calls;
+mod children;
 mod compare;
 mod effects;
 mod state;
@@ -15,7 +16,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::StoreEnv;
 use crate::run::{block_on, panic_of};
-use world::World;
+use world::{World, chosen};
 
 /// Environment variable that names another seed than the one a test asks for.
 pub const SEED_VARIABLE: &str = "STEPMARK_MODEL_SEED";
@@ -59,6 +60,8 @@ pub(crate) enum Step {
     Intend { writer: Writer, action: Action, flush: Option<(u8, u8)>, forks: bool },
     /// Tells how one of the attempts ended, or one that nobody made.
     Tell { attempt: u8, end: u8, nobody: bool },
+    /// Commits a checkpoint of a sub-graph.
+    Call(Call),
     /// Sends an earlier write again.
     Repeat { write: u8 },
     /// Sends an earlier commit again with other bytes under the same checkpoint id.
@@ -80,6 +83,22 @@ pub(crate) struct Growth {
     pub(crate) expects_head: bool,
     /// Writes its value rows where a flush may have written others.
     pub(crate) collides: bool,
+    /// Says where sub-graphs stand, or else where none does.
+    pub(crate) names: Option<bool>,
+}
+
+/// A checkpoint of a sub-graph.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    /// The root's writer.
+    pub(crate) writer: Writer,
+    pub(crate) namespace: u8,
+    /// The number of the row that names it, which may be taken.
+    pub(crate) ordinal: u8,
+    /// Which belief of the sub-graph's own writer.
+    pub(crate) belief: u8,
+    /// Grows the sub-graph of another root.
+    pub(crate) strays: bool,
 }
 
 /// An action that must not be repeated, and what its writer makes of the ledger's answer.
@@ -128,9 +147,10 @@ fn any_step() -> impl Strategy<Value = Step> {
     let few = 0..3u8;
     let run = prop::option::weighted(0.4, (any::<bool>(), few.clone()));
     let rarely = || prop::bool::weighted(0.15);
-    let commit = (any_writer(), any_log(), rarely(), run, rarely(), rarely()).prop_map(
-        |(writer, log, claims, run, expects_head, collides)| {
-            Step::Commit(Growth { writer, log, claims, run, expects_head, collides })
+    let names = prop::option::weighted(0.5, prop::bool::weighted(0.9));
+    let commit = (any_writer(), any_log(), rarely(), run, rarely(), rarely(), names).prop_map(
+        |(writer, log, claims, run, expects_head, collides, names)| {
+            Step::Commit(Growth { writer, log, claims, run, expects_head, collides, names })
         },
     );
     let flush = (any_writer(), few.clone(), 0..2u8, any::<bool>(), prop::option::weighted(0.2, few.clone()))
@@ -149,10 +169,19 @@ fn any_step() -> impl Strategy<Value = Step> {
         5 => flush,
         10 => any_step_from_outside(),
         12 => any_effect(),
+        5 => any_call(),
         4 => any::<u8>().prop_map(|write| Step::Repeat { write }),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(write, packed)| Step::Forge { write, packed }),
         1 => any::<u8>().prop_map(|thread| Step::Delete { thread }),
     ]
+}
+
+/// Sub-graphs: few, so that a sequence comes back to them.
+fn any_call() -> impl Strategy<Value = Step> {
+    let belief = prop_oneof![4 => Just(0u8), 1 => 1..3u8];
+    (any_writer(), 0..2u8, 0..6u8, belief, prop::bool::weighted(0.15)).prop_map(
+        |(writer, namespace, ordinal, belief, strays)| Step::Call(Call { writer, namespace, ordinal, belief, strays }),
+    )
 }
 
 /// What is asked of the ledger, and told to it.

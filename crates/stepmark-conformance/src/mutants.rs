@@ -23,6 +23,7 @@ macro_rules! changes {
 }
 
 mod answers;
+mod children;
 mod effects;
 mod reads;
 mod units;
@@ -153,6 +154,21 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "ledger left behind", new_thread_brings_its_ledger, broken::<effects::LedgerLeftBehind>;
     "origin of effects replaced", new_thread_brings_its_ledger, broken::<effects::OriginReplaced>;
     "intent decided before it is written", one_of_many_intents_is_granted, broken::<effects::LookBeforeAttempt>;
+    "root's epoch ignored", fenced_root_fences_its_sub_graphs, broken::<children::RootEpochIgnored>;
+    "root's tip ignored", moved_root_refuses_its_sub_graphs, broken::<children::RootTipIgnored>;
+    "any root grows a sub-graph", branch_of_another_root_is_refused, broken::<children::AnyRootGrows>;
+    "oldest row of a sub-graph counts", newest_row_of_a_sub_graph_counts, broken::<children::OldestRowCounts>;
+    "sub-graphs dropped from a step", root_commit_keeps_its_sub_graphs, broken::<children::ChildrenDropped>;
+    "fork leaves its sub-graphs", fork_at_the_tip_takes_its_sub_graphs_along, broken::<children::ForkLeavesChildren>;
+    "sub-graph of nothing accepted", root_names_what_is_there, broken::<children::ChildrenOfNothing>;
+    "row of a sub-graph written first", unit_of_a_sub_graph_is_all_or_nothing, broken::<children::RowFirst>;
+    "repeated sub-graph refused", repeated_unit_of_a_sub_graph_is_accepted, broken::<children::RepeatedUnitRefused>;
+    "sub-graph stands as now", sub_graph_stands_as_it_stood, broken::<children::StandsAsNow>;
+    "dead rows of sub-graphs count", sub_graph_stands_as_it_stood, broken::<children::DeadRowsCount>;
+    "sub-graph cut at its segment", sub_graph_is_found_across_fork_points, broken::<children::CutAtSegment>;
+    "sub-graphs listed at the head", sub_graphs_are_listed, broken::<children::ListedAtTheHead>;
+    "beginnings of namespaces match", sub_graphs_are_apart, broken::<children::BeginningsMatch>;
+    "sub-graphs outlive their thread", sub_graphs_go_with_their_thread, broken::<children::ChildrenOutliveThread>;
     "lane ignored", lanes_are_apart, broken::<reads::LaneIgnored>;
     "load not of one moment", load_is_a_snapshot, broken::<reads::TornLoad>;
     "chain cut at its segment", value_chain_crosses_branches, broken::<reads::ChainCutAtSegment>;

@@ -24,11 +24,14 @@ const LEFT_TO_THE_CASES: [&str; 16] = [
     "intent decided before it is written",
 ];
 
+/// The rarest of the others is found by the 1,500th.
+const SEQUENCES: u32 = 2000;
+
 #[test]
 fn random_sequences_find_every_mutant_that_they_can_reach() {
     let found = |name: &str| {
         let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).expect("it is listed");
-        find_difference(&*(mutant.env)(), 1, 1000, 0).is_some()
+        find_difference(&*(mutant.env)(), 1, SEQUENCES, 0).is_some()
     };
     let reachable = MUTANTS.iter().map(|mutant| mutant.name).filter(|name| !LEFT_TO_THE_CASES.contains(name));
     let missed: Vec<_> = reachable.filter(|name| !found(name)).collect();

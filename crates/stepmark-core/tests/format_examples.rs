@@ -1,8 +1,9 @@
 //! Do the bytes that `docs/format.md` shows come out of the encoders? The document and this file hold the same text.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
+    ChannelEntry, CheckpointRow, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
+use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::id::{
     BlobHash, BranchId, CheckpointId, ClaimToken, InterruptId, Lane, RecordHash, RunId, TaskHash, ThreadUid,
@@ -59,7 +60,7 @@ fn manifest() -> Manifest {
         attempts: 1,
         started_at: 900,
         duration_us: 80,
-        cache_hit: false,
+        made_by: MadeBy::Node,
         writes,
     }];
     manifest.next = vec![NextTask { node: 1, trigger: 1, payload: Payload::Inline([0xa1, b'x'].into()) }];
@@ -209,9 +210,20 @@ fn flush_is_as_drawn() {
         ("notes".into(), WriteBody::Inline(vec![0x91, 0xa1, b'c'])),
         ("text".into(), WriteBody::Value(ValueRef { address: address(2, 1), packed: false })),
     ];
-    let end = TaskEnd::Done { writes, goto: vec![GotoEntry::Node("end".into())] };
+    let goto = vec![GotoEntry::Node("end".into())];
+    let end = |made_by| TaskEnd::Done { made_by, writes: writes.clone(), goto: goto.clone() };
     let task = TaskHash::of("", "look", 1, 1);
-    let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
+    let made = |end| TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
+    let record = made(end(MadeBy::Node));
+    let started = TaskRecord {
+        task: TaskHash([0x22; 16]),
+        state_version: 1,
+        attempts: 2,
+        started_at: 1200,
+        duration_us: 0,
+        end: TaskEnd::Started { since: 0 },
+    };
+    check("newer flush body", &encode_flush(&[made(end(MadeBy::Handler)), started]));
     let row = PendingRow {
         base: tip().id,
         lane: Lane(0xb1),
@@ -232,10 +244,41 @@ fn flush_is_as_drawn() {
 fn command_to_a_parent_is_as_drawn() {
     let writes = vec![("log".into(), vec![0x91, 0xa1, b'p'])];
     let parent = ParentEntry { level: 1, state_version: 1, writes, goto: vec![GotoEntry::Node("bill".into())] };
-    let end = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
+    let end = TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let task = TaskHash::of("", "look", 1, 1);
     let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
     check("flush with a command", &encode_flush(&[record]));
+}
+
+#[test]
+fn sub_graph_is_as_drawn() {
+    let id = CheckpointId::parse("k0").expect("an id");
+    let child = BranchId::new(0xc1).expect("non-zero");
+    let call = TaskHash::of("", "look", 1, 1);
+    let place = ChildPlace {
+        namespace: "research".into(),
+        branch: child,
+        height: 0,
+        id: id.clone(),
+        caller: call,
+        occurrence: 0,
+    };
+    check("place of a sub-graph", &place.encode());
+    let row = PendingRow {
+        base: tip().id,
+        lane: branch().lane(),
+        kind: PendingKind::Child,
+        task: TaskHash::of("", "look", 1, 1),
+        ordinal: 1,
+        values: Vec::new(),
+        body: place.encode(),
+    };
+    check("hash of the row over the root's tip", &row.hash(THREAD, "").0);
+    let tip = Some(Tip { height: 0, id });
+    let (claim, effects) = (ClaimToken([0xcc; 16]), EffectsMode::Ledger);
+    let own = BranchRow { id: child, fork: None, tip, epoch: 1, claim, effects, root: Some(branch()) };
+    check("hash of a branch with a root", &own.hash(THREAD, "research").0);
+    check("hash of where it stood", &ChildRow::from(place).hash(THREAD, branch(), 2).0);
 }
 
 #[test]

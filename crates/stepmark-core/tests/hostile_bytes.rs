@@ -1,12 +1,13 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
-    WriteMark,
+    ChannelEntry, JoinEntry, MANIFEST_VERSION, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry,
+    TaskEntry, WriteMark,
 };
+use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::{EffectKey, MadeAt};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, Lane, RunId, TaskHash, ThreadUid};
-use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::interrupt::{Answer, AskedInside, Asker, Question};
 use stepmark_core::materialise::{materialise, take_value};
 use stepmark_core::pending::{
     GotoEntry, NO_TASK, ParentEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush,
@@ -85,8 +86,15 @@ fn manifest() -> Manifest {
         (0, WriteMark::Opaque),
         (1, WriteMark::Whole),
     ];
-    manifest.tasks =
-        vec![TaskEntry { node: 0, trigger: 0, attempts: 1, started_at: 90, duration_us: 10, cache_hit: true, writes }];
+    manifest.tasks = vec![TaskEntry {
+        node: 0,
+        trigger: 0,
+        attempts: 1,
+        started_at: 90,
+        duration_us: 10,
+        made_by: MadeBy::Handler,
+        writes,
+    }];
     manifest.next = vec![
         NextTask { node: 1, trigger: 0, payload: Payload::None },
         NextTask { node: 1, trigger: 1, payload: Payload::Inline([1, 2, 3].into()) },
@@ -99,6 +107,7 @@ fn manifest() -> Manifest {
 
 fn flush() -> Vec<TaskRecord> {
     let done = TaskEnd::Done {
+        made_by: MadeBy::Cache,
         writes: vec![
             ("total".into(), WriteBody::Inline(vec![7])),
             ("text".into(), WriteBody::Value(value(5, 1, false))),
@@ -111,7 +120,7 @@ fn flush() -> Vec<TaskRecord> {
         writes: vec![("log".into(), vec![1, 2])],
         goto: vec![GotoEntry::End, GotoEntry::Node("c".into())],
     };
-    let commanding = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
+    let commanding = TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let record = |end| TaskRecord {
         task: TaskHash([3; 16]),
         state_version: 1,
@@ -120,7 +129,8 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding)]
+    let started = record(TaskEnd::Started { since: 1 });
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding), started]
 }
 
 /// The manifest of a root that was forked from another thread.
@@ -174,6 +184,18 @@ fn made() -> MadeAt {
     MadeAt { branch: branch(), height: 300, task: TaskHash([4; 16]), branches: 2 }
 }
 
+fn place() -> ChildPlace {
+    let id = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ab").expect("an id");
+    ChildPlace {
+        namespace: "research/0".into(),
+        branch: branch(),
+        height: 300,
+        id,
+        caller: TaskHash([9; 16]),
+        occurrence: 2,
+    }
+}
+
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
     ValueHead { structure, blob: None, state_version: 1, closed: false, list }
 }
@@ -193,16 +215,16 @@ fn manifest_reads_back_and_no_cut_one_does() {
 
 #[test]
 fn question_and_answer_read_back_and_no_cut_one_does() {
-    let (asked, answered) = (question().encode(), answer().encode());
-    assert_eq!(Question::decode(&asked), Ok(question()));
+    let inside = Some(AskedInside { namespace: "research".into(), task: TaskHash([4; 16]) });
+    for question in [question(), Question { inside, ..question() }] {
+        let asked = question.encode();
+        assert_eq!(Question::decode(&asked), Ok(question));
+        assert!((0..asked.len()).all(|end| Question::decode(&asked[..end]).is_err()));
+        assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    }
+    let answered = answer().encode();
     assert_eq!(Answer::decode(&answered), Ok(answer()));
-    for end in 0..asked.len() {
-        assert!(Question::decode(&asked[..end]).is_err(), "cut at {end}");
-    }
-    for end in 0..answered.len() {
-        assert!(Answer::decode(&answered[..end]).is_err(), "cut at {end}");
-    }
-    assert!(Question::decode(&[&asked[..], &[0]].concat()).is_err());
+    assert!((0..answered.len()).all(|end| Answer::decode(&answered[..end]).is_err()));
     assert!(Answer::decode(&[&answered[..], &[0]].concat()).is_err());
 }
 
@@ -214,7 +236,7 @@ fn newer_versions_are_unknown() {
         stored
     };
     let unknown = |error: WireError| matches!(error, WireError::Unknown { .. });
-    assert!(Question::decode(&at(question().encode(), 0, 2)).is_err_and(unknown));
+    assert!(Question::decode(&at(question().encode(), 0, 3)).is_err_and(unknown));
     assert!(Question::decode(&at(question().encode(), 17, 4)).is_err_and(unknown));
     assert!(Answer::decode(&at(answer().encode(), 0, 2)).is_err_and(unknown));
     // The length of the manifest's head comes before its version.
@@ -246,6 +268,16 @@ fn effect_key_and_place_read_back_and_no_cut_one_does() {
 }
 
 #[test]
+fn place_of_a_sub_graph_reads_back_and_no_cut_one_does() {
+    let stored = place().encode();
+    assert_eq!(ChildPlace::decode(&stored), Ok(place()));
+    assert!((0..stored.len()).all(|end| ChildPlace::decode(&stored[..end]).is_err()));
+    assert!(ChildPlace::decode(&[&stored[..], &[0]].concat()).is_err());
+    let newer = ChildPlace::decode(&[&[2], &stored[1..]].concat());
+    assert!(newer.is_err_and(|error| matches!(error, stepmark_core::wire::WireError::Unknown { .. })));
+}
+
+#[test]
 fn damaged_records_are_refused_or_read() {
     let mut random = Random(0x5eed);
     let mut blob = head(Structure::List { base: value(3, 1, true), keep: 4, items: 2 }, None);
@@ -273,6 +305,7 @@ fn damaged_records_are_refused_or_read() {
         effect_keys()[0].encode(),
         effect_keys()[1].encode(),
         made().encode(),
+        place().encode(),
     ];
     for _ in 0..ROUNDS {
         for record in &records {
@@ -289,6 +322,7 @@ fn damaged_records_are_refused_or_read() {
             let _ = CheckpointId::from_stored(&damaged);
             let _ = EffectKey::decode(&damaged).map(|read| read.encode());
             let _ = MadeAt::decode(&damaged).map(|read| read.encode());
+            let _ = ChildPlace::decode(&damaged).map(|read| read.encode());
         }
     }
 }

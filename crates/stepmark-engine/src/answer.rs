@@ -14,9 +14,10 @@ use stepmark_core::id::{BranchId, InterruptId, TaskHash};
 use stepmark_core::interrupt::{Answer, Asker};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::RunStatus;
-use stepmark_core::store::{Load, Loaded, Place, Records};
+use stepmark_core::store::{Channels, Load, Loaded, Place, Records};
 
 use crate::answer_schema;
+use crate::answer_update::is_update_lost;
 use crate::decide::{append_decided, store_of};
 use crate::deps::Deps;
 use crate::dynamic::Value;
@@ -35,62 +36,94 @@ use crate::thread::{BranchPlace, DECISIONS_MAX, Thread};
 /// How many bytes the author of an answer may have.
 const AUTHOR_BYTES_MAX: usize = 1024;
 
-/// An answer: see [`Thread::answer`]. `.run().await` and `.await` are the same.
+/// Answers to one question or several: see [`Thread::answer`]. `.run().await` and `.await` are the same.
 #[must_use = "nothing is written before `.store()` or `.run()`"]
-pub struct AnswerRequest<'a, S> {
-    thread: &'a Thread<S>,
+pub struct AnswerRequest<'a, S: State> {
+    pub(crate) thread: &'a Thread<S>,
+    /// At least one.
+    pub(crate) given: Vec<Given>,
+    pub(crate) update: Option<S::Update>,
+    pub(crate) author: Option<String>,
+    /// Where the events of the run go, if somebody watches.
+    pub(crate) events: Option<Arc<Emitter>>,
+    context: Option<Arc<Deps>>,
+}
+
+/// An answer to one question.
+pub(crate) struct Given {
     /// The branch; that of the handle if absent.
     branch: Option<BranchId>,
-    id: InterruptId,
+    pub(crate) id: InterruptId,
     /// The wording that was answered; the newest if absent.
     hash: Option<[u8; 16]>,
     body: Result<Vec<u8>, EncodeError>,
-    author: Option<String>,
-    /// Where the events of the run go, if somebody watches.
-    events: Option<Arc<Emitter>>,
-    context: Option<Arc<Deps>>,
+}
+
+impl Given {
+    fn typed<Q: Question>(question: impl Borrow<Ask<Q>>, answer: &Q::Answer) -> Self {
+        let Ask { branch, id, hash, .. } = question.borrow();
+        Self { branch: Some(*branch), id: *id, hash: Some(*hash), body: encode::to_bytes(answer) }
+    }
+
+    fn open(question: &OpenQuestion, answer: &(impl Serialize + ?Sized)) -> Self {
+        let OpenQuestion { branch, id, hash, .. } = question;
+        Self { branch: Some(*branch), id: *id, hash: Some(*hash), body: encode::to_bytes(answer) }
+    }
+
+    fn by_id(id: InterruptId, answer: &(impl Serialize + ?Sized)) -> Self {
+        Self { branch: None, id, hash: None, body: encode::to_bytes(answer) }
+    }
+
+    /// The encoded answer.
+    pub(crate) fn body(&self) -> Result<&[u8]> {
+        let body = self.body.as_ref().map_err(|error| Error::invalid(format!("the answer: {error}")))?;
+        if body.len() > QUESTION_BYTES_MAX {
+            return Err(Error::invalid(format!("the answer is larger than {QUESTION_BYTES_MAX} bytes")));
+        }
+        Ok(body)
+    }
 }
 
 impl<S: State> Thread<S> {
     /// Answers a question, on the branch on which it was read; a handle to another branch refuses it. Nothing happens before
     /// [`AnswerRequest::run`] or [`AnswerRequest::store`].
-    #[expect(clippy::needless_pass_by_value, reason = "a question is given as it is at hand, by value or by reference")]
+    #[expect(clippy::needless_pass_by_value, reason = "an answer is given away")]
     pub fn answer<Q: Question>(&self, question: impl Borrow<Ask<Q>>, answer: Q::Answer) -> AnswerRequest<'_, S> {
-        let question = question.borrow();
-        let (branch, hash) = (Some(question.branch), Some(question.hash));
-        let body = encode::to_bytes(&answer);
-        AnswerRequest { branch, hash, ..AnswerRequest::new(self, question.id, body) }
+        AnswerRequest::new(self, Given::typed(question, &answer))
     }
 
     /// Answers a question without its types: a form, a program in another language. The answer is a value that serializes
     /// as the question's answer does. One that does not fit is refused where the graph knows the question
     /// ([`Graph::question`](crate::Graph::question)); else its task asks again.
     pub fn answer_open(&self, question: &OpenQuestion, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
-        let (branch, hash) = (Some(question.branch), Some(question.hash));
-        let body = encode::to_bytes(answer);
-        AnswerRequest { branch, hash, ..AnswerRequest::new(self, question.id, body) }
+        AnswerRequest::new(self, Given::open(question, answer))
     }
 
     /// The same by the question's id, on the handle's branch, whatever its present wording.
     pub fn answer_id(&self, id: InterruptId, answer: &(impl Serialize + ?Sized)) -> AnswerRequest<'_, S> {
-        let body = encode::to_bytes(answer);
-        AnswerRequest::new(self, id, body)
+        AnswerRequest::new(self, Given::by_id(id, answer))
     }
 }
 
+/// The questions of a request as they are stored on a branch's tip.
+pub(crate) struct Found {
+    pub(crate) loaded: Loaded,
+    /// In the order of the answers.
+    pub(crate) questions: Vec<FoundQuestion>,
+}
+
 /// A question as it is stored.
-struct Found {
-    task: TaskHash,
+pub(crate) struct FoundQuestion {
+    pub(crate) task: TaskHash,
     /// How many records its task's journal has.
     after: u64,
-    entry: Entry,
-    loaded: Loaded,
+    pub(crate) entry: Entry,
 }
 
 impl<'a, S: State> AnswerRequest<'a, S> {
-    fn new(thread: &'a Thread<S>, id: InterruptId, body: Result<Vec<u8>, EncodeError>) -> Self {
+    fn new(thread: &'a Thread<S>, given: Given) -> Self {
         let context = thread.host.context.clone();
-        Self { thread, branch: None, id, hash: None, body, author: None, context, events: None }
+        Self { thread, given: vec![given], update: None, author: None, events: None, context }
     }
 
     /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.
@@ -100,7 +133,41 @@ impl<'a, S: State> AnswerRequest<'a, S> {
         StreamRequest::new((&thread.name, &thread.host), Box::new(run), kinds)
     }
 
-    /// Who answers: free text of at most 1,024 bytes, stored with the answer.
+    /// Answers another question of the same branch as well. All answers are stored in one unit, or none is.
+    #[expect(clippy::needless_pass_by_value, reason = "an answer is given away")]
+    pub fn and<Q: Question>(mut self, question: impl Borrow<Ask<Q>>, answer: Q::Answer) -> Self {
+        self.given.push(Given::typed(question, &answer));
+        self
+    }
+
+    /// The same without the question's types: see [`Thread::answer_open`].
+    pub fn and_open(mut self, question: &OpenQuestion, answer: &(impl Serialize + ?Sized)) -> Self {
+        self.given.push(Given::open(question, answer));
+        self
+    }
+
+    /// The same by the question's id: see [`Thread::answer_id`].
+    pub fn and_id(mut self, id: InterruptId, answer: &(impl Serialize + ?Sized)) -> Self {
+        self.given.push(Given::by_id(id, answer));
+        self
+    }
+
+    /// Writes to the state in the same unit: all tasks of the unfinished step run again, on the written state, and those that
+    /// ask get these answers.
+    ///
+    /// It is an update at the tip that leaves planned what is planned: a checkpoint of its own, whose source is `update`. As
+    /// for every update nothing else of the unfinished step goes on: finished siblings run again, steps of theirs too,
+    /// questions that are not answered here are asked again under the same ids, also those that were answered before, and the
+    /// graph stops again where it stops. A question that is worded otherwise because of the written state is asked anew. A
+    /// run that goes on elsewhere is fenced. Only what run input may write may be written.
+    ///
+    /// Given again after a crash, by whomever, the same answers with the same writes are not written twice.
+    pub fn update(mut self, values: impl FnOnce(&mut S::Update)) -> Self {
+        values(self.update.get_or_insert_default());
+        self
+    }
+
+    /// Who answers: free text of at most 1,024 bytes, stored with the answers and the update.
     pub fn author(mut self, author: impl Into<String>) -> Self {
         self.author = Some(author.into());
         self
@@ -112,58 +179,51 @@ impl<'a, S: State> AnswerRequest<'a, S> {
         self
     }
 
-    /// Answers only this wording of the question ([`OpenQuestion::hash`]): one that was asked anew in other words since is
-    /// `QuestionChanged`.
+    /// Answers only this wording of the question that was named last ([`OpenQuestion::hash`]): one that was asked anew in other
+    /// words since is `QuestionChanged`.
     pub fn wording(mut self, hash: [u8; 16]) -> Self {
-        self.hash = Some(hash);
+        if let Some(given) = self.given.last_mut() {
+            given.hash = Some(hash);
+        }
         self
     }
 
-    /// Stores the answer and runs nothing. When this returns it is durable. Returns whether a run of the branch is open:
-    /// it looks for answers before it ends, and goes on by itself.
+    /// Stores the answers and runs nothing. When this returns they are durable. Returns whether a run of the branch is open:
+    /// it looks for answers before it ends, and goes on by itself. With an update no run is.
     ///
-    /// The same answer again is accepted, whoever gives it.
+    /// The same answers again are accepted, whoever gives them.
     ///
     /// # Errors
     /// `AlreadyAnswered`: another answer is there, and stays. `QuestionChanged`: the question was asked anew in other words.
-    /// `Missing`: no such question is open on the branch; `Invalid`: the answer does not fit the question. Nothing was
+    /// `Missing`: no such question is open on the branch; `Invalid`: an answer does not fit its question. Nothing was
     /// written then.
     pub async fn store(&self) -> Result<bool> {
-        let host = &self.thread.host;
-        let body = self.body.as_ref().map_err(|error| Error::invalid(format!("the answer: {error}")))?;
-        if body.len() > QUESTION_BYTES_MAX {
-            return Err(Error::invalid(format!("the answer is larger than {QUESTION_BYTES_MAX} bytes")));
-        }
-        if self.author.as_ref().is_some_and(|author| author.len() > AUTHOR_BYTES_MAX) {
-            return Err(Error::invalid(format!("an author has at most {AUTHOR_BYTES_MAX} bytes")));
-        }
+        self.check_given()?;
         for _ in 0..=DECISIONS_MAX {
             let found = self.find().await?;
-            self.check(&found.entry, body)?;
-            if found.entry.answer.is_some() {
-                return self.has_open_run(&found.loaded).await;
+            for (given, question) in self.given.iter().zip(&found.questions) {
+                self.check(given, &question.entry)?;
             }
-            let append = self.records(&found, body)?;
-            match append_decided(host, append).await {
-                Ok(()) => return self.has_open_run(&found.loaded).await,
-                // Somebody answered, or the tip moved, since it was read: look again.
-                Err(error)
-                    if error.is_store(StoreKind::Exists, Subject::Pending)
-                        || error.is_store(StoreKind::Missing, Subject::Pending) => {}
-                Err(error) => return Err(error),
+            let (stored, is_lost): (_, fn(&Error) -> bool) = match &self.update {
+                Some(update) => (self.write(update, found).await, is_update_lost),
+                None => (self.append(&found).await, is_append_lost),
+            };
+            match stored {
+                Err(error) if is_lost(&error) => {}
+                stored => return stored,
             }
         }
         Err(self.thread.contended())
     }
 
-    /// Stores the answer as [`store`](Self::store) does, then resumes the branch: tasks whose questions all have answers run
+    /// Stores the answers as [`store`](Self::store) does, then resumes the branch: tasks whose questions all have answers run
     /// again. Tasks that run elsewhere are taken over. With other questions open the run ends `Interrupted` again.
     ///
     /// # Errors
     /// As for [`store`](Self::store) and [`Thread::resume`].
     pub async fn run(self) -> Result<Outcome<S>> {
         self.store().await?;
-        let on_branch = match self.branch {
+        let on_branch = match self.branch() {
             Some(branch) if !self.is_handles_branch(branch).await? => {
                 Some(self.thread.same_place().on(BranchPlace::Id(branch)))
             }
@@ -174,39 +234,69 @@ impl<'a, S: State> AnswerRequest<'a, S> {
         resume.run().await
     }
 
+    /// The branch that the questions were read on, if they say.
+    pub(crate) fn branch(&self) -> Option<BranchId> {
+        self.given.iter().find_map(|given| given.branch)
+    }
+
     async fn is_handles_branch(&self, branch: BranchId) -> Result<bool> {
         let loaded = self.thread.load_with(self.thread.request_of(Place::Head)).await?;
         Ok(loaded.branch.row.id == branch)
     }
 
-    /// The newest wording of the question on its branch's tip.
+    /// Whether the request makes sense whatever is stored.
+    fn check_given(&self) -> Result<()> {
+        if self.author.as_ref().is_some_and(|author| author.len() > AUTHOR_BYTES_MAX) {
+            return Err(Error::invalid(format!("an author has at most {AUTHOR_BYTES_MAX} bytes")));
+        }
+        for (index, given) in self.given.iter().enumerate() {
+            given.body()?;
+            if given.branch.is_some_and(|branch| Some(branch) != self.branch()) {
+                return Err(Error::invalid(format!("question {} was read on another branch than others", given.id)));
+            }
+            if self.given[..index].iter().any(|before| before.id == given.id) {
+                return Err(Error::invalid(format!("question {} is answered twice", given.id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest wording of each question on the branch's tip.
     async fn find(&self) -> Result<Found> {
-        let load = Load { pending: true, ..self.thread.request_of(Place::Head) };
-        let loaded = match self.branch {
+        let channels = if self.update.is_some() { Channels::All } else { Channels::None };
+        let load = Load { pending: true, channels, ..self.thread.request_of(Place::Head) };
+        let loaded = match self.branch() {
             Some(branch) if self.thread.at == BranchPlace::Head => {
                 let load = Load { place: Place::Branch(branch), ..load };
                 store_of(&self.thread.host)?.load(load).await?
             }
             Some(_) | None => self.thread.load_with(load).await?,
         };
-        if self.branch.is_some_and(|branch| branch != loaded.branch.row.id) {
+        if self.branch().is_some_and(|branch| branch != loaded.branch.row.id) {
             let branch = loaded.branch.name.unwrap_or_else(|| loaded.branch.row.id.to_string());
-            return Err(Error::invalid(format!("question {} was read on another branch than {branch:?}", self.id)));
+            let ids: Vec<String> = self.given.iter().map(|given| given.id.to_string()).collect();
+            let ids = ids.join(", ");
+            return Err(Error::invalid(format!("question {ids} was read on another branch than {branch:?}")));
         }
         let journals = Journals::of_rows(&loaded.pending)?;
-        let newest = |journal: &'_ Journal| journal.current().find(|entry| entry.question.id == self.id).cloned();
+        let questions = self.given.iter().map(|given| self.question(&journals, given.id)).collect::<Result<_>>()?;
+        Ok(Found { loaded, questions })
+    }
+
+    fn question(&self, journals: &Journals, id: InterruptId) -> Result<FoundQuestion> {
+        let newest = |journal: &'_ Journal| journal.current().find(|entry| entry.question.id == id).cloned();
         let found = journals.iter().find_map(|(task, journal)| Some((task, journal, newest(journal)?)));
         let Some((task, journal, entry)) = found else {
             let reason = format!("no such question is open on the branch's tip in thread {:?}", self.thread.name);
-            return Err(stepmark_core::error::Error::missing(Subject::Interrupt, self.id, reason).into());
+            return Err(stepmark_core::error::Error::missing(Subject::Interrupt, id, reason).into());
         };
-        Ok(Found { task, after: journal.next_ordinal(), entry, loaded })
+        Ok(FoundQuestion { task, after: journal.next_ordinal(), entry })
     }
 
-    /// Whether this answer may be the question's.
-    fn check(&self, entry: &Entry, body: &[u8]) -> Result<()> {
-        let (id, name) = (self.id, &entry.question.name);
-        if self.hash.is_some_and(|hash| hash != entry.question.hash()) {
+    /// Whether an answer may be the question's.
+    fn check(&self, given: &Given, entry: &Entry) -> Result<()> {
+        let (id, body, name) = (given.id, given.body()?, &entry.question.name);
+        if given.hash.is_some_and(|hash| hash != entry.question.hash()) {
             let message = format!("question {id} ({name:?}) was asked anew in other words; look at it again");
             return Err(Error::new(ErrorKind::QuestionChanged, message));
         }
@@ -228,36 +318,51 @@ impl<'a, S: State> AnswerRequest<'a, S> {
         known.map_or(Ok(()), |known| (known.fits)(body)).map_err(|error| unfit(error.to_string()))
     }
 
-    fn records(&self, found: &Found, body: &[u8]) -> Result<Records> {
-        let Found { task, after, entry, loaded } = found;
+    /// Stores the answers that are not stored yet beside their questions.
+    async fn append(&self, found: &Found) -> Result<bool> {
+        let loaded = &found.loaded;
         let tip = loaded.branch.row.tip.as_ref().ok_or_else(|| Error::invalid("the branch has no checkpoint"))?;
-        let answer = Answer {
-            id: self.id,
-            question: entry.question.hash(),
-            after: *after,
-            answered_at: self.thread.host.clock.now(),
-            author: self.author.clone(),
-            body: body.to_vec(),
-        };
         let mut append = Records::from_outside(loaded.thread.uid, loaded.branch.row.id);
-        append.pending.push(PendingRow {
-            base: tip.id.clone(),
-            lane: loaded.branch.row.id.lane(),
-            kind: PendingKind::Answer,
-            task: *task,
-            ordinal: entry.ordinal,
-            values: Vec::new(),
-            body: answer.encode(),
-        });
-        Ok(append)
+        for (given, question) in self.given.iter().zip(&found.questions) {
+            if question.entry.answer.is_none() {
+                append.pending.push(PendingRow {
+                    base: tip.id.clone(),
+                    lane: loaded.branch.row.id.lane(),
+                    kind: PendingKind::Answer,
+                    task: question.task,
+                    ordinal: question.entry.ordinal,
+                    values: Vec::new(),
+                    body: self.answer(given, (&question.entry, question.after))?.encode(),
+                });
+            }
+        }
+        if !append.pending.is_empty() {
+            append_decided(&self.thread.host, append).await?;
+        }
+        self.has_open_run(loaded).await
+    }
+
+    /// The answer to a question, given when its task's journal had `after` records; the one that is stored where there is one.
+    pub(crate) fn answer(&self, given: &Given, (entry, after): (&Entry, u64)) -> Result<Answer> {
+        if let Some(answer) = &entry.answer {
+            return Ok(Answer { after, ..Answer::clone(answer) });
+        }
+        let (answered_at, author) = (self.thread.host.clock.now(), self.author.clone());
+        let (id, question, body) = (given.id, entry.question.hash(), given.body()?.to_vec());
+        Ok(Answer { id, question, after, answered_at, author, body })
     }
 
     /// Whether a run of the branch is open: it will find the answer.
-    async fn has_open_run(&self, loaded: &Loaded) -> Result<bool> {
+    pub(crate) async fn has_open_run(&self, loaded: &Loaded) -> Result<bool> {
         let Some(manifest) = load::manifest(loaded)? else { return Ok(false) };
         let (_, run) = self.thread.unfinished_run(&loaded.branch.row, run_of_loaded(loaded, &manifest)).await?;
         Ok(run.is_some_and(|run| run.status == RunStatus::Open))
     }
+}
+
+/// Whether somebody answered, or the tip moved, since it was read: then it is looked at again.
+fn is_append_lost(error: &Error) -> bool {
+    error.is_store(StoreKind::Exists, Subject::Pending) || error.is_store(StoreKind::Missing, Subject::Pending)
 }
 
 /// Whether two encoded answers read alike: a form writes a struct's fields in another order than its type does.
@@ -275,8 +380,9 @@ impl<'a, S: State> IntoFuture for AnswerRequest<'a, S> {
     }
 }
 
-impl<S> std::fmt::Debug for AnswerRequest<'_, S> {
+impl<S: State> std::fmt::Debug for AnswerRequest<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AnswerRequest").field("id", &self.id).finish_non_exhaustive()
+        let ids: Vec<InterruptId> = self.given.iter().map(|given| given.id).collect();
+        f.debug_struct("AnswerRequest").field("ids", &ids).finish_non_exhaustive()
     }
 }

@@ -80,6 +80,14 @@ pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
     program.schema.apply(&mut run.position.state, update, &mut run.changes);
 }
 
+/// Applies writes to the state that the planned tasks begin with: what lives one step lives on.
+pub(crate) fn apply_beside(run: &mut Run, update: AnyUpdate) {
+    run.changes.clear();
+    run.named.fill(None);
+    make_unique(run);
+    run.host.program.schema.apply(&mut run.position.state, update, &mut run.changes);
+}
+
 fn make_unique(run: &mut Run) {
     if Arc::get_mut(&mut run.position.state).is_none() {
         run.position.state = run.host.program.schema.clone_state(&run.position.state);
@@ -103,7 +111,7 @@ fn apply_recorded(run: &mut Run, program: &Program, index: usize, done: Finished
         attempts: done.attempts,
         started_at: done.started_at,
         duration_us: done.duration_us,
-        cache_hit: false,
+        made_by: done.made_by,
         writes: small_writes(&*program.schema, &done.update),
     };
     for (channel, _) in entry.writes.iter().filter(|(_, mark)| *mark == WriteMark::Whole) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
+use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{BlobUse, Commit, Expect, Outcome, Records, RunWrite};
 use stepmark_core::value::{
@@ -55,6 +56,10 @@ pub(crate) struct Draft {
     pub(crate) author: Option<String>,
     /// Nothing was applied: what lives one step lives on.
     pub(crate) keeps_state: bool,
+    /// The checkpoint's id, where it is not a new one.
+    pub(crate) id: Option<CheckpointId>,
+    /// Rows that its tasks begin with.
+    pub(crate) pending: Vec<PendingRow>,
 }
 
 impl Draft {
@@ -73,6 +78,8 @@ impl Draft {
             author: None,
             metadata: None,
             keeps_state: false,
+            id: None,
+            pending: Vec::new(),
         }
     }
 
@@ -89,7 +96,7 @@ pub(crate) struct Unit {
     /// What its values name; put before it.
     blobs: Vec<Vec<u8>>,
     /// What is told once it is durable.
-    told: Batch,
+    told: Option<Batch>,
 }
 
 impl Unit {
@@ -106,7 +113,7 @@ impl Unit {
         commit.values.extend(below.values);
         commit.blobs.extend(below.blobs);
         self.blobs.extend(root.blobs);
-        self.told = self.told.on(root.told);
+        self.told = self.told.zip(root.told).map(|(told, below)| told.on(below));
         for write in mem::replace(&mut commit.runs, below.runs) {
             put_run(&mut commit.runs, write.row().clone());
         }
@@ -116,8 +123,8 @@ impl Unit {
     /// Sends it until its outcome is known; then whoever watches the run is told.
     pub(crate) async fn send(&mut self, host: &Host) -> Result<Outcome> {
         let outcome = commit_decided(host, &self.scope, &mut self.commit, &self.blobs).await?;
-        if let Some(events) = &host.events {
-            events.send(mem::take(&mut self.told)).await;
+        if let (Some(events), Some(told)) = (&host.events, self.told.take()) {
+            events.send(told).await;
         }
         Ok(outcome)
     }
@@ -198,7 +205,8 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         Expect::At { tip: line.branch.tip.clone(), epoch: line.branch.epoch }
     };
     let created_at = now.max(line.created_at);
-    let tip = Tip { height: line.next_height(), id: run.host.ids.checkpoint(created_at) };
+    let id = draft.id.take().unwrap_or_else(|| run.host.ids.checkpoint(created_at));
+    let tip = Tip { height: line.next_height(), id };
     let is_last = run.position.next.is_empty() && draft.source == Source::Step;
     if let Some(status) = draft.ends.or(is_last.then_some(RunStatus::Done))
         && let Some(ended) = ended_run(line.run.as_mut(), status, created_at, Some(tip.clone()))
@@ -231,10 +239,8 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         packed_hash: RecordHash([0; 16]),
     };
     line.branch.tip = Some(tip);
-    let told = match &run.host.events {
-        Some(events) => events.committed(line, &row, (&program, &run.position.state)),
-        None => Batch::default(),
-    };
+    let watched = run.host.events.as_ref();
+    let told = watched.map(|events| events.committed(line, &row, (&program, &run.position.state)));
     if let Some(claim) = draft.claim {
         line.branch.epoch += 1;
         line.branch.claim = claim;
@@ -254,7 +260,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     commit.expect_head = draft.expect_head;
     commit.values = placement.rows;
     commit.blobs = placement.blobs;
-    commit.runs = draft.runs;
+    (commit.runs, commit.pending) = (draft.runs, draft.pending);
     (line.tracks, line.created_at, line.on_own_segment) = (tracks, created_at, true);
     (line.next_ordinal, line.next_flush) = (0, 0);
     Ok(Some(Unit { commit, scope: line.thread.scope.clone(), blobs: placement.blob_bytes, told }))

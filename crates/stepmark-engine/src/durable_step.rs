@@ -15,12 +15,14 @@ use futures_util::future::{BoxFuture, select_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stepmark_core::checkpoint::Timestamp;
+use stepmark_core::clock::{Clock, SystemClock, SystemIds};
 use stepmark_core::memo::Memo;
 
 use crate::encode;
 use crate::journal::{StepCall, StepKey};
 use crate::node::{Cx, TaskInfo};
 use crate::node_error::NodeError;
+use crate::retry::{Retry, pause_before_next};
 use crate::state::State;
 
 /// How large the result of a step may be, encoded: it lies in one row.
@@ -89,6 +91,7 @@ struct Called<'a, T> {
     info: Arc<TaskInfo>,
     call: StepCall,
     arms: Vec<(Arc<str>, Arm<'a, T>)>,
+    retries: Vec<Retry>,
 }
 
 /// A race of a node. See [`Cx::race`].
@@ -105,6 +108,11 @@ pub struct Won<T> {
 }
 
 impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Race<'a, T> {
+    /// Holds the race again when all of its arms failed; see [`DurableStep::retry`].
+    pub fn retry(self, retry: Retry) -> Self {
+        Self(self.0.retry(retry))
+    }
+
     /// Adds an arm.
     pub fn arm<E, F, R>(mut self, name: &str, mut run: F) -> Self
     where
@@ -123,19 +131,18 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
     fn of<S: State>(cx: &Cx<S>, name: &str, arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Self {
         let info = Arc::clone(cx.info());
         let call = info.journal().call_step(info.task_id(), name);
-        Self { info, call, arms }
+        Self { info, call, arms, retries: Vec::new() }
     }
 
     async fn perform(self) -> Result<Won<T>, NodeError> {
-        let Self { info, call, arms } = self;
+        let Self { info, call, mut arms, retries } = self;
         if let Some(memo) = &call.memo {
             return recorded(memo);
         }
         info.journal().start_step(&call.key)?;
         let running = Running { info: &info, key: &call.key, is_done: false };
-        let started_at = info.now();
-        let won = first(arms).await?;
-        let memo = running.end(&won, started_at)?;
+        let (won, tried) = tried(&info, &mut arms, &retries).await?;
+        let memo = running.end(&won, tried)?;
         // What a step returns has been through its stored form, so that a first run is as a later one.
         let value = recorded(&memo)?;
         info.journal().keep_memo(memo);
@@ -154,7 +161,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn end<T: Serialize>(mut self, won: &Won<T>, started_at: Timestamp) -> Result<Memo, NodeError> {
+    fn end<T: Serialize>(mut self, won: &Won<T>, Tried { attempts, started_at }: Tried) -> Result<Memo, NodeError> {
         let (task, name, occurrence) = self.key.clone();
         let body = encode::to_bytes(&won.value)?;
         if body.len() > MEMO_BYTES_MAX {
@@ -170,7 +177,7 @@ impl Running<'_> {
             winner: (!won.arm.is_empty()).then(|| Arc::clone(&won.arm)),
             is_ordered: self.info.journal().end_step(self.key, true),
             state_version: self.info.state_version,
-            attempts: 1,
+            attempts,
             started_at,
             duration_us: u64::try_from(self.info.now() - started_at).unwrap_or(0),
             body,
@@ -186,9 +193,40 @@ impl Drop for Running<'_> {
     }
 }
 
+/// The last attempt at a step.
+struct Tried {
+    attempts: u32,
+    started_at: Timestamp,
+}
+
+/// Tries until an attempt succeeds or no policy allows another one.
+async fn tried<'a, T: 'a>(
+    info: &TaskInfo,
+    arms: &mut [(Arc<str>, Arm<'a, T>)],
+    retries: &[Retry],
+) -> Result<(Won<T>, Tried), NodeError> {
+    for attempts in 1.. {
+        let started_at = info.now();
+        let error = match first(arms).await {
+            Ok(won) => return Ok((won, Tried { attempts, started_at })),
+            Err(error) => error,
+        };
+        let pause = match &info.desk {
+            Some(desk) => pause_before_next(retries, &error, attempts, &*desk.host.ids)?,
+            None => pause_before_next(retries, &error, attempts, &*SystemIds::shared())?,
+        };
+        let Some(pause) = pause else { return Err(error) };
+        match &info.desk {
+            Some(desk) => desk.host.clock.sleep(pause).await,
+            None => SystemClock.sleep(pause).await,
+        }
+    }
+    Err(NodeError::new("a step was tried too often to be counted"))
+}
+
 /// The first arm that succeeds, else the last error.
-async fn first<'a, T: 'a>(arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Result<Won<T>, NodeError> {
-    let mut running: Vec<_> = arms.into_iter().map(start).collect();
+async fn first<'a, T: 'a>(arms: &mut [(Arc<str>, Arm<'a, T>)]) -> Result<Won<T>, NodeError> {
+    let mut running: Vec<_> = arms.iter_mut().map(start).collect();
     let mut failed = NodeError::new("a race without arms has no winner");
     while !running.is_empty() {
         let ((arm, ended), _, rest) = select_all(running).await;
@@ -203,8 +241,8 @@ async fn first<'a, T: 'a>(arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Result<Won<T>, N
 
 type Started<'a, T> = BoxFuture<'a, (Arc<str>, Result<T, NodeError>)>;
 
-fn start<'a, T: 'a>((name, mut arm): (Arc<str>, Arm<'a, T>)) -> Started<'a, T> {
-    let work = arm();
+fn start<'a, T: 'a>((name, arm): &mut (Arc<str>, Arm<'a, T>)) -> Started<'a, T> {
+    let (name, work) = (Arc::clone(name), arm());
     Box::pin(async move { (name, work.await) })
 }
 
@@ -216,6 +254,15 @@ fn recorded<T: DeserializeOwned>(memo: &Memo) -> Result<Won<T>, NodeError> {
 }
 
 impl<'a, T: Serialize + DeserializeOwned + Send + 'a> DurableStep<'a, T> {
+    /// Tries the step again when it fails. Several policies may be given: the first that holds for the error decides. The
+    /// attempts are this call's: when the task runs again, they are counted anew.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        if let Progress::Called(called) = &mut self.0 {
+            called.retries.push(retry);
+        }
+        self
+    }
+
     fn poll_won(&mut self, cx: &mut Context<'_>) -> Poll<Result<Won<T>, NodeError>> {
         if let Progress::Called(_) = &self.0
             && let Progress::Called(called) = std::mem::replace(&mut self.0, Progress::Ended)

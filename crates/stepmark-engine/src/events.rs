@@ -30,7 +30,7 @@ mod tell;
 
 pub(crate) use asked::tell_flushed;
 pub use position::Position;
-pub(crate) use position::{LivePosition, Place};
+pub(crate) use position::{LivePosition, NestedPlace, Place};
 pub(crate) use tell::{tell_rolled_back, tell_values};
 
 /// What to watch. The first four are stored: they are sent only once they are durable, and can be read back later. The
@@ -143,7 +143,7 @@ pub enum EventData<V> {
     /// What the engine does.
     Debug(DebugEvent),
     /// The last `steps` finished steps are not stored, because a commit failed: what was told of them did not happen. Sent
-    /// whatever was asked for.
+    /// with whatever kinds were asked for, but not to those who follow stored kinds alone: they were told nothing of them.
     RolledBack {
         /// How many.
         steps: u64,

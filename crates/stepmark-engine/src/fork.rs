@@ -20,7 +20,7 @@ use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, Result};
 use crate::load;
 use crate::outcome::Outcome;
-use crate::request::{Earlier, Request, Verb, hash_input};
+use crate::request::{Earlier, Request, Verb};
 use crate::run::{Host, Run};
 use crate::state::State;
 use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread};
@@ -62,7 +62,7 @@ impl<S: State> Request<'_, S> {
         let id = self.run_id.as_deref().map(RunId::parse).transpose()?;
         let place = CheckpointId::parse(checkpoint)?;
         let mut hashed = Writer::new();
-        hashed.str("run at").str(checkpoint).raw(&hash_input::<S>(update)?);
+        hashed.str("run at").str(checkpoint).raw(&self.hash_input(update)?);
         let input_hash = hash16(hashed.as_slice());
         for _ in 0..=DECISIONS_MAX {
             if let Some(id) = &id
@@ -99,7 +99,7 @@ impl<S: State> Request<'_, S> {
         let id = id.cloned().unwrap_or_else(|| host.ids.run(run.now()));
         draft.metadata = self.metadata.stored()?;
         self.start_run(&mut run, &mut draft, id, input_hash);
-        run.position.restart(&host.program);
+        run.position.restart_at(&host.program, self.start_at.routed(&host.program)?);
         apply_input(&mut run, Box::new(update.clone()));
         commit::commit_step(&mut run, draft).await?;
         Ok(run)
@@ -176,6 +176,7 @@ mod tests {
     use super::*;
     use std::slice;
 
+    use stepmark_core::checkpoint::MadeBy;
     use stepmark_core::id::InterruptId;
     use stepmark_core::pending::{NO_TASK, TaskEnd, TaskRecord, encode_flush};
 
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn results_memos_questions_and_children_are_copied_whole() {
-        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
         let rows = [
             done,
             row(PendingKind::Memo, TWO, 0),
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn a_result_is_going_on_and_a_failure_is_not() {
         let asked = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
-        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
         let failed = flush(ONE, TaskEnd::Failed(Vec::new()));
         let copied_after = |flushes: &[PendingRow]| copied(&[flushes, &asked].concat()).len() - flushes.len();
         assert_eq!(copied_after(slice::from_ref(&done)), 2);

@@ -9,7 +9,7 @@ use crate::compile::Program;
 use crate::position::{Position, Task};
 
 /// Where control goes from a finished step, as routed by its tasks in plan order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Routed {
     /// Nodes that were gone to.
     pub(crate) nodes: Vec<u32>,
@@ -22,7 +22,7 @@ pub(crate) struct Routed {
 /// Plans the step that follows the one whose tasks `position` held.
 pub(crate) fn plan_step(program: &Program, position: &mut Position, routed: &mut Routed) {
     let Position { next, joins, .. } = position;
-    let mut triggered = std::mem::take(&mut routed.nodes);
+    let triggered = &mut routed.nodes;
     let mut last = None;
     for task in next.drain(..) {
         // The tasks of a fan-out are neighbours; following their edges once is enough.
@@ -41,10 +41,15 @@ pub(crate) fn plan_step(program: &Program, position: &mut Position, routed: &mut
             triggered.push(spec.target);
         }
     }
-    triggered.sort_unstable();
-    triggered.dedup();
-    next.extend(triggered.drain(..).map(Task::triggered));
-    routed.nodes = triggered;
+    plan_routed(program, position, routed);
+}
+
+/// Plans what was routed to, and nothing else.
+pub(crate) fn plan_routed(program: &Program, position: &mut Position, routed: &mut Routed) {
+    let next = &mut position.next;
+    routed.nodes.sort_unstable();
+    routed.nodes.dedup();
+    next.extend(routed.nodes.drain(..).map(Task::triggered));
     plan_sends(program, next, routed);
     hold_deferred(program, position);
 }

@@ -11,7 +11,7 @@ use stepmark_core::rows::{BranchRow, RunRow, ThreadRow, Tip};
 use stepmark_core::value::ValueRef;
 
 use crate::compile::Program;
-use crate::plan::hold_deferred;
+use crate::plan::{Routed, hold_deferred, plan_routed};
 use crate::schema::AnyState;
 use crate::values::Track;
 
@@ -67,6 +67,13 @@ impl Position {
     pub(crate) fn restart(&mut self, program: &Program) {
         self.abandon();
         self.begin(program);
+    }
+
+    /// The same where the run begins elsewhere than at the graph's start.
+    pub(crate) fn restart_at(&mut self, program: &Program, start: Option<Routed>) {
+        let Some(mut routed) = start else { return self.restart(program) };
+        self.abandon();
+        plan_routed(program, self, &mut routed);
     }
 
     /// Plans the start of a run in place of what was planned and waited for.

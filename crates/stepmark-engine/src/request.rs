@@ -35,6 +35,7 @@ use crate::resume::begun_run;
 use crate::resume_up_to::Resumes;
 use crate::run::{self, Run, Settings};
 use crate::schema::AnyUpdate;
+use crate::start::StartAt;
 use crate::state::{State, StateUpdate};
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread, is_contended, is_gone};
 use crate::waiting::Stops;
@@ -77,6 +78,7 @@ pub struct Request<'a, S: State> {
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
+    pub(crate) start_at: StartAt,
     pub(crate) context: Option<Arc<Deps>>,
     /// Where its events go, if somebody watches.
     pub(crate) events: Option<Arc<Emitter>>,
@@ -116,6 +118,7 @@ impl<'a, S: State> Request<'a, S> {
             stops_after: Vec::new(),
             durability,
             metadata,
+            start_at: StartAt::default(),
             context: thread.host.context.clone(),
             events: None,
         }
@@ -216,6 +219,9 @@ impl<'a, S: State> Request<'a, S> {
         if (self.run_id.is_some() || self.metadata.is_some()) && matches!(self.verb, Verb::Resume | Verb::Replay(_)) {
             return Err(Error::invalid("`run_id` and `metadata` belong to an input"));
         }
+        if self.start_at.is_given() && matches!(self.verb, Verb::Resume | Verb::Replay(_)) {
+            return Err(Error::invalid("`goto` belongs to an input"));
+        }
         if self.on_pending != OnPending::default() && !matches!(self.verb, Verb::Run(_)) {
             return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
@@ -231,6 +237,7 @@ impl<'a, S: State> Request<'a, S> {
             Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
         };
         let outcome = match outcome {
+            // Boxed: nearly no run is resumed by its own call.
             Err(error) if self.resumes.is_some() => Box::pin(self.resume_failed(error)).await?,
             outcome => outcome?,
         };
@@ -248,7 +255,7 @@ impl<'a, S: State> Request<'a, S> {
     async fn run_input(&self, update: &S::Update, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
         check_name(Subject::Thread, &self.thread.name)?;
         let id = self.run_id.as_deref().map(RunId::parse).transpose()?;
-        let input_hash = hash_input::<S>(update)?;
+        let input_hash = self.hash_input(update)?;
         let mut refused = self.thread.contended();
         for _ in 0..=DECISIONS_MAX {
             let mut is_again = false;
@@ -383,11 +390,22 @@ impl<'a, S: State> Request<'a, S> {
             let row = draft.runs.pop().map(|begun| begun.row().clone());
             draft.runs.extend(row.map(RunWrite::Update));
         }
-        run.position.restart(&host.program);
+        run.position.restart_at(&host.program, self.start_at.routed(&host.program)?);
         let update: AnyUpdate = Box::new(update.clone());
         apply_input(&mut run, update);
         durability::accept(&mut run, draft, named.is_some()).await?;
         Ok(run)
+    }
+
+    /// 16 bytes over verb, encoded input and where it goes.
+    pub(crate) fn hash_input(&self, update: &S::Update) -> Result<[u8; 16]> {
+        let (mut writer, program) = (Writer::new(), &self.thread.host.program);
+        match self.start_at.routed(program)? {
+            None => drop(writer.str("run")),
+            Some(routed) => routed.write(program, writer.str("run from")),
+        }
+        write_input::<S>(update, &mut writer)?;
+        Ok(hash16(writer.as_slice()))
     }
 
     /// Whether nobody has moved or claimed the branch that the handle remembers, and the handle still means it.
@@ -565,17 +583,15 @@ pub(crate) fn on_new_thread<S: State>(thread: &Thread<S>, source: Source) -> (Li
     (line, draft)
 }
 
-/// 16 bytes over verb and encoded input.
-pub(crate) fn hash_input<S: State>(update: &S::Update) -> Result<[u8; 16]> {
+/// An update's writes, for a hash.
+pub(crate) fn write_input<S: State>(update: &S::Update, writer: &mut Writer) -> Result<()> {
     check_input::<S>(update)?;
     let mut channels = Vec::new();
     update.writes(&mut |channel, _| channels.push(channel));
-    let mut writer = Writer::new();
-    writer.str("run");
     for channel in channels {
         writer.str(S::channels()[channel].name).bytes(&update.encode(channel).map_err(Error::invalid)?);
     }
-    Ok(hash16(writer.as_slice()))
+    Ok(())
 }
 
 impl<'a, S: State> IntoFuture for Request<'a, S> {

@@ -21,6 +21,7 @@ use crate::commit::{self, Draft};
 use crate::decide::store_of;
 use crate::deps::Deps;
 use crate::desk::{CallKey, Desk, RunFence};
+use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::is_at_tip;
@@ -146,8 +147,8 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
 /// A failure inside, as the calling task fails with it. What is no task's failure is that of the root's run.
 fn inner_error(error: Error) -> NodeError {
     match error.failure() {
-        Some(failure) => NodeError::new(format_args!("node {:?}: {}", failure.node, failure.error)),
-        None if matches!(error.kind(), ErrorKind::Store | ErrorKind::Fenced) => NodeError::lost(error),
+        Some(failure) => failure.error.clone().inside(&failure.node),
+        None if matches!(error.kind(), ErrorKind::Store | ErrorKind::Fenced) => NodeError::of_run(error),
         None => NodeError::new(error),
     }
 }
@@ -224,6 +225,7 @@ impl CallPlace {
     async fn begin(self, call: SubCall<'_>) -> Result<Begun> {
         let SubCall { caller, deps, graph, lifetime, start, .. } = call;
         let mut host = host_of(graph, deps, caller.desk.as_deref());
+        host.context.clone_from(&caller.standing.context);
         host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
         let (Some(desk), true) = (caller.desk.clone(), lifetime != Lifetime::Stateless) else {
             let mut run = Run::new(host, Position::new(&graph.program), None);
@@ -356,9 +358,11 @@ fn call_id(task: TaskHash, name: &str, occurrence: u32) -> [u8; 16] {
 fn host_of(graph: &Host, deps: &Arc<Deps>, desk: Option<&Desk>) -> Host {
     let mut host = Host { deps: Deps::over(&graph.deps, deps), ..graph.clone() };
     host.settings.durability = Durability::Sync;
+    // A drain ends the run of the root, at a boundary of its own steps.
+    host.drain = Drain::default();
     if let Some(Desk { host: root, .. }) = desk {
         (host.store, host.clock, host.ids) = (root.store.clone(), Arc::clone(&root.clock), Arc::clone(&root.ids));
-        (host.context, host.hooks) = (root.context.clone(), Arc::clone(&root.hooks));
+        host.hooks = Arc::clone(&root.hooks);
         host.settings.linger = root.settings.linger;
     }
     host

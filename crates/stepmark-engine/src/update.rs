@@ -7,7 +7,7 @@ use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use stepmark_core::checkpoint::{Manifest, Source, TaskEntry};
+use stepmark_core::checkpoint::{MadeBy, Manifest, Source, TaskEntry};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::check_name;
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
@@ -30,6 +30,7 @@ use crate::request::on_new_thread;
 use crate::resume::{begun_run, run_of_tip};
 use crate::run::Run;
 use crate::schema::AnyUpdate;
+use crate::start::{known_node, node_names};
 use crate::state::State;
 use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread, is_contended};
 
@@ -82,6 +83,28 @@ impl<S: State> Thread<S> {
     pub fn update(&self, values: impl FnOnce(&mut S::Update)) -> ManualUpdate<'_, S> {
         ManualUpdate { thread: self, checkpoint: None, parts: Vec::new(), author: None, metadata: Metadata::default() }
             .and(values)
+    }
+}
+
+impl<S: State> Thread<S> {
+    /// An update is a step taken by hand: the branch's run stops at it, done where nothing is next. Where the branch has
+    /// no run that could go on, one begins, so that a resume has a record to go on with.
+    pub(crate) async fn stop_run(&self, run: &mut Run, draft: &mut Draft) -> Result<()> {
+        let now = run.now();
+        draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
+        let Some(line) = &mut run.line else { return Ok(()) };
+        let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
+        let (id, begun) =
+            if draft.makes_branch() { (own, None) } else { self.unfinished_run(&line.branch, own).await? };
+        let open = begun.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
+        let row = open.unwrap_or_else(|| {
+            let row = begun_run(&self.host, line.branch.id, id, ([0; 16], now));
+            draft.runs.push(RunWrite::Begin(row.clone()));
+            row
+        });
+        line.manifest.run = row.id.clone();
+        line.run = Some(row);
+        Ok(())
     }
 }
 
@@ -151,7 +174,7 @@ impl<S: State> ManualUpdate<'_, S> {
         let (mut run, mut draft, before) = self.place().await?;
         let plan = self.plan(&run, before)?;
         draft.tasks = apply(&mut run, plan)?;
-        self.settle_run(&mut run, &mut draft).await?;
+        self.thread.stop_run(&mut run, &mut draft).await?;
         draft.author.clone_from(&self.author);
         draft.metadata = self.metadata.stored()?;
         commit::commit_step(&mut run, draft).await?;
@@ -229,30 +252,6 @@ impl<S: State> ManualUpdate<'_, S> {
         Ok(Plan::Results(results))
     }
 
-    /// An update is a step taken by hand: the branch's run stops at it, done where nothing is next. Where the branch has
-    /// no run that could go on, one begins, so that a resume has a record to go on with.
-    async fn settle_run(&self, run: &mut Run, draft: &mut Draft) -> Result<()> {
-        let host = &self.thread.host;
-        let now = run.now();
-        draft.ends = Some(if run.position.next.is_empty() { RunStatus::Done } else { RunStatus::Drained });
-        let Some(line) = &mut run.line else { return Ok(()) };
-        let (id, begun) = if draft.makes_branch() {
-            (run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run), None)
-        } else {
-            let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
-            self.thread.unfinished_run(&line.branch, own).await?
-        };
-        let open = begun.and_then(|row| Some(RunRow { status: row.status.next(RunEvent::Resumed)?, ..row }));
-        let row = open.unwrap_or_else(|| {
-            let row = begun_run(host, line.branch.id, id, ([0; 16], now));
-            draft.runs.push(RunWrite::Begin(row.clone()));
-            row
-        });
-        line.manifest.run = row.id.clone();
-        line.run = Some(row);
-        Ok(())
-    }
-
     fn written_by(mut self, writer: Writer) -> Self {
         if let Some((_, last)) = self.parts.last_mut() {
             *last = Some(writer);
@@ -279,16 +278,6 @@ impl Writer {
             Self::Handle(TargetId { node, .. }) => Ok(node.map_or(NodeOr::End, NodeOr::Node)),
         }
     }
-}
-
-fn known_node(program: &Program, name: &str) -> Result<u32> {
-    let reason = format!("graph {:?} has {}", program.name, node_names(program));
-    program.node(name).ok_or_else(|| stepmark_core::error::Error::missing(Subject::Node, name, reason).into())
-}
-
-fn node_names(program: &Program) -> String {
-    let names: Vec<&str> = program.nodes.iter().map(|node| &*node.name).collect();
-    names.join(", ")
 }
 
 /// The writer that can only be meant: the one node whose results the checkpoint holds; after an input, the input.
@@ -352,7 +341,8 @@ fn as_tasks(results: &[(u32, AnyUpdate)]) -> Vec<Task> {
 /// A result that nobody computed: it was never attempted.
 fn by_hand(update: AnyUpdate, started_at: i64) -> Finished {
     let (goto, encoded, flushed) = (Vec::new(), Vec::new(), Vec::new());
-    Finished { update, goto, attempts: 0, started_at, duration_us: 0, encoded, durable: true, flushed }
+    let made_by = MadeBy::Node;
+    Finished { update, goto, attempts: 0, made_by, started_at, duration_us: 0, encoded, durable: true, flushed }
 }
 
 /// Two exclusive writes to one channel in one checkpoint.

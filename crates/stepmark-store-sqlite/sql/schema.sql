@@ -60,7 +60,7 @@ CREATE TABLE branch (
     claim       BLOB NOT NULL,         -- 16 bytes: who raised it
     effects     INTEGER NOT NULL,      -- 0 ledger, 1 again
     root_branch INTEGER,               -- sub-graphs: the branch of the root that fences it; NULL in the root namespace
-    base_height INTEGER,               -- sub-graphs: the root checkpoint it belongs to [later]
+    base_height INTEGER,               -- [later]
     owner       TEXT,                  -- leases: who holds it [later, unhashed]
     lease_until INTEGER,               -- leases: until when, this store's clock [later, unhashed]
     hash        BLOB NOT NULL,

@@ -231,6 +231,23 @@ async fn flipped_byte_is_named() {
     assert!(count > 1000, "{count} places were damaged");
 }
 
+#[tokio::test]
+async fn lost_checkpoint_of_a_sub_graph_is_named() {
+    let home = Home::new();
+    let store = home.open();
+    let (pen, side) = furnish(&store).await;
+    let file = Connection::open(home.path()).expect("a file");
+    let sql = "DELETE FROM checkpoint WHERE namespace = ?1";
+    assert_eq!(file.execute(sql, [NAMESPACE]).expect("they are there"), 2);
+    for (root, height) in [(&pen, 1), (&side, 0)] {
+        let place = Place::Child { root: root.branch.id, base: root.branch.tip.clone().expect("a tip").id };
+        let load = Load { place, namespace: NAMESPACE.to_owned(), ..pen.load() };
+        let error = store.load(load).await.expect_err("a row names what is gone");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.id().ends_with(&format!("at height {height}")), "{error}");
+    }
+}
+
 /// States of both branches, where they load.
 async fn states(path: &Path, pens: &[&Pen]) -> Vec<Result<Loaded, Error>> {
     let mut states = Vec::new();

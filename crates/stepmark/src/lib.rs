@@ -171,9 +171,14 @@ pub mod stream {
     };
 }
 
+#[doc = include_str!("docs/steps.md")]
+pub mod steps {
+    pub use stepmark_engine::{DurableStep, Race, Won};
+}
+
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+    pub use stepmark_engine::{Attempts, Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use stepmark::reducer::Append;
+use stepmark::robust::Retry;
+use stepmark::testing::assert_recovers;
 use stepmark::{App, Cx, Dep, ErrorKind, Graph, MemoryStore, NodeResult, Question, Snap, State, Update};
 
 #[derive(State, Clone, Debug, Default, Serialize, Deserialize)]
@@ -179,4 +181,63 @@ async fn a_step_out_of_order_is_told_with_what_was_recorded() {
     assert!(message.contains("expected step \"left\", step \"right\" came"), "{message}");
     assert!(message.contains("recorded: ask, left\n  called now: ask, right"), "{message}");
     assert_eq!(ran.names(), ["ask", "left"]);
+}
+
+async fn flaky(cx: Cx<Notes>, s: Snap<Notes>, ran: Dep<Ran>) -> NodeResult<Update<Notes>> {
+    let mut calls = 0;
+    let line = cx.step("call", || {
+        calls += 1;
+        let ended = if calls < 3 { Err(stepmark::NodeError::new("not yet")) } else { ran.call("call") };
+        std::future::ready(ended)
+    });
+    let line = line.retry(Retry::times(3).when(|error| error.message() == "not yet")).await?;
+    let fatal = cx.step("fatal", || {
+        let _ = ran.call("fatal");
+        std::future::ready(Err::<String, _>(stepmark::NodeError::new("never")))
+    });
+    let fatal = fatal.retry(Retry::times(3).when(|error| error.message() == "not yet")).await;
+    let mut update = s.update();
+    update.lines.extend([line, fatal.expect_err("it never works").message().to_owned()]);
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_step_is_tried_as_often_as_its_policy_says() {
+    let (app, ran) = app(flaky);
+    let outcome = app.thread("t").input(|_| ()).run().await.expect("it works the third time");
+    assert_eq!(outcome.state().lines, ["call done", "never"]);
+    assert_eq!(ran.names(), ["call", "fatal"]);
+}
+
+/// Steps one after the other, at once, in a race and in a loop.
+async fn many_steps(cx: Cx<Notes>, s: Snap<Notes>) -> NodeResult<Update<Notes>> {
+    // What waits lets its run store what came before.
+    let said = async |name: &'static str| {
+        tokio::task::yield_now().await;
+        NodeResult::Ok(format!("{name} done"))
+    };
+    let mut update = s.update();
+    update.lines.push(cx.step("first", || said("first")).await?);
+    for _ in 0..3 {
+        update.lines.push(cx.step("turn", || said("turn")).await?);
+    }
+    let (left, right) =
+        futures_util::future::try_join(cx.step("left", || said("left")), cx.step("right", || said("right"))).await?;
+    let won = cx.race("race").arm("only", || said("only")).await?;
+    update.lines.extend([left, right, won.value, s.topic.clone()]);
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_node_killed_between_any_two_of_its_steps_ends_as_if_it_had_not_been() {
+    let build = || {
+        let mut graph = Graph::<Notes>::new("notes");
+        let node = graph.node("write", many_steps);
+        let other = graph.node("beside", many_steps);
+        graph.start(node);
+        graph.start(other);
+        graph.build().expect("it can run").linger(std::time::Duration::ZERO)
+    };
+    let recovery = assert_recovers(build, |notes| notes.topic.set("x".into())).await;
+    assert!(recovery.writes > 7, "the steps are stored as they end: {recovery:?}");
 }

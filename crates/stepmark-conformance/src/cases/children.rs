@@ -551,6 +551,7 @@ pub async fn sub_graphs_go_with_their_thread(env: &dyn StoreEnv) {
     let mut old = Line::grown(&store, "t", 1).await;
     let child = old.called("a").await;
     old.step_with(&[&child]).await;
+    assert_stands_at(&old, &child).await;
     let place = old.child_at("a", &tip(&old));
     store.delete_thread(old.thread.uid).await.expect("the thread is known");
     assert_refused(store.load(place).await, ErrorKind::Deleted, Subject::Thread);

@@ -28,6 +28,7 @@ impl World {
                 branches: true,
                 tags: true,
                 graph: true,
+                children: true,
                 effects: true,
                 run: thread.begun.last().cloned(),
                 ..Load::head(ThreadAddress::Uid(uid))
@@ -39,6 +40,7 @@ impl World {
         }
         let arrived: Vec<&CheckpointRow> = thread.checkpoints.iter().rev().collect();
         assert_eq!(self.walk(uid, Walk::All { before: None }).await, ids(&arrived), "arrivals");
+        self.compare_children(thread).await;
     }
 
     /// Ids along a line, in pages of three.
@@ -73,6 +75,7 @@ impl World {
         let held = log.map(|_| value_of::<Vec<u64>>(loaded, "log"));
         assert_eq!(held.as_ref(), log, "log at {}", tip.id);
         assert_eq!(loaded.pending, thread.pending_of(&tip.id, branch.row.id));
+        assert_eq!(loaded.children, thread.places(branch.row.id, &tip.id));
         assert_eq!(loaded.next_ordinal, thread.next_ordinal(branch.row.id, tip.height + 1));
     }
 

@@ -4,6 +4,7 @@
 //! with all that apply, and a store may give any of them.
 
 use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::child::ChildRow;
 use stepmark_core::effect::EffectReply;
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
@@ -12,6 +13,7 @@ use stepmark_core::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow, Tip};
 use stepmark_core::store::{Commit, Expect, NamedBranch, Outcome, RunWrite};
 use stepmark_core::value::{ValueAddress, ValueRow};
 
+use super::children::Sub;
 use super::effects::Effect;
 
 /// What a call may be answered with.
@@ -41,6 +43,10 @@ pub(super) struct Thread {
     pub(super) begun: Vec<RunId>,
     /// In the order in which they were made.
     pub(super) effects: Vec<Effect>,
+    /// Branches of sub-graphs.
+    pub(super) subs: Vec<Sub>,
+    /// What checkpoints of the root say of sub-graphs.
+    pub(super) said: Vec<(CheckpointId, Vec<ChildRow>)>,
 }
 
 impl Thread {
@@ -215,6 +221,9 @@ impl Model {
         if self.deleted.contains(&commit.thread) {
             return Verdict::Refused(vec![(ErrorKind::Deleted, Subject::Thread)]);
         }
+        if let Some(parent) = &commit.parent {
+            return self.commit_child(commit, parent);
+        }
         if let Some(told) = self.thread(commit.thread).and_then(|thread| earlier_outcome(thread, commit)) {
             return told;
         }
@@ -235,6 +244,9 @@ impl Model {
                 thread.refuse_left(commit, &mut reasons);
                 thread.refuse_runs(&commit.runs, &mut reasons);
                 thread.refuse_fence(commit, &mut reasons);
+                if thread.names_nothing(commit) {
+                    reasons.push((ErrorKind::Missing, Subject::Checkpoint));
+                }
                 if thread.flushed_meanwhile(commit) {
                     reasons.push((ErrorKind::Conflict, Subject::Branch));
                 } else {
@@ -253,8 +265,9 @@ impl Model {
         if let Some(row) = commit.new_thread.clone() {
             let (checkpoints, values, pending) = (Vec::new(), Vec::new(), Vec::new());
             let (branches, tags, runs, begun) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            let effects = Vec::new();
-            self.threads.push(Thread { row, branches, checkpoints, values, pending, tags, runs, begun, effects });
+            let (effects, subs, said) = (Vec::new(), Vec::new(), Vec::new());
+            let rows = Thread { row, branches, checkpoints, values, pending, tags, runs, begun, effects, subs, said };
+            self.threads.push(rows);
         }
         if let Some(graph) = &commit.graph
             && !self.graphs.iter().any(|kept| (&kept.name, kept.signature) == (&graph.name, graph.signature))
@@ -286,6 +299,8 @@ impl Model {
         }
         thread.checkpoints.extend(commit.root.clone());
         thread.checkpoints.extend(commit.checkpoint.clone());
+        let id = commit.checkpoint.as_ref().map(|row| row.id.clone());
+        thread.said.extend(id.map(|id| (id, commit.children.clone())));
         thread.write_rows(&commit.pending, &commit.values);
         commit.runs.iter().for_each(|run| thread.write_run(run.row().clone()));
     }

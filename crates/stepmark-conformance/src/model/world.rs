@@ -42,6 +42,8 @@ pub(super) struct World {
     /// Per branch the beliefs of its writers, newest last.
     writers: Vec<Vec<Belief>>,
     sent: Vec<Sent>,
+    /// Per branch of a sub-graph the beliefs of its writers, newest last.
+    pub(super) callers: Vec<Vec<Line>>,
     /// What `log` holds at each checkpoint that has it.
     pub(super) logs: Vec<(CheckpointId, Vec<u64>)>,
     items: u64,
@@ -51,8 +53,8 @@ impl World {
     /// Plays `steps` on a fresh store; panics where it differs from the model.
     pub(super) async fn play(env: &dyn StoreEnv, steps: &[Step]) {
         let store = env.fresh().await;
-        let (writers, sent, logs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = Self { store, model: Model::default(), writers, sent, logs, items: 0 };
+        let (writers, sent, callers, logs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut world = Self { store, model: Model::default(), writers, sent, callers, logs, items: 0 };
         for step in steps {
             if let Some(thread) = world.step(step).await {
                 world.compare(thread).await;
@@ -99,6 +101,7 @@ impl World {
                     Sent::Records(append) => self.send_append(*append).await,
                 }
             }
+            Step::Call(call) => self.call(call).await,
             Step::Forge { write, packed } => self.forge(*write, *packed).await,
             Step::Delete { thread } => {
                 let uid = chosen(&self.model.threads, *thread)?.row.uid;
@@ -165,6 +168,9 @@ impl World {
             draft.commit.graph = begins.then(|| calls::graph(id, growth.claims));
         }
         draft.commit.expect_head = growth.expects_head.then_some(belief.line.branch.id);
+        if let Some(right) = growth.names {
+            draft.commit.children = self.named_children(&belief.line, !right).unwrap_or_default();
+        }
         let (draft, log) = self.write_log(draft, &belief, growth.log);
         Some(self.send_commit(draft.build(), &belief, log).await)
     }
@@ -174,6 +180,17 @@ impl World {
         let beliefs = chosen(&self.writers, writer.branch)?;
         let newest = beliefs.len() - 1;
         Some(beliefs[newest.saturating_sub(usize::from(writer.belief))].clone())
+    }
+
+    /// The line that `writer` chooses.
+    pub(super) fn line_of(&self, writer: Writer) -> Option<Line> {
+        self.belief(writer).map(|belief| belief.line)
+    }
+
+    /// Sends a commit of a sub-graph; answers whether it was applied.
+    pub(super) async fn send_child(&mut self, commit: &Commit) -> bool {
+        self.sent.push(Sent::Commit(Box::new(commit.clone())));
+        self.answer_commit(commit).await.1
     }
 
     async fn create(&mut self, name: u8, whole: bool) -> ThreadUid {
@@ -299,7 +316,7 @@ impl World {
     }
 }
 
-fn chosen<T>(from: &[T], number: u8) -> Option<&T> {
+pub(super) fn chosen<T>(from: &[T], number: u8) -> Option<&T> {
     from.get(usize::from(number).checked_rem(from.len())?)
 }
 

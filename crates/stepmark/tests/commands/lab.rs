@@ -13,7 +13,7 @@ use stepmark_core::error::Result as StoreResult;
 use tempfile::TempDir;
 
 /// More calls than any run of these tests makes.
-const CALLS_MAX: u64 = 200;
+const CALLS_MAX: u64 = 400;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Log {

@@ -2,6 +2,8 @@
 
 mod lab;
 
+mod answers;
 mod deferred;
 mod deferred_stored;
+mod inputs;
 mod nodes;

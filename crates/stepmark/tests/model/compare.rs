@@ -150,6 +150,8 @@ impl<'a> Comparison<'a> {
         self.equal(at("tasks"), &tasks, &stored);
         let next: Vec<String> = checkpoint.position.next.iter().map(|task| name(task.node)).collect();
         self.equal(at("next"), &next, &info.next);
+        let deferred: Vec<String> = checkpoint.position.deferred.iter().map(|task| name(task.node)).collect();
+        self.equal(at("deferred"), &deferred, &info.deferred);
         let counted = |node: usize| {
             let known = info.activations.iter().find(|(of, _)| *of == name(node));
             known.map_or(0, |(_, count)| *count)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the sequences of a normal run must meet: every verb, every fault, every place of a crash, every durability.
-pub(crate) const WANTED: [&str; 45] = [
+pub(crate) const WANTED: [&str; 48] = [
     "verb input",
     "verb resume",
     "verb update",
@@ -51,6 +51,9 @@ pub(crate) const WANTED: [&str; 45] = [
     "input named",
     "result reused",
     "join fired",
+    "task deferred",
+    "task deferred longer",
+    "deferred tasks ran",
     "step asked",
     "step failed",
 ];

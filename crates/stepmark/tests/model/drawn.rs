@@ -36,6 +36,8 @@ pub(crate) struct Stops {
 #[derive(Clone, Debug)]
 pub(crate) struct DrawnNode {
     pub(crate) takes_payload: bool,
+    /// Whether it waits until nothing else can run.
+    pub(crate) is_deferred: bool,
     /// How many of its first attempts at a task fail.
     pub(crate) fails: u32,
     pub(crate) pause_ms: u64,
@@ -137,6 +139,9 @@ impl Drawn {
         }
         drawn.draw_edges(rng);
         drawn.reach_all(rng);
+        if rng.u8(0..3) == 0 {
+            drawn.nodes.iter_mut().for_each(|node| node.is_deferred = rng.u8(0..3) == 0);
+        }
         drawn
     }
 
@@ -213,6 +218,7 @@ impl DrawnNode {
         let branches = 0..*rng.choice(&[0, 0, 1, 1, 2]).unwrap_or(&0);
         Self {
             takes_payload: takes_payload[node],
+            is_deferred: false,
             fails: if rng.u8(0..5) == 0 { rng.u32(1..3) } else { 0 },
             pause_ms: *rng.choice(&[0, 0, 0, 3, 7, 12]).unwrap_or(&0),
             rules: (0..rng.usize(0..4)).map(|_| Rule::random(rng)).collect(),
@@ -336,9 +342,9 @@ impl fmt::Display for Drawn {
         writeln!(f, "starts {starts:?}, edges {edges:?}, joins {joins:?}, {stops:?}")?;
         writeln!(f, "lingers {linger_ms} ms, at most {concurrency_max} tasks at once")?;
         self.nodes.iter().enumerate().try_for_each(|(number, node)| {
-            let DrawnNode { takes_payload, fails, pause_ms, rules, branches, goto, asks, manner } = node;
+            let DrawnNode { takes_payload, is_deferred, fails, pause_ms, rules, branches, goto, asks, manner } = node;
             let kinds: Vec<RuleKind> = rules.iter().map(|rule| rule.kind).collect();
-            write!(f, "n{number}: payload {takes_payload}, fails {fails}, pauses {pause_ms} ms, writes {kinds:?}")?;
+            write!(f, "n{number}: payload {takes_payload}, deferred {is_deferred}, fails {fails}, pauses {pause_ms} ms, writes {kinds:?}")?;
             writeln!(f, ", branches {branches:?}, goto {goto:?}, asks {asks:?} {manner:?}")
         })
     }

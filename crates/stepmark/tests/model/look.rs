@@ -114,7 +114,9 @@ impl Observer {
             };
             (task.node, task.trigger, progress)
         };
-        Ok(unfinished.into_iter().map(task).collect())
+        // Which tasks are deferred is compared with their checkpoint.
+        let planned = unfinished.into_iter().filter(|task| task.progress != Shown::Deferred);
+        Ok(planned.map(task).collect())
     }
 
     /// The state of a checkpoint.

@@ -18,6 +18,8 @@ use crate::nodes::name;
 pub(crate) struct Position {
     pub(crate) board: Board,
     pub(crate) next: Vec<Task>,
+    /// Tasks of deferred nodes that wait until nothing else is planned.
+    pub(crate) deferred: Vec<Task>,
     /// By join and source: whether it was seen.
     pub(crate) joins: Vec<Vec<bool>>,
     /// By node.
@@ -78,6 +80,7 @@ impl Position {
         Self {
             board: Board::default(),
             next: Vec::new(),
+            deferred: Vec::new(),
             joins: drawn.joins.iter().map(|(sources, _)| vec![false; sources.len()]).collect(),
             activations: vec![0; drawn.nodes.len()],
         }
@@ -90,21 +93,45 @@ impl Position {
 
     /// Plans the start nodes in place of what was planned and waited for.
     pub(crate) fn begin(&mut self, drawn: &Drawn) {
-        self.forget_joins();
+        self.forget_waiting();
         let mut starts = drawn.starts.clone();
         starts.sort_unstable();
         self.next = starts.into_iter().map(|node| Task { node, trigger: 0, payload: None }).collect();
+        self.hold_deferred(drawn);
     }
 
-    /// Leaves what is planned behind, counted as activations.
+    /// Leaves what is planned and what waits behind, counted as activations.
     pub(crate) fn abandon(&mut self) {
-        let next = std::mem::take(&mut self.next);
-        self.count(next.iter().map(|task| task.node));
-        self.forget_joins();
+        let left: Vec<Task> = self.next.drain(..).chain(self.deferred.drain(..)).collect();
+        self.count(left.iter().map(|task| task.node));
+        self.forget_waiting();
     }
 
-    pub(crate) fn forget_joins(&mut self) {
+    pub(crate) fn forget_waiting(&mut self) {
         self.joins.iter_mut().for_each(|seen| seen.fill(false));
+        self.deferred.clear();
+    }
+
+    /// What is planned for deferred nodes waits, each trigger once and each send; where nothing else is planned, all do.
+    fn hold_deferred(&mut self, drawn: &Drawn) {
+        let planned = std::mem::take(&mut self.next);
+        let (triggered, rest): (Vec<Task>, _) =
+            planned.into_iter().partition(|task| drawn.nodes[task.node].is_deferred);
+        self.next = rest;
+        for task in triggered {
+            let sent = |other: &&Task| other.node == task.node && other.trigger > 0;
+            if task.trigger > 0 {
+                let before = self.deferred.iter().filter(sent).count() as u32;
+                self.deferred.push(Task { trigger: before + 1, ..task });
+            } else if !self.deferred.contains(&task) {
+                self.deferred.push(task);
+            }
+        }
+        // By node what edges triggered, then the sends as they came.
+        self.deferred.sort_by_key(|task| if task.trigger > 0 { usize::MAX } else { task.node });
+        if self.next.is_empty() {
+            self.next.append(&mut self.deferred);
+        }
     }
 
     fn count(&mut self, nodes: impl Iterator<Item = usize>) {
@@ -181,6 +208,7 @@ impl Position {
             let before = after.next.iter().filter(|task| task.node == node && task.trigger > 0).count();
             after.next.push(Task { node, trigger: before as u32 + 1, payload: Some(payload) });
         }
+        after.hold_deferred(drawn);
         Ok(after)
     }
 
@@ -212,6 +240,21 @@ impl Position {
         }
         if step.attempts.iter().any(|attempt| matches!(attempt, Attempt::Reused(_))) {
             met.insert("result reused");
+        }
+        if let StepEnd::Applied(after) = &step.end
+            && !after.deferred.is_empty()
+        {
+            met.insert(if after.deferred.len() > self.deferred.len() {
+                "task deferred"
+            } else {
+                "task deferred longer"
+            });
+        }
+        if let StepEnd::Applied(after) = &step.end
+            && !self.deferred.is_empty()
+            && after.deferred.is_empty()
+        {
+            met.insert("deferred tasks ran");
         }
         if let StepEnd::Applied(after) = &step.end
             && self

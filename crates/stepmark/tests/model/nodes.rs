@@ -170,6 +170,12 @@ pub(crate) fn build(drawn: &Arc<Drawn>, journal: &Journal) -> App<Board> {
         graph.join::<TARGETS>(std::array::from_fn(source), plain(*to));
     }
     for (number, node) in drawn.nodes.iter().enumerate() {
+        if node.is_deferred {
+            match handles[number] {
+                Handle::Plain(node) => graph.defer(node),
+                Handle::Leaf(node) => graph.defer(node),
+            }
+        }
         node.branches.iter().for_each(|ways| draw_branch(&mut graph, &handles, number, ways));
         if let Some(goto) = &node.goto {
             match handles[number] {

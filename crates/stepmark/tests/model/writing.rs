@@ -276,7 +276,7 @@ fn write_by_hand(
             Ok(Vec::new())
         }
         [Writer::End] => {
-            position.forget_joins();
+            position.forget_waiting();
             position.write(first);
             Ok(Vec::new())
         }

@@ -1,9 +1,10 @@
 //! What lives how long?
 
 use stepmark::graph::SubGraph;
-use stepmark::{App, Cx, Ending, Graph, NodeResult, Snap, Update};
+use stepmark::testing::assert_recovers;
+use stepmark::{App, Cx, Ending, Graph, MemoryStore, NodeResult, Snap, Update};
 
-use crate::bench::{Draft, Report, around, drafting, give};
+use crate::bench::{Draft, Lab, Report, around, drafting, give};
 use crate::stores::{On, on_each_store};
 
 on_each_store! {
@@ -95,11 +96,27 @@ fn calling() -> App<Report> {
 }
 
 async fn calls_from_a_node_are_told_apart(on: On) {
-    let lab = crate::bench::Lab::default();
+    let lab = Lab::default();
     let app = calling().with(on.store()).provide(lab.clone());
     lab.fail("polish");
     app.thread("t").input(|report| report.topic.set("x".into())).run().await.expect_err("it broke");
     let outcome = app.thread("t").resume().await.expect("it goes on");
     assert_eq!(outcome.state().log, ["about x", "1 lines", "2 kept", "about x", "1 lines", "4 kept"]);
     assert_eq!(lab.ran().len(), 9);
+}
+
+#[tokio::test]
+async fn a_kill_at_any_write_changes_no_end() {
+    type Make = fn() -> SubGraph<Draft>;
+    let lifetimes: [Make; 3] = [
+        || SubGraph::new(&drafting()),
+        || SubGraph::new(&drafting()).persistent(),
+        || SubGraph::new(&drafting()).stateless(),
+    ];
+    for make in lifetimes {
+        let build = move || around(make(), MemoryStore::new()).0;
+        let recovery = assert_recovers(build, |report| report.topic.set("rust".into())).await;
+        assert!(recovery.writes > 3, "{recovery:?}");
+    }
+    assert_recovers(|| calling().provide(Lab::default()), |report| report.topic.set("rust".into())).await;
 }

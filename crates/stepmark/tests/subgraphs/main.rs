@@ -1,10 +1,8 @@
 //! Does a graph inside a node keep what a graph keeps?
 
 mod bench;
-mod drawn;
 mod stores;
 
 mod answers;
 mod lifetimes;
 mod past;
-mod sim_crashes;
