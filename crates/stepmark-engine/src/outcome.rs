@@ -76,6 +76,7 @@ impl Stats {
         self.executed += inner.executed;
         self.reused += inner.reused;
         self.copies += inner.copies;
+        self.effects_returned += inner.effects_returned;
     }
 }
 
