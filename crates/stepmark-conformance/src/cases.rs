@@ -158,6 +158,7 @@ macro_rules! each_case {
                 flipped_byte_is_named
                 every_place_leads_to_its_checkpoint
                 shared_checkpoint_means_the_head
+                moment_has_its_branchs_lane
                 only_named_channels_are_loaded
                 payloads_are_loaded
                 value_chain_crosses_branches

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use stepmark_core::checkpoint::{
-    ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Payload, Source, Timestamp,
+    ChannelEntry, CheckpointRow, MadeBy, Manifest, NextTask, NodeEntry, Payload, Source, Timestamp,
 };
 use stepmark_core::error::Result;
 use stepmark_core::id::{
@@ -306,7 +306,11 @@ pub fn flush_row(base: CheckpointId, lane: Lane, number: u64, body: &str) -> Pen
         attempts: 1,
         started_at: START,
         duration_us: 10,
-        end: TaskEnd::Done { writes: vec![("log".into(), WriteBody::Inline(encoded(&body)))], goto: Vec::new() },
+        end: TaskEnd::Done {
+            made_by: MadeBy::Node,
+            writes: vec![("log".into(), WriteBody::Inline(encoded(&body)))],
+            goto: Vec::new(),
+        },
     };
     let body = encode_flush(&[record]);
     PendingRow { base, lane, kind: PendingKind::Results, task: NO_TASK, ordinal: number, values: Vec::new(), body }

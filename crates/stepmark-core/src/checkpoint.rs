@@ -11,7 +11,8 @@ use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
 
-/// Newest version of the manifest's layout: where tasks are deferred. Older ones are written where they say all.
+/// Newest version of the manifest's layout. The oldest that can say what a manifest says is written: version 1 without an
+/// origin, version 2 with one, and version 3 only where tasks are deferred or an error handler made a task's result.
 pub const MANIFEST_VERSION: u8 = 3;
 
 /// The version with an origin and without deferred tasks.
@@ -124,6 +125,35 @@ pub enum WriteMark {
     Small(Vec<u8>),
 }
 
+/// What made a task's result. Numbers are frozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MadeBy {
+    /// Its node.
+    #[default]
+    Node,
+    /// Its node at another time: the result came from the node's cache.
+    Cache,
+    /// The error handler of its node.
+    Handler,
+}
+
+impl MadeBy {
+    /// The stored number.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Reads the stored number.
+    pub fn from_number(number: u8) -> Result<Self, WireError> {
+        match number {
+            0 => Ok(Self::Node),
+            1 => Ok(Self::Cache),
+            2 => Ok(Self::Handler),
+            _ => Err(WireError::Unknown { what: "maker of a result", number: u64::from(number) }),
+        }
+    }
+}
+
 /// A task whose results this checkpoint applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEntry {
@@ -137,8 +167,8 @@ pub struct TaskEntry {
     pub started_at: Timestamp,
     /// How long that attempt took, in microseconds.
     pub duration_us: u64,
-    /// Whether the result came from the node's cache.
-    pub cache_hit: bool,
+    /// What made the result.
+    pub made_by: MadeBy,
     /// Per written channel (index into [`Manifest::channels`]) what it wrote.
     pub writes: Vec<(u32, WriteMark)>,
 }
@@ -172,6 +202,12 @@ pub struct Origin {
     pub thread: ThreadUid,
     /// Its checkpoint.
     pub checkpoint: CheckpointId,
+}
+
+impl Origin {
+    fn read(head: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { thread: ThreadUid(head.array()?), checkpoint: CheckpointId::read(head)? })
+    }
 }
 
 /// What a checkpoint is: everything but its key and its values.
@@ -265,12 +301,13 @@ impl Manifest {
         manifest.into_vec()
     }
 
-    /// The oldest version that says all of it.
+    /// The oldest version that can say all of it.
     fn version(&self) -> u8 {
-        match (&self.origin, self.deferred.is_empty()) {
-            (_, false) => MANIFEST_VERSION,
-            (Some(_), true) => MANIFEST_VERSION_ORIGIN,
-            (None, true) => MANIFEST_VERSION_PLAIN,
+        let is_handled = self.tasks.iter().any(|task| task.made_by == MadeBy::Handler);
+        match &self.origin {
+            _ if is_handled || !self.deferred.is_empty() => MANIFEST_VERSION,
+            Some(_) => MANIFEST_VERSION_ORIGIN,
+            None => MANIFEST_VERSION_PLAIN,
         }
     }
 
@@ -318,7 +355,7 @@ impl Manifest {
         head.varint(self.tasks.len() as u64);
         for task in &self.tasks {
             head.varint(u64::from(task.node)).varint(u64::from(task.trigger)).varint(u64::from(task.attempts));
-            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(u8::from(task.cache_hit));
+            head.zigzag(created_at.wrapping_sub(task.started_at)).varint(task.duration_us).u8(task.made_by.number());
             head.varint(task.writes.len() as u64);
             for (channel, mark) in &task.writes {
                 head.varint(u64::from(*channel));
@@ -344,11 +381,8 @@ impl Manifest {
             return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
         }
         let parent = if head.flag()? { Some(CheckpointId::read(head)?) } else { None };
-        let has_origin = match version {
-            MANIFEST_VERSION => head.flag()?,
-            _ => version == MANIFEST_VERSION_ORIGIN,
-        };
-        let origin = if has_origin { Some(read_origin(head)?) } else { None };
+        let has_origin = version == MANIFEST_VERSION_ORIGIN || (version == MANIFEST_VERSION && head.flag()?);
+        let origin = has_origin.then(|| Origin::read(head)).transpose()?;
         let mut read = Self::new(RunId::read(head)?, head.varint32()?);
         (read.parent, read.origin) = (parent, origin);
         read.steps_covered = head.varint32()?;
@@ -359,9 +393,11 @@ impl Manifest {
         if version == MANIFEST_VERSION {
             read.deferred = read.read_next(head, &mut sealed)?;
         }
+        if version != read.version() {
+            return Err(WireError::Malformed("manifest version"));
+        }
         head.finish()?;
-        let is_deferring = version == MANIFEST_VERSION;
-        if is_deferring == read.deferred.is_empty() || (is_deferring && read.next.is_empty()) {
+        if !read.deferred.is_empty() && read.next.is_empty() {
             return Err(WireError::Malformed("deferred tasks"));
         }
         let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
@@ -406,7 +442,7 @@ impl Manifest {
                 attempts: head.varint32()?,
                 started_at: at.wrapping_sub(head.zigzag()?),
                 duration_us: head.varint()?,
-                cache_hit: head.flag()?,
+                made_by: MadeBy::from_number(head.u8()?)?,
                 writes: Vec::new(),
             };
             for _ in 0..head.count()? {
@@ -463,10 +499,6 @@ fn write_next(tasks: &[NextTask], head: &mut Writer, sealed: &mut Writer) {
             }
         }
     }
-}
-
-fn read_origin(head: &mut Reader<'_>) -> Result<Origin, WireError> {
-    Ok(Origin { thread: ThreadUid(head.array()?), checkpoint: CheckpointId::read(head)? })
 }
 
 fn read_channels(head: &mut Reader<'_>) -> Result<Vec<ChannelEntry>, WireError> {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::Timestamp;
+use crate::checkpoint::{MadeBy, Timestamp};
 use crate::id::{CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
@@ -140,6 +140,8 @@ pub struct ParentEntry {
 pub enum TaskEnd {
     /// It wrote these channels and went there.
     Done {
+        /// What made the result.
+        made_by: MadeBy,
         /// Per written channel the write.
         writes: Vec<(Arc<str>, WriteBody)>,
         /// Where its node sent control.
@@ -147,6 +149,11 @@ pub enum TaskEnd {
     },
     /// It failed with this error (MessagePack); a resume runs it again.
     Failed(Vec<u8>),
+    /// It has not ended: an attempt begins. Only where attempts are counted across crashes.
+    Started {
+        /// How many attempts do not count any more: all up to its last failure, or up to the last that asked.
+        since: u32,
+    },
 }
 
 /// One task's record in a flush.
@@ -156,35 +163,39 @@ pub struct TaskRecord {
     pub task: TaskHash,
     /// Version of the state type that encoded the writes.
     pub state_version: u32,
-    /// How often it was attempted, this end included.
+    /// How often it was attempted, this end, or beginning, included.
     pub attempts: u32,
     /// When its last attempt began.
     pub started_at: Timestamp,
-    /// How long that attempt took, in microseconds.
+    /// How long that attempt took, in microseconds; 0 where it begins.
     pub duration_us: u64,
     /// How it ended.
     pub end: TaskEnd,
 }
 
-/// The version with commands to parents; written where there are some.
+/// Newest version of a flush. Version 1 is written where its records are results of nodes and failures alone.
 const FLUSH_VERSION: u8 = 2;
 
-/// The version without.
+/// The version of results of nodes without commands to parents, and of failures.
 const FLUSH_VERSION_PLAIN: u8 = 1;
 
 /// The oldest version that says all of it.
 fn flush_version(records: &[TaskRecord]) -> u8 {
-    let commands = |record: &TaskRecord| match &record.end {
-        TaskEnd::Done { goto, .. } => goto.iter().any(|entry| matches!(entry, GotoEntry::Parent(_))),
-        TaskEnd::Failed(_) => false,
+    let is_plain = |end: &TaskEnd| match end {
+        TaskEnd::Done { made_by, goto, .. } => {
+            *made_by == MadeBy::Node && !goto.iter().any(|entry| matches!(entry, GotoEntry::Parent(_)))
+        }
+        TaskEnd::Failed(_) => true,
+        TaskEnd::Started { .. } => false,
     };
-    if records.iter().any(commands) { FLUSH_VERSION } else { FLUSH_VERSION_PLAIN }
+    if records.iter().all(|record| is_plain(&record.end)) { FLUSH_VERSION_PLAIN } else { FLUSH_VERSION }
 }
 
 /// Writes the body of a flush row.
 pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64 * records.len());
-    writer.u8(flush_version(records)).varint(records.len() as u64);
+    let version = flush_version(records);
+    writer.u8(version).varint(records.len() as u64);
     for record in records {
         writer.raw(&record.task.0).varint(u64::from(record.state_version)).varint(u64::from(record.attempts));
         writer.u64(record.started_at as u64).varint(record.duration_us);
@@ -192,10 +203,16 @@ pub fn encode_flush(records: &[TaskRecord]) -> Vec<u8> {
             TaskEnd::Failed(error) => {
                 writer.u8(0).bytes(error);
             }
-            TaskEnd::Done { writes, goto } => {
+            TaskEnd::Done { made_by, writes, goto } => {
                 writer.u8(1);
+                if version != FLUSH_VERSION_PLAIN {
+                    writer.u8(made_by.number());
+                }
                 write_channels(&mut writer, writes);
                 write_goto(&mut writer, goto);
+            }
+            TaskEnd::Started { since } => {
+                writer.u8(2).varint(u64::from(*since));
             }
         }
     }
@@ -252,7 +269,7 @@ pub fn decode_flush(body: &[u8]) -> Result<Vec<TaskRecord>, WireError> {
     if !(FLUSH_VERSION_PLAIN..=FLUSH_VERSION).contains(&version) {
         return Err(WireError::Unknown { what: "flush version", number: u64::from(version) });
     }
-    let records = (0..reader.count()?).map(|_| read_record(reader)).collect::<Result<Vec<_>, _>>()?;
+    let records = (0..reader.count()?).map(|_| read_record(reader, version)).collect::<Result<Vec<_>, _>>()?;
     reader.finish()?;
     if flush_version(&records) != version {
         return Err(WireError::Malformed("flush version"));
@@ -260,7 +277,7 @@ pub fn decode_flush(body: &[u8]) -> Result<Vec<TaskRecord>, WireError> {
     Ok(records)
 }
 
-fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
+fn read_record(reader: &mut Reader<'_>, version: u8) -> Result<TaskRecord, WireError> {
     Ok(TaskRecord {
         task: TaskHash(reader.array()?),
         state_version: reader.varint32()?,
@@ -269,7 +286,12 @@ fn read_record(reader: &mut Reader<'_>) -> Result<TaskRecord, WireError> {
         duration_us: reader.varint()?,
         end: match reader.u8()? {
             0 => TaskEnd::Failed(reader.bytes()?.to_vec()),
-            1 => TaskEnd::Done { writes: read_writes(reader)?, goto: read_goto(reader, true)? },
+            1 => {
+                let plain = version == FLUSH_VERSION_PLAIN;
+                let made_by = if plain { MadeBy::Node } else { MadeBy::from_number(reader.u8()?)? };
+                TaskEnd::Done { made_by, writes: read_writes(reader)?, goto: read_goto(reader, true)? }
+            }
+            2 if version != FLUSH_VERSION_PLAIN => TaskEnd::Started { since: reader.varint32()? },
             number => return Err(WireError::Unknown { what: "task end", number: u64::from(number) }),
         },
     })

@@ -1,7 +1,7 @@
 //! Do the bytes that `docs/format.md` shows come out of the encoders? The document and this file hold the same text.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, CheckpointRow, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
+    ChannelEntry, CheckpointRow, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
 use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
@@ -60,7 +60,7 @@ fn manifest() -> Manifest {
         attempts: 1,
         started_at: 900,
         duration_us: 80,
-        cache_hit: false,
+        made_by: MadeBy::Node,
         writes,
     }];
     manifest.next = vec![NextTask { node: 1, trigger: 1, payload: Payload::Inline([0xa1, b'x'].into()) }];
@@ -210,9 +210,20 @@ fn flush_is_as_drawn() {
         ("notes".into(), WriteBody::Inline(vec![0x91, 0xa1, b'c'])),
         ("text".into(), WriteBody::Value(ValueRef { address: address(2, 1), packed: false })),
     ];
-    let end = TaskEnd::Done { writes, goto: vec![GotoEntry::Node("end".into())] };
+    let goto = vec![GotoEntry::Node("end".into())];
+    let end = |made_by| TaskEnd::Done { made_by, writes: writes.clone(), goto: goto.clone() };
     let task = TaskHash::of("", "look", 1, 1);
-    let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
+    let made = |end| TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
+    let record = made(end(MadeBy::Node));
+    let started = TaskRecord {
+        task: TaskHash([0x22; 16]),
+        state_version: 1,
+        attempts: 2,
+        started_at: 1200,
+        duration_us: 0,
+        end: TaskEnd::Started { since: 0 },
+    };
+    check("newer flush body", &encode_flush(&[made(end(MadeBy::Handler)), started]));
     let row = PendingRow {
         base: tip().id,
         lane: Lane(0xb1),
@@ -233,7 +244,7 @@ fn flush_is_as_drawn() {
 fn command_to_a_parent_is_as_drawn() {
     let writes = vec![("log".into(), vec![0x91, 0xa1, b'p'])];
     let parent = ParentEntry { level: 1, state_version: 1, writes, goto: vec![GotoEntry::Node("bill".into())] };
-    let end = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
+    let end = TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let task = TaskHash::of("", "look", 1, 1);
     let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
     check("flush with a command", &encode_flush(&[record]));

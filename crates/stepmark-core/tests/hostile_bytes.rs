@@ -1,8 +1,8 @@
 //! What do the decoders do with bytes that no writer wrote? They refuse them: no panic, no overflow, no large allocation.
 
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, MANIFEST_VERSION, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry,
-    WriteMark,
+    ChannelEntry, JoinEntry, MANIFEST_VERSION, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry,
+    TaskEntry, WriteMark,
 };
 use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::{EffectKey, MadeAt};
@@ -86,8 +86,15 @@ fn manifest() -> Manifest {
         (0, WriteMark::Opaque),
         (1, WriteMark::Whole),
     ];
-    manifest.tasks =
-        vec![TaskEntry { node: 0, trigger: 0, attempts: 1, started_at: 90, duration_us: 10, cache_hit: true, writes }];
+    manifest.tasks = vec![TaskEntry {
+        node: 0,
+        trigger: 0,
+        attempts: 1,
+        started_at: 90,
+        duration_us: 10,
+        made_by: MadeBy::Handler,
+        writes,
+    }];
     manifest.next = vec![
         NextTask { node: 1, trigger: 0, payload: Payload::None },
         NextTask { node: 1, trigger: 1, payload: Payload::Inline([1, 2, 3].into()) },
@@ -100,6 +107,7 @@ fn manifest() -> Manifest {
 
 fn flush() -> Vec<TaskRecord> {
     let done = TaskEnd::Done {
+        made_by: MadeBy::Cache,
         writes: vec![
             ("total".into(), WriteBody::Inline(vec![7])),
             ("text".into(), WriteBody::Value(value(5, 1, false))),
@@ -112,7 +120,7 @@ fn flush() -> Vec<TaskRecord> {
         writes: vec![("log".into(), vec![1, 2])],
         goto: vec![GotoEntry::End, GotoEntry::Node("c".into())],
     };
-    let commanding = TaskEnd::Done { writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
+    let commanding = TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: vec![GotoEntry::Parent(parent)] };
     let record = |end| TaskRecord {
         task: TaskHash([3; 16]),
         state_version: 1,
@@ -121,7 +129,8 @@ fn flush() -> Vec<TaskRecord> {
         duration_us: 8,
         end,
     };
-    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding)]
+    let started = record(TaskEnd::Started { since: 1 });
+    vec![record(done), record(TaskEnd::Failed(vec![0xc0])), record(commanding), started]
 }
 
 /// The manifest of a root that was forked from another thread.

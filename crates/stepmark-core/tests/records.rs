@@ -6,7 +6,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use stepmark_core::checkpoint::{
-    ChannelEntry, JoinEntry, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, Timestamp, WriteMark,
+    ChannelEntry, JoinEntry, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, Timestamp,
+    WriteMark,
 };
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
@@ -63,16 +64,20 @@ fn any_id() -> impl Strategy<Value = String> {
     prop_oneof!["[a-zA-Z0-9é-]{1,30}", Just("0198c5a6-7b1e-7c3d-8a4f-0123456789ab".to_owned())]
 }
 
+fn any_maker() -> impl Strategy<Value = MadeBy> {
+    prop_oneof![Just(MadeBy::Node), Just(MadeBy::Cache), Just(MadeBy::Handler)]
+}
+
 fn any_task(nodes: u32, channels: u32) -> impl Strategy<Value = TaskEntry> {
     let writes = vec((0..channels.max(1), any_mark()), if channels == 0 { 0..1 } else { 0..4 });
-    (0..nodes, any::<[u32; 2]>(), any::<Timestamp>(), any::<u64>(), any::<bool>(), writes).prop_map(
-        |(node, [trigger, attempts], started_at, duration_us, cache_hit, writes)| TaskEntry {
+    (0..nodes, any::<[u32; 2]>(), any::<Timestamp>(), any::<u64>(), any_maker(), writes).prop_map(
+        |(node, [trigger, attempts], started_at, duration_us, made_by, writes)| TaskEntry {
             node,
             trigger,
             attempts,
             started_at,
             duration_us,
-            cache_hit,
+            made_by,
             writes,
         },
     )
@@ -142,10 +147,11 @@ fn any_record() -> impl Strategy<Value = TaskRecord> {
                 GotoEntry::Parent(ParentEntry { level, state_version, writes, goto })
             }),
     ];
-    let done = (vec((any_name(), body), 0..4), vec(goto, 0..4));
+    let done = (any_maker(), vec((any_name(), body), 0..4), vec(goto, 0..4));
     let end = prop_oneof![
         any_bytes().prop_map(TaskEnd::Failed),
-        done.prop_map(|(writes, goto)| TaskEnd::Done { writes, goto }),
+        done.prop_map(|(made_by, writes, goto)| TaskEnd::Done { made_by, writes, goto }),
+        any::<u32>().prop_map(|since| TaskEnd::Started { since }),
     ];
     (any::<[u8; 16]>(), any::<[u32; 2]>(), any::<Timestamp>(), any::<u64>(), end).prop_map(
         |(task, [state_version, attempts], started_at, duration_us, end)| TaskRecord {

@@ -16,7 +16,6 @@ use crate::deps::Deps;
 use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::Result;
-use crate::events::session::Hub;
 use crate::graph_record::GraphRecord;
 use crate::hooks::{Hooks, InterruptEvent, ResumeEvent};
 use crate::outcome::Outcome;
@@ -60,7 +59,7 @@ impl<S: State> App<S> {
             hooks: Arc::default(),
             drain: Drain::default(),
             events: None,
-            hub: Hub::shared(),
+            hub: Arc::default(),
         };
         Self { host, state: PhantomData }
     }
@@ -69,7 +68,7 @@ impl<S: State> App<S> {
     #[must_use]
     pub fn with(mut self, store: impl CheckpointStore) -> Self {
         self.host.store = Some(Arc::new(store));
-        self.host.hub = Hub::shared();
+        self.host.hub = Arc::default();
         self.host.graph = Arc::new(KnownGraph::of(&self.host.program));
         self
     }

@@ -111,7 +111,7 @@ fn apply_recorded(run: &mut Run, program: &Program, index: usize, done: Finished
         attempts: done.attempts,
         started_at: done.started_at,
         duration_us: done.duration_us,
-        cache_hit: false,
+        made_by: done.made_by,
         writes: small_writes(&*program.schema, &done.update),
     };
     for (channel, _) in entry.writes.iter().filter(|(_, mark)| *mark == WriteMark::Whole) {

@@ -9,16 +9,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use stepmark_core::checkpoint::MadeBy;
 use stepmark_core::clock::{Clock, IdGen};
+use stepmark_core::pending::{TaskEnd, TaskRecord};
+use tokio::sync::SemaphorePermit;
 
 use crate::compile::NodeSpec;
+use crate::handler::TaskFailure;
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
 use crate::node_error::{NodeError, NodeErrorKind, TimeLimit};
-use crate::policy::Policy;
+use crate::policy::{Attempts, Handler, Policy};
 use crate::retry::pause_before_next;
 use crate::run::Run;
 use crate::time_limit::{Deadline, TimeLimits};
-use crate::tries::Tries;
+use crate::tries::{Earlier, Tries};
 
 /// What a task is run with.
 pub(crate) struct Work {
@@ -34,6 +38,7 @@ pub(crate) struct Guard {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
+    earlier: Earlier,
 }
 
 /// Runs a task to its result, or to the error that it fails with.
@@ -46,7 +51,7 @@ pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
         }
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
-            let call = Box::pin(async move { guard.repeat(&node, &context).await });
+            let call = Box::pin(async move { guard.run(&node, &context).await });
             AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
         }
     }
@@ -54,20 +59,49 @@ pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
 
 impl Guard {
     /// What a task of this node needs; nothing for nearly every node.
-    pub(crate) fn of(run: &Run, node: &NodeSpec) -> Option<Box<Self>> {
+    pub(crate) fn of(run: &Run, node: &NodeSpec, task: usize) -> Option<Box<Self>> {
         if node.policy.is_none() && run.deadline.is_none() {
             return None;
         }
         let (policy, deadline) = (node.policy.clone().unwrap_or_default(), run.deadline.clone());
-        Some(Box::new(Self { policy, deadline, clock: Arc::clone(&run.host.clock), ids: Arc::clone(&run.host.ids) }))
+        let (clock, ids) = (Arc::clone(&run.host.clock), Arc::clone(&run.host.ids));
+        let earlier = run.earlier.get(task).copied().unwrap_or_default();
+        Some(Box::new(Self { policy, deadline, clock, ids, earlier }))
+    }
+
+    async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
+        let Some(tries) = &context.info.tries else {
+            return Err(NodeError::new("a task with a policy counts its attempts"));
+        };
+        // Given back when the task has ended, its handler included.
+        let _turn = self.turn(tries).await?;
+        let info = &context.info;
+        let output = match (self.repeat(node, context, tries).await, &self.policy.handler) {
+            (Err(error), Some(handler)) if !info.waits() && !is_out_of_time(&error) => {
+                self.handle(handler, context, tries, error).await
+            }
+            (output, _) => output,
+        };
+        if info.waits() {
+            self.write_down(info, tries, tries.number()).await?;
+        }
+        output
+    }
+
+    /// Waits until one more task of the node may run.
+    async fn turn<'a>(&'a self, tries: &'a Tries) -> Result<Option<SemaphorePermit<'a>>, NodeError> {
+        let Some(slots) = &self.policy.slots else { return Ok(None) };
+        let limits = TimeLimits { attempt: None, idle: None, ..self.limits(tries) };
+        limits.hold(slots.acquire().map(|turn| turn.map(Some).map_err(NodeError::from))).await
     }
 
     /// Tries the node until it succeeds, asks, or may not be tried again.
-    async fn repeat(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
+    async fn repeat(&self, node: &NodeFn, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
         let info = &context.info;
-        let Some(tries) = &info.tries else { return Err(NodeError::new("a task with a policy counts its attempts")) };
-        for made in 1.. {
+        let lost = self.count_lost(tries)?;
+        for made in lost + 1.. {
             tries.begin(self.clock.now());
+            self.write_down(info, tries, self.earlier.since).await?;
             let (limits, context) = (self.limits(tries), context.clone());
             let output = attempt(Arc::clone(info), limits.hold(async move { node(context).await })).await;
             let Err(error) = output else { return output };
@@ -79,11 +113,60 @@ impl Guard {
                 return Err(error);
             };
             let limits = TimeLimits { attempt: None, idle: None, ..limits };
-            limits.hold(self.clock.sleep(pause).map(Ok)).await?;
+            if !pause.is_zero() {
+                limits.hold(self.clock.sleep(pause).map(Ok)).await?;
+            }
             info.journal().restart(info.task_id());
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
+    }
+
+    /// How many attempts earlier processes have used up; an error where no further one may be made.
+    fn count_lost(&self, tries: &Tries) -> Result<u32, NodeError> {
+        let lost = if self.policy.attempts == Attempts::Durable { self.earlier.lost() } else { 0 };
+        if lost > 0 {
+            let error = NodeError::lost(lost);
+            if pause_before_next(&self.policy.retries, &error, lost, &*self.ids)?.is_none() {
+                tries.give_up();
+                return Err(error);
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Makes durable that an attempt begins, of which those after `since` count, where they are counted across crashes.
+    async fn write_down(&self, info: &TaskInfo, tries: &Tries, since: u32) -> Result<(), NodeError> {
+        let Some(desk) = info.desk.as_ref().filter(|_| self.policy.attempts == Attempts::Durable) else {
+            return Ok(());
+        };
+        let begun = TaskRecord {
+            task: info.planned_id(),
+            state_version: info.state_version,
+            attempts: tries.number(),
+            started_at: tries.started_at(),
+            duration_us: 0,
+            end: TaskEnd::Started { since },
+        };
+        desk.store(vec![begun]).await
+    }
+
+    /// Runs the error handler in the place of the node, which failed with `error`.
+    async fn handle(
+        &self,
+        Handler(handler): &Handler,
+        context: &TaskContext,
+        tries: &Tries,
+        error: NodeError,
+    ) -> Result<RawOutput, NodeError> {
+        let info = &context.info;
+        tries.hand_over(MadeBy::Handler);
+        info.journal().restart(info.task_id());
+        let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
+        let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
+        let limits = self.limits(tries);
+        let call = limits.hold(async move { handler(context).await });
+        attempt(Arc::clone(info), call).await.map_err(|failed| failed.after(&error))
     }
 
     fn limits<'a>(&'a self, tries: &'a Tries) -> TimeLimits<'a> {

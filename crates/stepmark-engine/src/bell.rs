@@ -17,7 +17,7 @@ use tokio::sync::futures::OwnedNotified;
 /// What a bell rings for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rings {
-    /// The thread moved.
+    /// The thread moved, or asks.
     Thread(ThreadUid),
     /// A thread of this scope and name was made.
     Name(String, String),
@@ -85,9 +85,9 @@ pub(crate) fn committed(commit: &Commit) {
     }
 }
 
-/// Rows beside the commits are durable.
-pub(crate) fn appended(thread: ThreadUid, moves_head: bool) {
-    if moves_head && HELD.load(Ordering::SeqCst) > 0 {
+/// Rows beside the commits are durable. `is_news`: they move the head, or a question is among them.
+pub(crate) fn appended(thread: ThreadUid, is_news: bool) {
+    if is_news && HELD.load(Ordering::SeqCst) > 0 {
         ring(&Rings::Thread(thread));
     }
 }

@@ -97,7 +97,7 @@ pub(crate) struct Unit {
     /// What its values name; put before it.
     blobs: Vec<Vec<u8>>,
     /// What is told once it is durable.
-    told: Batch,
+    told: Option<Batch>,
 }
 
 impl Unit {
@@ -114,7 +114,7 @@ impl Unit {
         commit.values.extend(below.values);
         commit.blobs.extend(below.blobs);
         self.blobs.extend(root.blobs);
-        self.told = self.told.on(root.told);
+        self.told = self.told.zip(root.told).map(|(told, below)| told.on(below));
         for write in mem::replace(&mut commit.runs, below.runs) {
             put_run(&mut commit.runs, write.row().clone());
         }
@@ -124,8 +124,8 @@ impl Unit {
     /// Sends it until its outcome is known; then whoever watches the run is told.
     pub(crate) async fn send(&mut self, host: &Host) -> Result<Outcome> {
         let outcome = commit_decided(host, &self.scope, &mut self.commit, &self.blobs).await?;
-        if let Some(events) = &host.events {
-            events.send(mem::take(&mut self.told)).await;
+        if let (Some(events), Some(told)) = (&host.events, self.told.take()) {
+            events.send(told).await;
         }
         Ok(outcome)
     }
@@ -241,10 +241,8 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         packed_hash: RecordHash([0; 16]),
     };
     line.branch.tip = Some(tip);
-    let told = match &run.host.events {
-        Some(events) => events.committed(line, &row, (&program, &run.position.state)),
-        None => Batch::default(),
-    };
+    let watched = run.host.events.as_ref();
+    let told = watched.map(|events| events.committed(line, &row, (&program, &run.position.state)));
     if let Some(claim) = draft.claim {
         line.branch.epoch += 1;
         line.branch.claim = claim;

@@ -24,7 +24,7 @@ use crate::state::State;
 pub struct Ctx<T>(Arc<T>);
 
 /// How many super-steps the run may still take, this one included: 1 in the last. A run is one call, so a `resume` counts
-/// anew; [`Request::steps_max`](crate::Request::steps_max) is the limit.
+/// anew; [`Request::steps_max`](crate::Request::steps_max) is the limit. A sub-graph counts its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RemainingSteps(pub u64);
 
@@ -36,6 +36,8 @@ impl RemainingSteps {
 }
 
 /// Where a task stands: for logs, traces, and calls to other systems.
+///
+/// Inside a sub-graph thread, branch and run are those of the root; checkpoint and step are the sub-graph's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExecInfo {
@@ -128,17 +130,17 @@ impl<S: State> FromCx<S> for RemainingSteps {
 impl<S: State> FromCx<S> for ExecInfo {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
         let info = cx.info();
-        let standing = &info.standing;
+        let (standing, root) = (&info.standing, info.root.as_ref().unwrap_or(info));
         Ok(Self {
-            thread: info.thread.clone(),
-            branch: info.branch,
-            run: standing.run.clone(),
+            thread: root.thread.clone(),
+            branch: root.branch,
+            run: root.standing.run.clone(),
             checkpoint: standing.checkpoint.clone(),
             step: standing.step,
             node: Arc::clone(&info.node),
             task: cx.task_id(),
             attempt: info.attempt(),
-            namespace: Arc::default(),
+            namespace: Arc::clone(&info.namespace),
             is_resumed: standing.is_resumed,
         })
     }

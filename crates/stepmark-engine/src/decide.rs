@@ -9,6 +9,7 @@ use std::time::Duration;
 use stepmark_core::clock::Clock;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::ThreadUid;
+use stepmark_core::pending::PendingKind;
 use stepmark_core::store::{Appended, BlobCall, CheckpointStore, Commit, Outcome, Records};
 
 use crate::bell;
@@ -114,7 +115,8 @@ pub(crate) async fn append_answered(host: &Host, append: Records) -> Result<Appe
             }
             decided => {
                 let answer = decided?;
-                bell::appended(append.thread, append.head_from.is_some());
+                let asks = append.pending.iter().any(|row| row.kind == PendingKind::Interrupt);
+                bell::appended(append.thread, asks || append.head_from.is_some());
                 return Ok(answer);
             }
         }

@@ -143,7 +143,7 @@ pub enum EventData<V> {
     /// What the engine does.
     Debug(DebugEvent),
     /// The last `steps` finished steps are not stored, because a commit failed: what was told of them did not happen. Sent
-    /// whatever was asked for.
+    /// with whatever kinds were asked for, but not to those who follow stored kinds alone: they were told nothing of them.
     RolledBack {
         /// How many.
         steps: u64,

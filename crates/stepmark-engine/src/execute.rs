@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
-use stepmark_core::checkpoint::{TaskEntry, Timestamp};
+use stepmark_core::checkpoint::{MadeBy, TaskEntry, Timestamp};
 
 use stepmark_core::value::ValueRef;
 use tokio::task::JoinSet;
@@ -37,6 +37,7 @@ pub(crate) struct Finished {
     pub(crate) update: AnyUpdate,
     pub(crate) goto: Vec<Route>,
     pub(crate) attempts: u32,
+    pub(crate) made_by: MadeBy,
     pub(crate) started_at: Timestamp,
     pub(crate) duration_us: u64,
     /// Its encoded writes, by channel, where it may have to be flushed.
@@ -69,13 +70,14 @@ struct Ended {
     task: usize,
     started_at: Timestamp,
     attempts: u32,
+    made_by: MadeBy,
     output: Result<RawOutput, NodeError>,
 }
 
 impl Ended {
     fn of((task, started_at): (usize, Timestamp), info: &TaskInfo, output: Result<RawOutput, NodeError>) -> Self {
         let started_at = info.tries.as_ref().map_or(started_at, |tries| tries.started_at());
-        Self { task, started_at, attempts: info.attempt(), output }
+        Self { task, started_at, attempts: info.attempt(), made_by: info.made_by(), output }
     }
 }
 
@@ -307,7 +309,7 @@ fn prepare(run: &Run, index: usize) -> Work {
     let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
-    let guard = Guard::of(run, node);
+    let guard = Guard::of(run, node, index);
     let info = TaskInfo {
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
@@ -332,6 +334,7 @@ fn prepare(run: &Run, index: usize) -> Work {
     let context = TaskContext {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),
+        failure: None,
         deps: Arc::clone(&run.host.deps),
         info: Arc::new(info),
     };
@@ -347,11 +350,11 @@ fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
 
 /// Which attempt at a planned task is made now, from 1.
 fn attempt_at(run: &Run, task: usize) -> u32 {
-    run.failures.get(task).map_or(1, |failures| failures + 1)
+    run.earlier.get(task).map_or(1, |earlier| earlier.attempts + 1)
 }
 
 fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, attempts, output, .. } = ended;
+    let Ended { task, started_at, attempts, made_by, output, .. } = ended;
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update)?;
@@ -362,7 +365,7 @@ fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
     match storable {
         Ok((update, goto, encoded)) => {
             let (durable, flushed) = (false, Vec::new());
-            Ok(Finished { update, goto, attempts, started_at, duration_us, encoded, durable, flushed })
+            Ok(Finished { update, goto, attempts, made_by, started_at, duration_us, encoded, durable, flushed })
         }
         Err(error) => Err(Failed { task, attempts, started_at, duration_us, error }),
     }

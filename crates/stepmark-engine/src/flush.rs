@@ -186,7 +186,7 @@ impl Flush<'_> {
             attempts: done.attempts,
             started_at: done.started_at,
             duration_us: done.duration_us,
-            end: TaskEnd::Done { writes, goto },
+            end: TaskEnd::Done { made_by: done.made_by, writes, goto },
         })
     }
 

@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use futures_util::stream::{BoxStream, unfold};
 use futures_util::{Stream, StreamExt};
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::watch;
 
+use crate::bell::{Bell, Rings};
 use crate::error::Result;
 use crate::events::emit::{NOTHING, Told};
 use crate::events::reading::Reader;
-use crate::events::session::{LiveEvent, Next, Session};
+use crate::events::session::{Inbox, LiveEvent, Next, Session};
 use crate::events::{Event, EventData, Kind, Kinds, LivePosition, Place, Position};
 use crate::state::State;
 use crate::thread::Thread;
@@ -132,12 +134,16 @@ struct Follower<'a, S> {
     /// The last stored event that was handed out, or passed.
     passed: Place,
     joined: Option<Joined>,
-    /// Whether it has looked for a run to join: one that comes later is new from its beginning.
-    has_looked: bool,
+    /// The run that was joined last.
+    last: Option<u64>,
+    /// The runs that began since; absent where live events were not asked for.
+    inbox: Option<Arc<Inbox>>,
     /// Whether a gap is to be told once the stored events are.
     owes_gap: bool,
     pause: Duration,
-    runs: watch::Receiver<()>,
+    /// Rings when the thread moves, or asks.
+    bell: Bell,
+    moved: Pin<Box<OwnedNotified>>,
 }
 
 /// A run that is told of in this process.
@@ -147,21 +153,22 @@ struct Joined {
     next: u64,
     /// How far the store was read when its live events came behind this.
     looked_at: Place,
-    /// How often its session told that stored events are there.
-    passes: u64,
     changes: watch::Receiver<()>,
 }
 
 impl Joined {
     fn new(session: Arc<Session>, next: u64) -> Self {
-        Self { next, looked_at: NOTHING, passes: 0, changes: session.changes(), session }
+        Self { next, looked_at: NOTHING, changes: session.changes(), session }
     }
 }
 
 impl<'a, S: State> Follower<'a, S> {
     async fn open(thread: &'a Thread<S>, kinds: Kinds, after: Option<Position>) -> Result<Self> {
-        let runs = thread.host.hub.changes();
         let reader = Reader::open(thread, kinds, after).await?;
+        let (uid, branch) = (reader.tip.thread.uid, reader.branch());
+        let bell = Bell::hang(Rings::Thread(uid));
+        let moved = Box::pin(bell.heard());
+        let inbox = kinds.has_any(&Kind::LIVE).then(|| thread.host.hub.inbox((uid, branch)));
         let mut follower = Self {
             thread,
             kinds,
@@ -170,16 +177,18 @@ impl<'a, S: State> Follower<'a, S> {
             read: VecDeque::new(),
             is_stale: true,
             joined: None,
-            has_looked: false,
-            owes_gap: false,
+            last: None,
+            owes_gap: inbox.is_some(),
+            inbox,
+            // What moved before the bell hung is looked for soon.
             pause: PAUSE_MIN,
-            runs,
+            bell,
+            moved,
         };
-        if kinds.has_any(&Kind::LIVE) {
-            follower.joined = after.and_then(|after| follower.continued(after));
-            follower.owes_gap = follower.joined.is_none();
+        if let Some(joined) = after.and_then(|after| follower.continued(after)) {
+            follower.owes_gap = false;
+            follower.join(joined);
         }
-        follower.has_looked = follower.joined.is_some();
         Ok(follower)
     }
 
@@ -189,6 +198,7 @@ impl<'a, S: State> Follower<'a, S> {
 
     /// The run that is told of, if every live event after this position is kept.
     fn continued(&self, after: Position) -> Option<Joined> {
+        self.inbox.as_ref()?;
         let session = self.session().filter(|session| session.tells(self.kinds))?;
         let next = match after.live {
             Some(live) if live.session == session.id => Some(live.number + 1).filter(|next| session.keeps(*next)),
@@ -197,13 +207,27 @@ impl<'a, S: State> Follower<'a, S> {
         next.map(|next| Joined::new(session, next))
     }
 
-    /// Joins a run that is told of. What it told before the events that were read is missing, unless it began since the
-    /// last look. Whether there is one.
-    fn join(&mut self) -> bool {
-        let is_new = std::mem::replace(&mut self.has_looked, true);
-        let Some(session) = self.session().filter(|_| self.joined.is_none()) else { return false };
-        let next = if is_new { 1 } else { session.kept_behind(self.passed) };
-        self.joined = Some(Joined::new(session, next));
+    fn join(&mut self, joined: Joined) {
+        self.last = Some(joined.session.id);
+        self.joined = Some(joined);
+    }
+
+    /// Joins a run that began before: what it told before the events that were read is missing.
+    fn join_present(&mut self) {
+        if let Some(session) = self.session().filter(|_| self.joined.is_none()) {
+            let next = session.kept_behind(self.passed);
+            self.join(Joined::new(session, next));
+        }
+    }
+
+    /// Joins the next run that began since.
+    fn join_next(&mut self) -> bool {
+        let Some(inbox) = self.inbox.as_ref().filter(|_| self.joined.is_none()) else { return false };
+        let Some((session, has_missed)) = inbox.take() else { return false };
+        self.owes_gap |= has_missed;
+        if self.last != Some(session.id) {
+            self.join(Joined::new(session, 1));
+        }
         true
     }
 
@@ -228,6 +252,7 @@ impl<'a, S: State> Follower<'a, S> {
                 (_, Some(_)) => return Ok(self.take_read()),
                 (_, None) if self.owes_gap => {
                     self.owes_gap = false;
+                    self.join_present();
                     return Ok(Some(self.gap()));
                 }
                 (_, None) if !follows => return Ok(None),
@@ -263,8 +288,7 @@ impl<'a, S: State> Follower<'a, S> {
             match joined.session.next(joined.next) {
                 Next::Event(event) => return Some(event),
                 Next::Lost(next) => {
-                    joined.next = next;
-                    self.owes_gap = self.kinds.has_any(&Kind::LIVE);
+                    (joined.next, self.owes_gap) = (next, true);
                 }
                 Next::Nothing => return None,
                 Next::Ended => self.joined = None,
@@ -292,31 +316,25 @@ impl<'a, S: State> Follower<'a, S> {
 
     /// Waits until there may be something new.
     async fn wait(&mut self) -> Result<()> {
-        if self.join() {
+        if self.join_next() {
             return Ok(());
         }
-        let host = &self.thread.host;
         let told = async {
-            match &mut self.joined {
-                Some(joined) => drop(joined.changes.changed().await),
-                None => pending().await,
+            match (&mut self.joined, &self.inbox) {
+                (Some(joined), _) => drop(joined.changes.changed().await),
+                (None, Some(inbox)) => inbox.changed().await,
+                (None, None) => pending().await,
             }
         };
-        let is_told = tokio::select! {
-            () = told => true,
-            _ = self.runs.changed() => false,
-            () = host.clock.sleep(self.pause) => {
-                self.pause = (self.pause * 2).min(PAUSE_MAX);
-                false
-            }
-        };
-        let passes = self.joined.as_mut().map(|joined| (joined.session.passes(), &mut joined.passes));
-        let has_passed = passes.is_some_and(|(passes, known)| std::mem::replace(known, passes) != passes);
-        if !is_told || has_passed {
-            self.join();
-            self.reader.refresh().await?;
-            self.is_stale = true;
+        tokio::select! {
+            () = told => return Ok(()),
+            () = &mut self.moved => self.pause = PAUSE_MIN,
+            () = self.thread.host.clock.sleep(self.pause) => self.pause = (self.pause * 2).min(PAUSE_MAX),
         }
+        // Before the look: what comes after it is heard.
+        self.moved = Box::pin(self.bell.heard());
+        self.reader.refresh().await?;
+        self.is_stale = true;
         Ok(())
     }
 

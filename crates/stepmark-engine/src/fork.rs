@@ -176,6 +176,7 @@ mod tests {
     use super::*;
     use std::slice;
 
+    use stepmark_core::checkpoint::MadeBy;
     use stepmark_core::id::InterruptId;
     use stepmark_core::pending::{NO_TASK, TaskEnd, TaskRecord, encode_flush};
 
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn results_memos_questions_and_children_are_copied_whole() {
-        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
         let rows = [
             done,
             row(PendingKind::Memo, TWO, 0),
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn a_result_is_going_on_and_a_failure_is_not() {
         let asked = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1)];
-        let done = flush(ONE, TaskEnd::Done { writes: Vec::new(), goto: Vec::new() });
+        let done = flush(ONE, TaskEnd::Done { made_by: MadeBy::Node, writes: Vec::new(), goto: Vec::new() });
         let failed = flush(ONE, TaskEnd::Failed(Vec::new()));
         let copied_after = |flushes: &[PendingRow]| copied(&[flushes, &asked].concat()).len() - flushes.len();
         assert_eq!(copied_after(slice::from_ref(&done)), 2);

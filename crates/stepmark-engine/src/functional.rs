@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::durable_step::DurableStep;
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::node::{Cx, Snap};
+use crate::node::{Cx, NodeOutput, Snap};
 use crate::node_error::{NodeError, NodeResult};
 use crate::outcome::Outcome;
 use crate::request::Request;
@@ -104,7 +104,7 @@ where
                 entry.input.clone().ok_or_else(|| NodeError::new("the function was called without an input"))?;
             // The state has no other holder when the result is applied.
             drop(entry);
-            NodeResult::Ok(EntryUpdate::of_returned(run(cx, input).await?))
+            NodeResult::Ok(NodeOutput { update: EntryUpdate::of_returned(run(cx, input).await?), goto: Vec::new() })
         }
     });
     graph.start(node);

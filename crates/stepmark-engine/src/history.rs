@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use stepmark_core::checkpoint::{CheckpointRow, Manifest, Origin, Source, TaskEntry, Timestamp, WriteMark};
+use stepmark_core::checkpoint::{CheckpointRow, MadeBy, Manifest, Origin, Source, TaskEntry, Timestamp, WriteMark};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{BranchId, CheckpointId, RecordHash, RunId};
 use stepmark_core::load::manifest_of;
@@ -88,6 +88,8 @@ pub struct TaskReport {
     pub duration: Duration,
     /// Whether its result was taken from the node's cache instead.
     pub is_cached: bool,
+    /// Whether the error handler of the node made the result.
+    pub is_handled: bool,
     /// The channels that it wrote, and for lists which elements.
     pub writes: Vec<WriteReport>,
 }
@@ -157,7 +159,8 @@ impl Names<'_> {
             attempts: task.attempts,
             started_at: task.started_at,
             duration: Duration::from_micros(task.duration_us),
-            is_cached: task.cache_hit,
+            is_cached: task.made_by == MadeBy::Cache,
+            is_handled: task.made_by == MadeBy::Handler,
             writes: task.writes.iter().map(|write| self.write(write)).collect::<Result<_, _>>()?,
         })
     }

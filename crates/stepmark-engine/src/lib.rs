@@ -23,6 +23,7 @@ mod handle;
 mod parent;
 mod retry;
 mod policy;
+mod handler;
 mod deps;
 
 // From a drawing to a program.
@@ -117,6 +118,7 @@ pub use follow::{Events, EventsRequest};
 pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
+pub use handler::TaskFailure;
 pub use history::{
     BranchInfo, Checkpoint, CheckpointInfo, Filter, History, Page, Progress, Snapshot, TaskReport, UnfinishedTask,
     WriteReport,
@@ -142,7 +144,7 @@ pub use encode::{Body, DecodeError, EncodeError, Entries};
 pub use handle::{END, End, IntoRoutes, NodeRef, Route, TargetId};
 pub use node::{Command, Cx, Dep, FromCx, Goto, In, IntoNodeOutput, Node, NodeOutput, Snap};
 pub use node_error::{NodeError, NodeErrorKind, NodeResult, TimeLimit};
-pub use policy::NodePolicy;
+pub use policy::{Attempts, NodePolicy};
 pub use raw::{RawError, RawState};
 pub use reducer::{
     Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, HasId, Last, Merge, MergeSlot,

@@ -28,6 +28,7 @@ use crate::plain::mark::Mark;
 use crate::position::{Line, Position, Task};
 use crate::run::Run;
 use crate::schema::{AnyState, AnyUpdate};
+use crate::tries::Earlier;
 use crate::values::Track;
 
 /// What an error says of a node that a stored plan names.
@@ -267,15 +268,13 @@ pub(crate) fn take_results(
     }
     let program = Arc::clone(&run.host.program);
     let tasks = run.position.next.len();
-    (run.stored, run.failures) = (Vec::with_capacity(tasks), vec![0; tasks]);
+    (run.stored, run.earlier) = (Vec::with_capacity(tasks), vec![Earlier::default(); tasks]);
     for task in 0..tasks {
         let Some(line) = &run.line else { return Ok(()) };
         let hash = line.task_hash(&program, &run.position, &run.position.next[task]);
         let record = by_task.remove(&hash);
         let node = run.position.next[task].node;
-        if let Some(TaskRecord { attempts, end: TaskEnd::Failed(_), .. }) = &record {
-            run.failures[task] = *attempts;
-        }
+        run.earlier[task] = record.as_ref().map_or_else(Earlier::default, Earlier::of);
         let programs = (&*program, &run.around[..]);
         run.stored.push(record.map(|record| finished(programs, node, record, chains)).transpose()?.flatten());
     }
@@ -289,7 +288,7 @@ fn finished(
     record: TaskRecord,
     chains: &Chains<'_>,
 ) -> Result<Option<Finished>> {
-    let TaskEnd::Done { writes, goto } = record.end else { return Ok(None) };
+    let TaskEnd::Done { made_by, writes, goto } = record.end else { return Ok(None) };
     let stored = writes.into_iter().map(|(name, body)| stored_write(name, body, chains));
     let taken = evolve::writes(program, record.state_version, stored.collect::<Result<_>>()?);
     let taken = taken.map_err(|reason| {
@@ -312,6 +311,7 @@ fn finished(
         update,
         goto,
         attempts: record.attempts,
+        made_by,
         started_at: record.started_at,
         duration_us: record.duration_us,
         encoded: Vec::new(),

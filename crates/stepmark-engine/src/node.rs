@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use stepmark_core::{
-    checkpoint::Timestamp,
+    checkpoint::{MadeBy, Timestamp},
     id::{BranchId, TaskHash, ThreadUid},
 };
 
@@ -20,6 +20,7 @@ use crate::{
     encode,
     events::emit::Emitter,
     handle::{IntoRoutes, Route},
+    handler::TaskFailure,
     journal::Attempt,
     node_error::NodeError,
     parent::ParentCommand,
@@ -125,6 +126,8 @@ pub(crate) struct TaskContext {
     pub(crate) payload: Option<Arc<[u8]>>,
     pub(crate) deps: Arc<Deps>,
     pub(crate) info: Arc<TaskInfo>,
+    /// What its node failed with, where an error handler runs.
+    pub(crate) failure: Option<Arc<TaskFailure>>,
 }
 
 /// Which task it is.
@@ -172,8 +175,18 @@ impl TaskInfo {
         self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
     }
 
-    /// The identity of the task within its thread.
+    /// The identity of the task within its thread; where its error handler runs, one of the handler's own.
     pub(crate) fn task_id(&self) -> TaskHash {
+        if self.made_by() == MadeBy::Handler {
+            // No node has such a name.
+            let handler = format!("{}\0on_error", self.identity);
+            return TaskHash::of(&self.namespace, &handler, self.activation, self.trigger);
+        }
+        self.planned_id()
+    }
+
+    /// The identity of the planned task.
+    pub(crate) fn planned_id(&self) -> TaskHash {
         TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
     }
 
@@ -185,6 +198,11 @@ impl TaskInfo {
     /// Whether it asked something that nobody has answered.
     pub(crate) fn waits(&self) -> bool {
         self.journal().waits(|| self.task_id())
+    }
+
+    /// What makes the task's result.
+    pub(crate) fn made_by(&self) -> MadeBy {
+        self.tries.as_ref().map_or(MadeBy::Node, |tries| tries.made_by())
     }
 }
 
@@ -227,7 +245,7 @@ impl<S: State> Cx<S> {
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another
-    /// at every later activation of the node.
+    /// at every later activation of the node. An error handler has one of its own.
     pub fn task_id(&self) -> TaskHash {
         self.task.info.task_id()
     }
@@ -248,6 +266,10 @@ impl<S: State> Cx<S> {
 
     pub(crate) fn info(&self) -> &Arc<TaskInfo> {
         &self.task.info
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Arc<TaskFailure>> {
+        self.task.failure.as_ref()
     }
 
     fn payload<P: DeserializeOwned>(&self) -> Result<P, NodeError> {

@@ -37,6 +37,8 @@ pub enum NodeErrorKind {
     Failed,
     /// The node panicked.
     Panicked,
+    /// The process of the last attempt ended before it did. Only where attempts are counted across crashes.
+    Lost,
     /// A time limit passed.
     TimedOut {
         /// Which.
@@ -101,6 +103,11 @@ impl NodeError {
         Self::of_kind(NodeErrorKind::Panicked, message.to_string())
     }
 
+    pub(crate) fn lost(attempts: u32) -> Self {
+        let attempts = if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") };
+        Self::of_kind(NodeErrorKind::Lost, format!("{attempts} began, and no end of the last is known"))
+    }
+
     pub(crate) fn timed_out(limit: TimeLimit, after: Duration) -> Self {
         let message = match limit {
             TimeLimit::Attempt => format!("the attempt took longer than {after:?}"),
@@ -162,6 +169,18 @@ impl NodeError {
                 Self(Box::new(Inner { message, sources, live, ..Inner::default() }))
             }
         }
+    }
+
+    /// The same error, which a node of a sub-graph failed with.
+    pub(crate) fn inside(mut self, node: &str) -> Self {
+        self.0.message = format!("node {node:?}: {}", self.0.message);
+        self
+    }
+
+    /// The same error, which came when `first` was to be made good.
+    pub(crate) fn after(mut self, first: &Self) -> Self {
+        self.0.sources.push(format!("while handling: {first}"));
+        self
     }
 }
 

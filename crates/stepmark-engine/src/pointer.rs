@@ -40,17 +40,20 @@ impl<S: State> Thread<S> {
     /// `Missing` names an unknown thread or branch. `Contended`: somebody else moved the head at the same time.
     pub async fn set_head(&self, branch: impl Into<String>) -> Result<()> {
         let branch = self.branch(branch);
-        let mut moved = None;
+        let mut loaded = branch.load(Channels::None).await?;
         for _ in 0..=DECISIONS_MAX {
-            let loaded = branch.load(Channels::None).await?;
             let (head, to) = (loaded.thread.head, loaded.branch.row.id);
-            if head == to || moved.is_some_and(|moved| moved != head) {
+            if head == to {
                 return Ok(());
             }
             let records = Records { head_from: Some(head), ..Records::from_outside(loaded.thread.uid, to) };
             append_decided(&self.host, records).await?;
-            // A reset may have moved the name meanwhile, and no head with it: then the name is asked once more.
-            moved = Some(to);
+            // A reset may have moved the name just before, and no head with it. Who cannot ask has moved the head all the same.
+            let Ok(again) = branch.load(Channels::None).await else { return Ok(()) };
+            if again.branch.row.id == to || again.thread.head != to {
+                return Ok(());
+            }
+            loaded = again;
         }
         Err(self.contended())
     }

@@ -237,6 +237,7 @@ impl<'a, S: State> Request<'a, S> {
             Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
         };
         let outcome = match outcome {
+            // Boxed: nearly no run is resumed by its own call.
             Err(error) if self.resumes.is_some() => Box::pin(self.resume_failed(error)).await?,
             outcome => outcome?,
         };

@@ -31,6 +31,7 @@ use crate::position::{Line, Position};
 use crate::step::StepEnd;
 use crate::subgraph::Inside;
 use crate::time_limit::Deadline;
+use crate::tries::Earlier;
 use crate::waiting::Stops;
 use crate::{commit, step};
 
@@ -107,8 +108,8 @@ pub(crate) struct Run {
     pub(crate) commits: Commits,
     /// Results of the next tasks that were stored before: by task, empty when there are none.
     pub(crate) stored: Vec<Option<Finished>>,
-    /// By next task: how often it failed before; empty when none did.
-    pub(crate) failures: Vec<u32>,
+    /// By next task: what is stored of earlier attempts; empty when nothing is.
+    pub(crate) earlier: Vec<Earlier>,
     /// What the tasks of the step asked, and the answers; empty for nearly every step.
     pub(crate) journals: Journals,
     /// Where the graph stops.
@@ -153,7 +154,7 @@ impl Run {
             line,
             commits,
             stored: Vec::new(),
-            failures: Vec::new(),
+            earlier: Vec::new(),
             journals: Journals::default(),
             stops,
             applied: Vec::new(),

@@ -38,7 +38,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
         run.stats.add(&desk.take_did());
     }
-    run.failures.clear();
+    run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;
     if run.line.is_none() {

@@ -112,9 +112,10 @@ impl<S: State> EventStream<'_, S> {
     fn event(&mut self, told: Told) -> Option<Event<S>> {
         let position = match told.at {
             At::Stored(place) => {
-                self.behind = if told.namespace.is_empty() { Some(place) } else { self.behind };
+                self.behind = Some(place);
                 Position::of_stored(&told.origin, place)
             }
+            At::Nested(place) => Position::of_stored(&told.origin, place),
             At::Live(behind) => {
                 self.number += 1;
                 // What was told before the last stored event, but sent after it, comes behind it.

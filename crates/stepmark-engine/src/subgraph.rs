@@ -21,6 +21,7 @@ use crate::commit::{self, Draft};
 use crate::decide::store_of;
 use crate::deps::Deps;
 use crate::desk::{Desk, RunFence};
+use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::fork::is_at_tip;
@@ -129,7 +130,7 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
 /// A failure inside, as the calling task fails with it.
 fn inner_error(error: &Error) -> NodeError {
     match error.failure() {
-        Some(failure) => NodeError::new(format_args!("node {:?}: {}", failure.node, failure.error)),
+        Some(failure) => failure.error.clone().inside(&failure.node),
         None => NodeError::new(error),
     }
 }
@@ -170,6 +171,7 @@ impl CallPlace {
         let desk = caller.desk.clone();
         let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
         let mut host = host_of(graph, deps, desk.as_deref());
+        host.context.clone_from(&caller.standing.context);
         host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
         let inside = |fence| Inside { root: Arc::clone(&root), namespace: Arc::clone(&self.namespace), fence };
         let (Some(desk), true) = (desk, lifetime != Lifetime::Stateless) else {
@@ -271,9 +273,11 @@ fn call_id(task: TaskHash, name: &str, occurrence: u32) -> [u8; 16] {
 fn host_of(graph: &Host, deps: &Arc<Deps>, desk: Option<&Desk>) -> Host {
     let mut host = Host { deps: Deps::over(&graph.deps, deps), ..graph.clone() };
     host.settings.durability = Durability::Sync;
+    // A drain ends the run of the root, at a boundary of its own steps.
+    host.drain = Drain::default();
     if let Some(Desk { host: root, .. }) = desk {
         (host.store, host.clock, host.ids) = (root.store.clone(), Arc::clone(&root.clock), Arc::clone(&root.ids));
-        (host.context, host.hooks) = (root.context.clone(), Arc::clone(&root.hooks));
+        host.hooks = Arc::clone(&root.hooks);
         host.settings.linger = root.settings.linger;
     }
     host

@@ -71,6 +71,7 @@ pub struct MappedSubGraph<S: State, C: State> {
 #[derive(Debug)]
 pub struct Mapped;
 
+#[diagnostic::do_not_recommend]
 impl<S: State, C: State> Node<S, Mapped> for MappedSubGraph<S, C> {
     fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static {
         let Self { graph, input, output } = self.clone();

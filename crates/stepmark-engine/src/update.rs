@@ -7,7 +7,7 @@ use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use stepmark_core::checkpoint::{Manifest, Source, TaskEntry};
+use stepmark_core::checkpoint::{MadeBy, Manifest, Source, TaskEntry};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::check_name;
 use stepmark_core::rows::{RunEvent, RunRow, RunStatus};
@@ -341,7 +341,8 @@ fn as_tasks(results: &[(u32, AnyUpdate)]) -> Vec<Task> {
 /// A result that nobody computed: it was never attempted.
 fn by_hand(update: AnyUpdate, started_at: i64) -> Finished {
     let (goto, encoded, flushed) = (Vec::new(), Vec::new(), Vec::new());
-    Finished { update, goto, attempts: 0, started_at, duration_us: 0, encoded, durable: true, flushed }
+    let made_by = MadeBy::Node;
+    Finished { update, goto, attempts: 0, made_by, started_at, duration_us: 0, encoded, durable: true, flushed }
 }
 
 /// Two exclusive writes to one channel in one checkpoint.

@@ -105,6 +105,11 @@ fn place(session: &Session<'_>, space: Space<'_>, thread: &ThreadRow, load: &Loa
             named_by_row(session, space, id)?
         }
         Place::Checkpoint(id) => return place_of_checkpoint(session, space, (thread.head, id), values),
+        Place::Moment { branch, checkpoint: id } => {
+            let row = checkpoint(session, space, id, values)?;
+            let row = row.ok_or_else(|| Error::missing(Subject::Checkpoint, id, ""))?;
+            return Ok((known_branch(session, space, *branch)?, Some(row)));
+        }
         Place::Child { root, base } => {
             let (branch, row) = children::place(session, space, (*root, base), values)?;
             return Ok((branch, Some(row)));

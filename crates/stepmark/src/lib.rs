@@ -178,7 +178,7 @@ pub mod steps {
 
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TimeLimit};
+    pub use stepmark_engine::{Attempts, Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
 }
 
 #[doc = include_str!("docs/interrupts.md")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
+use stepmark::graph::SubGraph;
 use stepmark::{
     App, Append, Ctx, Cx, Durability, Ending, ErrorKind, ExecInfo, Graph, MemoryStore, NodeError, NodeResult, Question,
     RemainingSteps, Snap, State, Update,
@@ -182,6 +183,26 @@ async fn a_task_knows_where_it_stands() {
     }
     assert_eq!(first.task, second.task);
     assert_eq!(outcome.run_id(), first.run.as_ref());
+}
+
+/// What the node of a sub-graph sees: in its node, by a call, with and without a store.
+#[tokio::test]
+async fn a_sub_graph_has_the_context_of_its_run_and_stands_in_it() {
+    async fn inner(tenant: Ctx<Tenant>, info: ExecInfo, left: RemainingSteps) -> Update<Log> {
+        let (run, step) = (info.run.map_or_else(String::new, |run| run.to_string()), info.step);
+        line(format!("{} {:?} {run} {step} {} {}", tenant.0, info.thread, info.namespace.is_empty(), left.0))
+    }
+    for graph in [SubGraph::new(&one(inner)), SubGraph::new(&one(inner)).stateless()] {
+        let outer = move |cx: Cx<Log>| {
+            let graph = graph.clone();
+            async move { Ok::<_, NodeError>(line(cx.call("inner", &graph, |_| ()).await?.lines.join(""))) }
+        };
+        let app = one(outer).context(Tenant("nobody"));
+        let stored = app.thread("t").input(|_| ()).context(Tenant("ada")).run_id("first").run().await.expect("runs");
+        assert_eq!(stored.state().lines, ["ada Some(\"t\") first 1 false 10000"]);
+        let in_memory = app.run_in_memory(|_| ()).await.expect("runs");
+        assert_eq!(in_memory.state().lines, ["nobody None  1 false 10000"]);
+    }
 }
 
 #[tokio::test]

@@ -211,7 +211,11 @@ async fn a_step_is_tried_as_often_as_its_policy_says() {
 
 /// Steps one after the other, at once, in a race and in a loop.
 async fn many_steps(cx: Cx<Notes>, s: Snap<Notes>) -> NodeResult<Update<Notes>> {
-    let said = |name: &str| std::future::ready(NodeResult::Ok(format!("{name} done")));
+    // What waits lets its run store what came before.
+    let said = async |name: &'static str| {
+        tokio::task::yield_now().await;
+        NodeResult::Ok(format!("{name} done"))
+    };
     let mut update = s.update();
     update.lines.push(cx.step("first", || said("first")).await?);
     for _ in 0..3 {

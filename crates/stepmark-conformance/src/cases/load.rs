@@ -180,6 +180,30 @@ pub async fn shared_checkpoint_means_the_head(env: &dyn StoreEnv) {
     }
 }
 
+/// A checkpoint as a moment of a branch comes with what was asked in that branch's lane, wherever the branch is by now.
+pub async fn moment_has_its_branchs_lane(env: &dyn StoreEnv) {
+    let store = env.fresh().await;
+    let mut main = Line::born(&store, "t").await;
+    let mut side = main.forked(Some("side")).await;
+    let (of_main, of_side) = (main.ask(0, "delete?").await, side.ask(0, "send?").await);
+    let lanes = [(main.branch.id, of_main.clone()), (side.branch.id, of_side)];
+    for round in 0..2 {
+        for (branch, asked) in &lanes {
+            let place = Place::Moment { branch: *branch, checkpoint: of_main.base.clone() };
+            let loaded = store.load(Load { pending: true, ..main.at(place) }).await.expect("the moment loads");
+            assert_eq!((loaded.branch.row.id, &loaded.pending[..]), (*branch, std::slice::from_ref(asked)), "{round}");
+            assert_eq!(loaded.checkpoint.map(|row| row.id), Some(of_main.base.clone()));
+        }
+        main.step().await;
+        side.step().await;
+    }
+    let (branch, checkpoint) = (main.branch.id, checkpoint_id());
+    let nowhere = main.at(Place::Moment { branch, checkpoint });
+    assert_refused(store.load(nowhere).await, ErrorKind::Missing, Subject::Checkpoint);
+    let nobody = main.at(Place::Moment { branch: branch_id(), checkpoint: of_main.base });
+    assert_refused(store.load(nobody).await, ErrorKind::Missing, Subject::Branch);
+}
+
 /// Only the channels asked for come with values; rows alone come without packed values.
 pub async fn only_named_channels_are_loaded(env: &dyn StoreEnv) {
     let store = env.fresh().await;

@@ -183,6 +183,10 @@ fn place<'a>(thread: &'a Thread, space: &'a Space, load: &Load) -> Result<Found<
             let head = space.branch(thread.row.head).filter(|head| head.tip.as_ref().is_some_and(|tip| tip.id == *id));
             return Ok((head.map_or_else(|| space.known_branch(row.branch), Ok)?, Some(row)));
         }
+        Place::Moment { branch, checkpoint: id } => {
+            let row = space.checkpoint(id).ok_or_else(|| Error::missing(Subject::Checkpoint, id, ""))?;
+            return Ok((space.known_branch(*branch)?, Some(row)));
+        }
         Place::Child { root, base } => {
             let (branch, row) = thread.child_place(&load.namespace, *root, base)?;
             return Ok((branch, Some(row)));

@@ -44,6 +44,14 @@ pub enum Place {
     Named(String),
     /// This checkpoint. Its branch is the head if it is the head's tip, else the branch whose segment holds it.
     Checkpoint(CheckpointId),
+    /// This checkpoint as a moment of this branch's line, which the caller knows it to be: pending rows are those in the
+    /// branch's lane (`moment_has_its_branchs_lane`).
+    Moment {
+        /// The branch.
+        branch: BranchId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
     /// Where the sub-graph of the namespace stood at a moment of the root's line: its newest pending checkpoint over that
     /// checkpoint in the lane of the root's branch, if that is the branch's tip (`newest_row_of_a_sub_graph_counts`), else
     /// the newest that a step of the lineage committed (`root_commit_keeps_its_sub_graphs`,

@@ -71,12 +71,20 @@ impl Asked<'_> {
         let origin = Arc::new(Origin { thread: Arc::clone(thread), branch, run: None });
         let told = events.into_iter().map(|(place, data)| Told {
             origin: Arc::clone(&origin),
-            namespace: Arc::clone(self.namespace),
+            namespace: self.namespace_of(&data),
             step: place.height,
             at: At::Stored(place),
             data,
         });
         told.collect()
+    }
+
+    /// The namespace of the sub-graph that asks. Its questions stand with those of the root's task that called it.
+    fn namespace_of(&self, data: &EventData<AnyState>) -> Arc<str> {
+        match data {
+            EventData::Interrupt(question) if !question.namespace.is_empty() => question.namespace.as_str().into(),
+            _ => Arc::clone(self.namespace),
+        }
     }
 
     fn place(&self, task: TaskHash, entry: &Entry) -> Place {

@@ -44,6 +44,8 @@ pub(crate) struct Told {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum At {
     Stored(Place),
+    /// The same on a sub-graph's own line.
+    Nested(Place),
     /// Behind the last stored event of its time.
     Live(Place),
 }
@@ -51,13 +53,12 @@ pub(crate) enum At {
 impl Told {
     pub(crate) fn place(&self) -> Place {
         match self.at {
-            At::Stored(place) | At::Live(place) => place,
+            At::Stored(place) | At::Nested(place) | At::Live(place) => place,
         }
     }
 }
 
 /// What is told once a write is durable.
-#[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<Told>,
     /// Where the last stored event stands that could have been asked for.
@@ -170,7 +171,6 @@ impl Emitter {
         }
         if let Some(passed) = batch.passed.filter(|_| self.namespace.is_empty()) {
             self.standing().passed = Some(passed);
-            self.shared.session.pass();
         }
     }
 

@@ -159,7 +159,8 @@ impl<'a, S: State> Reader<'a, S> {
         let is_new = own > self.cursor;
         // What is asked on a checkpoint belongs to the branch that goes on from it.
         let lane = self.rows.front().map_or(self.branch(), |next| next.branch);
-        let loaded = self.load_values(&row, &manifest, (is_new, is_tip)).await?;
+        let wanted = Wanted { values: is_new && self.kinds.has(Kind::Updates), pending: !is_tip, lane };
+        let loaded = self.load_values(&row, &manifest, wanted).await?;
         let chains = loaded.as_ref().map(Chains::of);
         let mut values = StoredValues { manifest: &manifest, chains, read: HashMap::new() };
         let origin = Arc::new(self.origin(row.branch, &manifest));
@@ -169,7 +170,6 @@ impl<'a, S: State> Reader<'a, S> {
         events.retain(|told| told.place() > cursor);
         if self.kinds.has(Kind::Interrupts) {
             let asked_on = if is_tip { Some(&self.tip) } else { loaded.as_ref() };
-            let asked_on = asked_on.filter(|loaded| loaded.branch.row.id == lane);
             let questions = asked_on.map(|loaded| self.questions(&row, &manifest, loaded)).transpose()?;
             events.extend(questions.unwrap_or_default());
         }
@@ -183,20 +183,14 @@ impl<'a, S: State> Reader<'a, S> {
     }
 
     /// What must be read besides the row: the values that its updates show, and its questions.
-    async fn load_values(
-        &self,
-        row: &CheckpointRow,
-        manifest: &Manifest,
-        (is_new, is_tip): (bool, bool),
-    ) -> Result<Option<Loaded>> {
-        let wants_values = is_new && self.kinds.has(Kind::Updates);
-        let channels = if wants_values { stored::shown_channels(manifest) } else { Vec::new() };
-        let pending = self.kinds.has(Kind::Interrupts) && !is_tip;
+    async fn load_values(&self, row: &CheckpointRow, manifest: &Manifest, wanted: Wanted) -> Result<Option<Loaded>> {
+        let channels = if wanted.values { stored::shown_channels(manifest) } else { Vec::new() };
+        let pending = self.kinds.has(Kind::Interrupts) && wanted.pending;
         if channels.is_empty() && !pending {
             return Ok(None);
         }
         let channels = if channels.is_empty() { Channels::None } else { Channels::Named(channels) };
-        let place = StorePlace::Checkpoint(row.id.clone());
+        let place = StorePlace::Moment { branch: wanted.lane, checkpoint: row.id.clone() };
         let load = Load { channels, pending, ..self.thread.request_of(place) };
         Ok(Some(store_of(&self.thread.host)?.load(load).await?))
     }
@@ -216,6 +210,13 @@ impl<'a, S: State> Reader<'a, S> {
     fn origin(&self, branch: BranchId, manifest: &Manifest) -> Origin {
         Origin { thread: Arc::clone(&self.name), branch, run: Some(manifest.run.clone()) }
     }
+}
+
+/// What to read of a checkpoint besides its row.
+struct Wanted {
+    values: bool,
+    pending: bool,
+    lane: BranchId,
 }
 
 /// The values of a checkpoint that was loaded.

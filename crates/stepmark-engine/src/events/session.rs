@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use stepmark_core::id::{BranchId, ThreadUid};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::emit::Told;
 use super::{EventData, Kind, Kinds, Place};
@@ -20,46 +20,105 @@ const HISTORY_MAX: usize = 1024;
 /// A branch of a thread.
 type Branch = (ThreadUid, BranchId);
 
-/// The sessions of an application, by branch.
+/// The sessions of an application, by branch, and who waits for those that begin.
+#[derive(Default)]
 pub(crate) struct Hub {
-    // A std mutex: held for a look at a map, never across an await.
-    sessions: Mutex<HashMap<Branch, Arc<Session>>>,
-    changed: watch::Sender<()>,
+    // A std mutex: held for a look at small maps, never across an await.
+    inner: Mutex<HubInner>,
+}
+
+#[derive(Default)]
+struct HubInner {
+    sessions: HashMap<Branch, Arc<Session>>,
+    inboxes: HashMap<Branch, Vec<Weak<Inbox>>>,
 }
 
 impl Hub {
-    pub(crate) fn shared() -> Arc<Self> {
-        Arc::new(Self { sessions: Mutex::default(), changed: watch::Sender::new(()) })
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, HashMap<Branch, Arc<Session>>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, HubInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn session(&self, branch: Branch) -> Option<Arc<Session>> {
-        self.sessions().get(&branch).cloned()
+        self.inner().sessions.get(&branch).cloned()
     }
 
-    /// Tells of sessions that begin.
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Where the sessions of a branch are put that begin from now on.
+    pub(crate) fn inbox(&self, branch: Branch) -> Arc<Inbox> {
+        let inbox = Arc::default();
+        self.inner().inboxes.entry(branch).or_default().push(Arc::downgrade(&inbox));
+        inbox
     }
 
     fn add(&self, branch: Branch, session: &Arc<Session>) {
-        let earlier = self.sessions().insert(branch, Arc::clone(session));
-        if earlier.is_none_or(|earlier| earlier.id != session.id) {
-            self.changed.send_replace(());
+        let mut inner = self.inner();
+        let earlier = inner.sessions.insert(branch, Arc::clone(session));
+        if earlier.is_some_and(|earlier| earlier.id == session.id) {
+            return;
         }
+        if let Some(inboxes) = inner.inboxes.get_mut(&branch) {
+            inboxes.retain(|inbox| inbox.upgrade().is_some_and(|inbox| inbox.put(session)));
+        }
+        inner.inboxes.retain(|_, inboxes| {
+            inboxes.retain(|inbox| inbox.strong_count() > 0);
+            !inboxes.is_empty()
+        });
     }
 
     fn remove(&self, session: &Session) {
-        self.sessions().retain(|_, other| other.id != session.id);
+        self.inner().sessions.retain(|_, other| other.id != session.id);
+    }
+}
+
+/// How many runs may begin and end before somebody who follows looks.
+const INBOX_MAX: usize = 8;
+
+/// The sessions that somebody who follows has not joined yet.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    // A std mutex: held for a look at a queue, never across an await.
+    inner: Mutex<InboxInner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct InboxInner {
+    sessions: VecDeque<Arc<Session>>,
+    has_missed: bool,
+}
+
+impl Inbox {
+    fn inner(&self) -> MutexGuard<'_, InboxInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a session in; the oldest goes where there are too many. It stays open.
+    fn put(&self, session: &Arc<Session>) -> bool {
+        let mut inner = self.inner();
+        inner.sessions.push_back(Arc::clone(session));
+        if inner.sessions.len() > INBOX_MAX {
+            inner.sessions.pop_front();
+            inner.has_missed = true;
+        }
+        self.changed.notify_one();
+        true
+    }
+
+    /// The oldest session, and whether others were missed before it.
+    pub(crate) fn take(&self) -> Option<(Arc<Session>, bool)> {
+        let mut inner = self.inner();
+        let session = inner.sessions.pop_front()?;
+        Some((session, std::mem::take(&mut inner.has_missed)))
+    }
+
+    /// Ends when a session was put in.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("sessions", &self.sessions().len()).finish_non_exhaustive()
+        f.debug_struct("Hub").field("sessions", &self.inner().sessions.len()).finish_non_exhaustive()
     }
 }
 
@@ -92,8 +151,6 @@ struct History {
     lost: Option<(u64, Place)>,
     /// The number of the last state: only the newest is kept.
     values: Option<u64>,
-    /// How often it was told that stored events are there.
-    passes: u64,
     has_ended: bool,
 }
 
@@ -142,17 +199,6 @@ impl Session {
         history.events.push_back(event);
         drop(history);
         self.changed.send_replace(());
-    }
-
-    /// Tells that stored events are there.
-    pub(crate) fn pass(&self) {
-        self.history().passes += 1;
-        self.changed.send_replace(());
-    }
-
-    /// How often that was told.
-    pub(crate) fn passes(&self) -> u64 {
-        self.history().passes
     }
 
     /// Tells of events.

@@ -101,11 +101,12 @@ impl Committed<'_> {
 
     fn told(&self, ordinal: u64, data: EventData<AnyState>) -> Told {
         let height = self.row.height;
+        let place = Place { height, ordinal };
         Told {
             origin: Arc::clone(self.origin),
             namespace: Arc::clone(self.namespace),
             step: height,
-            at: At::Stored(Place { height, ordinal }),
+            at: if self.namespace.is_empty() { At::Stored(place) } else { At::Nested(place) },
             data,
         }
     }

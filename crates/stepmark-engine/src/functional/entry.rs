@@ -11,8 +11,6 @@ use crate::__private::{decode_error_in, encode_error_in, no_channel_to_decode, n
 use crate::change::{Change, Changes};
 use crate::encode::{Body, DecodeError, EncodeError, Entries};
 use crate::functional::{Returned, Stored};
-use crate::node::{IntoNodeOutput, NodeOutput};
-use crate::node_error::NodeError;
 use crate::reducer::{Reducer, Replace};
 use crate::slot::{SetSlot, Slot};
 use crate::state::{ChannelSpec, Keep, Migration, Shape, State, StateUpdate};
@@ -86,6 +84,7 @@ fn encode_full<T: Stored>(value: Option<&T>, out: &mut Body) -> Result<(), Encod
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<I: Stored, R: Returned> State for Entry<I, R> {
     type Update = EntryUpdate<I, R>;
     const NAME: &'static str = "Entry";
@@ -194,12 +193,6 @@ impl<I: Stored, R: Returned> StateUpdate for EntryUpdate<I, R> {
             _ => no_channel_to_decode(channel),
         };
         decoded.map_err(|error| decode_error_in::<Entry<I, R>>(error, channel))
-    }
-}
-
-impl<I: Stored, R: Returned> IntoNodeOutput<Entry<I, R>> for EntryUpdate<I, R> {
-    fn into_output(self) -> Result<NodeOutput<Entry<I, R>>, NodeError> {
-        Ok(NodeOutput { update: self, goto: Vec::new() })
     }
 }
 

@@ -41,7 +41,7 @@ pub struct UnfinishedTask {
 pub enum Progress {
     /// Its node is deferred, and something else can run: a resume runs it after that.
     Deferred,
-    /// Nothing of it is stored: it has not begun, it runs, or its process died. A resume runs it.
+    /// No end of it is stored: it has not begun, it runs, or its process died. A resume runs it.
     Waiting,
     /// It asked, and some of its questions have no answer: [`Thread::questions`]. A resume runs it once all have.
     Asked,
@@ -89,7 +89,7 @@ impl UnfinishedTask {
         let progress = match record.map(|record| (&record.end, record.task)) {
             Some((TaskEnd::Done { .. }, _)) => Progress::Done,
             _ if asks => Progress::Asked,
-            None => Progress::Waiting,
+            None | Some((TaskEnd::Started { .. }, _)) => Progress::Waiting,
             Some((TaskEnd::Failed(error), task)) => {
                 let unreadable = |reason| Error::unreadable(Subject::Pending, task, reason);
                 Progress::Failed(encode::from_bytes(error).map_err(unreadable)?)
@@ -101,7 +101,9 @@ impl UnfinishedTask {
             progress,
             attempts: record.map_or(0, |record| record.attempts),
             started_at: record.map(|record| record.started_at),
-            duration: record.map(|record| Duration::from_micros(record.duration_us)),
+            duration: record
+                .filter(|record| !matches!(record.end, TaskEnd::Started { .. }))
+                .map(|record| Duration::from_micros(record.duration_us)),
         })
     }
 }

@@ -35,6 +35,7 @@ fn task<S: State>(state: S) -> TaskContext {
     TaskContext {
         state: Arc::new(state),
         payload: None,
+        failure: None,
         deps: Arc::new(deps),
         info: Arc::new(TaskInfo {
             node: "search".into(),

@@ -3,6 +3,9 @@
 
 mod calls;
 mod drains;
+mod dropped;
+mod durable_attempts;
+mod handlers;
 mod resumes;
 mod retries;
 #[cfg(all(unix, feature = "signals"))]
@@ -10,3 +13,4 @@ mod signalled;
 #[cfg(all(unix, feature = "signals"))]
 mod ticks;
 mod time_limits;
+mod turns;
