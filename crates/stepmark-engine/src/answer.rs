@@ -47,8 +47,6 @@ pub struct AnswerRequest<'a, S: State> {
     /// Where the events of the run go, if somebody watches.
     pub(crate) events: Option<Arc<Emitter>>,
     context: Option<Arc<Deps>>,
-    /// Where the events of the run go, if somebody watches.
-    events: Option<Arc<Emitter>>,
 }
 
 /// An answer to one question.
