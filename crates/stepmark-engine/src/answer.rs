@@ -123,7 +123,7 @@ pub(crate) struct FoundQuestion {
 impl<'a, S: State> AnswerRequest<'a, S> {
     fn new(thread: &'a Thread<S>, given: Given) -> Self {
         let context = thread.host.context.clone();
-        Self { thread, given: vec![given], update: None, author: None, context, events: None }
+        Self { thread, given: vec![given], update: None, author: None, events: None, context }
     }
 
     /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.

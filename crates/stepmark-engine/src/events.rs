@@ -30,7 +30,7 @@ mod tell;
 
 pub(crate) use asked::tell_flushed;
 pub use position::Position;
-pub(crate) use position::{LivePosition, Place};
+pub(crate) use position::{LivePosition, NestedPlace, Place};
 pub(crate) use tell::{tell_rolled_back, tell_values};
 
 /// What to watch. The first four are stored: they are sent only once they are durable, and can be read back later. The

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::events::emit::{NOTHING, Told};
 use crate::events::reading::Reader;
 use crate::events::session::{Inbox, LiveEvent, Next, Session};
-use crate::events::{Event, EventData, Kind, Kinds, LivePosition, Place, Position};
+use crate::events::{Event, EventData, Kind, Kinds, LivePosition, NestedPlace, Place, Position};
 use crate::state::State;
 use crate::thread::Thread;
 
@@ -52,8 +52,8 @@ impl<S: State> Thread<S> {
 }
 
 impl<'a, S: State> EventsRequest<'a, S> {
-    /// Only what comes after this event. After a question, the other questions of its checkpoint come again: they are asked
-    /// in any order.
+    /// Only what comes after this event. After a question, or an event of a sub-graph, other questions and sub-graphs over the
+    /// same checkpoint may come again: they come in any order.
     pub fn after(mut self, position: Position) -> Self {
         self.after = Some(position);
         self
@@ -133,6 +133,8 @@ struct Follower<'a, S> {
     is_stale: bool,
     /// The last stored event that was handed out, or passed.
     passed: Place,
+    /// The last one of a sub-graph behind it.
+    nested: Option<NestedPlace>,
     joined: Option<Joined>,
     /// The run that was joined last.
     last: Option<u64>,
@@ -173,6 +175,7 @@ impl<'a, S: State> Follower<'a, S> {
             thread,
             kinds,
             passed: reader.cursor,
+            nested: after.and_then(|after| after.nested),
             reader,
             read: VecDeque::new(),
             is_stale: true,
@@ -266,7 +269,10 @@ impl<'a, S: State> Follower<'a, S> {
         if let Some(events) = self.reader.next().await? {
             (self.read, self.pause) = (events, PAUSE_MIN);
         } else {
-            (self.is_stale, self.passed) = (false, self.passed.max(self.reader.cursor));
+            self.is_stale = false;
+            if self.reader.cursor > self.passed {
+                (self.passed, self.nested) = (self.reader.cursor, None);
+            }
         }
         Ok(())
     }
@@ -302,15 +308,16 @@ impl<'a, S: State> Follower<'a, S> {
         joined.next = number + 1;
         let is_wanted = told.data.kind().is_none_or(|kind| self.kinds.has(kind));
         let live = Some(LivePosition { session: joined.session.id, number });
-        let position = Position { live, ..Position::of_stored(&told.origin, behind.max(self.passed)) };
+        let place = Position::at(told.origin.branch, behind.max(self.passed));
+        let position = Position { nested: self.nested, live, ..place };
         is_wanted.then(|| Event::of_told(told, position)).flatten()
     }
 
     /// Takes a stored event.
     fn take_read(&mut self) -> Option<Event<S>> {
         let told = self.read.pop_front()?;
-        self.passed = told.place();
-        let position = Position::of_stored(&told.origin, told.place());
+        let position = told.position();
+        (self.passed, self.nested) = (told.place(), position.nested);
         Event::of_told(told, position)
     }
 
@@ -339,9 +346,8 @@ impl<'a, S: State> Follower<'a, S> {
     }
 
     fn gap(&self) -> Event<S> {
-        let branch = self.reader.branch();
-        let place = self.passed;
-        let position = Position { branch, height: place.height, ordinal: place.ordinal, live: None };
+        let (branch, place) = (self.reader.branch(), self.passed);
+        let position = Position { nested: self.nested, ..Position::at(branch, place) };
         let (namespace, thread) = ("".into(), self.thread.name.as_str().into());
         Event { position, step: place.height, namespace, thread, branch, run: None, data: EventData::Gap }
     }

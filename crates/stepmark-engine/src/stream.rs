@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, Result};
 use crate::events::emit::{At, Emitter, Told};
 use crate::events::session::{LiveEvent, Session};
-use crate::events::{Event, Kind, Kinds, LivePosition, Place, Position};
+use crate::events::{Event, Kind, Kinds, LivePosition, NestedPlace, Place, Position};
 use crate::outcome::Outcome;
 use crate::request::Request;
 use crate::run::Host;
@@ -74,7 +74,7 @@ impl<'a, S: State> StreamRequest<'a, S> {
         self.host.ids.fill(&mut id);
         let session = Session::new(u64::from_le_bytes(id), self.kinds, Arc::clone(&self.host.hub));
         let run = (self.begin)(Emitter::new(&session, self.thread, sender));
-        EventStream { run: Some(run), outcome: None, receiver, session, number: 0, behind: None }
+        EventStream { run: Some(run), outcome: None, receiver, session, number: 0, behind: None, nested: None }
     }
 }
 
@@ -92,6 +92,8 @@ pub struct EventStream<'a, S> {
     number: u64,
     /// The last stored event that was seen.
     behind: Option<Place>,
+    /// The last of a sub-graph behind it.
+    nested: Option<NestedPlace>,
 }
 
 impl<S: State> EventStream<'_, S> {
@@ -110,21 +112,19 @@ impl<S: State> EventStream<'_, S> {
     }
 
     fn event(&mut self, told: Told) -> Option<Event<S>> {
-        let position = match told.at {
-            At::Stored(place) => {
-                self.behind = Some(place);
-                Position::of_stored(&told.origin, place)
-            }
-            At::Nested(place) => Position::of_stored(&told.origin, place),
+        let mut position = told.position();
+        match told.at {
+            At::Stored(place) => (self.behind, self.nested) = (Some(place), None),
+            At::Nested(_, _, nested) => self.nested = Some(nested),
             At::Live(behind) => {
                 self.number += 1;
                 // What was told before the last stored event, but sent after it, comes behind it.
                 let behind = self.behind.map_or(behind, |seen| seen.max(behind));
                 self.session.keep(LiveEvent { number: self.number, behind, told: told.clone() });
                 let live = Some(LivePosition { session: self.session.id, number: self.number });
-                Position { live, ..Position::of_stored(&told.origin, behind) }
+                position = Position { nested: self.nested, live, ..Position::at(told.origin.branch, behind) };
             }
-        };
+        }
         Event::of_told(told, position)
     }
 }

@@ -12,8 +12,8 @@ use stepmark_core::id::{BranchId, RunId};
 use tokio::sync::mpsc::Sender;
 
 use super::session::Session;
-use super::stored::{Committed, LiveValues, checkpoint_place};
-use super::{DebugEvent, EventData, Kind, Kinds, Place};
+use super::stored::{Committed, LiveValues, checkpoint_place, is_question};
+use super::{DebugEvent, EventData, Kind, Kinds, NestedPlace, Place, Position};
 use crate::compile::Program;
 use crate::position::Line;
 use crate::schema::AnyState;
@@ -44,8 +44,8 @@ pub(crate) struct Told {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum At {
     Stored(Place),
-    /// The same on a sub-graph's own line.
-    Nested(Place),
+    /// On a sub-graph's own line, while the root's run was at this checkpoint.
+    Nested(BranchId, Place, NestedPlace),
     /// Behind the last stored event of its time.
     Live(Place),
 }
@@ -53,7 +53,15 @@ pub(crate) enum At {
 impl Told {
     pub(crate) fn place(&self) -> Place {
         match self.at {
-            At::Stored(place) | At::Nested(place) | At::Live(place) => place,
+            At::Stored(place) | At::Nested(_, place, _) | At::Live(place) => place,
+        }
+    }
+
+    /// The position of a stored event; that of a live one without its number.
+    pub(crate) fn position(&self) -> Position {
+        match self.at {
+            At::Stored(place) | At::Live(place) => Position::at(self.origin.branch, place),
+            At::Nested(root, place, nested) => Position { nested: Some(nested), ..Position::at(root, place) },
         }
     }
 }
@@ -97,6 +105,8 @@ struct Standing {
     origin: Option<Arc<Origin>>,
     /// The last stored event that was sent, or would have been if it had been asked for.
     passed: Option<Place>,
+    /// The checkpoint that the run is at.
+    at: Option<Place>,
 }
 
 impl Emitter {
@@ -131,6 +141,7 @@ impl Emitter {
             let passed = {
                 let mut standing = self.standing();
                 standing.origin = Some(origin);
+                standing.at = tip.or(standing.at);
                 standing.passed = standing.passed.or(tip);
                 standing.passed.unwrap_or(NOTHING)
             };
@@ -150,7 +161,10 @@ impl Emitter {
     /// What is told of a checkpoint once it is durable: `line` is at it.
     pub(crate) fn committed(&self, line: &Line, row: &CheckpointRow, (program, state): (&Program, &AnyState)) -> Batch {
         let origin = self.origin(line);
-        let committed = Committed { origin: &origin, namespace: &self.namespace, row, manifest: &line.manifest };
+        let root = self.root();
+        let under = root.as_ref().map(|(root, at)| (root.branch, *at));
+        let (namespace, manifest) = (&self.namespace, &line.manifest);
+        let committed = Committed { origin: &origin, namespace, row, manifest, under };
         let mut values = LiveValues { program, state };
         // What was encoded just now can be read: nothing is left out.
         let mut events = committed.events(self.shared.kinds, &mut values).unwrap_or_default();
@@ -158,9 +172,17 @@ impl Emitter {
         if self.wants(Kind::Debug) {
             let data = EventData::Debug(DebugEvent::Committed { checkpoint: row.id.clone() });
             let namespace = Arc::clone(&self.namespace);
-            events.push(Told { origin, namespace, step: row.height, at: At::Live(passed), data });
+            let (origin, behind) = root.unwrap_or((origin, passed));
+            events.push(Told { origin, namespace, step: row.height, at: At::Live(behind), data });
         }
         Batch { events, passed: Some(passed) }
+    }
+
+    /// The root's run, and the checkpoint that it is at, if this is a sub-graph's.
+    fn root(&self) -> Option<(Arc<Origin>, Place)> {
+        let standing = self.standing();
+        let root = standing.origin.clone().filter(|_| !self.namespace.is_empty())?;
+        Some((root, standing.at.unwrap_or(NOTHING)))
     }
 
     /// Sends what a durable write tells. Waits while the watcher is too far behind.
@@ -170,7 +192,9 @@ impl Emitter {
             let _ = self.shared.sender.send(event).await;
         }
         if let Some(passed) = batch.passed.filter(|_| self.namespace.is_empty()) {
-            self.standing().passed = Some(passed);
+            let mut standing = self.standing();
+            standing.passed = standing.passed.max(Some(passed));
+            standing.at = if is_question(passed) { standing.at } else { Some(passed) };
         }
     }
 

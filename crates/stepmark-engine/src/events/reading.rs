@@ -4,17 +4,21 @@
 //! time. What is read can be read again: nothing here writes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem::{replace, take};
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, Manifest};
+use stepmark_core::child::ChildPlace;
+use stepmark_core::error::Subject;
 use stepmark_core::id::BranchId;
 use stepmark_core::load::manifest_of;
+use stepmark_core::pending::PendingKind;
 use stepmark_core::store::{Channels, HistoryQuery, Line, Load, Loaded, Place as StorePlace};
 
 use super::asked::Asked;
-use super::emit::{NOTHING, Origin, Told};
+use super::emit::{At, NOTHING, Origin, Told};
 use super::stored::{self, Committed, Values, checkpoint_place, items_range};
-use super::{Kind, Kinds, Place, Position};
+use super::{Kind, Kinds, NestedPlace, Place, Position};
 use crate::decide::store_of;
 use crate::dynamic::Value;
 use crate::encode;
@@ -37,9 +41,27 @@ pub(crate) struct Reader<'a, S> {
     pub(crate) tip: Loaded,
     /// The last place that was read.
     pub(crate) cursor: Place,
-    /// The ordinals of the questions of the cursor's checkpoint that were read: more may be asked there, in any order.
-    questions: HashSet<u64>,
+    /// What was read of what lies over the cursor's checkpoint: more may come there, in any order.
+    over: HashSet<Over>,
+    /// How far a sub-graph's line was read there.
+    nested: Option<NestedPlace>,
     rows: VecDeque<CheckpointRow>,
+    /// The checkpoints of sub-graphs over the one that was read last, and its questions behind them.
+    children: VecDeque<ChildPlace>,
+    questions: VecDeque<Told>,
+    /// The branch that goes on from it, and its place.
+    under: (BranchId, Place),
+    /// Whether the branch was looked at since what lies over its tip was read.
+    is_fresh: bool,
+}
+
+/// What lies over a checkpoint until the next one.
+#[derive(PartialEq, Eq, Hash)]
+enum Over {
+    /// The question with this ordinal.
+    Question(u64),
+    /// The checkpoint of a sub-graph.
+    Child(BranchId, u64),
 }
 
 impl<'a, S: State> Reader<'a, S> {
@@ -48,6 +70,7 @@ impl<'a, S: State> Reader<'a, S> {
         let tip = thread.load_with(Load { pending: true, ..thread.request_of(StorePlace::Head) }).await?;
         load::manifest(&tip)?;
         let (name, namespace) = (thread.name.as_str().into(), "".into());
+        let under = (tip.branch.row.id, NOTHING);
         let mut reader = Self {
             thread,
             name,
@@ -55,15 +78,30 @@ impl<'a, S: State> Reader<'a, S> {
             kinds,
             tip,
             cursor: NOTHING,
-            questions: HashSet::new(),
+            over: HashSet::new(),
+            nested: None,
             rows: VecDeque::new(),
+            children: VecDeque::new(),
+            questions: VecDeque::new(),
+            under,
+            is_fresh: true,
         };
         if let Some(after) = after {
             reader.check(after).await?;
-            reader.cursor = after.place();
-            reader.questions.extend(stored::is_question(after.place()).then_some(after.ordinal));
+            (reader.cursor, reader.nested) = (after.place(), after.nested);
+            reader.over.extend(stored::is_question(after.place()).then_some(Over::Question(after.ordinal)));
         }
+        reader.skip_unwanted()?;
         Ok(reader)
+    }
+
+    /// Whoever wants no stored events is at the tip.
+    fn skip_unwanted(&mut self) -> Result<()> {
+        if let Some(row) = self.tip.checkpoint.as_ref().filter(|_| !self.kinds.has_any(&Kind::STORED)) {
+            self.cursor = self.cursor.max(checkpoint_place(row.height, manifest_of(row)?.tasks.len()));
+            self.is_fresh = false;
+        }
+        Ok(())
     }
 
     pub(crate) fn branch(&self) -> BranchId {
@@ -107,104 +145,163 @@ impl<'a, S: State> Reader<'a, S> {
         let place = StorePlace::Branch(self.branch());
         let load = Load { pending: true, ..self.thread.request_of(place) };
         self.tip = store_of(&self.thread.host)?.load(load).await?;
-        Ok(())
+        self.is_fresh = true;
+        self.skip_unwanted()
     }
 
     /// The events of the next checkpoint that has any; `None` at the tip.
     pub(crate) async fn next(&mut self) -> Result<Option<VecDeque<Told>>> {
-        let Some(tip) = self.tip.branch.row.tip.clone() else { return Ok(None) };
         loop {
-            if self.rows.len() < 2 && self.rows.front().is_none_or(|row| row.id != tip.id) {
-                let from = self.next_height()?;
-                if from > tip.height {
-                    return Ok(None);
-                }
-                self.rows = self.window(from).await?;
-            }
-            let Some(row) = self.rows.pop_front() else { return Ok(None) };
-            let is_tip = row.id == tip.id;
-            let events = self.events(row).await?;
+            let events = match self.children.pop_front() {
+                Some(child) => self.nested_events(child).await?,
+                None if !self.questions.is_empty() => take(&mut self.questions),
+                None => match self.next_row().await? {
+                    Some(row) => self.events(row).await?,
+                    None => return Ok(None),
+                },
+            };
             if !events.is_empty() {
                 return Ok(Some(events));
             }
-            if is_tip {
+        }
+    }
+
+    /// The next row; once what lies over the tip was read too, `None`.
+    async fn next_row(&mut self) -> Result<Option<CheckpointRow>> {
+        let Some(tip) = self.tip.branch.row.tip.clone() else { return Ok(None) };
+        if self.rows.len() < 2 && self.rows.front().is_none_or(|row| row.id != tip.id) {
+            if self.is_at_tip()? {
                 return Ok(None);
             }
+            self.rows = match &self.tip.checkpoint {
+                Some(row) if row.height == self.cursor.height => [row.clone()].into(),
+                // A row that is not the tip is read only with the one behind it.
+                _ => self.page(self.cursor.height, WINDOW).await?.into(),
+            };
         }
+        Ok(self.rows.pop_front())
     }
 
-    /// Rows from a height on. A row that is not the tip is read only with the one behind it.
-    async fn window(&self, from: u64) -> Result<VecDeque<CheckpointRow>> {
-        match &self.tip.checkpoint {
-            Some(tip) if tip.height == from => Ok([tip.clone()].into()),
-            _ => Ok(self.page(from, WINDOW).await?.into()),
+    /// Whether everything was read that was there when the branch was looked at.
+    fn is_at_tip(&mut self) -> Result<bool> {
+        let Some(row) = &self.tip.checkpoint else { return Ok(true) };
+        if row.height != self.cursor.height {
+            return Ok(row.height < self.cursor.height);
         }
+        let own = checkpoint_place(row.height, manifest_of(row)?.tasks.len());
+        Ok(self.cursor >= own && !replace(&mut self.is_fresh, false))
     }
 
-    /// The height of the next checkpoint that may have events: the cursor's own, while more can be asked on it.
-    fn next_height(&self) -> Result<u64> {
-        let Some(row) = self.tip.checkpoint.as_ref() else { return Ok(u64::MAX) };
-        if row.height == self.cursor.height && !self.kinds.has(Kind::Interrupts) {
-            let own = checkpoint_place(row.height, manifest_of(row)?.tasks.len());
-            return Ok(row.height + u64::from(self.cursor >= own));
-        }
-        Ok(self.cursor.height)
-    }
-
-    /// The events of a checkpoint that were not read yet.
+    /// The events of a checkpoint that were not read yet. What lies over it is put aside.
     async fn events(&mut self, row: CheckpointRow) -> Result<VecDeque<Told>> {
         let manifest = manifest_of(&row)?;
-        let is_tip = self.tip.checkpoint.as_ref().is_some_and(|tip| tip.id == row.id);
         let own = checkpoint_place(row.height, manifest.tasks.len());
         let is_new = own > self.cursor;
-        // What is asked on a checkpoint belongs to the branch that goes on from it.
+        // What lies over a checkpoint belongs to the branch that goes on from it.
         let lane = self.rows.front().map_or(self.branch(), |next| next.branch);
-        let wanted = Wanted { values: is_new && self.kinds.has(Kind::Updates), pending: !is_tip, lane };
-        let loaded = self.load_values(&row, &manifest, wanted).await?;
-        let chains = loaded.as_ref().map(Chains::of);
-        let mut values = StoredValues { manifest: &manifest, chains, read: HashMap::new() };
-        let origin = Arc::new(self.origin(row.branch, &manifest));
-        let committed = Committed { origin: &origin, namespace: &self.namespace, row: &row, manifest: &manifest };
-        let mut events = if is_new { committed.events(self.kinds, &mut values)? } else { Vec::new() };
-        let cursor = self.cursor;
-        events.retain(|told| told.place() > cursor);
-        if self.kinds.has(Kind::Interrupts) {
-            let asked_on = if is_tip { Some(&self.tip) } else { loaded.as_ref() };
-            let questions = asked_on.map(|loaded| self.questions(&row, &manifest, loaded)).transpose()?;
-            events.extend(questions.unwrap_or_default());
+        let loaded = self.load_over(&row, &manifest, (is_new, lane)).await?;
+        let mut events = VecDeque::new();
+        if is_new {
+            let (origin, chains) = (Arc::new(self.origin(row.branch, &manifest)), Chains::of(&loaded));
+            let (namespace, row, manifest) = (&self.namespace, &row, &manifest);
+            let committed = Committed { origin: &origin, namespace, row, manifest, under: None };
+            events.extend(committed.events(self.kinds, &mut StoredValues::new(manifest, chains))?);
+            events.retain(|told: &Told| told.place() > self.cursor);
         }
         if own.height > self.cursor.height {
-            self.questions.clear();
+            self.over.clear();
+            self.nested = None;
         }
-        let questions = events.iter().map(Told::place).filter(|place| stored::is_question(*place));
-        self.questions.extend(questions.map(|place| place.ordinal));
-        self.cursor = events.iter().map(Told::place).fold(self.cursor.max(own), Place::max);
-        Ok(events.into())
+        self.under = (lane, own);
+        self.children = self.unread_children(&loaded)?;
+        self.questions = self.unread_questions(&row, &manifest, &loaded)?;
+        self.cursor = self.questions.iter().map(Told::place).fold(self.cursor.max(own), Place::max);
+        Ok(events)
     }
 
-    /// What must be read besides the row: the values that its updates show, and its questions.
-    async fn load_values(&self, row: &CheckpointRow, manifest: &Manifest, wanted: Wanted) -> Result<Option<Loaded>> {
-        let channels = if wanted.values { stored::shown_channels(manifest) } else { Vec::new() };
-        let pending = self.kinds.has(Kind::Interrupts) && wanted.pending;
-        if channels.is_empty() && !pending {
-            return Ok(None);
+    /// What must be read besides the row: the values that its updates show, and what lies over it.
+    async fn load_over(
+        &self,
+        row: &CheckpointRow,
+        manifest: &Manifest,
+        (is_new, lane): (bool, BranchId),
+    ) -> Result<Loaded> {
+        let wants_values = is_new && self.kinds.has(Kind::Updates);
+        let channels = if wants_values { stored::shown_channels(manifest) } else { Vec::new() };
+        if channels.is_empty() && self.tip.checkpoint.as_ref().is_some_and(|tip| tip.id == row.id) {
+            return Ok(self.tip.clone());
         }
         let channels = if channels.is_empty() { Channels::None } else { Channels::Named(channels) };
-        let place = StorePlace::Moment { branch: wanted.lane, checkpoint: row.id.clone() };
-        let load = Load { channels, pending, ..self.thread.request_of(place) };
-        Ok(Some(store_of(&self.thread.host)?.load(load).await?))
+        let place = StorePlace::Moment { branch: lane, checkpoint: row.id.clone() };
+        let load = Load { channels, pending: true, ..self.thread.request_of(place) };
+        Ok(store_of(&self.thread.host)?.load(load).await?)
     }
 
-    /// The questions of a checkpoint that were not read yet.
-    fn questions(&self, row: &CheckpointRow, manifest: &Manifest, loaded: &Loaded) -> Result<Vec<Told>> {
+    /// The questions over a checkpoint that were not read yet.
+    fn unread_questions(
+        &mut self,
+        row: &CheckpointRow,
+        manifest: &Manifest,
+        loaded: &Loaded,
+    ) -> Result<VecDeque<Told>> {
+        if !self.kinds.has(Kind::Interrupts) {
+            return Ok(VecDeque::new());
+        }
         let branch = &loaded.branch;
         let label = branch.name.clone().unwrap_or_else(|| branch.row.id.to_string());
         let place = QuestionPlace { thread: &self.thread.name, branch: branch.row.id, label: &label };
         let asked = Asked { namespace: &self.namespace, height: row.height, manifest };
         let mut events = asked.events(&Journals::of_rows(&loaded.pending)?, &place, |_| true)?;
-        let is_same = row.height == self.cursor.height;
-        events.retain(|(place, _)| !(is_same && self.questions.contains(&place.ordinal)));
-        Ok(asked.told(events, (&self.name, branch.row.id)))
+        events.retain(|(place, _)| self.over.insert(Over::Question(place.ordinal)));
+        Ok(asked.told(events, (&self.name, branch.row.id)).into())
+    }
+
+    /// The checkpoints of sub-graphs over a checkpoint that were not read yet, line by line.
+    fn unread_children(&mut self, loaded: &Loaded) -> Result<VecDeque<ChildPlace>> {
+        if !self.kinds.has_any(&[Kind::Checkpoints, Kind::Tasks, Kind::Updates]) {
+            return Ok(VecDeque::new());
+        }
+        let mut children = Vec::new();
+        for row in loaded.pending.iter().filter(|row| row.kind == PendingKind::Child) {
+            let unreadable = |error| Error::unreadable(Subject::Pending, &row.base, error);
+            let child = ChildPlace::decode(&row.body).map_err(unreadable)?;
+            let was_read =
+                self.nested.is_some_and(|read| read.branch == child.branch && child.height < read.place.height);
+            if !was_read && self.over.insert(Over::Child(child.branch, child.height)) {
+                children.push(child);
+            }
+        }
+        children.sort_by(|one, other| {
+            (&one.namespace, one.height, one.branch).cmp(&(&other.namespace, other.height, other.branch))
+        });
+        Ok(children.into())
+    }
+
+    /// The events of a sub-graph's checkpoint that were not read yet.
+    async fn nested_events(&self, child: ChildPlace) -> Result<VecDeque<Told>> {
+        let namespace: Arc<str> = child.namespace.as_str().into();
+        let (channels, place) = (Channels::None, StorePlace::Checkpoint(child.id));
+        let load = Load { namespace: child.namespace, channels, ..self.thread.request_of(place) };
+        let mut loaded = store_of(&self.thread.host)?.load(load.clone()).await?;
+        let Some(mut row) = loaded.checkpoint.take() else { return Ok(VecDeque::new()) };
+        let manifest = manifest_of(&row)?;
+        let channels = if self.kinds.has(Kind::Updates) { stored::shown_channels(&manifest) } else { Vec::new() };
+        if !channels.is_empty() {
+            loaded = store_of(&self.thread.host)?.load(Load { channels: Channels::Named(channels), ..load }).await?;
+            row = loaded.checkpoint.take().unwrap_or(row);
+        }
+        let (origin, chains) = (Arc::new(self.origin(row.branch, &manifest)), Chains::of(&loaded));
+        let (namespace, row, manifest) = (&namespace, &row, &manifest);
+        let committed = Committed { origin: &origin, namespace, row, manifest, under: Some(self.under) };
+        let mut events = committed.events(self.kinds, &mut StoredValues::new(manifest, chains))?;
+        events.retain(|told| !self.was_read(told));
+        Ok(events.into())
+    }
+
+    /// Whether an event of a sub-graph comes before the one after which the reader began.
+    fn was_read(&self, told: &Told) -> bool {
+        let (At::Nested(_, _, nested), Some(read)) = (told.at, self.nested) else { return false };
+        nested.branch == read.branch && nested.place <= read.place
     }
 
     fn origin(&self, branch: BranchId, manifest: &Manifest) -> Origin {
@@ -212,29 +309,25 @@ impl<'a, S: State> Reader<'a, S> {
     }
 }
 
-/// What to read of a checkpoint besides its row.
-struct Wanted {
-    values: bool,
-    pending: bool,
-    lane: BranchId,
-}
-
 /// The values of a checkpoint that was loaded.
 struct StoredValues<'a> {
     manifest: &'a Manifest,
-    chains: Option<Chains<'a>>,
+    chains: Chains<'a>,
     /// What was read: several tasks of a step write to one list.
     read: HashMap<String, Value>,
 }
 
-impl StoredValues<'_> {
+impl<'a> StoredValues<'a> {
+    fn new(manifest: &'a Manifest, chains: Chains<'a>) -> Self {
+        Self { manifest, chains, read: HashMap::new() }
+    }
+
     fn value(&mut self, channel: &str) -> Result<Option<&Value>> {
         let entry = self.manifest.channels.iter().find(|entry| &*entry.name == channel);
-        let (Some(entry), Some(chains)) = (entry, &self.chains) else { return Ok(None) };
+        let Some(entry) = entry else { return Ok(None) };
         if !self.read.contains_key(channel) {
-            let unreadable =
-                |error| Error::unreadable(stepmark_core::error::Subject::Value, entry.value.address, error);
-            let value = encode::from_bytes(&chains.value(entry.value)?).map_err(unreadable)?;
+            let unreadable = |error| Error::unreadable(Subject::Value, entry.value.address, error);
+            let value = encode::from_bytes(&self.chains.value(entry.value)?).map_err(unreadable)?;
             self.read.insert(channel.to_owned(), value);
         }
         Ok(self.read.get(channel))

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, Manifest, TaskEntry, WriteMark};
 use stepmark_core::error::Subject;
-use stepmark_core::id::TaskHash;
+use stepmark_core::id::{BranchId, TaskHash};
 
 use super::emit::{At, Origin, Told};
-use super::position::{Place, Position};
+use super::position::{NestedPlace, Place};
 use super::{ChannelWrite, EventData, FinishedTask, Kind, Kinds, TaskUpdate, Written};
 use crate::compile::Program;
 use crate::dynamic::Value;
@@ -38,6 +38,8 @@ pub(crate) struct Committed<'a> {
     pub(crate) namespace: &'a Arc<str>,
     pub(crate) row: &'a CheckpointRow,
     pub(crate) manifest: &'a Manifest,
+    /// Of a sub-graph: the root's branch, and the checkpoint that its run was at.
+    pub(crate) under: Option<(BranchId, Place)>,
 }
 
 impl Committed<'_> {
@@ -106,7 +108,9 @@ impl Committed<'_> {
             origin: Arc::clone(self.origin),
             namespace: Arc::clone(self.namespace),
             step: height,
-            at: if self.namespace.is_empty() { At::Stored(place) } else { At::Nested(place) },
+            at: self.under.map_or(At::Stored(place), |(root, under)| {
+                At::Nested(root, under, NestedPlace { branch: self.row.branch, place })
+            }),
             data,
         }
     }
@@ -156,12 +160,6 @@ pub(crate) fn shown_channels(manifest: &Manifest) -> Vec<String> {
         }
     }
     channels.iter().filter_map(|at| manifest.channels.get(*at as usize)).map(|entry| entry.name.to_string()).collect()
-}
-
-impl Position {
-    pub(crate) fn of_stored(origin: &Origin, place: Place) -> Self {
-        Self { branch: origin.branch, height: place.height, ordinal: place.ordinal, live: None }
-    }
 }
 
 /// The values of a state in memory.

@@ -6,4 +6,5 @@ mod durable;
 mod equal;
 mod follow;
 mod kinds;
+mod nested;
 mod pressure;
