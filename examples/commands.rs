@@ -58,7 +58,7 @@ fn refund(desk: Desk, order: u32) -> Command<Chat> {
         .goto(desk.archive.send("refund".to_owned()))
 }
 
-async fn clerk(chat: Snap<Chat>, desk: Desk) -> Command<Chat> {
+fn clerk(chat: &Snap<Chat>, desk: Desk) -> Command<Chat> {
     let wish = chat.said.last().map_or("", String::as_str);
     println!("clerk: {wish}");
     match wish.rsplit(' ').next().and_then(|order| order.parse().ok()) {
@@ -85,7 +85,7 @@ fn app() -> Result<(App<Chat>, NodeRef<Chat>)> {
     let archive = graph.node("archive", archive);
     let billing = graph.node("billing", billing);
     let desk = Desk { billing, archive };
-    let clerk = graph.node("clerk", move |chat: Snap<Chat>| clerk(chat, desk));
+    let clerk = graph.node("clerk", move |chat: Snap<Chat>| async move { clerk(&chat, desk) });
     graph.start(clerk);
     graph.goto(clerk, to![billing, archive]);
     Ok((graph.build()?.with(MemoryStore::new()), billing))
