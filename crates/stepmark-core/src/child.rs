@@ -26,14 +26,19 @@ pub struct ChildPlace {
     pub height: u64,
     /// Its id.
     pub id: CheckpointId,
+    /// The task that called the sub-graph; nobody's where somebody wrote by hand to one that no task has called.
+    pub caller: TaskHash,
+    /// How many calls of the namespace that task had made before.
+    pub occurrence: u32,
 }
 
 impl ChildPlace {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(self.namespace.len() + 48);
+        let mut writer = Writer::with_capacity(self.namespace.len() + 72);
         writer.u8(VERSION).str(&self.namespace).u64(self.branch.get()).varint(self.height);
         self.id.write(&mut writer);
+        writer.raw(&self.caller.0).varint(u64::from(self.occurrence));
         writer.into_vec()
     }
 
@@ -49,6 +54,8 @@ impl ChildPlace {
             branch: BranchId::new(reader.u64()?).ok_or(WireError::Unknown { what: "branch", number: 0 })?,
             height: reader.varint()?,
             id: CheckpointId::read(reader)?,
+            caller: TaskHash(reader.array()?),
+            occurrence: reader.varint32()?,
         };
         reader.finish()?;
         Ok(place)
@@ -56,15 +63,17 @@ impl ChildPlace {
 }
 
 /// The newest place of each namespace among the pending rows of one checkpoint in one lane: rows of other kinds are passed
-/// over, and of several rows of a namespace the one with the greatest ordinal counts.
+/// over, and of several rows of a namespace the one with the greatest height counts: each was made on the one before it.
 pub fn newest_places<'a>(rows: impl IntoIterator<Item = &'a PendingRow>) -> Result<BTreeMap<String, ChildPlace>> {
-    let mut rows: Vec<&PendingRow> = rows.into_iter().filter(|row| row.kind == PendingKind::Child).collect();
-    rows.sort_by_key(|row| row.ordinal);
-    let place = |row: &PendingRow| {
+    let mut newest: BTreeMap<String, ChildPlace> = BTreeMap::new();
+    for row in rows.into_iter().filter(|row| row.kind == PendingKind::Child) {
         let place = ChildPlace::decode(&row.body).map_err(|error| damaged(Subject::Pending, &row.base, error))?;
-        Ok((place.namespace.clone(), place))
-    };
-    rows.into_iter().map(place).collect()
+        let known = newest.get(&place.namespace);
+        if known.is_none_or(|known| known.height <= place.height) {
+            newest.insert(place.namespace.clone(), place);
+        }
+    }
+    Ok(newest)
 }
 
 /// Where a namespace stood when a step of the root committed.

@@ -254,7 +254,15 @@ fn command_to_a_parent_is_as_drawn() {
 fn sub_graph_is_as_drawn() {
     let id = CheckpointId::parse("k0").expect("an id");
     let child = BranchId::new(0xc1).expect("non-zero");
-    let place = ChildPlace { namespace: "research".into(), branch: child, height: 0, id: id.clone() };
+    let call = TaskHash::of("", "look", 1, 1);
+    let place = ChildPlace {
+        namespace: "research".into(),
+        branch: child,
+        height: 0,
+        id: id.clone(),
+        caller: call,
+        occurrence: 0,
+    };
     check("place of a sub-graph", &place.encode());
     let row = PendingRow {
         base: tip().id,

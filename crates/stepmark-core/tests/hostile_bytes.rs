@@ -186,7 +186,14 @@ fn made() -> MadeAt {
 
 fn place() -> ChildPlace {
     let id = CheckpointId::parse("0198c5a6-7b1e-7c3d-8a4f-0123456789ab").expect("an id");
-    ChildPlace { namespace: "research/0".into(), branch: branch(), height: 300, id }
+    ChildPlace {
+        namespace: "research/0".into(),
+        branch: branch(),
+        height: 300,
+        id,
+        caller: TaskHash([9; 16]),
+        occurrence: 2,
+    }
 }
 
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {

@@ -25,7 +25,7 @@ use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Kind, emit::Emitter};
 use crate::interrupt::{Ask, OpenQuestion, Question};
-use crate::journal::{Entry, Journals, QUESTION_BYTES_MAX};
+use crate::journal::{Entry, Journal, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
 use crate::resume::run_of_loaded;
@@ -284,12 +284,13 @@ impl<'a, S: State> AnswerRequest<'a, S> {
     }
 
     fn question(&self, journals: &Journals, id: InterruptId) -> Result<FoundQuestion> {
-        let found = journals.iter().find_map(|(task, journal)| Some((task, journal, journal.newest(id)?)));
+        let newest = |journal: &'_ Journal| journal.current().find(|entry| entry.question.id == id).cloned();
+        let found = journals.iter().find_map(|(task, journal)| Some((task, journal, newest(journal)?)));
         let Some((task, journal, entry)) = found else {
             let reason = format!("no such question is open on the branch's tip in thread {:?}", self.thread.name);
             return Err(stepmark_core::error::Error::missing(Subject::Interrupt, id, reason).into());
         };
-        Ok(FoundQuestion { task, after: journal.next_ordinal(), entry: entry.clone() })
+        Ok(FoundQuestion { task, after: journal.next_ordinal(), entry })
     }
 
     /// Whether an answer may be the question's.

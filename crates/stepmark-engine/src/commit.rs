@@ -7,7 +7,6 @@ use std::mem;
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{CheckpointRow, JoinEntry, NextTask, Payload, Source, TaskEntry};
-use stepmark_core::child::ChildRow;
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, RecordHash};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{RunRow, RunStatus, ThreadRow, Tip};
@@ -187,9 +186,8 @@ pub(crate) async fn commit_step(run: &mut Run, draft: Draft) -> Result<()> {
     unit.send(&run.host).await?;
     if let Some(line) = &mut run.line {
         line.stored = line.manifest_id();
-        if let (Some(desk), true, Some(tip)) = (&run.desk, run.inside.is_some(), line.tip()) {
-            let namespace = line.namespace.to_string();
-            desk.note_moved(ChildRow { namespace, branch: line.branch.id, height: tip.height });
+        if let (Some(desk), Some(inside), Some(tip)) = (&run.desk, &run.inside, line.tip()) {
+            desk.note_moved(inside.place(line.branch.id, tip));
         }
     }
     Ok(())

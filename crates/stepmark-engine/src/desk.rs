@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::mem::take;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stepmark_core::child::ChildRow;
+use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::effect::{EffectIntent, EffectReply};
 use stepmark_core::id::TaskHash;
-use stepmark_core::pending::TaskRecord;
+use stepmark_core::pending::{NO_TASK, TaskRecord};
 use stepmark_core::rows::{BranchRow, ThreadRow};
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,8 +35,23 @@ struct Inner {
     /// Stored results of their tasks.
     records: HashMap<TaskHash, TaskRecord>,
     /// Where those stand that moved since the root's tip.
-    moved: BTreeMap<String, ChildRow>,
+    moved: BTreeMap<String, ChildPlace>,
+    /// The same by call.
+    calls: HashMap<CallKey, ChildPlace>,
+    /// By namespace: the call that has it, which is one task's until the step of that task is over.
+    held: HashMap<Arc<str>, Held>,
     did: Stats,
+}
+
+/// A call of a sub-graph: its namespace, the task that calls, how many calls of the namespace that made before.
+pub(crate) type CallKey = (Arc<str>, TaskHash, u32);
+
+/// Who has a sub-graph.
+struct Held {
+    caller: TaskHash,
+    occurrence: u32,
+    /// Whether the call goes on, or waits for an answer.
+    is_open: bool,
 }
 
 /// The run's own end.
@@ -108,16 +123,65 @@ impl Desk {
         self.inner().records.get(&task).cloned()
     }
 
-    /// Notes where a sub-graph stands.
-    pub(crate) fn note_moved(&self, child: ChildRow) {
-        self.inner().moved.insert(child.namespace.clone(), child);
+    /// Notes where a sub-graph stands. What its tasks called in the step that is over is free for others.
+    pub(crate) fn note_moved(&self, place: ChildPlace) {
+        let mut inner = self.inner();
+        let namespace: Arc<str> = Arc::from(&*place.namespace);
+        inner.held.retain(|held, _| held.strip_prefix(&*namespace).is_none_or(|inside| !inside.starts_with('/')));
+        if place.caller != NO_TASK {
+            let held = Held { caller: place.caller, occurrence: place.occurrence, is_open: false };
+            inner.held.entry(Arc::clone(&namespace)).or_insert(held);
+        }
+        let newer = |known: Option<&ChildPlace>| known.is_none_or(|known| known.height <= place.height);
+        let call = (namespace, place.caller, place.occurrence);
+        if newer(inner.calls.get(&call)) {
+            inner.calls.insert(call, place.clone());
+        }
+        if newer(inner.moved.get(&place.namespace)) {
+            inner.moved.insert(place.namespace.clone(), place);
+        }
+    }
+
+    /// Where a call of a sub-graph ended or stopped that others have followed since the root's tip.
+    pub(crate) fn overtaken(&self, call: &CallKey) -> Option<ChildPlace> {
+        let inner = self.inner();
+        let (own, newest) = (inner.calls.get(call)?, inner.moved.get(&*call.0)?);
+        (own != newest).then(|| own.clone())
+    }
+
+    /// Gives a call a persistent sub-graph; an error if it would meet another one there.
+    pub(crate) fn hold(&self, (namespace, caller, occurrence): &CallKey) -> Result<(), NodeError> {
+        let mut inner = self.inner();
+        let held = inner.held.get(namespace);
+        if held.is_some_and(|held| held.caller != *caller) {
+            return Err(NodeError::new(format_args!(
+                "two tasks of one step call the persistent sub-graph {namespace:?}, whose state would depend on which \
+                 of them is faster: call it in one task, or let it be private"
+            )));
+        }
+        if held.is_some_and(|held| held.is_open && held.occurrence != *occurrence) {
+            let reason = "is called while another call of it has not ended: await one before the next";
+            return Err(NodeError::new(format_args!("the persistent sub-graph {namespace:?} {reason}")));
+        }
+        let held = Held { caller: *caller, occurrence: *occurrence, is_open: true };
+        inner.held.insert(Arc::clone(namespace), held);
+        Ok(())
+    }
+
+    /// The call that has a persistent sub-graph is over.
+    pub(crate) fn let_go(&self, namespace: &str) {
+        if let Some(held) = self.inner().held.get_mut(namespace) {
+            held.is_open = false;
+        }
     }
 
     /// The sub-graphs that moved since the root's tip. What is known of their tasks is over.
     pub(crate) fn take_moved(&self) -> Vec<ChildRow> {
         let mut inner = self.inner();
         inner.records.clear();
-        take(&mut inner.moved).into_values().collect()
+        inner.calls.clear();
+        inner.held.clear();
+        take(&mut inner.moved).into_values().map(ChildRow::from).collect()
     }
 
     /// Adds what a run in a sub-graph did.

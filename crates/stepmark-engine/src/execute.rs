@@ -404,6 +404,10 @@ fn unsendable(goto: &[Route]) -> Option<NodeError> {
 
 /// Stores all finished results and the failures, ends the run as failed, and makes the error.
 async fn fail(run: &mut Run, mut results: Vec<Option<Finished>>, failed: Vec<Failed>) -> Error {
+    // The store failed a sub-graph, or another run took its root over.
+    if let Some(lost) = failed.iter().find_map(|failed| failed.error.take_lost()) {
+        return lost;
+    }
     let also = Also { failed: &failed, end: End::Failed, ..Also::default() };
     if let Err(refused) = flush::flush_results(run, &mut results, also).await {
         return refused;

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use stepmark_core::child::ChildPlace;
 use stepmark_core::error::Subject;
 use stepmark_core::id::{InterruptId, TaskHash};
 use stepmark_core::interrupt::{Answer, Asker, Question};
@@ -14,6 +15,7 @@ use stepmark_core::memo::Memo;
 use stepmark_core::pending::{PendingKind, PendingRow};
 
 use crate::error::{Error, Result};
+use crate::load;
 
 mod live;
 
@@ -50,6 +52,15 @@ pub(crate) struct MemoEntry {
     pub(crate) is_stored: bool,
 }
 
+/// A sub-graph that moved while a task ran.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    /// The task that called it.
+    caller: TaskHash,
+    /// The place of the newest record of it.
+    ordinal: u64,
+}
+
 /// A step's name within a root's task: the task that calls, the name, how many of that name it called before.
 pub(crate) type StepKey = (TaskHash, Arc<str>, u32);
 
@@ -60,6 +71,10 @@ pub(crate) struct Journal {
     pub(crate) entries: Vec<Entry>,
     /// The finished steps.
     pub(crate) memos: HashMap<StepKey, MemoEntry>,
+    /// By namespace, the sub-graphs that moved in earlier attempts.
+    moved: HashMap<String, Moved>,
+    /// The tasks of sub-graphs that have stored results, of whichever of the root's tasks.
+    done: Arc<HashSet<TaskHash>>,
     /// The place of the next record.
     next: u64,
 }
@@ -76,26 +91,56 @@ impl Journal {
         self.entries.iter().filter(is_newest)
     }
 
+    /// The same without those whose tasks are over.
+    pub(crate) fn current(&self) -> impl Iterator<Item = &Entry> {
+        self.worded().filter(|entry| !self.is_past(entry))
+    }
+
     /// The questions that wait for an answer.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Entry> {
-        self.worded().filter(|entry| entry.answer.is_none())
+        self.current().filter(|entry| entry.answer.is_none())
     }
 
-    /// Whether the task waits for an answer, and would only ask again if it ran: it asked itself, or no task of its
-    /// sub-graphs that asked has all its answers.
-    pub(crate) fn waits(&self) -> bool {
-        let asked = || self.worded().filter(|entry| entry.question.asker == Asker::Task);
-        let mut open = asked().filter(|entry| entry.answer.is_none()).map(Entry::asker).peekable();
-        if open.peek().is_none() {
-            return false;
+    /// The tasks whose questions wait for an answer; absent is the root's own.
+    pub(crate) fn askers(&self) -> HashSet<Option<TaskHash>> {
+        self.open().filter(|entry| entry.question.asker == Asker::Task).map(Entry::asker).collect()
+    }
+
+    /// Whether a task of a sub-graph, or the root's own, waits for an answer, and would only ask again if it ran: it asked
+    /// itself, or no task beneath it that asked can go on.
+    pub(crate) fn waits(&self, task: Option<TaskHash>) -> bool {
+        let open = self.askers();
+        if open.is_empty() || open.contains(&task) {
+            return !open.is_empty();
         }
-        let open: HashSet<Option<TaskHash>> = open.collect();
-        open.contains(&None) || asked().all(|entry| open.contains(&entry.asker()))
+        let asked = || self.current().filter(|entry| entry.question.asker == Asker::Task);
+        let mut beneath = asked().filter(|entry| self.is_beneath(entry, task)).filter_map(Entry::asker).peekable();
+        beneath.peek().is_some() && beneath.all(|asker| open.contains(&Some(asker)) || self.done.contains(&asker))
     }
 
-    /// Whether a task of a sub-graph waits for an answer.
-    pub(crate) fn waits_inside(&self, task: TaskHash) -> bool {
-        self.open().any(|entry| entry.question.asker == Asker::Task && entry.asker() == Some(task))
+    /// Whether a question was asked in a sub-graph that the task called, however deep.
+    fn is_beneath(&self, entry: &Entry, task: Option<TaskHash>) -> bool {
+        let (Some(inside), Some(task)) = (&entry.question.inside, task) else { return task.is_none() };
+        self.around(&inside.namespace).any(|moved| moved.caller == task)
+    }
+
+    /// Whether the step in which a question was asked is over: its sub-graph, or one around it, has moved on since.
+    fn is_past(&self, entry: &Entry) -> bool {
+        let Some(inside) = &entry.question.inside else { return false };
+        self.around(&inside.namespace).any(|moved| moved.ordinal > entry.ordinal)
+    }
+
+    /// The sub-graph of a namespace and those around it, where they moved.
+    fn around(&self, namespace: &str) -> impl Iterator<Item = &Moved> {
+        let is_around = move |outer: &str| {
+            namespace.strip_prefix(outer).is_some_and(|inner| inner.is_empty() || inner.starts_with('/'))
+        };
+        self.moved.iter().filter(move |(outer, _)| is_around(outer)).map(|(_, moved)| moved)
+    }
+
+    /// Whether a task of a sub-graph asked something.
+    fn asked_inside(&self) -> bool {
+        self.entries.iter().any(|entry| entry.question.inside.is_some())
     }
 
     /// Whether the graph stopped at the task and nobody let it go.
@@ -134,6 +179,16 @@ impl Journal {
         self.reserve(ordinal + 1);
         ordinal
     }
+
+    /// Adds where a sub-graph went.
+    fn add_place(&mut self, ordinal: u64, place: ChildPlace) {
+        let newest = Moved { caller: place.caller, ordinal };
+        let moved = self.moved.entry(place.namespace).or_insert(newest);
+        if moved.ordinal < ordinal {
+            *moved = newest;
+        }
+        self.add(ordinal);
+    }
 }
 
 fn key_of(memo: &Memo) -> StepKey {
@@ -150,16 +205,16 @@ pub(crate) struct Journals {
 
 impl Journals {
     /// What pending rows of one checkpoint and lane say.
-    pub(crate) fn of_rows<'a>(rows: impl IntoIterator<Item = &'a PendingRow>) -> Result<Self> {
+    pub(crate) fn of_rows<'a>(rows: impl IntoIterator<Item = &'a PendingRow> + Clone) -> Result<Self> {
         let mut journals = Self::default();
         let mut answers = HashMap::new();
-        for row in rows {
+        for row in rows.clone() {
             let unreadable =
                 |error| Error::unreadable(Subject::Pending, format!("{} of {}", row.ordinal, row.task), error);
             match row.kind {
                 PendingKind::Interrupt => {
                     let question = Arc::new(Question::decode(&row.body).map_err(unreadable)?);
-                    let journal = journals.by_task.entry(row.task).or_default();
+                    let journal = journals.of_task(row.task);
                     let ordinal = journal.add(row.ordinal);
                     journal.entries.push(Entry { ordinal, question, answer: None, is_stored: true });
                 }
@@ -169,24 +224,40 @@ impl Journals {
                 }
                 PendingKind::Memo => {
                     let memo = Arc::new(Memo::decode(&row.body).map_err(unreadable)?);
-                    let journal = journals.by_task.entry(row.task).or_default();
+                    let journal = journals.of_task(row.task);
                     let ordinal = journal.add(row.ordinal);
                     journal.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: true });
                 }
                 PendingKind::Child => {
-                    journals.by_task.entry(row.task).or_default().add(row.ordinal);
+                    let place = ChildPlace::decode(&row.body).map_err(unreadable)?;
+                    journals.of_task(row.task).add_place(row.ordinal, place);
                 }
                 PendingKind::Results => {}
             }
         }
         journals.answers = answers.len() as u64;
-        for (task, journal) in &mut journals.by_task {
+        journals.give(&answers);
+        if journals.by_task.values().any(Journal::asked_inside) {
+            let done = Arc::new(load::done_tasks(rows)?);
+            journals.by_task.values_mut().for_each(|journal| journal.done = Arc::clone(&done));
+        }
+        Ok(journals)
+    }
+
+    /// Gives the questions their answers.
+    fn give(&mut self, answers: &HashMap<(TaskHash, u64), Arc<Answer>>) {
+        for (task, journal) in &mut self.by_task {
             journal.entries.sort_by_key(|entry| entry.ordinal);
             for entry in &mut journal.entries {
                 entry.answer = answers.get(&(*task, entry.ordinal)).cloned();
             }
         }
-        Ok(journals)
+    }
+
+    /// The tasks that wait, each with the task beneath it that asked.
+    pub(crate) fn waiting(&self) -> HashSet<(TaskHash, Option<TaskHash>)> {
+        let askers = self.by_task.iter().map(|(task, journal)| (*task, journal.askers()));
+        askers.flat_map(|(task, askers)| askers.into_iter().map(move |asker| (task, asker))).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, NextTask, Payload, Timestamp};
-use stepmark_core::child::{ChildPlace, ChildRow};
+use stepmark_core::child::ChildPlace;
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
@@ -212,14 +212,14 @@ pub(crate) fn records(loaded: &Loaded) -> Result<HashMap<TaskHash, TaskRecord>> 
 }
 
 /// The tasks whose last record is a result. One that went where it may not has a failure after its result.
-pub(crate) fn done_tasks(rows: &[PendingRow]) -> Result<HashSet<TaskHash>> {
+pub(crate) fn done_tasks<'a>(rows: impl IntoIterator<Item = &'a PendingRow>) -> Result<HashSet<TaskHash>> {
     let is_done = |(_, record): &(TaskHash, TaskRecord)| matches!(record.end, TaskEnd::Done { .. });
     Ok(records_of(rows)?.into_iter().filter(is_done).map(|(task, _)| task).collect())
 }
 
-fn records_of(rows: &[PendingRow]) -> Result<HashMap<TaskHash, TaskRecord>> {
+fn records_of<'a>(rows: impl IntoIterator<Item = &'a PendingRow>) -> Result<HashMap<TaskHash, TaskRecord>> {
     let mut by_task = HashMap::new();
-    for row in rows.iter().filter(|row| row.kind == PendingKind::Results) {
+    for row in rows.into_iter().filter(|row| row.kind == PendingKind::Results) {
         let records = decode_flush(&row.body);
         let records = records.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
         by_task.extend(records.into_iter().map(|record| (record.task, record)));
@@ -247,12 +247,9 @@ pub(crate) fn results(run: &mut Run, loaded: &Loaded) -> Result<()> {
 /// Where the sub-graphs stand that moved since the tip.
 fn know_children(run: &Run, loaded: &Loaded) -> Result<()> {
     let Some(desk) = &run.desk else { return Ok(()) };
-    let mut rows: Vec<_> = loaded.pending.iter().filter(|row| row.kind == PendingKind::Child).collect();
-    rows.sort_by_key(|row| row.ordinal);
-    for row in rows {
+    for row in loaded.pending.iter().filter(|row| row.kind == PendingKind::Child) {
         let place = ChildPlace::decode(&row.body);
-        let place = place.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?;
-        desk.note_moved(ChildRow { namespace: place.namespace, branch: place.branch, height: place.height });
+        desk.note_moved(place.map_err(|error| Error::unreadable(Subject::Pending, &row.base, error))?);
     }
     Ok(())
 }

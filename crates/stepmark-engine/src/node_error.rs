@@ -3,7 +3,7 @@
 //! A node's error is stored and read after a crash, by a process that may not have its type. So what is kept of it is text:
 //! the error's message and the messages of its sources. In the process where it happened the error itself is there too.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{error::Error, fmt};
 
@@ -83,6 +83,24 @@ impl PartialEq for Live {
 
 impl Eq for Live {}
 
+/// An error of a run, while a node has it.
+// A std mutex: held to take what is there.
+struct Lost(Mutex<Option<crate::error::Error>>);
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lost").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the run stopped")
+    }
+}
+
+impl Error for Lost {}
+
 /// The usual return type of a node.
 pub type NodeResult<T> = Result<T, NodeError>;
 
@@ -115,6 +133,19 @@ impl NodeError {
             TimeLimit::Step => format!("the super-step took longer than {after:?}"),
         };
         Self::of_kind(NodeErrorKind::TimedOut { limit, after }, message)
+    }
+
+    /// An error that is no task's but its run's, on its way through the node that called a sub-graph.
+    pub(crate) fn of_run(error: crate::error::Error) -> Self {
+        let message = error.to_string();
+        let live = Live(Some(Arc::new(Lost(Mutex::new(Some(error))))));
+        Self(Box::new(Inner { message, live, is_fatal: true, ..Inner::default() }))
+    }
+
+    /// The error of the run that came through a node, once.
+    pub(crate) fn take_lost(&self) -> Option<crate::error::Error> {
+        let lost: &Lost = self.downcast_ref()?;
+        lost.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The same error, which no retry policy repeats: a further attempt cannot go better.

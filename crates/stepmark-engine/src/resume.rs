@@ -14,7 +14,7 @@ use crate::decide::{commit_decided, store_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exit;
 use crate::fork::new_branch;
-use crate::journal::{Journal, Journals};
+use crate::journal::Journals;
 use crate::load;
 use crate::outcome::{Ending, Outcome};
 use crate::position::Line;
@@ -38,7 +38,7 @@ impl<S: State> Request<'_, S> {
                 return self.outcome_of(&loaded, Ending::Done);
             };
             let program = &self.thread.host.program;
-            let applied = waiting::applied_by(program, &loaded, &manifest);
+            let applied = waiting::applied_by(program, "", &loaded, &manifest);
             let (line, position) = load::line(program, &loaded, manifest)?;
             let own = run_of_tip(&line.branch, line.on_own_segment, &line.manifest.run);
             let begun = self.thread.unfinished_run(&line.branch, own).await?;
@@ -76,7 +76,7 @@ impl<S: State> Request<'_, S> {
         }
         let records = load::records(&waiting)?;
         let is_done = |task| records.get(&task).is_some_and(|record| matches!(record.end, TaskEnd::Done { .. }));
-        let waits = |task| journals.get(task).is_some_and(Journal::waits);
+        let waits = |task| journals.get(task).is_some_and(|journal| journal.waits(None));
         let tasks: Vec<TaskHash> = (0..run.position.next.len()).map(|task| run.task_hash(task)).collect();
         loaded.pending = waiting.pending;
         Ok(tasks.iter().copied().any(waits) && tasks.iter().all(|task| is_done(*task) || waits(*task)))

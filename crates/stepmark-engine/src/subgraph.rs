@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stepmark_core::checkpoint::{CheckpointRow, Source};
 use stepmark_core::child::{ChildOf, ChildPlace};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{RunId, TaskHash, hash16};
+use stepmark_core::id::{BranchId, RunId, TaskHash, hash16};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, Tip};
 use stepmark_core::store::{Channels, Load, Loaded, Place, ThreadAddress};
@@ -20,10 +20,10 @@ use crate::change::Change;
 use crate::commit::{self, Draft};
 use crate::decide::store_of;
 use crate::deps::Deps;
-use crate::desk::{Desk, RunFence};
+use crate::desk::{CallKey, Desk, RunFence};
 use crate::drain::Drain;
 use crate::durability::Durability;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fork::is_at_tip;
 use crate::journal::Attempt;
 use crate::load::{self, Chains};
@@ -33,6 +33,10 @@ use crate::outcome::Ending;
 use crate::position::{Line, Position};
 use crate::run::{self, Host, Run};
 use crate::schema::{AnyState, AnyUpdate};
+use crate::waiting;
+
+/// How long the path to a sub-graph may be: it is a part of keys.
+const NAMESPACE_BYTES_MAX: usize = 4 * 1024;
 
 /// How long the state of a sub-graph lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,8 +75,12 @@ pub(crate) struct Inside {
     /// The root's task.
     pub(crate) root: Arc<TaskInfo>,
     pub(crate) namespace: Arc<str>,
+    /// The task that called it.
+    caller: TaskHash,
+    /// How many calls of the namespace that task had made before.
+    occurrence: u32,
     /// What fences its checkpoints; absent where it has none.
-    pub(crate) fence: Option<RunFence>,
+    fence: Option<RunFence>,
 }
 
 impl Inside {
@@ -80,16 +88,23 @@ impl Inside {
         &self.root.attempt_journal
     }
 
+    /// A checkpoint of the sub-graph, as rows of the root name it.
+    pub(crate) fn place(&self, branch: BranchId, tip: &Tip) -> ChildPlace {
+        ChildPlace {
+            namespace: self.namespace.to_string(),
+            branch,
+            height: tip.height,
+            id: tip.id.clone(),
+            caller: self.caller,
+            occurrence: self.occurrence,
+        }
+    }
+
     /// Whose a checkpoint of the sub-graph is.
     pub(crate) fn parent_of(&self, row: &CheckpointRow) -> Option<ChildOf> {
         let RunFence { branch, .. } = self.fence.as_ref()?;
         let (tip, task) = (branch.tip.clone()?, self.root.task_id());
-        let place = ChildPlace {
-            namespace: self.namespace.to_string(),
-            branch: row.branch,
-            height: row.height,
-            id: row.id.clone(),
-        };
+        let place = self.place(row.branch, &Tip { height: row.height, id: row.id.clone() });
         let pending = PendingRow {
             base: tip.id.clone(),
             lane: branch.id.lane(),
@@ -105,9 +120,10 @@ impl Inside {
 
 /// Runs the sub-graph to its end, from wherever an earlier attempt at the calling task left it, and returns its state.
 pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
-    let place = CallPlace::of(&call);
+    let place = CallPlace::of(&call)?;
+    let mut hold = place.hold(&call)?;
     let (caller, steps_max) = (Arc::clone(call.caller), call.graph.settings.steps_max);
-    let mut run = match place.begin(call).await.map_err(NodeError::new)? {
+    let mut run = match place.begin(call).await.map_err(inner_error)? {
         Begun::Ended(state) => return Ok(state),
         Begun::Run(run) => run,
     };
@@ -119,18 +135,20 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
     match ended {
         Ok(Ending::Done) => Ok(run.position.state),
         Ok(Ending::Interrupted) => {
+            hold.take().into_iter().for_each(Hold::keep);
             caller.journal().wait(caller.task_id());
             Err(NodeError::new(format_args!("sub-graph {name:?} waits for an answer")))
         }
         Ok(ending) => Err(NodeError::new(format_args!("sub-graph {name:?} ended {}", ending.as_str()))),
-        Err(error) => Err(inner_error(&error)),
+        Err(error) => Err(inner_error(error)),
     }
 }
 
-/// A failure inside, as the calling task fails with it.
-fn inner_error(error: &Error) -> NodeError {
+/// A failure inside, as the calling task fails with it. What is no task's failure is that of the root's run.
+fn inner_error(error: Error) -> NodeError {
     match error.failure() {
         Some(failure) => failure.error.clone().inside(&failure.node),
+        None if matches!(error.kind(), ErrorKind::Store | ErrorKind::Fenced) => NodeError::of_run(error),
         None => NodeError::new(error),
     }
 }
@@ -138,6 +156,8 @@ fn inner_error(error: &Error) -> NodeError {
 /// What is known of a call before it begins.
 struct CallPlace {
     namespace: Arc<str>,
+    caller: TaskHash,
+    occurrence: u32,
     run: RunId,
 }
 
@@ -148,41 +168,77 @@ enum Begun {
     Run(Box<Run>),
 }
 
+/// A persistent sub-graph in the hands of one call.
+struct Hold(Option<(Arc<Desk>, Arc<str>)>);
+
+impl Hold {
+    /// The call waits: no other call of its task may take the sub-graph over meanwhile.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some((desk, namespace)) = &self.0 {
+            desk.let_go(namespace);
+        }
+    }
+}
+
 impl CallPlace {
-    fn of(call: &SubCall<'_>) -> Self {
-        let caller = call.caller;
-        let task = caller.task_id();
+    fn of(call: &SubCall<'_>) -> Result<Self, NodeError> {
+        let (task, caller) = (call.caller.task_id(), call.caller);
         let occurrence = caller.journal().call_sub_graph(task, call.name);
         let id = call_id(task, call.name, occurrence);
         let mut namespace = caller.namespace.to_string();
-        for part in [&*caller.identity, call.name] {
-            if !part.is_empty() {
-                namespace = if namespace.is_empty() { part.to_owned() } else { format!("{namespace}/{part}") };
+        for part in [&*caller.identity, call.name].into_iter().filter(|part| !part.is_empty()) {
+            if !namespace.is_empty() {
+                namespace.push('/');
             }
+            // A name is one step of the path.
+            namespace += &part.replace('~', "~0").replace('/', "~1");
         }
         if call.lifetime != Lifetime::Persistent {
             namespace = format!("{namespace}#{}", TaskHash(id));
         }
-        Self { namespace: namespace.into(), run: RunId::from_uuid(id) }
+        if namespace.len() > NAMESPACE_BYTES_MAX {
+            let reason = format_args!("sub-graphs are nested too deep: {namespace:?}");
+            return Err(NodeError::new(reason).fatal());
+        }
+        Ok(Self { namespace: namespace.into(), caller: task, occurrence, run: RunId::from_uuid(id) })
+    }
+
+    fn key(&self) -> CallKey {
+        (Arc::clone(&self.namespace), self.caller, self.occurrence)
+    }
+
+    /// Takes a persistent sub-graph in hand: what two calls at once made of its state would depend on their speed.
+    fn hold(&self, call: &SubCall<'_>) -> Result<Option<Hold>, NodeError> {
+        let Some(desk) = call.caller.desk.as_ref().filter(|_| call.lifetime == Lifetime::Persistent) else {
+            return Ok(None);
+        };
+        desk.hold(&self.key())?;
+        Ok(Some(Hold(Some((Arc::clone(desk), Arc::clone(&self.namespace))))))
     }
 
     async fn begin(self, call: SubCall<'_>) -> Result<Begun> {
         let SubCall { caller, deps, graph, lifetime, start, .. } = call;
-        let desk = caller.desk.clone();
-        let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
-        let mut host = host_of(graph, deps, desk.as_deref());
+        let mut host = host_of(graph, deps, caller.desk.as_deref());
         host.context.clone_from(&caller.standing.context);
         host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
-        let inside = |fence| Inside { root: Arc::clone(&root), namespace: Arc::clone(&self.namespace), fence };
-        let (Some(desk), true) = (desk, lifetime != Lifetime::Stateless) else {
+        let (Some(desk), true) = (caller.desk.clone(), lifetime != Lifetime::Stateless) else {
             let mut run = Run::new(host, Position::new(&graph.program), None);
-            (run.inside, run.desk) = (Some(Box::new(inside(None))), caller.desk.clone());
+            (run.inside, run.desk) = (Some(Box::new(self.inside(caller, None))), caller.desk.clone());
             begin_state(&mut run, start);
             return Ok(Begun::Run(Box::new(run)));
         };
         let fence = desk.settle().await.map_err(Error::invalid)?;
+        if let Some(place) = desk.overtaken(&self.key()) {
+            return self.ended(&host, &fence, place).await.map(Begun::Ended);
+        }
         let found = self.found(&host, &fence).await?;
-        let (mut line, position, is_same) = self.line(&host, &fence, found)?;
+        let Standing { mut line, position, applied, is_same } = self.standing(&host, &fence, found)?;
         line.namespace = Arc::clone(&self.namespace);
         let grows = line.branch.root == Some(fence.branch.id);
         if !grows {
@@ -192,8 +248,8 @@ impl CallPlace {
             return Ok(Begun::Ended(position.state));
         }
         let mut run = Run::new(host, position, Some(line));
-        (run.inside, run.desk, run.calls) = (Some(Box::new(inside(Some(fence)))), Some(desk), None);
-        run.makes_branch = !grows;
+        (run.inside, run.desk) = (Some(Box::new(self.inside(caller, Some(fence)))), Some(desk));
+        (run.calls, run.makes_branch, run.applied) = (None, !grows, applied);
         if is_same {
             take_known(&mut run)?;
         } else {
@@ -202,29 +258,47 @@ impl CallPlace {
         Ok(Begun::Run(Box::new(run)))
     }
 
+    fn inside(&self, caller: &Arc<TaskInfo>, fence: Option<RunFence>) -> Inside {
+        let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
+        let (namespace, occurrence) = (Arc::clone(&self.namespace), self.occurrence);
+        Inside { root, namespace, caller: self.caller, occurrence, fence }
+    }
+
+    /// How a call ended that a later one of its task has followed.
+    async fn ended(&self, host: &Host, fence: &RunFence, place: ChildPlace) -> Result<AnyState> {
+        let load = Load { place: Place::Checkpoint(place.id), ..self.load(fence) };
+        let loaded = store_of(host)?.load(load).await?;
+        let manifest = load::manifest(&loaded)?.filter(|manifest| manifest.next.is_empty());
+        let Some(manifest) = manifest else {
+            let name = &host.program.name;
+            return Err(Error::invalid(format!("this call of sub-graph {name:?} had failed, and a later one went on")));
+        };
+        load::state(&host.program, &manifest, &Chains::of(&loaded))
+    }
+
+    fn load(&self, fence: &RunFence) -> Load {
+        let namespace = self.namespace.to_string();
+        Load { namespace, channels: Channels::All, ..Load::head(ThreadAddress::Uid(fence.thread.uid)) }
+    }
+
     /// Where the sub-graph stands; `None` if it has never run.
     async fn found(&self, host: &Host, fence: &RunFence) -> Result<Option<Loaded>> {
         let Some(tip) = &fence.branch.tip else { return Ok(None) };
-        let load = Load {
-            namespace: self.namespace.to_string(),
-            place: Place::Child { root: fence.branch.id, base: tip.id.clone() },
-            channels: Channels::All,
-            ..Load::head(ThreadAddress::Uid(fence.thread.uid))
-        };
-        match store_of(host)?.load(load).await {
+        let place = Place::Child { root: fence.branch.id, base: tip.id.clone() };
+        match store_of(host)?.load(Load { place, ..self.load(fence) }).await {
             Err(error) if error.is(StoreKind::Missing, Subject::Checkpoint) => Ok(None),
             loaded => Ok(Some(loaded?)),
         }
     }
 
-    /// Its line and position, and whether it was this call that brought it there.
-    fn line(&self, host: &Host, fence: &RunFence, found: Option<Loaded>) -> Result<(Line, Position, bool)> {
+    fn standing(&self, host: &Host, fence: &RunFence, found: Option<Loaded>) -> Result<Standing> {
         let program = &host.program;
         if let Some(loaded) = found
             && let Some(manifest) = load::manifest(&loaded)?
         {
             let is_same = manifest.run == self.run;
             let grows = loaded.branch.row.root == Some(fence.branch.id) && is_at_tip(&loaded);
+            let applied = waiting::applied_by(program, &self.namespace, &loaded, &manifest);
             // What an earlier call left unfinished is left behind.
             let (mut line, position) = if is_same {
                 load::line(program, &loaded, manifest)?
@@ -237,7 +311,8 @@ impl CallPlace {
                 line.branch.tip = Some(Tip { height: row.height, id: row.id.clone() });
                 line.next_ordinal = 0;
             }
-            return Ok((line, position, is_same));
+            let applied = if is_same && grows { applied } else { Vec::new() };
+            return Ok(Standing { line, position, applied, is_same });
         }
         let id = host.ids.branch();
         let branch = BranchRow {
@@ -250,7 +325,7 @@ impl CallPlace {
             root: None,
         };
         let line = Line::new(program, fence.thread.clone(), branch, self.run.clone());
-        Ok((line, Position::new(program), false))
+        Ok(Standing { line, position: Position::new(program), applied: Vec::new(), is_same: false })
     }
 
     /// Stores what the call begins with.
@@ -261,6 +336,16 @@ impl CallPlace {
         }
         commit::commit_step(run, Draft::of_tasks(Source::Input, Vec::new())).await
     }
+}
+
+/// Where a sub-graph stands when it is called.
+struct Standing {
+    line: Line,
+    position: Position,
+    /// The tasks that its last step applied, where it stops after some.
+    applied: Vec<(TaskHash, u32)>,
+    /// Whether it was this call that brought it there.
+    is_same: bool,
 }
 
 fn call_id(task: TaskHash, name: &str, occurrence: u32) -> [u8; 16] {

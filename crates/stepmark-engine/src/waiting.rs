@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::execute::Finished;
 use crate::flush::{self, Also, End};
 use crate::interrupt::{OpenQuestion, QuestionPlace};
-use crate::journal::{Asked, Entry, Journal, Journals};
+use crate::journal::{Asked, Entry, Journals};
 use crate::run::Run;
 use crate::thread::DECISIONS_MAX;
 
@@ -41,10 +41,11 @@ impl Run {
     /// Whether a planned task waits for an answer.
     pub(crate) fn task_waits(&self, task: usize) -> bool {
         if let Some(inside) = &self.inside {
-            return inside.journal().earlier().is_some_and(|journal| journal.waits_inside(self.task_hash(task)));
+            let (task, journal) = (self.task_hash(task), inside.journal());
+            return journal.waits(|| task) || journal.earlier().is_some_and(|earlier| earlier.waits(Some(task)));
         }
         // Nearly every run has no journals, and a task's identity costs a hash.
-        !self.journals.is_empty() && self.journals.get(self.task_hash(task)).is_some_and(Journal::waits)
+        !self.journals.is_empty() && self.journals.get(self.task_hash(task)).is_some_and(|journal| journal.waits(None))
     }
 
     /// Takes over what a task and its sub-graphs asked.
@@ -81,8 +82,8 @@ pub(crate) fn listed_questions(
     place: &QuestionPlace<'_>,
     which: Which,
 ) -> Result<Vec<OpenQuestion>> {
-    let newest = journals.iter().flat_map(|(_, journal)| journal.worded());
-    let mut listed: Vec<&Entry> = newest.filter(|entry| which == Which::All || entry.answer.is_none()).collect();
+    let current = journals.iter().flat_map(|(_, journal)| journal.current());
+    let mut listed: Vec<&Entry> = current.filter(|entry| which == Which::All || entry.answer.is_none()).collect();
     listed.sort_by_key(|entry| {
         let asked = &entry.question;
         (Arc::clone(&asked.node), Arc::clone(&asked.name), asked.occurrence, asked.id)
@@ -127,9 +128,10 @@ pub(crate) fn set_stored(run: &mut Run) {
 /// Ends the run as interrupted with everything that is not stored yet, unless an answer came: then a task can go on if all
 /// that it asked has answers. `false`: the run has ended.
 pub(crate) async fn await_answers(run: &mut Run, results: &mut [Option<Finished>]) -> Result<bool> {
-    let waiting: Vec<usize> = (0..run.position.next.len()).filter(|task| run.task_waits(*task)).collect();
+    let waited = run.journals.waiting();
     while !end(run, results).await? {
-        if waiting.iter().any(|task| !run.task_waits(*task)) {
+        let waits = run.journals.waiting();
+        if waited.iter().any(|asker| !waits.contains(asker)) {
             return Ok(true);
         }
     }
@@ -258,8 +260,13 @@ fn stop_question(run: &Run, task: TaskHash, node: u32, asker: Asker) -> Question
 }
 
 /// The tasks that a loaded tip applied in a step of this branch, of the nodes that every run stops after: a crash between
-/// the step and the stop does not skip it.
-pub(crate) fn applied_by(program: &Program, loaded: &Loaded, manifest: &Manifest) -> Vec<(TaskHash, u32)> {
+/// the step and the stop does not skip it. `namespace`: that of the sub-graph, empty for the root.
+pub(crate) fn applied_by(
+    program: &Program,
+    namespace: &str,
+    loaded: &Loaded,
+    manifest: &Manifest,
+) -> Vec<(TaskHash, u32)> {
     let is_own_step = |row: &CheckpointRow| row.source == Source::Step && row.branch == loaded.branch.row.id;
     if program.stops.after.is_empty() || !loaded.checkpoint.as_ref().is_some_and(is_own_step) {
         return Vec::new();
@@ -267,7 +274,7 @@ pub(crate) fn applied_by(program: &Program, loaded: &Loaded, manifest: &Manifest
     let applied = |task: &TaskEntry| {
         let entry = manifest.nodes.get(task.node as usize)?;
         let node = program.node(&entry.name).filter(|node| Stops::has(&program.stops.after, *node))?;
-        Some((TaskHash::of("", &entry.name, entry.activations, task.trigger), node))
+        Some((TaskHash::of(namespace, &entry.name, entry.activations, task.trigger), node))
     };
     manifest.tasks.iter().filter_map(applied).collect()
 }

@@ -96,8 +96,9 @@ impl Draft {
         let mut commit = self.build();
         let checkpoint = commit.checkpoint.as_ref().expect("a draft has a checkpoint");
         let (branch, height, id) = (checkpoint.branch, checkpoint.height, checkpoint.id.clone());
-        let place = ChildPlace { namespace: commit.namespace.clone(), branch, height, id };
         let task = caller(&commit.namespace);
+        let namespace = commit.namespace.clone();
+        let place = ChildPlace { namespace, branch, height, id, caller: task, occurrence: 0 };
         let row = PendingRow {
             base: tip.id.clone(),
             lane: root.branch.id.lane(),

@@ -50,14 +50,11 @@ fn check_unit(commit: &Commit, parent: &ChildOf) -> Result<()> {
         return Err(invalid(branch, reason));
     };
     let row = &parent.row;
-    let place = ChildPlace {
-        namespace: commit.namespace.clone(),
-        branch: checkpoint.branch,
-        height: checkpoint.height,
-        id: checkpoint.id.clone(),
-    };
     let is_over_tip = row.base == parent.tip.id && row.lane == parent.root.lane() && row.task == parent.task;
-    let names_it = row.kind == PendingKind::Child && row.values.is_empty() && row.body == place.encode();
+    let place = (commit.namespace.as_str(), checkpoint.branch, checkpoint.height, &checkpoint.id);
+    let names_place = |named: ChildPlace| place == (&named.namespace, named.branch, named.height, &named.id);
+    let names_it = row.kind == PendingKind::Child && row.values.is_empty();
+    let names_it = names_it && ChildPlace::decode(&row.body).is_ok_and(names_place);
     if is_over_tip && names_it {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use stepmark_core::store::{Load, Place};
 
 use crate::encode;
 use crate::error::{Error, Result};
-use crate::journal::{Journal, Journals};
+use crate::journal::Journals;
 use crate::load;
 use crate::node_error::NodeError;
 use crate::state::State;
@@ -66,7 +66,7 @@ impl<S: State> Thread<S> {
         let journals = Journals::of_rows(&loaded.pending)?;
         let tasks = manifest.next.iter().map(|task| {
             let (node, hash) = identity(&manifest, task);
-            let asks = journals.get(hash).is_some_and(Journal::waits);
+            let asks = journals.get(hash).is_some_and(|journal| journal.waits(None));
             UnfinishedTask::new((node, task.trigger), records.get(&hash), asks)
         });
         let deferred = manifest.deferred.iter().map(|task| {

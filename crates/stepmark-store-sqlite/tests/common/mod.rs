@@ -178,8 +178,14 @@ impl Pen {
             commit.expect = Expect::New;
         }
         let row = commit.checkpoint.take().expect("a checkpoint").sealed(self.thread.uid, namespace);
-        let place =
-            ChildPlace { namespace: namespace.to_owned(), branch: row.branch, height: row.height, id: row.id.clone() };
+        let place = ChildPlace {
+            namespace: namespace.to_owned(),
+            branch: row.branch,
+            height: row.height,
+            id: row.id.clone(),
+            caller: task,
+            occurrence: 0,
+        };
         let row_of_place = PendingRow {
             base: tip.id.clone(),
             lane: self.branch.id.lane(),

@@ -1,16 +1,21 @@
 //! Is a question inside answered from outside?
 
+use stepmark::Question;
 use stepmark::graph::SubGraph;
-use stepmark::{MemoryStore, Question};
 
 use crate::bench::{Approve, approving, around, looped};
+use crate::stores::{On, on_each_store};
 
-#[tokio::test]
-async fn a_question_inside_is_answered_from_the_outermost_thread() {
+on_each_store! {
+    a_question_inside_is_answered_from_the_outermost_thread,
+    each_turn_of_a_loop_asks_its_own_question,
+}
+
+async fn a_question_inside_is_answered_from_the_outermost_thread(on: On) {
     for graph in
         [SubGraph::new(&approving()), SubGraph::new(&approving()).persistent(), SubGraph::new(&approving()).stateless()]
     {
-        let (app, lab) = around(graph, MemoryStore::new());
+        let (app, lab) = around(graph, on.store());
         let thread = app.thread("t");
         let outcome = thread.input(|report| report.topic.set("rust".into())).run().await.expect("it asks");
         assert!(outcome.is_interrupted());
@@ -24,9 +29,8 @@ async fn a_question_inside_is_answered_from_the_outermost_thread() {
     }
 }
 
-#[tokio::test]
-async fn each_turn_of_a_loop_asks_its_own_question() {
-    let (app, _) = looped(SubGraph::new(&approving()).persistent(), MemoryStore::new());
+async fn each_turn_of_a_loop_asks_its_own_question(on: On) {
+    let (app, _) = looped(SubGraph::new(&approving()).persistent(), on.store());
     let mut outcome = app.thread("t").input(|_| ()).run().await.expect("it asks");
     let mut answered = Vec::new();
     while outcome.is_interrupted() {

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use stepmark::graph::SubGraph;
-use stepmark::{
-    App, Append, Cx, Dep, Graph, MemoryStore, NodeError, NodeResult, Question, Route, Snap, State, Update, to,
-};
+use stepmark::store::CheckpointStore;
+use stepmark::{App, Append, Cx, Dep, Graph, NodeError, NodeResult, Question, Route, Snap, State, Update, to};
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -121,7 +120,7 @@ pub(crate) fn take(draft: &Draft, report: &mut Update<Report>) {
 }
 
 /// open → the sub-graph → close.
-pub(crate) fn around(graph: SubGraph<Draft>, store: MemoryStore) -> (App<Report>, Lab) {
+pub(crate) fn around(graph: SubGraph<Draft>, store: impl CheckpointStore) -> (App<Report>, Lab) {
     let lab = Lab::default();
     let mut outer = Graph::<Report>::new("report");
     let (first, last) = (outer.node("open", open), outer.node("close", close));
@@ -134,7 +133,7 @@ pub(crate) fn around(graph: SubGraph<Draft>, store: MemoryStore) -> (App<Report>
 }
 
 /// The sub-graph in a loop, until three lines of it are approved.
-pub(crate) fn looped(graph: SubGraph<Draft>, store: MemoryStore) -> (App<Report>, Lab) {
+pub(crate) fn looped(graph: SubGraph<Draft>, store: impl CheckpointStore) -> (App<Report>, Lab) {
     let lab = Lab::default();
     let mut outer = Graph::<Report>::new("loop");
     let node = outer.node("draft", graph.mapped(give, take));

@@ -5,19 +5,28 @@ use stepmark::testing::assert_recovers;
 use stepmark::{App, Cx, Ending, Graph, MemoryStore, NodeResult, Snap, Update};
 
 use crate::bench::{Draft, Lab, Report, around, drafting, give};
+use crate::stores::{On, on_each_store};
 
-#[tokio::test]
-async fn a_sub_graph_runs_as_a_node() {
-    let (app, lab) = around(SubGraph::new(&drafting()), MemoryStore::new());
+on_each_store! {
+    a_sub_graph_runs_as_a_node,
+    what_a_sub_graph_finished_is_not_run_again,
+    a_stateless_sub_graph_begins_anew,
+    a_private_sub_graph_forgets_and_a_persistent_one_does_not,
+    a_persistent_sub_graph_goes_on_where_it_failed,
+    a_sub_graph_runs_without_a_store,
+    calls_from_a_node_are_told_apart,
+}
+
+async fn a_sub_graph_runs_as_a_node(on: On) {
+    let (app, lab) = around(SubGraph::new(&drafting()), on.store());
     let outcome = app.thread("t").input(|report| report.topic.set("rust".into())).run().await.expect("it runs");
     assert_eq!(outcome.state().log, ["opened", "about rust", "1 lines", "closed after 3"]);
     assert_eq!(lab.ran(), ["open", "write", "polish", "close"]);
     assert_eq!(outcome.stats().executed, 5);
 }
 
-#[tokio::test]
-async fn what_a_sub_graph_finished_is_not_run_again() {
-    let (app, lab) = around(SubGraph::new(&drafting()), MemoryStore::new());
+async fn what_a_sub_graph_finished_is_not_run_again(on: On) {
+    let (app, lab) = around(SubGraph::new(&drafting()), on.store());
     lab.fail("polish");
     let error = app.thread("t").input(|report| report.topic.set("rust".into())).run().await.expect_err("it broke");
     assert!(error.to_string().contains("node \"polish\": polish broke"), "{error}");
@@ -26,22 +35,20 @@ async fn what_a_sub_graph_finished_is_not_run_again() {
     assert_eq!(lab.ran(), ["open", "write", "polish", "polish", "close"]);
 }
 
-#[tokio::test]
-async fn a_stateless_sub_graph_begins_anew() {
-    let (app, lab) = around(SubGraph::new(&drafting()).stateless(), MemoryStore::new());
+async fn a_stateless_sub_graph_begins_anew(on: On) {
+    let (app, lab) = around(SubGraph::new(&drafting()).stateless(), on.store());
     lab.fail("polish");
     app.thread("t").input(|_| ()).run().await.expect_err("it broke");
     app.thread("t").resume().await.expect("it goes on");
     assert_eq!(lab.ran(), ["open", "write", "polish", "write", "polish", "close"]);
 }
 
-#[tokio::test]
-async fn a_private_sub_graph_forgets_and_a_persistent_one_does_not() {
+async fn a_private_sub_graph_forgets_and_a_persistent_one_does_not(on: On) {
     for (graph, lines) in [
         (SubGraph::new(&drafting()), vec!["about b", "1 lines"]),
         (SubGraph::new(&drafting()).persistent(), vec!["about a", "1 lines", "about b", "3 lines"]),
     ] {
-        let (app, _) = around(graph, MemoryStore::new());
+        let (app, _) = around(graph, on.store());
         app.thread("t").input(|report| report.topic.set("a".into())).run().await.expect("it runs");
         let first = app.thread("t").state().await.expect("it is there").state().log.len();
         let outcome = app.thread("t").input(|report| report.topic.set("b".into())).run().await.expect("it runs");
@@ -50,9 +57,8 @@ async fn a_private_sub_graph_forgets_and_a_persistent_one_does_not() {
     }
 }
 
-#[tokio::test]
-async fn a_persistent_sub_graph_goes_on_where_it_failed() {
-    let (app, lab) = around(SubGraph::new(&drafting()).persistent(), MemoryStore::new());
+async fn a_persistent_sub_graph_goes_on_where_it_failed(on: On) {
+    let (app, lab) = around(SubGraph::new(&drafting()).persistent(), on.store());
     app.thread("t").input(|report| report.topic.set("a".into())).run().await.expect("it runs");
     lab.fail("polish");
     app.thread("t").input(|report| report.topic.set("b".into())).run().await.expect_err("it broke");
@@ -61,9 +67,8 @@ async fn a_persistent_sub_graph_goes_on_where_it_failed() {
     assert_eq!(lab.ran().iter().filter(|name| *name == "write").count(), 2);
 }
 
-#[tokio::test]
-async fn a_sub_graph_runs_without_a_store() {
-    let (app, _) = around(SubGraph::new(&drafting()), MemoryStore::new());
+async fn a_sub_graph_runs_without_a_store(on: On) {
+    let (app, _) = around(SubGraph::new(&drafting()), on.store());
     let outcome = app.run_in_memory(|report| report.topic.set("rust".into())).await.expect("it runs");
     assert_eq!(outcome.state().log, ["opened", "about rust", "1 lines", "closed after 3"]);
 }
@@ -90,10 +95,9 @@ fn calling() -> App<Report> {
     graph.build().expect("it can run")
 }
 
-#[tokio::test]
-async fn calls_from_a_node_are_told_apart() {
+async fn calls_from_a_node_are_told_apart(on: On) {
     let lab = Lab::default();
-    let app = calling().with(MemoryStore::new()).provide(lab.clone());
+    let app = calling().with(on.store()).provide(lab.clone());
     lab.fail("polish");
     app.thread("t").input(|report| report.topic.set("x".into())).run().await.expect_err("it broke");
     let outcome = app.thread("t").resume().await.expect("it goes on");

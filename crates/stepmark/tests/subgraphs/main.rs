@@ -1,6 +1,7 @@
 //! Does a graph inside a node keep what a graph keeps?
 
 mod bench;
+mod stores;
 
 mod answers;
 mod lifetimes;

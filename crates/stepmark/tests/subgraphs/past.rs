@@ -1,14 +1,19 @@
 //! Is a sub-graph part of its parent's past?
 
-use stepmark::MemoryStore;
 use stepmark::graph::SubGraph;
 
 use crate::bench::{Approve, approving, around, drafting};
+use crate::stores::{On, on_each_store};
 
-#[tokio::test]
-async fn a_fork_at_a_question_inside_takes_another_answer() {
+on_each_store! {
+    a_fork_at_a_question_inside_takes_another_answer,
+    a_fork_of_the_past_sees_the_sub_graph_as_it_was,
+    a_replay_runs_the_sub_graph_again,
+}
+
+async fn a_fork_at_a_question_inside_takes_another_answer(on: On) {
     for graph in [SubGraph::new(&approving()), SubGraph::new(&approving()).persistent()] {
-        let (app, lab) = around(graph, MemoryStore::new());
+        let (app, lab) = around(graph, on.store());
         let thread = app.thread("t");
         let outcome = thread.input(|_| ()).run().await.expect("it asks");
         let tip = outcome.checkpoint().expect("it is stored").to_string();
@@ -24,9 +29,8 @@ async fn a_fork_at_a_question_inside_takes_another_answer() {
     }
 }
 
-#[tokio::test]
-async fn a_fork_of_the_past_sees_the_sub_graph_as_it_was() {
-    let (app, _) = around(SubGraph::new(&drafting()).persistent(), MemoryStore::new());
+async fn a_fork_of_the_past_sees_the_sub_graph_as_it_was(on: On) {
+    let (app, _) = around(SubGraph::new(&drafting()).persistent(), on.store());
     let thread = app.thread("t");
     let first = thread.input(|report| report.topic.set("a".into())).run().await.expect("it runs");
     let past = first.checkpoint().expect("it is stored").to_string();
@@ -39,9 +43,8 @@ async fn a_fork_of_the_past_sees_the_sub_graph_as_it_was() {
     assert!(main.state().log.ends_with(&["5 lines".into(), format!("closed after {}", main.state().log.len() - 1)]));
 }
 
-#[tokio::test]
-async fn a_replay_runs_the_sub_graph_again() {
-    let (app, lab) = around(SubGraph::new(&drafting()), MemoryStore::new());
+async fn a_replay_runs_the_sub_graph_again(on: On) {
+    let (app, lab) = around(SubGraph::new(&drafting()), on.store());
     let thread = app.thread("t");
     let outcome = thread.input(|report| report.topic.set("a".into())).run().await.expect("it runs");
     let page = thread.history().await.expect("it has one");
