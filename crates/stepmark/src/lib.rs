@@ -200,7 +200,9 @@ pub mod steps {
 
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Attempts, Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
+    pub use stepmark_engine::{
+        Attempts, Backoff, Cache, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit,
+    };
 }
 
 #[doc = include_str!("docs/interrupts.md")]
@@ -235,6 +237,7 @@ pub mod clock {
 
 /// The store seam, for those who choose, wrap or write a store.
 pub mod store {
+    pub use stepmark_core::capability::{CacheKey, ResultCache};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
     #[cfg(feature = "sqlite")]
