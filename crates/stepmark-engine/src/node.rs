@@ -29,7 +29,7 @@ use crate::{
     events::emit::Emitter,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
-    journal::Attempt,
+    journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
     state::State,
@@ -182,6 +182,12 @@ impl TaskInfo {
     /// The journal of the root's task.
     pub(crate) fn journal(&self) -> &Attempt {
         self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
+    }
+
+    /// Who asks where the task asks a question.
+    pub(crate) fn asking(&self) -> AskingTask<'_> {
+        let inside = self.root.as_ref().map(|_| Arc::clone(&self.namespace));
+        AskingTask { thread: self.thread_uid, task: self.task_id(), node: &self.node, inside }
     }
 
     /// Whether it asked something that nobody has answered.

@@ -26,7 +26,11 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     if waiting::stops(run).await? {
         return Ok(StepEnd::Interrupted);
     }
-    let Some(finished) = execute::run_tasks(run).await? else { return Ok(StepEnd::Interrupted) };
+    let ran = execute::run_tasks(run).await;
+    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
+        run.stats.add(&desk.take_did());
+    }
+    let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
     let finished = parent::store(run, finished).await?;
     note_applied(run);
     let entries = match apply::apply_writes(run, finished) {
@@ -37,9 +41,6 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
     parent::end(run);
-    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
-        run.stats.add(&desk.take_did());
-    }
     run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;

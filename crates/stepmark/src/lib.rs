@@ -198,6 +198,15 @@ pub mod steps {
     pub use stepmark_engine::{DurableStep, Race, Won};
 }
 
+#[doc = include_str!("docs/effects.md")]
+pub mod effects {
+    pub use stepmark_core::rows::EffectsMode;
+    pub use stepmark_engine::{
+        ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone,
+        EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+    };
+}
+
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
     pub use stepmark_engine::{
