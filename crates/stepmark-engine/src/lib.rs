@@ -24,6 +24,7 @@ mod parent;
 mod retry;
 mod policy;
 mod handler;
+mod cache;
 mod deps;
 
 // From a drawing to a program.
@@ -105,6 +106,7 @@ mod values;
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
+pub use cache::Cache;
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use drain::Drain;
 pub use durability::Durability;

@@ -9,7 +9,7 @@ use crate::effect;
 use crate::error::Result;
 use crate::plan::plan_step;
 use crate::run::Run;
-use crate::{apply, durability, events, execute, waiting};
+use crate::{apply, durability, events, execute, parent, waiting};
 
 /// How a super-step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let ran = execute::run_tasks(run).await;
     note_did(run).await;
     let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
+    let finished = parent::store(run, finished).await?;
     note_applied(run);
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
@@ -40,6 +41,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
+    parent::end(run);
     run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;
