@@ -121,9 +121,9 @@ impl Waiting {
             }
             Note::Called(Call::Intent(intent, asked)) => {
                 let nonce = intent.nonce;
-                let reply = self.flush(run, results, Some(intent)).await?;
+                let Some(reply) = self.flush(run, results, Some(intent)).await? else { return Ok(()) };
                 // A task that is gone has not begun.
-                if let Some(Err(EffectReply::Granted(row))) = reply.map(|reply| asked.send(reply)) {
+                if let Err(EffectReply::Granted(row)) = asked.send(reply) {
                     effect::tell_not_begun(&run.host, run.thread_uid(), (&row, nonce)).await;
                 }
                 Ok(())

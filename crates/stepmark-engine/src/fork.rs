@@ -65,7 +65,7 @@ pub struct Fork<'a, S> {
     effects: EffectsMode,
 }
 
-impl<'a, S: State> Fork<'a, S> {
+impl<S: State> Fork<'_, S> {
     /// What the effects of tasks mean there: [`EffectsMode::Ledger`], which is so at first, returns what was done before
     /// the fork; [`EffectsMode::Again`] means other actions, each with an idempotency key of its own.
     pub fn effects(mut self, effects: EffectsMode) -> Self {

@@ -90,8 +90,11 @@ impl Question for ChangedEffect {
     const NAME: &'static str = "effect changed";
 }
 
+/// Whether an encoded answer can be read.
+pub(crate) type AnswerCheck = fn(&[u8]) -> Result<(), DecodeError>;
+
 /// Whether an encoded answer is one to a question about an effect; absent for other questions.
-pub(crate) fn answer_check(question: &str) -> Option<fn(&[u8]) -> Result<(), DecodeError>> {
+pub(crate) fn answer_check(question: &str) -> Option<AnswerCheck> {
     match question {
         UnknownEffect::NAME => Some(|body| encode::from_bytes::<UnknownAnswer>(body).map(drop)),
         ChangedEffect::NAME => Some(|body| encode::from_bytes::<ChangedAnswer>(body).map(drop)),

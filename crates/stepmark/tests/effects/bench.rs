@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stepmark::clock::{Clock, SystemClock};
 use stepmark::effects::{EffectError, IdempotencyKey, OnMismatch, Unknown};
 use stepmark::store::CheckpointStore;
 use stepmark::{App, Append, Cx, Dep, Graph, NodeError, NodeResult, Snap, State, Thread, Update};
@@ -101,7 +102,7 @@ impl Shop {
             Doing::Panics => panic!("the client has a bug"),
             Doing::Waits => self.gate().notified().await,
             Doing::Hangs => pending().await,
-            Doing::IsSlow => tokio::time::sleep(Duration::from_secs(1)).await,
+            Doing::IsSlow => SystemClock.sleep(Duration::from_secs(1)).await,
         }
         Ok(format!("receipt {number} for {amount}"))
     }

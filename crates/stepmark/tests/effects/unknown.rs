@@ -97,12 +97,15 @@ async fn a_take_over_leaves_it_open_and_the_outcome_of_who_was_fenced_counts(on:
     let (app, shop) = paying(shared(std::sync::Arc::new(store.clone())), how.clone());
     let elsewhere = paying_at(store, how, &shop).thread("t");
     shop.next([Doing::Waits]);
-    let zombie = tokio::spawn(async move { app.thread("t").input(|order| order.amount.set(7)).run().await });
-    shop.begun(1).await;
-    let error = elsewhere.resume().await.expect_err("nobody knows");
-    assert!(is::<EffectUnknown>(&error), "{error}");
-    shop.let_go();
-    let error = zombie.await.expect("no panic").expect_err("it lost its branch");
+    let zombie = app.thread("t");
+    let taken_over = async {
+        shop.begun(1).await;
+        let error = elsewhere.resume().await.expect_err("nobody knows");
+        assert!(is::<EffectUnknown>(&error), "{error}");
+        shop.let_go();
+    };
+    let (ended, ()) = tokio::join!(zombie.input(|order| order.amount.set(7)).run(), taken_over);
+    let error = ended.expect_err("it lost its branch");
     assert_eq!(error.kind(), stepmark::ErrorKind::Fenced);
     let outcome = elsewhere.resume().await.expect("it is known now");
     assert_eq!(outcome.state().receipts, ["receipt 1 for 7"]);
