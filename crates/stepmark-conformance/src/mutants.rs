@@ -157,7 +157,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "root's epoch ignored", fenced_root_fences_its_sub_graphs, broken::<children::RootEpochIgnored>;
     "root's tip ignored", moved_root_refuses_its_sub_graphs, broken::<children::RootTipIgnored>;
     "any root grows a sub-graph", branch_of_another_root_is_refused, broken::<children::AnyRootGrows>;
-    "oldest row of a sub-graph counts", newest_row_of_a_sub_graph_counts, broken::<children::OldestRowCounts>;
+    "greatest ordinal of a sub-graph counts", newest_row_of_a_sub_graph_counts, broken::<children::OrdinalCounts>;
     "sub-graphs dropped from a step", root_commit_keeps_its_sub_graphs, broken::<children::ChildrenDropped>;
     "fork leaves its sub-graphs", fork_at_the_tip_takes_its_sub_graphs_along, broken::<children::ForkLeavesChildren>;
     "sub-graph of nothing accepted", root_names_what_is_there, broken::<children::ChildrenOfNothing>;

@@ -24,6 +24,7 @@ mod parent;
 mod retry;
 mod policy;
 mod handler;
+mod cache;
 mod deps;
 
 // From a drawing to a program.
@@ -105,14 +106,15 @@ mod values;
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
+pub use cache::Cache;
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use effect::{
-    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone, EffectUnknown,
-    IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectInfo, EffectMismatch, EffectNotDone,
+    EffectState, EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
 };
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use events::{
@@ -120,6 +122,7 @@ pub use events::{
     RunningTask, TaskUpdate, Written,
 };
 pub use follow::{Events, EventsRequest};
+pub use fork::Fork;
 pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};

@@ -3,10 +3,13 @@
 //! The table of contents of the engine: stop? → execute → apply → plan the next → commit. The checkpoint that a step commits
 //! contains the tasks planned for the next one.
 
+use std::sync::Arc;
+
+use crate::effect;
 use crate::error::Result;
 use crate::plan::plan_step;
 use crate::run::Run;
-use crate::{apply, durability, events, execute, waiting};
+use crate::{apply, durability, events, execute, parent, waiting};
 
 /// How a super-step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +30,9 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
         return Ok(StepEnd::Interrupted);
     }
     let ran = execute::run_tasks(run).await;
-    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
-        run.stats.add(&desk.take_did());
-    }
+    note_did(run).await;
     let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
+    let finished = parent::store(run, finished).await?;
     note_applied(run);
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
@@ -39,6 +41,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
+    parent::end(run);
     run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;
@@ -53,6 +56,18 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
                 events::tell_values(run).await;
             }
             Ok(StepEnd::Committed)
+        }
+    }
+}
+
+/// Takes over what the tasks did past the run.
+async fn note_did(run: &mut Run) {
+    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
+        run.stats.add(&desk.take_did());
+        let (desk, thread) = (Arc::clone(desk), run.thread_uid());
+        // Boxed, as in nearly every step there is nothing to tell.
+        if desk.has_ended() {
+            Box::pin(effect::tell_ended(&desk, thread)).await;
         }
     }
 }

@@ -61,7 +61,7 @@ pub async fn sub_graph_reads_back(env: &dyn StoreEnv) {
     assert!(rows.is_ok_and(|rows| rows.chains.is_empty() && rows.branch.row == child.branch));
 }
 
-/// Of several rows that name a sub-graph over one checkpoint the one with the greatest ordinal counts.
+/// Of several rows that name a sub-graph over one checkpoint the one with the greatest height counts.
 pub async fn newest_row_of_a_sub_graph_counts(env: &dyn StoreEnv) {
     let store = env.fresh().await;
     let root = Line::grown(&store, "t", 1).await;

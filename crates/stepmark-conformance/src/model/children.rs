@@ -46,8 +46,8 @@ impl Thread {
         if row.tip.as_ref().is_some_and(|tip| tip.id == *base) {
             let mut named = self.pending_of(base, branch);
             named.retain(|row| row.kind == PendingKind::Child);
-            named.sort_by_key(|row| std::cmp::Reverse(row.ordinal));
             said.extend(named.iter().map(|row| ChildPlace::decode(&row.body).expect("a place was stored").into()));
+            said.sort_by_key(|child: &ChildRow| std::cmp::Reverse(child.height));
         }
         for row in self.lineage(branch).into_iter().skip_while(|row| row.id != *base) {
             said.extend(self.said.iter().filter(|(id, _)| *id == row.id).flat_map(|(_, children)| children.clone()));

@@ -74,15 +74,6 @@ changes! {
         }
     }
 
-    /// Takes the oldest row of a sub-graph for the newest.
-    OldestRowCounts: |_store, call| {
-        if let Call::Commit(commit) = &mut call
-            && let Some(parent) = &mut commit.parent
-        {
-            parent.row.ordinal = u64::from(u32::MAX) - parent.row.ordinal;
-        }
-    }
-
     /// Commits a step of the root without what it says of sub-graphs.
     ChildrenDropped: |_store, call| {
         if let Call::Commit(commit) = &mut call {
@@ -160,35 +151,61 @@ impl Intercept for CutAtSegment {
     }
 }
 
-type Moment = (ThreadUid, String, BranchId, CheckpointId);
+/// Which row of a moment counts: its ordinal and the checkpoint that it names.
+type Named = Mutex<HashMap<(ThreadUid, String, BranchId, CheckpointId), (u64, CheckpointId)>>;
+
+/// Remembers the row of a unit where it counts more than the one before it, and shows a sub-graph where the remembered row
+/// of the moment says.
+async fn follow(
+    named: &Named,
+    counts: impl Fn(u64, u64) -> bool + Send,
+    (store, call): (&dyn CheckpointStore, Call),
+) -> Result<Reply> {
+    if let Call::Commit(commit) = &call
+        && let (Some(parent), Some(row)) = (&commit.parent, &commit.checkpoint)
+    {
+        let moment = (commit.thread, commit.namespace.clone(), parent.root, parent.tip.id.clone());
+        let newest = (parent.row.ordinal, row.id.clone());
+        let reply = call.run(store).await?;
+        let mut named = locked(named);
+        let is_newer = named.get(&moment).is_none_or(|(before, _)| counts(newest.0, *before));
+        if matches!(reply, Reply::Commit(Outcome::Applied)) && is_newer {
+            named.insert(moment, newest);
+        }
+        return Ok(reply);
+    }
+    let Some((load, root, base)) = asked(&call) else { return call.run(store).await };
+    let ThreadAddress::Uid(thread) = load.thread else { return call.run(store).await };
+    let named = locked(named).get(&(thread, load.namespace.clone(), root, base)).cloned();
+    match named {
+        Some((_, id)) => Call::Load(Box::new(Load { place: Place::Checkpoint(id), ..load })).run(store).await,
+        None => call.run(store).await,
+    }
+}
 
 /// Looks at the rows of a step also when it is over.
 #[derive(Debug, Default)]
 pub(super) struct DeadRowsCount {
-    named: Mutex<HashMap<Moment, CheckpointId>>,
+    named: Named,
 }
 
 #[async_trait]
 impl Intercept for DeadRowsCount {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
-        if let Call::Commit(commit) = &call
-            && let (Some(parent), Some(row)) = (&commit.parent, &commit.checkpoint)
-        {
-            let moment = (commit.thread, commit.namespace.clone(), parent.root, parent.tip.id.clone());
-            let id = row.id.clone();
-            let reply = call.run(store).await?;
-            if matches!(reply, Reply::Commit(Outcome::Applied)) {
-                locked(&self.named).insert(moment, id);
-            }
-            return Ok(reply);
-        }
-        let Some((load, root, base)) = asked(&call) else { return call.run(store).await };
-        let ThreadAddress::Uid(thread) = load.thread else { return call.run(store).await };
-        let named = locked(&self.named).get(&(thread, load.namespace.clone(), root, base)).cloned();
-        match named {
-            Some(id) => Call::Load(Box::new(Load { place: Place::Checkpoint(id), ..load })).run(store).await,
-            None => call.run(store).await,
-        }
+        follow(&self.named, |_, _| true, (store, call)).await
+    }
+}
+
+/// Takes the row with the greatest ordinal for the newest, though tasks count on their own.
+#[derive(Debug, Default)]
+pub(super) struct OrdinalCounts {
+    named: Named,
+}
+
+#[async_trait]
+impl Intercept for OrdinalCounts {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        follow(&self.named, |ordinal, before| ordinal > before, (store, call)).await
     }
 }
 

@@ -160,7 +160,7 @@ impl Called {
                     if waited >= self.wait {
                         return Err(self.busy(&entry));
                     }
-                    let sleep = pause.min(self.wait - waited);
+                    let sleep = pause.min(self.wait.saturating_sub(waited));
                     desk.host.clock.sleep(sleep).await;
                     (waited, pause) = (waited + sleep, (pause * 2).min(PAUSE_MAX));
                     // What somebody allowed was not about this attempt.
