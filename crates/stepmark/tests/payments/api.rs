@@ -12,7 +12,7 @@ use std::time::Duration;
 use stepmark::clock::{Clock, SystemClock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use crate::air::Air;
 use crate::http::{self, Receipt, Reply, Request};
@@ -187,6 +187,13 @@ impl Api {
     pub(crate) async fn held(&self) {
         while self.books().held == 0 {
             self.0.held.notified().await;
+        }
+    }
+
+    /// Waits until no call is held.
+    pub(crate) async fn is_free(&self) {
+        while self.books().held > 0 {
+            yield_now().await;
         }
     }
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stepmark_conformance::call::{Call, Reply};
 use stepmark_core::effect::{
-    AttemptRow, AttemptStatus, EffectEnd, EffectEntry, EffectIntent, EffectOutcome, EffectReply, EffectRow, EffectStatus, EffectWrite, Nonce,
+    AttemptRow, AttemptStatus, EffectEnd, EffectEntry, EffectIntent, EffectOutcome, EffectReply, EffectRow,
+    EffectStatus, EffectWrite, Nonce,
 };
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::store::{Fence, Records};
@@ -28,6 +29,8 @@ struct Pages {
     settled: BTreeSet<Action>,
     /// An action, and how many unknown attempts it had when a person allowed another.
     allowed: BTreeSet<(String, usize)>,
+    /// The deeds that found an action in progress.
+    waiting: BTreeSet<(u32, String)>,
     /// Whether a key may come to mean another action.
     may_reopen: bool,
     totals: Totals,
@@ -141,8 +144,14 @@ impl Pages {
     fn intent(&mut self, (deed, records, intent): (u32, &Records, &EffectIntent), reply: &EffectReply) {
         match reply {
             EffectReply::Granted(row) => self.granted((deed, records, intent), row),
-            EffectReply::Done(_) => self.totals.returned += 1,
-            EffectReply::InProgress(_) => self.totals.in_progress += 1,
+            EffectReply::Done(row) => {
+                self.totals.returned += 1;
+                self.totals.waited += u64::from(self.waiting.remove(&(deed, digits(row))));
+            }
+            EffectReply::InProgress(entry) => {
+                self.totals.in_progress += 1;
+                self.waiting.insert((deed, digits(&entry.row)));
+            }
             EffectReply::Unknown(_) => self.totals.unknown += 1,
             EffectReply::Mismatch(_) => self.totals.mismatches += 1,
             EffectReply::Noted(_) => self.violations.push(format!("an intent was answered {reply:?}")),
@@ -214,7 +223,9 @@ impl Pages {
 
     fn enter(&mut self, (deed, key): (u32, &str), policy: Policy) {
         let actions = self.attempts.iter().filter(|((_, known), _)| known == key);
-        let own = actions.flat_map(|(_, attempts)| attempts.iter().rposition(|attempt| attempt.deed == Some(deed)).map(|at| (at, attempts)));
+        let own = actions.flat_map(|(_, attempts)| {
+            attempts.iter().rposition(|attempt| attempt.deed == Some(deed)).map(|at| (at, attempts))
+        });
         let Some((at, attempts)) = own.last() else {
             self.violations.push(format!("{key} is done without a grant"));
             return;

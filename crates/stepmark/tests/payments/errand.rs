@@ -1,7 +1,7 @@
 //! What is a process asked to do?
 
 use serde::Serialize;
-use stepmark::effects::{ChangedAnswer, ChangedEffect, UnknownAnswer, UnknownEffect};
+use stepmark::effects::{ChangedAnswer, ChangedEffect, EffectsMode, UnknownAnswer, UnknownEffect};
 use stepmark::interrupt::{AnswerRequest, OpenQuestion};
 use stepmark::run::CheckpointId;
 use stepmark::{OnPending, Question, Result, State, Thread};
@@ -91,7 +91,8 @@ impl Errand {
             Verb::InputAt(at, orders) => thread.at(at).input(|desk| orders.write(desk)).run().await.map(drop),
             Verb::Amend { at, cents } => self.amend(&thread, (at, *cents)).await,
             Verb::Fork { at, name, again } => {
-                let fork = thread.at(at).fork(name).await?;
+                let mode = if *again { EffectsMode::Again } else { EffectsMode::Ledger };
+                let fork = thread.at(at).fork(name).effects(mode).await?;
                 self.book.count(|totals| {
                     totals.forks += 1;
                     totals.forks_of_other_actions += u64::from(*again);

@@ -68,7 +68,8 @@ pub(crate) async fn send(service: SocketAddr, request: &Request) -> Result<Sent>
     let Request { key, payment, caller } = request;
     let body = serde_json::to_string(payment)?;
     let caller = serde_json::to_string(caller)?;
-    let head = format!("POST /payments HTTP/1.1\r\nHost: {service}\r\nIdempotency-Key: {key}\r\nX-Caller: {caller}\r\n");
+    let head =
+        format!("POST /payments HTTP/1.1\r\nHost: {service}\r\nIdempotency-Key: {key}\r\nX-Caller: {caller}\r\n");
     let mut stream = TcpStream::connect(service).await?;
     stream.write_all(with_body(head, &body).as_bytes()).await?;
     Ok(Sent(stream))

@@ -67,9 +67,9 @@ fn play((place, seed): (Place, u64), log: Log) -> Result<Totals, String> {
     let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime");
     let (store, _directory) = place.open();
     let played = AssertUnwindSafe(Sim::play(seed, (store, place == Place::Sqlite), log));
-    runtime.block_on(played.catch_unwind()).unwrap_or_else(|panic| {
-        Err(panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |reason| *reason))
-    })
+    runtime
+        .block_on(played.catch_unwind())
+        .unwrap_or_else(|panic| Err(panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |reason| *reason)))
 }
 
 impl Place {

@@ -8,7 +8,7 @@ use stepmark::{Error, ErrorKind, Result};
 use tokio::task::{JoinSet, yield_now};
 
 use crate::air::Air;
-use crate::api::{self, Api};
+use crate::api::{self, Api, Behaviour};
 use crate::book::Book;
 use crate::draw::{self, Chooser, Held, Then, Trouble};
 use crate::errand::{Errand, Verb};
@@ -51,7 +51,11 @@ pub(crate) struct Sim {
 
 impl Sim {
     /// Plays a seed on an empty store. `is_far` says whether the store is waited for through the operating system.
-    pub(crate) async fn play(seed: u64, (store, is_far): (Arc<dyn CheckpointStore>, bool), log: Log) -> Result<Totals, String> {
+    pub(crate) async fn play(
+        seed: u64,
+        (store, is_far): (Arc<dyn CheckpointStore>, bool),
+        log: Log,
+    ) -> Result<Totals, String> {
         let mut chooser = Chooser::new(seed);
         let air = Air::of_standing_clock();
         let api = Api::new(air.clone());
@@ -63,7 +67,7 @@ impl Sim {
             service,
             book: Book::new(chooser.may_reopen),
             store_air: if is_far { air.clone() } else { Air::default() },
-            air,
+            air: air.clone(),
             ids: Arc::new(Ids::new(seed)),
             manner: draw::manner(&mut chooser.rng),
             may_reopen: chooser.may_reopen,
@@ -90,12 +94,8 @@ impl Sim {
     async fn errand(&mut self) -> Result<Errand> {
         let reader = self.town.process(None);
         let threads = self.threads().await?;
-        let mut errand = Errand {
-            thread: "t".to_owned(),
-            branch: None,
-            verb: Verb::Resume,
-            book: self.town.book.clone(),
-        };
+        let mut errand =
+            Errand { thread: "t".to_owned(), branch: None, verb: Verb::Resume, book: self.town.book.clone() };
         let (mut checkpoints, mut is_named) = (Vec::new(), false);
         if !threads.is_empty() {
             // Mostly the first: it has the longest story.
@@ -124,7 +124,7 @@ impl Sim {
             self.api.release();
         }
         self.log.note(format_args!("{} {:?} {:?}; {trouble:?} {script:?}", errand.thread, errand.branch, errand.verb));
-        self.api.script(script);
+        self.api.script(script.iter().copied());
         let ended = match trouble {
             Trouble::None => {
                 let process = self.living();
@@ -132,7 +132,7 @@ impl Sim {
             }
             Trouble::Dies(trap) => self.dies(errand, trap).await,
             Trouble::Stops(trap) => self.stops(errand, trap).await?,
-            Trouble::Held(held) => self.held(errand, held).await?,
+            Trouble::Held(held) => self.held(errand, (held, script)).await?,
         };
         self.api.script([]);
         match ended {
@@ -175,7 +175,9 @@ impl Sim {
     async fn killed(&mut self, process: &Process, is_inside: bool) {
         process.fate.die();
         self.gone(process).await;
-        self.town.book.count(|totals| *if is_inside { &mut totals.kills_inside } else { &mut totals.kills_at_writes } += 1);
+        self.town
+            .book
+            .count(|totals| *if is_inside { &mut totals.kills_inside } else { &mut totals.kills_at_writes } += 1);
     }
 
     /// Nothing of a dropped run goes on.
@@ -192,8 +194,15 @@ impl Sim {
         self.taken_over(errand, process, async move { fate.stopped().await }).await
     }
 
-    async fn held(&mut self, errand: Errand, held: Held) -> Result<Option<Result<()>>, String> {
+    async fn held(
+        &mut self,
+        errand: Errand,
+        (held, script): (Held, Vec<Behaviour>),
+    ) -> Result<Option<Result<()>>, String> {
         let process = self.begun(self.town.process(None));
+        self.api.release();
+        self.api.is_free().await;
+        self.api.script(script);
         let api = self.api.clone();
         let is_held = async move { api.held().await };
         if held.then == Then::TakenOver {
@@ -238,6 +247,7 @@ impl Sim {
             expected(&error)?;
         }
         process.fate.go_on();
+        self.api.script([]);
         self.api.release();
         let ended = runs.join_next().await.expect("it was stuck").expect("an errand does not panic");
         self.town.book.bury(process.deed.number());

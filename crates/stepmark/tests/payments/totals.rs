@@ -52,7 +52,7 @@ totals! {
     copies: "copies to other threads",
     returned: "recorded results returned",
     in_progress: "effects found in progress",
-    waited: "effects that were waited for",
+    waited: "results of others that were waited for",
     busy: "EffectBusy",
     unknown: "unknown outcomes",
     repeated: "unknown actions done again, as somebody said",
