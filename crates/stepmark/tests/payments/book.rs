@@ -83,6 +83,10 @@ impl Book {
         self.pages().totals.clone()
     }
 
+    pub(crate) fn accuse(&self, violation: String) {
+        self.pages().violations.push(violation);
+    }
+
     pub(crate) fn violations(&self) -> Vec<String> {
         self.pages().violations.clone()
     }

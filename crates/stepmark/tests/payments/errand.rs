@@ -196,7 +196,7 @@ async fn input(thread: &Thread<Desk>, orders: &Orders, (discards, stops): (bool,
 }
 
 impl Orders {
-    fn write(&self, desk: &mut <Desk as State>::Update) {
+    pub(crate) fn write(&self, desk: &mut <Desk as State>::Update) {
         desk.orders.set(self.orders.clone());
         desk.beside.set(self.beside.clone());
         desk.next.set(0);
