@@ -43,6 +43,13 @@ struct Inner {
     did: Stats,
 }
 
+impl Inner {
+    /// Lets go of what was called inside of a sub-graph.
+    fn free(&mut self, namespace: &str) {
+        self.held.retain(|held, _| held.strip_prefix(namespace).is_none_or(|inside| !inside.starts_with('/')));
+    }
+}
+
 /// A call of a sub-graph: its namespace, the task that calls, how many calls of the namespace that made before.
 pub(crate) type CallKey = (Arc<str>, TaskHash, u32);
 
@@ -127,7 +134,7 @@ impl Desk {
     pub(crate) fn note_moved(&self, place: ChildPlace) {
         let mut inner = self.inner();
         let namespace: Arc<str> = Arc::from(&*place.namespace);
-        inner.held.retain(|held, _| held.strip_prefix(&*namespace).is_none_or(|inside| !inside.starts_with('/')));
+        inner.free(&namespace);
         if place.caller != NO_TASK {
             let held = Held { caller: place.caller, occurrence: place.occurrence, is_open: false };
             inner.held.entry(Arc::clone(&namespace)).or_insert(held);
@@ -180,7 +187,6 @@ impl Desk {
         let mut inner = self.inner();
         inner.records.clear();
         inner.calls.clear();
-        inner.held.clear();
         take(&mut inner.moved).into_values().map(ChildRow::from).collect()
     }
 
@@ -189,8 +195,16 @@ impl Desk {
         self.inner().did.add(did);
     }
 
-    pub(crate) fn take_did(&self) -> Stats {
-        take(&mut self.inner().did)
+    /// A step of a sub-graph is over: what its tasks called is free for others.
+    pub(crate) fn end_step_inside(&self, namespace: &str) {
+        self.inner().free(namespace);
+    }
+
+    /// The same of the root. Returns what runs in sub-graphs did in it.
+    pub(crate) fn end_step(&self) -> Stats {
+        let mut inner = self.inner();
+        inner.held.clear();
+        take(&mut inner.did)
     }
 
     async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>) -> Result<T, NodeError> {

@@ -35,8 +35,10 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
-    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
-        run.stats.add(&desk.take_did());
+    match (&run.desk, &run.inside) {
+        (Some(desk), Some(inside)) => desk.end_step_inside(&inside.namespace),
+        (Some(desk), None) => run.stats.add(&desk.end_step()),
+        (None, _) => {}
     }
     run.earlier.clear();
     run.journals.clear();
