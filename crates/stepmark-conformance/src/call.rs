@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use stepmark_core::capability::ResultCache;
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::Result;
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -251,5 +252,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     async fn info(&self) -> Result<Info> {
         reply!(self.call(Call::Info).await?, Reply::Info(info) => info)
+    }
+
+    /// Not intercepted: what a cache forgets is made again.
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        self.store.cache()
     }
 }

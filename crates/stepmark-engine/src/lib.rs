@@ -24,6 +24,7 @@ mod parent;
 mod retry;
 mod policy;
 mod handler;
+mod cache;
 mod deps;
 
 // From a drawing to a program.
@@ -91,6 +92,7 @@ mod journal;
 mod desk;
 mod beside;
 mod durable_step;
+mod effect;
 mod subgraph;
 mod subgraph_node;
 mod waiting;
@@ -104,11 +106,16 @@ mod values;
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
+pub use cache::Cache;
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
+pub use effect::{
+    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone, EffectUnknown,
+    IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+};
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,

@@ -272,14 +272,14 @@ pub(crate) fn take_results(
         let record = by_task.remove(&hash);
         let node = run.position.next[task].node;
         run.earlier[task] = record.as_ref().map_or_else(Earlier::default, Earlier::of);
-        let programs = (&*program, &run.around[..]);
+        let programs = (&*program, &run.programs[1..]);
         run.stored.push(record.map(|record| finished(programs, node, record, chains)).transpose()?.flatten());
     }
     Ok(())
 }
 
 /// A stored result. `around`: the programs of the graphs around its own, the nearest first.
-fn finished(
+pub(crate) fn finished(
     (program, around): (&Program, &[Arc<Program>]),
     node: u32,
     record: TaskRecord,

@@ -124,7 +124,7 @@ impl Drawn {
             last,
             to![first, END],
             move |trail: &Trail| {
-                if trail.turns % turns == 0 { Route::END } else { first.into() }
+                if trail.turns.is_multiple_of(turns) { Route::END } else { first.into() }
             },
         );
         graph.build().expect("it can run")
@@ -150,7 +150,9 @@ impl Stage {
                     .enumerate()
                     .map(|(place, work)| work.add(graph, &format!("node {number}.{place}")))
                     .collect();
-                nodes.iter().for_each(|node| graph.edge(before, *node));
+                for node in &nodes {
+                    graph.edge(before, *node);
+                }
                 match nodes[..] {
                     [one] => graph.edge(one, after),
                     [one, two] => graph.join(to![one, two], after),

@@ -21,17 +21,17 @@ const VERBS_MAX: u32 = 500;
 
 #[tokio::test(start_paused = true)]
 async fn crashes_in_memory_change_no_end() {
-    every_seed(On::Memory, 30, 8).await;
+    Box::pin(every_seed(On::Memory, 30, 8)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn crashes_on_sqlite_change_no_end() {
-    every_seed(On::Sqlite, 6, 8).await;
+    Box::pin(every_seed(On::Sqlite, 6, 8)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_crashes_at_many_calls_change_no_end() {
-    every_seed(On::Memory, 300, 60).await;
+    Box::pin(every_seed(On::Memory, 300, 60)).await;
 }
 
 /// Tries so many seeds, each with at most so many crashes.
