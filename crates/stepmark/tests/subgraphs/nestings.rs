@@ -31,7 +31,7 @@ async fn crashes_on_sqlite_change_no_end() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_crashes_at_many_calls_change_no_end() {
-    Box::pin(every_seed(On::Memory, 300, 60)).await;
+    Box::pin(every_seed(On::Memory, 150, 40)).await;
 }
 
 /// Tries so many seeds, each with at most so many crashes.
