@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_util::future::BoxFuture;
 use stepmark::store::CheckpointStore;
 use stepmark::{App, Durability, Ending, ErrorKind, Result};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
@@ -21,17 +22,17 @@ const VERBS_MAX: u32 = 500;
 
 #[tokio::test(start_paused = true)]
 async fn crashes_in_memory_change_no_end() {
-    Box::pin(every_seed(On::Memory, 30, 8)).await;
+    every_seed(On::Memory, 30, 8).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn crashes_on_sqlite_change_no_end() {
-    Box::pin(every_seed(On::Sqlite, 6, 8)).await;
+    every_seed(On::Sqlite, 6, 8).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_crashes_at_many_calls_change_no_end() {
-    Box::pin(every_seed(On::Memory, 150, 40)).await;
+    every_seed(On::Memory, 150, 40).await;
 }
 
 /// Tries so many seeds, each with at most so many crashes.
@@ -134,7 +135,11 @@ impl Trial {
     }
 
     /// Gives two inputs and answers what is asked.
-    async fn drive(&self, app: &App<Trail>) -> Result<Trail> {
+    fn drive<'a>(&'a self, app: &'a App<Trail>) -> BoxFuture<'a, Result<Trail>> {
+        Box::pin(self.driven(app))
+    }
+
+    async fn driven(&self, app: &App<Trail>) -> Result<Trail> {
         let thread = app.thread("t");
         for _ in 0..VERBS_MAX {
             let snapshot = match thread.state().await {
