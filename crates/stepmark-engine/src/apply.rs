@@ -170,6 +170,10 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
     for (task, done) in finished.iter().enumerate() {
         let node = &program.nodes[run.position.next[task].node as usize];
         for route in &done.goto {
+            if let Destination::Parent(_) = route.to {
+                parent::keep(run, task, route).map_err(|error| Fault { task, error })?;
+                continue;
+            }
             follow(program, node, &node.gotos, route.clone(), &mut run.routed)
                 .map_err(|error| Fault { task, error })?;
         }

@@ -9,7 +9,7 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stepmark_core::child::{ChildPlace, ChildRow};
-use stepmark_core::effect::{EffectIntent, EffectReply};
+use stepmark_core::effect::{EffectIntent, EffectKey, EffectReply, Nonce};
 use stepmark_core::id::TaskHash;
 use stepmark_core::pending::{NO_TASK, TaskRecord};
 use stepmark_core::rows::{BranchRow, ThreadRow};
@@ -41,6 +41,8 @@ struct Inner {
     /// By namespace: the call that has it, which is one task's until the step of that task is over.
     held: HashMap<Arc<str>, Held>,
     did: Stats,
+    /// Attempts at effects that ended and whose outcome the ledger was not told.
+    ended: HashMap<EffectKey, Vec<Nonce>>,
 }
 
 /// A call of a sub-graph: its namespace, the task that calls, how many calls of the namespace that made before.
@@ -89,10 +91,24 @@ impl Desk {
     }
 
     /// Asks the ledger.
-    #[expect(dead_code, reason = "effects ask")]
     pub(crate) async fn intend(&self, intent: EffectIntent) -> Result<EffectReply, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Intent(intent, reply), answer).await
+    }
+
+    /// Notes that an attempt at an effect ended, and that the ledger was not told how.
+    pub(crate) fn note_ended(&self, key: &EffectKey, nonce: Nonce) {
+        self.inner().ended.entry(key.clone()).or_default().push(nonce);
+    }
+
+    /// The attempts at an effect that ended so.
+    pub(crate) fn ended(&self, key: &EffectKey) -> Vec<Nonce> {
+        self.inner().ended.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Notes that a node was given what an effect had returned before.
+    pub(crate) fn note_returned_effect(&self) {
+        self.inner().did.effects_returned += 1;
     }
 
     /// Waits until everything that the run did before is durable.

@@ -5,7 +5,7 @@
 //! durable before the error is returned.
 
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use stepmark_core::checkpoint::{MadeBy, TaskEntry, Timestamp};
@@ -321,6 +321,8 @@ fn prepare(run: &Run, index: usize) -> Work {
         thread_uid: run.thread_uid(),
         namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
         root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
+        programs: Arc::clone(&run.programs),
+        commands: Mutex::default(),
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),
@@ -361,7 +363,7 @@ fn accept(run: &mut Run, ended: Ended) -> Result<Finished, Failed> {
     }
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
-        let encoded = encoded_writes(run, &update)?;
+        let encoded = encoded_writes(run, &update, parent::commands(&goto))?;
         unsendable(&goto).map_or(Ok(()), Err)?;
         parent::check(run, task, &goto)?;
         Ok((update, goto, encoded))
@@ -377,10 +379,11 @@ fn accept(run: &mut Run, ended: Ended) -> Result<Finished, Failed> {
 
 /// The writes of a task that has siblings, as a flush stores them: one that cannot be encoded fails its own task, not the
 /// step. The only task of a step is never flushed; its values are encoded once, by its commit, or else it must be known now
-/// that they can be: a later commit could not tell whose they were.
-fn encoded_writes(run: &Run, update: &AnyUpdate) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
+/// that they can be: a later commit could not tell whose they were. One that commands a parent is stored first.
+fn encoded_writes(run: &Run, update: &AnyUpdate, commands: bool) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
     let mut encoded = Vec::new();
-    if run.line.is_none() || (run.position.next.len() == 1 && !run.commits.are_deferred()) {
+    let is_unflushed = run.position.next.len() == 1 && !run.commits.are_deferred() && !commands;
+    if run.line.is_none() || is_unflushed {
         return Ok(encoded);
     }
     let schema = &*run.host.program.schema;

@@ -66,9 +66,9 @@ pub(crate) enum End {
 /// Stores the results, questions and finished steps that are not durable yet, and what is to be done also.
 pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], also: Also<'_>) -> Result<Flushed> {
     durability::settle(run).await?;
-    let Run { host, around, position, line: Some(line), .. } = run else { return Ok(Flushed::NOTHING) };
+    let Run { host, programs, position, line: Some(line), .. } = run else { return Ok(Flushed::NOTHING) };
     let placement = Placement::default();
-    let mut flush = Flush { program: &host.program, around, position, line, placement };
+    let mut flush = Flush { program: &host.program, around: &programs[1..], position, line, placement };
     let mut records = Vec::new();
     for (task, done) in results.iter_mut().enumerate() {
         if let Some(done) = done.as_mut().filter(|done| !done.durable) {

@@ -92,6 +92,7 @@ mod journal;
 mod desk;
 mod beside;
 mod durable_step;
+mod effect;
 mod subgraph;
 mod subgraph_node;
 mod waiting;
@@ -111,6 +112,10 @@ pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
+pub use effect::{
+    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone, EffectUnknown,
+    IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+};
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,

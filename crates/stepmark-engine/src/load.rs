@@ -272,7 +272,7 @@ pub(crate) fn take_results(
         let record = by_task.remove(&hash);
         let node = run.position.next[task].node;
         run.earlier[task] = record.as_ref().map_or_else(Earlier::default, Earlier::of);
-        let programs = (&*program, &run.around[..]);
+        let programs = (&*program, &run.programs[1..]);
         run.stored.push(record.map(|record| finished(programs, node, record, chains)).transpose()?.flatten());
     }
     Ok(())

@@ -3,7 +3,14 @@
 //! An `async fn` whose arguments are extractors and whose result says what to write and where to go. The engine sees the
 //! erased form only: bytes and `Any` in, `Any` and routes out.
 
-use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -14,6 +21,7 @@ use stepmark_core::{
 };
 
 use crate::{
+    compile::Program,
     context::Standing,
     deps::Deps,
     desk::Desk,
@@ -21,7 +29,7 @@ use crate::{
     events::emit::Emitter,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
-    journal::Attempt,
+    journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
     state::State,
@@ -62,31 +70,7 @@ pub trait IntoNodeOutput<S: State> {
 }
 
 /// What a node wants: writes to the state, and where to go besides its edges, in any number and mixture.
-///
-/// A node returns it, and a function that a node calls, such as a tool of a model, may make or fill one:
-///
-/// ```
-/// use serde::{Deserialize, Serialize};
-/// use stepmark_engine::{Command, Graph, NodeRef};
-/// # use stepmark_engine as stepmark;
-/// # use stepmark_macros::State;
-///
-/// #[derive(State, Clone, Default, Serialize, Deserialize)]
-/// struct Chat {
-///     reply: String,
-/// }
-///
-/// fn refer(to: NodeRef<Chat>, why: &str) -> Command<Chat> {
-///     Command::<Chat>::new().write(|chat| chat.reply.set(format!("referred: {why}"))).goto(to)
-/// }
-///
-/// let mut graph = Graph::<Chat>::new("desk");
-/// let billing = graph.node("billing", async || ());
-/// let clerk = graph.node("clerk", move || async move { refer(billing, "an invoice") });
-/// graph.start(clerk);
-/// graph.goto(clerk, stepmark_engine::to![billing]);
-/// assert!(graph.build().is_ok());
-/// ```
+/// A node returns it, and a function that a node calls, such as a tool of a model, may make or fill one.
 #[derive(Clone, Debug)]
 pub struct Command<S: State> {
     /// The writes.
@@ -151,6 +135,11 @@ pub(crate) struct TaskInfo {
     pub(crate) namespace: Arc<str>,
     /// The root's task, if this one is a sub-graph's.
     pub(crate) root: Option<Arc<Self>>,
+    /// The program, then those of the graphs around it, the nearest first.
+    pub(crate) programs: Arc<[Arc<Program>]>,
+    /// What sub-graphs that the node called command.
+    // A std mutex: held for a look, never across an await.
+    pub(crate) commands: Mutex<Vec<Route>>,
     /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
     pub(crate) attempt_journal: Attempt,
     /// Where it reaches its run; absent without a store.
@@ -195,6 +184,12 @@ impl TaskInfo {
         self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
     }
 
+    /// Who asks where the task asks a question.
+    pub(crate) fn asking(&self) -> AskingTask<'_> {
+        let inside = self.root.as_ref().map(|_| Arc::clone(&self.namespace));
+        AskingTask { thread: self.thread_uid, task: self.task_id(), node: &self.node, inside }
+    }
+
     /// Whether it asked something that nobody has answered.
     pub(crate) fn waits(&self) -> bool {
         self.journal().waits(|| self.task_id())
@@ -218,9 +213,14 @@ pub(crate) type NodeFn = Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<Ra
 
 pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
     Arc::new(move |task| {
+        let info = Arc::clone(&task.info);
         let output = node.call(Cx { task, state: PhantomData });
         Box::pin(async move {
-            let NodeOutput { update, goto } = output.await?;
+            // Of an attempt that is made again in place nothing is left.
+            drop(info.take_commands());
+            let mut command = output.await?;
+            command.obey(info.take_commands())?;
+            let Command { update, goto } = command;
             Ok(RawOutput { update: Box::new(update), goto })
         })
     })
@@ -327,12 +327,29 @@ impl<S: State> Command<S> {
         self
     }
 
-    /// Commands the graph around this one as well: its writes and routes count as those of the node that runs this graph,
-    /// which must declare the targets. A task that commands a parent where there is none fails.
+    /// Commands the graph around this one as well, and ends this one with the present step.
+    ///
+    /// The writes and routes of `command` count as those of the node that runs this graph, which must declare the targets:
+    /// they come besides what that node makes of this graph's state, and in place of its write where both write one channel.
+    /// What this graph had planned is left behind. `command` may itself be to a graph further out. A task that commands a
+    /// parent where there is none fails, and so does a second one of the same step.
     #[must_use]
     pub fn to_parent<P: State>(mut self, command: Command<P>) -> Self {
         self.goto.extend(ParentCommand::routes(command));
         self
+    }
+}
+
+impl TaskInfo {
+    /// Adds what a sub-graph commands the graph of this task, or those around it.
+    pub(crate) fn command(&self, routes: Vec<Route>) {
+        if !routes.is_empty() {
+            self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(routes);
+        }
+    }
+
+    fn take_commands(&self) -> Vec<Route> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

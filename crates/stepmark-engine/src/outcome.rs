@@ -79,6 +79,7 @@ impl Stats {
         self.reused += inner.reused;
         self.cached += inner.cached;
         self.copies += inner.copies;
+        self.effects_returned += inner.effects_returned;
     }
 }
 

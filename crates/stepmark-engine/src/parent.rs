@@ -6,12 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use stepmark_core::pending::ParentEntry;
+use stepmark_core::checkpoint::Manifest;
+use stepmark_core::pending::{GotoEntry, ParentEntry, TaskEnd};
 
 use crate::compile::Program;
+use crate::desk::Desk;
 use crate::error::{Error, Result};
+use crate::events::stored::applied_task;
 use crate::evolve::{self, StoredWrite};
-use crate::flush::goto_entry;
+use crate::execute::Finished;
+use crate::flush::{Also, flush_results, goto_entry};
 use crate::handle::{Destination, Route};
 use crate::load;
 use crate::node::Command;
@@ -61,28 +65,6 @@ impl ParentCommand {
         Route { graph: None, to: Destination::Parent(self) }
     }
 
-    /// Takes the commands to graphs around out of a result: what the node that runs the sub-graph writes and where it goes,
-    /// command by command. Those that go further out are among its routes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the node that runs a sub-graph"))]
-    pub(crate) fn take(goto: &mut Vec<Route>, around: &[Arc<Program>]) -> Result<Vec<(AnyUpdate, Vec<Route>)>> {
-        let mut taken: Vec<(AnyUpdate, Vec<Route>)> = Vec::new();
-        let mut further = Vec::new();
-        for route in goto.extract_if(.., |route| matches!(route.to, Destination::Parent(_))) {
-            match route.to {
-                Destination::Parent(command) if command.level == 1 => {
-                    let update = command.update(around)?;
-                    taken.push((update, command.goto));
-                }
-                Destination::Parent(command) => further.push(Self { level: command.level - 1, ..command }.into_route()),
-                Destination::End | Destination::Node(_) | Destination::Send { .. } => {}
-            }
-        }
-        if let Some((_, routes)) = taken.first_mut() {
-            routes.append(&mut further);
-        }
-        Ok(taken)
-    }
-
     /// The program that it is for.
     fn program<'a>(&self, around: &'a [Arc<Program>]) -> Result<&'a Program> {
         let program = (self.level as usize).checked_sub(1).and_then(|level| around.get(level));
@@ -108,6 +90,26 @@ impl ParentCommand {
                 Ok(empty)
             }
         }
+    }
+
+    /// Becomes a part of a command to the graph that it is for.
+    fn land<S: State>(self, command: &mut Command<S>) -> Result<(), NodeError> {
+        let writes = match self.writes {
+            Writes::Encoded(writes) => writes,
+            Writes::Typed(update) => {
+                let update = update.to_any().downcast::<S::Update>();
+                let update = update.map_err(|_| NodeError::new("a command to a parent is for another state"))?;
+                let mut channels = Vec::new();
+                update.writes(&mut |channel, _| channels.push(channel));
+                let encoded = channels.into_iter().map(|channel| Ok((channel, update.encode(channel)?)));
+                encoded.collect::<Result<_, NodeError>>()?
+            }
+        };
+        for (channel, write) in writes {
+            command.update.decode(channel, &write)?;
+        }
+        command.goto.extend(self.goto);
+        Ok(())
     }
 
     /// The stored form.
@@ -153,18 +155,88 @@ impl Route {
     }
 }
 
+impl<S: State> Command<S> {
+    /// Takes over what sub-graphs commanded: what is for this graph becomes a part of it, the rest goes further out.
+    pub(crate) fn obey(&mut self, commands: Vec<Route>) -> Result<(), NodeError> {
+        for route in commands {
+            match route.to {
+                Destination::Parent(command) if command.level == 1 => command.land(self)?,
+                Destination::Parent(command) => {
+                    self.goto.push(ParentCommand { level: command.level - 1, ..command }.into_route());
+                }
+                Destination::End | Destination::Node(_) | Destination::Send { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a task's routes command a graph around its own.
+pub(crate) fn commands(goto: &[Route]) -> bool {
+    goto.iter().any(|route| matches!(route.to, Destination::Parent(_)))
+}
+
 /// Whether all commands to parents among a task's routes can be given and stored.
 pub(crate) fn check(run: &Run, task: usize, goto: &[Route]) -> Result<(), NodeError> {
     let program = &run.host.program;
     let node = &program.nodes[run.position.next[task].node as usize].name;
     for route in goto {
         let Destination::Parent(command) = &route.to else { continue };
-        if command.level as usize > run.around.len() {
+        if command.level as usize >= run.programs.len() {
             return Err(misplaced(program, node));
         }
-        command.entry(&run.around).map_err(|error| NodeError::new(format_args!("node {node:?}: {error}")))?;
+        command.entry(&run.programs[1..]).map_err(|error| NodeError::new(format_args!("node {node:?}: {error}")))?;
     }
     Ok(())
+}
+
+/// Stores the results that command parents, before their step is: who comes back to the sub-graph's end finds them.
+pub(crate) async fn store(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<Finished>> {
+    if run.programs.len() == 1 || !finished.iter().any(|done| commands(&done.goto)) {
+        return Ok(finished);
+    }
+    let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();
+    flush_results(run, &mut results, Also::default()).await?;
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// Takes a command of a task to a graph around. Two tasks of one step cannot be told apart there.
+pub(crate) fn keep(run: &mut Run, task: usize, route: &Route) -> Result<(), NodeError> {
+    if let Some(earlier) = run.routed.commanding.replace(task).filter(|earlier| *earlier != task) {
+        let name = |task: usize| &run.host.program.nodes[run.position.next[task].node as usize].name;
+        let (first, second) = (name(earlier), name(task));
+        return Err(NodeError::new(format_args!("nodes {first:?} and {second:?} command a parent graph in one step")));
+    }
+    run.commands.push(route.clone());
+    Ok(())
+}
+
+/// Ends a sub-graph that commanded a graph around: what it had planned is left behind.
+pub(crate) fn end(run: &mut Run) {
+    if run.routed.commanding.take().is_some() {
+        run.position.next.clear();
+        run.position.forget_waiting();
+    }
+}
+
+/// What the last step of a sub-graph commanded, which had ended before.
+pub(crate) fn stored(
+    namespace: &str,
+    manifest: &Manifest,
+    programs: &[Arc<Program>],
+    desk: &Desk,
+) -> Result<Vec<Route>> {
+    let mut commands = Vec::new();
+    for task in &manifest.tasks {
+        let record = desk.known(applied_task(namespace, manifest, task));
+        let Some(TaskEnd::Done { goto, .. }) = record.map(|record| record.end) else { continue };
+        for entry in goto {
+            if let GotoEntry::Parent(entry) = entry {
+                commands.push(ParentCommand::of_entry(&programs[1..], entry)?);
+            }
+        }
+    }
+    Ok(commands)
 }
 
 /// The error of a command to a parent where there is none.
@@ -195,6 +267,7 @@ mod tests {
     struct Outer {
         #[reduce(Append)]
         log: Vec<String>,
+        count: u32,
     }
 
     #[derive(State, Clone, Default, Serialize, Deserialize)]
@@ -226,16 +299,18 @@ mod tests {
     fn a_command_reaches_the_graph_that_it_is_for_also_from_the_store() {
         let ((near, billing), (far, desk)) = (outer("near"), outer("far"));
         let around = [near, far];
-        let to_far = said("far").goto(desk);
-        let command = Command::<Inner>::new().to_parent(said("near").goto(billing).to_parent(to_far));
-        for mut goto in [command.goto.clone(), stored(command.goto, &around)] {
-            let mut taken = ParentCommand::take(&mut goto, &around).expect("they are there");
-            assert!(goto.is_empty() && taken.len() == 1);
-            let (update, mut routes) = taken.remove(0);
-            assert_eq!(around[0].schema.encode_write(&update, 0).expect("written").last(), Some(&b'r'));
-            assert!(matches!(routes[0].to, Destination::Node(0)) && routes.len() == 2);
-            let taken = ParentCommand::take(&mut routes, &around[1..]).expect("it is there");
-            assert!(taken.len() == 1 && routes.len() == 1);
+        let command = said("near").goto(billing).to_parent(said("far").goto(desk));
+        let command = Command::<Inner>::new().to_parent(command);
+        for goto in [command.goto.clone(), stored(command.goto, &around)] {
+            let mut here = said("lost").write(|outer| outer.count.set(1));
+            here.obey(goto).expect("it is for this state");
+            let words = |command: &Command<Outer>| command.update.encode(0).expect("written");
+            assert_eq!(words(&here), words(&said("near")));
+            assert!(here.update.encode(1).is_ok() && matches!(here.goto[0].to, Destination::Node(0)));
+            let mut there = Command::<Outer>::new();
+            there.obey(here.goto.split_off(1)).expect("it is for this state");
+            assert_eq!(words(&there), words(&said("far")));
+            assert_eq!(there.goto.len(), 1);
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Routed {
     pub(crate) sends: Vec<(u32, std::sync::Arc<[u8]>)>,
     /// By branch that is routed once the step was applied: its place among the sends.
     pub(crate) late: Vec<usize>,
+    /// The task that commands a graph around.
+    pub(crate) commanding: Option<usize>,
 }
 
 /// Plans the step that follows the one whose tasks `position` held.

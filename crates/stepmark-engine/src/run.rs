@@ -23,6 +23,7 @@ use crate::error::{Result, RunPlace};
 use crate::events::{emit::Emitter, session::Hub};
 use crate::execute::Finished;
 use crate::graph_record::GraphRecord;
+use crate::handle::Route;
 use crate::hooks::Hooks;
 use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
@@ -116,8 +117,10 @@ pub(crate) struct Run {
     pub(crate) stops: Stops,
     /// The tasks and nodes that the last step applied, where the graph stops after some.
     pub(crate) applied: Vec<(TaskHash, u32)>,
-    /// The programs of the graphs around this one, the nearest first; none around a root.
-    pub(crate) around: Vec<Arc<Program>>,
+    /// The program, then those of the graphs around it, the nearest first.
+    pub(crate) programs: Arc<[Arc<Program>]>,
+    /// What a task of the last step commands the graphs around; the run ends with it.
+    pub(crate) commands: Vec<Route>,
     pub(crate) stats: Stats,
     /// How many super-steps it may still take, the running one included.
     pub(crate) steps_left: u64,
@@ -144,6 +147,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(host: Host, position: Position, line: Option<Line>) -> Self {
         let channels = host.program.schema.channels().len();
+        let program = Arc::clone(&host.program);
         let commits = Commits::new(host.settings.durability, &host);
         let stops = host.program.stops.clone();
         let (desk, calls) = line.as_ref().map(|_| Desk::new(host.clone())).unzip();
@@ -158,7 +162,8 @@ impl Run {
             journals: Journals::default(),
             stops,
             applied: Vec::new(),
-            around: Vec::new(),
+            programs: Arc::from([program]),
+            commands: Vec::new(),
             stats: Stats::default(),
             steps_left: 0,
             is_resumed: false,

@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::plan::plan_step;
 use crate::run::Run;
-use crate::{apply, durability, events, execute, waiting};
+use crate::{apply, durability, events, execute, parent, waiting};
 
 /// How a super-step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,12 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     if waiting::stops(run).await? {
         return Ok(StepEnd::Interrupted);
     }
-    let Some(finished) = execute::run_tasks(run).await? else { return Ok(StepEnd::Interrupted) };
+    let ran = execute::run_tasks(run).await;
+    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
+        run.stats.add(&desk.take_did());
+    }
+    let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
+    let finished = parent::store(run, finished).await?;
     note_applied(run);
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
@@ -35,9 +40,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
-    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
-        run.stats.add(&desk.take_did());
-    }
+    parent::end(run);
     run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use stepmark_core::checkpoint::{CheckpointRow, Source};
+use stepmark_core::checkpoint::{CheckpointRow, Manifest, Source};
 use stepmark_core::child::{ChildOf, ChildPlace};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{BranchId, RunId, TaskHash, hash16};
@@ -25,11 +25,13 @@ use crate::drain::Drain;
 use crate::durability::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::is_at_tip;
+use crate::handle::Route;
 use crate::journal::Attempt;
 use crate::load::{self, Chains};
 use crate::node::TaskInfo;
 use crate::node_error::NodeError;
 use crate::outcome::Ending;
+use crate::parent;
 use crate::position::{Line, Position};
 use crate::run::{self, Host, Run};
 use crate::schema::{AnyState, AnyUpdate};
@@ -124,7 +126,10 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
     let mut hold = place.hold(&call)?;
     let (caller, steps_max) = (Arc::clone(call.caller), call.graph.settings.steps_max);
     let mut run = match place.begin(call).await.map_err(inner_error)? {
-        Begun::Ended(state) => return Ok(state),
+        Begun::Ended(state, commands) => {
+            caller.command(commands);
+            return Ok(state);
+        }
         Begun::Run(run) => run,
     };
     let ended = Box::pin(run::run(&mut run, steps_max)).await;
@@ -133,7 +138,10 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
     }
     let name = &run.host.program.name;
     match ended {
-        Ok(Ending::Done) => Ok(run.position.state),
+        Ok(Ending::Done) => {
+            caller.command(run.commands);
+            Ok(run.position.state)
+        }
         Ok(Ending::Interrupted) => {
             hold.take().into_iter().for_each(Hold::keep);
             caller.journal().wait(caller.task_id());
@@ -163,8 +171,8 @@ struct CallPlace {
 
 /// Where a call begins.
 enum Begun {
-    /// It had ended before: with this state.
-    Ended(AnyState),
+    /// It had ended before: with this state, and what it commanded the graphs around.
+    Ended(AnyState, Vec<Route>),
     Run(Box<Run>),
 }
 
@@ -224,18 +232,21 @@ impl CallPlace {
 
     async fn begin(self, call: SubCall<'_>) -> Result<Begun> {
         let SubCall { caller, deps, graph, lifetime, start, .. } = call;
+        let programs: Arc<[_]> = std::iter::once(&graph.program).chain(&*caller.programs).cloned().collect();
         let mut host = host_of(graph, deps, caller.desk.as_deref());
         host.context.clone_from(&caller.standing.context);
         host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
         let (Some(desk), true) = (caller.desk.clone(), lifetime != Lifetime::Stateless) else {
             let mut run = Run::new(host, Position::new(&graph.program), None);
             (run.inside, run.desk) = (Some(Box::new(self.inside(caller, None))), caller.desk.clone());
+            run.programs = programs;
             begin_state(&mut run, start);
             return Ok(Begun::Run(Box::new(run)));
         };
         let fence = desk.settle().await.map_err(Error::invalid)?;
         if let Some(place) = desk.overtaken(&self.key()) {
-            return self.ended(&host, &fence, place).await.map(Begun::Ended);
+            let (state, manifest) = self.ended(&host, &fence, place).await?;
+            return Ok(Begun::Ended(state, parent::stored(&self.namespace, &manifest, &programs, &desk)?));
         }
         let found = self.found(&host, &fence).await?;
         let Standing { mut line, position, applied, is_same } = self.standing(&host, &fence, found)?;
@@ -245,11 +256,12 @@ impl CallPlace {
             line.branch = new_branch(&host, &fence, &line);
         }
         if is_same && position.next.is_empty() {
-            return Ok(Begun::Ended(position.state));
+            let commands = parent::stored(&self.namespace, &line.manifest, &programs, &desk)?;
+            return Ok(Begun::Ended(position.state, commands));
         }
         let mut run = Run::new(host, position, Some(line));
         (run.inside, run.desk) = (Some(Box::new(self.inside(caller, Some(fence)))), Some(desk));
-        (run.calls, run.makes_branch, run.applied) = (None, !grows, applied);
+        (run.calls, run.makes_branch, run.applied, run.programs) = (None, !grows, applied, programs);
         if is_same {
             take_known(&mut run)?;
         } else {
@@ -265,7 +277,7 @@ impl CallPlace {
     }
 
     /// How a call ended that a later one of its task has followed.
-    async fn ended(&self, host: &Host, fence: &RunFence, place: ChildPlace) -> Result<AnyState> {
+    async fn ended(&self, host: &Host, fence: &RunFence, place: ChildPlace) -> Result<(AnyState, Manifest)> {
         let load = Load { place: Place::Checkpoint(place.id), ..self.load(fence) };
         let loaded = store_of(host)?.load(load).await?;
         let manifest = load::manifest(&loaded)?.filter(|manifest| manifest.next.is_empty());
@@ -273,7 +285,7 @@ impl CallPlace {
             let name = &host.program.name;
             return Err(Error::invalid(format!("this call of sub-graph {name:?} had failed, and a later one went on")));
         };
-        load::state(&host.program, &manifest, &Chains::of(&loaded))
+        Ok((load::state(&host.program, &manifest, &Chains::of(&loaded))?, manifest))
     }
 
     fn load(&self, fence: &RunFence) -> Load {

@@ -137,6 +137,28 @@ pub mod reducer {
 /// }
 /// // thread.input_of(Ask { query: "rust".into() }).run().await?
 /// ```
+///
+/// A node returns a [`Command`], or a function that it calls does, such as a tool of a model:
+///
+/// ```
+/// use stepmark::{Command, Graph, NodeRef, State, to};
+///
+/// #[derive(State, Clone, Default, serde::Serialize, serde::Deserialize)]
+/// struct Chat {
+///     reply: String,
+/// }
+///
+/// fn refer(to: NodeRef<Chat>, why: &str) -> Command<Chat> {
+///     Command::<Chat>::new().write(|chat| chat.reply.set(format!("referred: {why}"))).goto(to)
+/// }
+///
+/// let mut graph = Graph::<Chat>::new("desk");
+/// let billing = graph.node("billing", async || ());
+/// let clerk = graph.node("clerk", move || async move { refer(billing, "an invoice") });
+/// graph.start(clerk);
+/// graph.goto(clerk, to![billing]);
+/// assert!(graph.build().is_ok());
+/// ```
 pub mod graph {
     pub use stepmark_engine::{
         ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, MappedSubGraph, Node,
@@ -174,6 +196,15 @@ pub mod stream {
 #[doc = include_str!("docs/steps.md")]
 pub mod steps {
     pub use stepmark_engine::{DurableStep, Race, Won};
+}
+
+#[doc = include_str!("docs/effects.md")]
+pub mod effects {
+    pub use stepmark_core::rows::EffectsMode;
+    pub use stepmark_engine::{
+        ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone,
+        EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+    };
 }
 
 #[doc = include_str!("docs/robust.md")]

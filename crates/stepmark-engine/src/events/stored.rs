@@ -145,7 +145,7 @@ pub(crate) fn is_question(place: Place) -> bool {
 }
 
 /// The identity of a task whose result the manifest's checkpoint applied.
-fn applied_task(namespace: &str, manifest: &Manifest, task: &TaskEntry) -> TaskHash {
+pub(crate) fn applied_task(namespace: &str, manifest: &Manifest, task: &TaskEntry) -> TaskHash {
     let node = manifest.nodes.get(task.node as usize);
     let (name, activations) = node.map_or(("", 0), |entry| (&*entry.name, entry.activations));
     TaskHash::of(namespace, name, activations, task.trigger)

@@ -46,6 +46,8 @@ fn task<S: State>(state: S) -> TaskContext {
             branch: None,
             thread: Some("t1".into()),
             thread_uid: ThreadUid([0; 16]),
+            programs: Arc::from([]),
+            commands: Mutex::default(),
             attempt_journal: Attempt::default(),
             namespace: Arc::default(),
             root: None,

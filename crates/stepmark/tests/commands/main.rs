@@ -7,3 +7,4 @@ mod deferred;
 mod deferred_stored;
 mod inputs;
 mod nodes;
+mod parents;
