@@ -95,6 +95,8 @@ impl Shop {
             till.script.pop_front().unwrap_or(Doing::Works)
         };
         let number = self.till().calls.len();
+        // A call over a network is waited for.
+        tokio::task::yield_now().await;
         match doing {
             Doing::Works => {}
             Doing::SaysNotDone => return Err(EffectError::not_done("the card was declined")),

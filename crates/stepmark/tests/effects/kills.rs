@@ -25,11 +25,11 @@ on_each_store! {
     an_outcome_that_cannot_be_told_leaves_it_open,
 }
 
-const PAYMENTS: usize = 3;
+pub(crate) const PAYMENTS: usize = 3;
 const DURABILITIES: [Durability; 3] = [Durability::Sync, Durability::ASYNC, Durability::Exit];
 
 /// Pays until there are three receipts.
-fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
+pub(crate) fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
     let durability = how.durability;
     let mut graph = Graph::<Order>::new("thrice");
     let node = graph.node("pay", pay);
@@ -40,9 +40,9 @@ fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
     graph.build().expect("it can run").durability(durability).provide(shop.clone()).provide(how)
 }
 
-type Ended = Result<Outcome<Order>, Error>;
+pub(crate) type Ended = Result<Outcome<Order>, Error>;
 
-async fn go_on(app: &App<Order>) -> Ended {
+pub(crate) async fn go_on(app: &App<Order>) -> Ended {
     let thread = app.thread("t");
     match thread.state().await {
         Err(error) if error.kind() == stepmark::ErrorKind::Missing => {
