@@ -45,6 +45,13 @@ struct Inner {
     ended: HashMap<EffectKey, Vec<(u32, Nonce)>>,
 }
 
+impl Inner {
+    /// Lets go of what was called inside of a sub-graph.
+    fn free(&mut self, namespace: &str) {
+        self.held.retain(|held, _| held.strip_prefix(namespace).is_none_or(|inside| !inside.starts_with('/')));
+    }
+}
+
 /// A call of a sub-graph: its namespace, the task that calls, how many calls of the namespace that made before.
 pub(crate) type CallKey = (Arc<str>, TaskHash, u32);
 
@@ -154,7 +161,7 @@ impl Desk {
     pub(crate) fn note_moved(&self, place: ChildPlace) {
         let mut inner = self.inner();
         let namespace: Arc<str> = Arc::from(&*place.namespace);
-        inner.held.retain(|held, _| held.strip_prefix(&*namespace).is_none_or(|inside| !inside.starts_with('/')));
+        inner.free(&namespace);
         if place.caller != NO_TASK {
             let held = Held { caller: place.caller, occurrence: place.occurrence, is_open: false };
             inner.held.entry(Arc::clone(&namespace)).or_insert(held);
@@ -207,7 +214,6 @@ impl Desk {
         let mut inner = self.inner();
         inner.records.clear();
         inner.calls.clear();
-        inner.held.clear();
         take(&mut inner.moved).into_values().map(ChildRow::from).collect()
     }
 
@@ -218,6 +224,15 @@ impl Desk {
 
     pub(crate) fn take_did(&self) -> Stats {
         take(&mut self.inner().did)
+    }
+
+    /// A step is over, of the sub-graph of this namespace or of the root: what its tasks called is free for others.
+    pub(crate) fn end_step(&self, namespace: Option<&str>) {
+        let mut inner = self.inner();
+        match namespace {
+            Some(namespace) => inner.free(namespace),
+            None => inner.held.clear(),
+        }
     }
 
     async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>) -> Result<T, NodeError> {

@@ -41,6 +41,9 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
+    if let Some(desk) = &run.desk {
+        desk.end_step(run.inside.as_ref().map(|inside| &*inside.namespace));
+    }
     parent::end(run);
     run.earlier.clear();
     run.journals.clear();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use stepmark::effects::{EffectUnknown, Unknown, UnknownAnswer, UnknownEffect};
 use stepmark::store::CheckpointStore;
 use stepmark::testing::assert_recovers;
-use stepmark::{App, Error, Graph, Outcome, to};
+use stepmark::{App, Durability, Error, Graph, Outcome, to};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use stepmark_conformance::fault::{Fault, FaultPlan, FaultStore};
 use stepmark_core::effect::EffectWrite;
@@ -25,22 +25,24 @@ on_each_store! {
     an_outcome_that_cannot_be_told_leaves_it_open,
 }
 
-const PAYMENTS: usize = 3;
+pub(crate) const PAYMENTS: usize = 3;
+const DURABILITIES: [Durability; 3] = [Durability::Sync, Durability::ASYNC, Durability::Exit];
 
 /// Pays until there are three receipts.
-fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
+pub(crate) fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
+    let durability = how.durability;
     let mut graph = Graph::<Order>::new("thrice");
     let node = graph.node("pay", pay);
     graph.start(node);
     graph.branch(node, to![node, stepmark::END], move |order: &Order| {
         if order.receipts.len() < PAYMENTS { stepmark::Route::from(node) } else { stepmark::Route::END }
     });
-    graph.build().expect("it can run").provide(shop.clone()).provide(how)
+    graph.build().expect("it can run").durability(durability).provide(shop.clone()).provide(how)
 }
 
-type Ended = Result<Outcome<Order>, Error>;
+pub(crate) type Ended = Result<Outcome<Order>, Error>;
 
-async fn go_on(app: &App<Order>) -> Ended {
+pub(crate) async fn go_on(app: &App<Order>) -> Ended {
     let thread = app.thread("t");
     match thread.state().await {
         Err(error) if error.kind() == stepmark::ErrorKind::Missing => {
@@ -70,8 +72,8 @@ async fn after_a_kill(on: On, how: &How, (write, fault): (u64, Fault)) -> (bool,
 }
 
 /// How often a run was killed so that nobody knew, and so that everybody did.
-async fn kill_everywhere(on: On, unknown: Unknown) -> (usize, usize) {
-    let how = How::on_unknown(unknown);
+async fn kill_everywhere(on: On, how: How) -> (usize, usize) {
+    let unknown = how.unknown;
     let (mut unknown_ends, mut known_ends) = (0, 0);
     for fault in [Fault::CrashBefore, Fault::CrashAfter] {
         for write in 0.. {
@@ -97,14 +99,22 @@ async fn kill_everywhere(on: On, unknown: Unknown) -> (usize, usize) {
 }
 
 async fn no_kill_repeats_what_may_have_been_done(on: On) {
-    let (unknown_ends, known_ends) = kill_everywhere(on, Unknown::Fail).await;
-    // Between the intent and the outcome of each payment nobody knows, wherever it is killed.
-    assert!(unknown_ends >= PAYMENTS && known_ends >= PAYMENTS, "{unknown_ends} unknown, {known_ends} known");
+    for durability in DURABILITIES {
+        let how = How { durability, ..How::on_unknown(Unknown::Fail) };
+        let (unknown_ends, known_ends) = kill_everywhere(on, how).await;
+        // Between the intent and the outcome of each payment nobody knows, wherever it is killed.
+        let ends = format!("{durability:?}: {unknown_ends} unknown, {known_ends} known");
+        assert!(unknown_ends >= PAYMENTS && known_ends >= PAYMENTS, "{ends}");
+    }
 }
 
 async fn no_kill_loses_what_was_done(on: On) {
-    let (unknown_ends, known_ends) = kill_everywhere(on, Unknown::Retry).await;
-    assert!(unknown_ends == 0 && known_ends >= PAYMENTS, "{unknown_ends} unknown, {known_ends} known");
+    for durability in DURABILITIES {
+        let how = How { durability, ..How::on_unknown(Unknown::Retry) };
+        let (unknown_ends, known_ends) = kill_everywhere(on, how).await;
+        let ends = format!("{durability:?}: {unknown_ends} unknown, {known_ends} known");
+        assert!(unknown_ends == 0 && known_ends >= PAYMENTS, "{ends}");
+    }
 }
 
 /// Goes on, and says of everything that nobody knows that it was done.
@@ -114,11 +124,7 @@ async fn answered(app: &App<Order>) -> Ended {
         && outcome.is_interrupted()
     {
         let thread = app.thread("t");
-        let asked = match outcome.question::<UnknownEffect>() {
-            Ok(asked) => asked,
-            // It was answered by a process that was killed then.
-            Err(_) => return thread.resume().await,
-        };
+        let asked = outcome.question::<UnknownEffect>().expect("it waits for this alone");
         ended = thread.answer(asked, UnknownAnswer::done("by hand").expect("a value")).await;
     }
     ended

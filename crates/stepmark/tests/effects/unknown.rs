@@ -107,7 +107,7 @@ impl Intercept for Slow {
         let is_first = call.kind() == CallKind::Intent && !self.0.swap(true, Ordering::Relaxed);
         let reply = call.run(store).await;
         if is_first {
-            SystemClock.sleep(Duration::from_secs(10)).await;
+            SystemClock.sleep(Duration::from_secs(7)).await;
         }
         reply
     }
