@@ -51,7 +51,7 @@ impl CacheKey {
     /// The hash over key, end and result of an entry.
     pub fn record_hash(&self, expires_at: Timestamp, result: &[u8]) -> RecordHash {
         let mut writer = Writer::with_capacity(result.len() + 64);
-        writer.u8(b'C').str(&self.graph).str(&self.node).raw(&self.hash).u64(expires_at as u64).bytes(result);
+        writer.u8(b'U').str(&self.graph).str(&self.node).raw(&self.hash).u64(expires_at as u64).bytes(result);
         RecordHash(hash16(writer.as_slice()))
     }
 }

@@ -42,7 +42,7 @@ struct Inner {
     held: HashMap<Arc<str>, Held>,
     did: Stats,
     /// Attempts at effects that ended and whose outcome the ledger was not told.
-    ended: HashMap<EffectKey, Vec<Nonce>>,
+    ended: HashMap<EffectKey, Vec<(u32, Nonce)>>,
 }
 
 impl Inner {
@@ -103,14 +103,20 @@ impl Desk {
         self.ask(Call::Intent(intent, reply), answer).await
     }
 
-    /// Notes that an attempt at an effect ended, and that the ledger was not told how.
-    pub(crate) fn note_ended(&self, key: &EffectKey, nonce: Nonce) {
-        self.inner().ended.entry(key.clone()).or_default().push(nonce);
+    /// Notes that an attempt at a generation of an effect ended, and that the ledger was not told how.
+    pub(crate) fn note_ended(&self, key: &EffectKey, attempt: (u32, Nonce)) {
+        self.inner().ended.entry(key.clone()).or_default().push(attempt);
     }
 
     /// The attempts at an effect that ended so.
     pub(crate) fn ended(&self, key: &EffectKey) -> Vec<Nonce> {
-        self.inner().ended.get(key).cloned().unwrap_or_default()
+        let inner = self.inner();
+        inner.ended.get(key).into_iter().flatten().map(|(_, nonce)| *nonce).collect()
+    }
+
+    /// The attempts at all effects that ended so.
+    pub(crate) fn take_ended(&self) -> HashMap<EffectKey, Vec<(u32, Nonce)>> {
+        take(&mut self.inner().ended)
     }
 
     /// Notes that a node was given what an effect had returned before.

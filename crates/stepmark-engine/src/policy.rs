@@ -133,8 +133,9 @@ impl<S: State, P> NodePolicy<'_, S, P> {
     /// cache says: a task that finds one does not run, and its result is what is found, gotos included. Errors, and what
     /// an error handler made, are not kept; nor what a task came to that asked, or went on from an earlier attempt.
     ///
-    /// A changed node does not empty it: [`App::clear_cache`](crate::App::clear_cache) does. A cache that cannot be read or
-    /// written is as one that is empty; a run without a store has none.
+    /// A changed node does not empty it: [`App::clear_cache`](crate::App::clear_cache) does. Tasks that run at the same time
+    /// do not wait for each other's results. A cache that cannot be read or written is as one that is empty; a run without
+    /// a store has none.
     pub fn cache(&mut self, cache: Cache<S, P>) -> &mut Self
     where
         P: DeserializeOwned + 'static,

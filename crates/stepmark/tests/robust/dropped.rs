@@ -1,5 +1,7 @@
 //! Is a run whose future is dropped, at whatever poll, as good as one that was killed there?
 
+mod graphs;
+
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,11 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stepmark::store::{CheckpointStore, Error as StoreError};
-use stepmark::{App, Cx, Dep, Durability, ErrorKind, Graph, In, MemoryStore, NodeError, NodeResult, Retry, Update, to};
+use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, Thread};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use tokio::task::yield_now;
 
-use crate::calls::{Work, logged};
+use self::graphs::{chain, fan_out, memories, nested, pauses, retries};
+use crate::calls::Work;
 
 /// A store that is waited for: before a call is sent, and before its answer is read.
 #[derive(Debug)]
@@ -61,60 +64,6 @@ impl Drop for Alive {
     }
 }
 
-async fn plain(cx: Cx<Work>, watch: Dep<Arc<Watch>>) -> Update<Work> {
-    Alive::new(&watch).work().await;
-    logged(cx.node())
-}
-
-async fn send(watch: Dep<Arc<Watch>>, In(number): In<u32>) -> Update<Work> {
-    Alive::new(&watch).work().await;
-    logged(number.to_string())
-}
-
-/// Fails twice, and remembers a step.
-async fn flaky(cx: Cx<Work>, watch: Dep<Arc<Watch>>) -> NodeResult<Update<Work>> {
-    let alive = Alive::new(&watch);
-    alive.work().await;
-    let text = cx.step("text", || async { Ok::<_, NodeError>("a step".to_owned()) }).await?;
-    // The count goes on over processes, so this does not depend on where the last one ended.
-    if cx.attempt() < 3 {
-        return Err(NodeError::new("not yet"));
-    }
-    alive.work().await;
-    Ok(logged(text))
-}
-
-fn chain(graph: &mut Graph<Work>) {
-    let [one, two, three] = ["one", "two", "three"].map(|name| graph.node(name, plain));
-    graph.start(one);
-    graph.edge(one, two);
-    graph.edge(two, three);
-}
-
-fn fan_out(graph: &mut Graph<Work>) {
-    let (plan, send, last) = (graph.node("plan", plain), graph.node("send", send), graph.node("last", plain));
-    graph.start(plan);
-    graph.branch(plan, to![send], move |_| (0..4).map(|number| send.send(number)).collect::<Vec<_>>());
-    graph.edge(send, last);
-}
-
-fn pauses(graph: &mut Graph<Work>) {
-    let ms = Duration::from_millis;
-    draw_retries(graph, Retry::times(9).backoff(ms(1), 2.0, ms(1_000)));
-}
-
-fn retries(graph: &mut Graph<Work>) {
-    draw_retries(graph, Retry::times(9));
-}
-
-fn draw_retries(graph: &mut Graph<Work>, retry: Retry) {
-    let (flaky, beside, last) = (graph.node("flaky", flaky), graph.node("beside", plain), graph.node("last", plain));
-    graph.policy(flaky).timeout(Duration::from_mins(1)).retry(retry);
-    graph.start(flaky);
-    graph.start(beside);
-    graph.join([flaky.into(), beside.into()], last);
-}
-
 /// A way to run a graph.
 #[derive(Clone, Copy)]
 struct Setup {
@@ -141,10 +90,13 @@ impl Setup {
         app.provide(Arc::clone(watch)).durability(self.durability).linger(self.linger)
     }
 
-    /// Drops the run, and then its resume, at this poll, and runs to the end; `None` where the run ended before.
-    async fn dropped_at(&self, poll: u32) -> Option<Vec<String>> {
+    /// Drops the run, and then its resume, at this poll, and runs to the end, by the same handle or as another process
+    /// would; `None` where the run ended before.
+    async fn dropped_at(&self, poll: u32, is_same: bool) -> Option<Vec<String>> {
         let (store, watch) = (MemoryStore::new(), Arc::new(Watch::default()));
-        let thread = self.app(&store, &watch).thread("t");
+        let new = || self.app(&store, &watch).thread("t");
+        let thread = new();
+        let other = || (!is_same).then(new);
         let run = thread.input(|work| work.log.push("input".into())).run();
         if self.polled(run, poll).await.is_some() {
             return None;
@@ -155,38 +107,25 @@ impl Setup {
             yield_now().await;
             assert_eq!(watch.alive.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node lives on");
         }
-        drop(self.polled(self.run_to_the_end(&self.app(&store, &watch)), poll).await);
+        drop(self.polled(run_to_the_end(other().as_ref().unwrap_or(&thread)), poll).await);
         watch.process.fetch_add(1, Ordering::SeqCst);
-        let log = self.run_to_the_end(&self.app(&store, &watch)).await;
+        let log = run_to_the_end(other().as_ref().unwrap_or(&thread)).await;
         assert_eq!(watch.zombies.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node ran on");
         assert_eq!(watch.alive.load(Ordering::SeqCst), 0);
         Some(log)
     }
 
-    /// What a user does after a crash: resume, and say again what was not taken.
-    async fn run_to_the_end(self, app: &App<Work>) -> Vec<String> {
-        let thread = app.thread("t");
-        let resumed = match thread.resume().await {
-            Ok(outcome) => outcome.state().log.clone(),
-            Err(error) if error.kind() == ErrorKind::Missing => Vec::new(),
-            Err(error) => panic!("it cannot be resumed: {error}"),
-        };
-        if !resumed.is_empty() {
-            return resumed;
-        }
-        let outcome = thread.input(|work| work.log.push("input".into())).run().await.expect("it was not taken before");
-        outcome.state().log.clone()
-    }
-
     async fn check(&self) {
         let (store, watch) = (MemoryStore::new(), Arc::new(Watch::default()));
-        let clean = self.run_to_the_end(&self.app(&store, &watch)).await;
-        let mut polls = 0;
-        while let Some(log) = self.dropped_at(polls).await {
-            assert_eq!(log, clean, "dropped at poll {polls}");
-            polls += 1;
+        let clean = run_to_the_end(&self.app(&store, &watch).thread("t")).await;
+        for is_same in [false, true] {
+            let mut polls = 0;
+            while let Some(log) = self.dropped_at(polls, is_same).await {
+                assert_eq!(log, clean, "dropped at poll {polls}");
+                polls += 1;
+            }
+            assert!(polls > 8, "a run of {polls} polls is no test");
         }
-        assert!(polls > 8, "a run of {polls} polls is no test");
     }
 
     /// Polls `work` so often; what it came to, if it did.
@@ -205,6 +144,20 @@ impl Setup {
         })
         .await
     }
+}
+
+/// What a user does after a crash: resume, and say again what was not taken.
+async fn run_to_the_end(thread: &Thread<Work>) -> Vec<String> {
+    let resumed = match thread.resume().await {
+        Ok(outcome) => outcome.state().log.clone(),
+        Err(error) if error.kind() == ErrorKind::Missing => Vec::new(),
+        Err(error) => panic!("it cannot be resumed: {error}"),
+    };
+    if !resumed.is_empty() {
+        return resumed;
+    }
+    let outcome = thread.input(|work| work.log.push("input".into())).run().await.expect("it was not taken before");
+    outcome.state().log.clone()
 }
 
 async fn check_all(draw: fn(&mut Graph<Work>), poll: Polls) {
@@ -230,4 +183,15 @@ async fn a_fan_out_that_is_dropped_at_any_poll_ends_as_a_clean_run() {
 async fn retries_that_are_dropped_at_any_poll_end_as_a_clean_run() {
     check_all(pauses, Polls::Woken).await;
     check_all(retries, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_and_effects_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_all(memories, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sub_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_all(nested, Polls::Woken).await;
+    check_all(nested, Polls::EveryTurn).await;
 }
