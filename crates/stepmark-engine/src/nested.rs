@@ -154,13 +154,11 @@ impl<'a, S: State, C: State> Nested<'a, S, C> {
     /// The moment of the root, with its values and what is stored beside it if it is to be written to.
     async fn root(&self, is_written: bool) -> Result<Loaded> {
         let channels = if is_written { Channels::All } else { Channels::None };
-        match &self.moment {
-            Some(checkpoint) => self.thread.at(checkpoint).load(channels, is_written).await,
-            None => {
-                let load = Load { channels, pending: is_written, ..self.thread.request_of(Place::Head) };
-                self.thread.load_with(load).await
-            }
+        if let Some(checkpoint) = &self.moment {
+            return self.thread.at(checkpoint).load(channels, is_written).await;
         }
+        let load = Load { channels, pending: is_written, ..self.thread.request_of(Place::Head) };
+        self.thread.load_with(load).await
     }
 
     /// Where the sub-graph stood then.
