@@ -22,6 +22,11 @@ const LEFT_TO_THE_CASES: [&str; 16] = [
     "ledger left behind",
     "origin of effects replaced",
     "intent decided before it is written",
+    "results kept for ever",
+    "older result stays",
+    "all results cleared",
+    "no result cleared",
+    "results of all nodes shared",
 ];
 
 /// The rarest of the others is found by the 1,500th.
