@@ -22,10 +22,15 @@ use crate::state::State;
 mod ask;
 mod attempt;
 mod errors;
+mod list;
 mod perform;
 
 pub use ask::{ChangedAnswer, ChangedEffect, UnknownAnswer, UnknownEffect};
 pub use errors::{EffectBusy, EffectMismatch, EffectNotDone, EffectUnknown};
+
+pub(crate) use ask::answer_check;
+pub(crate) use attempt::{tell_ended, tell_not_begun};
+pub use list::{EffectInfo, EffectState};
 
 use perform::Called;
 

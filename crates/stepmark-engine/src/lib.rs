@@ -113,8 +113,8 @@ pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
 pub use effect::{
-    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone, EffectUnknown,
-    IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectInfo, EffectMismatch, EffectNotDone,
+    EffectState, EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
 };
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use events::{
@@ -122,6 +122,7 @@ pub use events::{
     RunningTask, TaskUpdate, Written,
 };
 pub use follow::{Events, EventsRequest};
+pub use fork::Fork;
 pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};

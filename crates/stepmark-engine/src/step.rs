@@ -3,6 +3,9 @@
 //! The table of contents of the engine: stop? → execute → apply → plan the next → commit. The checkpoint that a step commits
 //! contains the tasks planned for the next one.
 
+use std::sync::Arc;
+
+use crate::effect;
 use crate::error::Result;
 use crate::plan::plan_step;
 use crate::run::Run;
@@ -27,9 +30,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
         return Ok(StepEnd::Interrupted);
     }
     let ran = execute::run_tasks(run).await;
-    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
-        run.stats.add(&desk.take_did());
-    }
+    note_did(run).await;
     let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
     let finished = parent::store(run, finished).await?;
     note_applied(run);
@@ -40,6 +41,9 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
+    if let Some(desk) = &run.desk {
+        desk.end_step(run.inside.as_ref().map(|inside| &*inside.namespace));
+    }
     parent::end(run);
     run.earlier.clear();
     run.journals.clear();
@@ -56,6 +60,15 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
             }
             Ok(StepEnd::Committed)
         }
+    }
+}
+
+/// Takes over what the tasks did past the run.
+async fn note_did(run: &mut Run) {
+    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
+        run.stats.add(&desk.take_did());
+        let (desk, thread) = (Arc::clone(desk), run.thread_uid());
+        effect::tell_ended(&desk, thread).await;
     }
 }
 

@@ -202,8 +202,8 @@ pub mod steps {
 pub mod effects {
     pub use stepmark_core::rows::EffectsMode;
     pub use stepmark_engine::{
-        ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectMismatch, EffectNotDone,
-        EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+        ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectInfo, EffectMismatch, EffectNotDone,
+        EffectState, EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
     };
 }
 

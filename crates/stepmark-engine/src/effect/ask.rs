@@ -9,7 +9,7 @@ use stepmark_core::effect::{AttemptStatus, EffectEntry, EffectRow};
 use super::IdempotencyKey;
 use super::perform::{Called, hex};
 use crate::dynamic::Value;
-use crate::encode;
+use crate::encode::{self, DecodeError};
 use crate::error::Result;
 use crate::interrupt::{Question, QuestionSpec};
 use crate::node_error::NodeError;
@@ -88,6 +88,18 @@ pub enum ChangedAnswer {
 impl Question for ChangedEffect {
     type Answer = ChangedAnswer;
     const NAME: &'static str = "effect changed";
+}
+
+/// Whether an encoded answer can be read.
+pub(crate) type AnswerCheck = fn(&[u8]) -> Result<(), DecodeError>;
+
+/// Whether an encoded answer is one to a question about an effect; absent for other questions.
+pub(crate) fn answer_check(question: &str) -> Option<AnswerCheck> {
+    match question {
+        UnknownEffect::NAME => Some(|body| encode::from_bytes::<UnknownAnswer>(body).map(drop)),
+        ChangedEffect::NAME => Some(|body| encode::from_bytes::<ChangedAnswer>(body).map(drop)),
+        _ => None,
+    }
 }
 
 /// What was answered about an unknown outcome.

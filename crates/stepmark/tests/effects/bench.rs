@@ -1,13 +1,16 @@
 //! What do the tests run?
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stepmark::clock::{Clock, SystemClock};
 use stepmark::effects::{EffectError, IdempotencyKey, OnMismatch, Unknown};
 use stepmark::store::CheckpointStore;
-use stepmark::{App, Append, Cx, Dep, Graph, NodeError, NodeResult, Snap, State, Update};
+use stepmark::{App, Append, Cx, Dep, Graph, NodeError, NodeResult, Snap, State, Thread, Update};
+use tokio::sync::Notify;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -26,6 +29,9 @@ pub(crate) enum Doing {
     Panics,
     /// It takes a second.
     IsSlow,
+    /// Until it is let go.
+    Waits,
+    Hangs,
 }
 
 /// Who is paid, outside of any store, and what goes wrong there.
@@ -39,6 +45,7 @@ struct Till {
     script: VecDeque<Doing>,
     /// How many nodes fail after they have paid.
     failures: u32,
+    gate: Arc<Notify>,
 }
 
 impl Shop {
@@ -65,6 +72,22 @@ impl Shop {
         self.calls().iter().filter(|(called, _)| called == key).count()
     }
 
+    fn gate(&self) -> Arc<Notify> {
+        Arc::clone(&self.till().gate)
+    }
+
+    /// Lets a payment that waits go on.
+    pub(crate) fn let_go(&self) {
+        self.gate().notify_one();
+    }
+
+    /// Waits until so many payments were begun.
+    pub(crate) async fn begun(&self, count: usize) {
+        while self.calls().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) async fn charge(&self, key: IdempotencyKey, amount: u32) -> Result<String, EffectError> {
         let doing = {
             let mut till = self.till();
@@ -77,7 +100,9 @@ impl Shop {
             Doing::SaysNotDone => return Err(EffectError::not_done("the card was declined")),
             Doing::Breaks => return Err(std::io::Error::other("the line broke").into()),
             Doing::Panics => panic!("the client has a bug"),
-            Doing::IsSlow => tokio::time::sleep(Duration::from_secs(1)).await,
+            Doing::Waits => self.gate().notified().await,
+            Doing::Hangs => pending().await,
+            Doing::IsSlow => SystemClock.sleep(Duration::from_secs(1)).await,
         }
         Ok(format!("receipt {number} for {amount}"))
     }
@@ -145,4 +170,16 @@ pub(crate) fn paying_at(store: impl CheckpointStore, how: How, shop: &Shop) -> A
     let pay = graph.node("pay", pay);
     graph.start(pay);
     graph.build().expect("it can run").with(store).provide(shop.clone()).provide(how)
+}
+
+/// Whether the run failed with this.
+pub(crate) fn is<E: std::error::Error + 'static>(error: &stepmark::Error) -> bool {
+    error.failure().is_some_and(|failure| failure.error.downcast_ref::<E>().is_some())
+}
+
+/// A branch on which the order that was begun has another amount.
+pub(crate) async fn changed(thread: &Thread<Order>, amount: u32) -> Thread<Order> {
+    let begun = thread.at_step(0).await.expect("the input");
+    let changed = begun.update(|order| order.amount.set(amount)).as_input().await.expect("it is changed");
+    thread.branch(&*changed.branch)
 }

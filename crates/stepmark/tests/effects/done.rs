@@ -2,7 +2,7 @@
 
 use stepmark::effects::{EffectMismatch, OnMismatch, Unknown};
 
-use crate::bench::{How, paying};
+use crate::bench::{How, changed, paying};
 use crate::stores::{On, on_each_store};
 
 on_each_store! {
@@ -43,8 +43,7 @@ async fn other_arguments_fail_and_do_nothing(on: On) {
     let thread = app.thread("t");
     thread.input(|order| order.amount.set(7)).run().await.expect("it pays");
     let begun = thread.at_step(0).await.expect("the input").info().await.expect("it is there").id;
-    let changed = thread.at(&begun).update(|order| order.amount.set(8)).as_input().await.expect("it is changed");
-    let error = thread.branch(&*changed.branch).resume().await.expect_err("the place is taken");
+    let error = changed(&thread, 8).await.resume().await.expect_err("the place is taken");
     let failure = error.failure().expect("the task failed");
     let mismatch: &EffectMismatch = failure.error.downcast_ref().expect("a mismatch");
     assert_eq!((mismatch.operation.as_str(), mismatch.first_step), ("pay", 0));
@@ -57,9 +56,7 @@ async fn other_arguments_are_another_action_where_the_call_says_so(on: On) {
     let (app, shop) = paying(on.store(), How::on_mismatch(OnMismatch::Again));
     let thread = app.thread("t");
     thread.input(|order| order.amount.set(7)).run().await.expect("it pays");
-    let begun = thread.at_step(0).await.expect("the input").info().await.expect("it is there").id;
-    let changed = thread.at(&begun).update(|order| order.amount.set(8)).as_input().await.expect("it is changed");
-    let branch = thread.branch(&*changed.branch);
+    let branch = changed(&thread, 8).await;
     let paid = branch.resume().await.expect("it pays again");
     assert_eq!(paid.state().receipts, ["receipt 2 for 8"]);
     let replayed = branch.at_step(1).await.expect("the change").replay().run().await.expect("it is replayed");

@@ -6,3 +6,5 @@ mod stores;
 mod answers;
 mod lifetimes;
 mod past;
+mod drawn;
+mod nestings;
