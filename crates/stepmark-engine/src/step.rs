@@ -34,6 +34,9 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
     let finished = parent::store(run, finished).await?;
     note_applied(run);
+    if let Some(events) = &run.host.events {
+        events.let_state_go();
+    }
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
         Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),

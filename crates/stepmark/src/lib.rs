@@ -174,8 +174,8 @@ pub mod run {
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, Fork, History, MAIN_BRANCH, ManualUpdate,
-        Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport,
-        UnfinishedTask, Value, WriteReport,
+        Nested, NestedAt, NestedUpdate, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
+        SubGraphInfo, TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
     };
 }
 
