@@ -4,7 +4,6 @@
 //! decides what the agent pays, how, and what happens meanwhile: processes die at any write and while they pay, stop and go
 //! on after others took over, connections break, and callers resume, replay, fork, amend and rewind. What the seeds met is
 //! printed, and nothing of it may be missing.
-#![expect(clippy::disallowed_methods, reason = "the clock of a seed is the paused one of its runtime")]
 
 mod agent;
 mod air;
