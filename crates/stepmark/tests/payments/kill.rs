@@ -1,4 +1,4 @@
-//! Is a payment made twice when processes are really killed, or stopped and overtaken, on a file?
+//! Is a payment made twice when processes are really killed, or overtaken, on a file?
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -6,28 +6,32 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, kill_process};
 use stepmark::Sqlite;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use crate::agent::{Mismatch, Order, Policy};
-use crate::api::{self, Api, Stage};
+use crate::api::{self, Api, Behaviour, Stage};
 use crate::child::{ChildOrders, THREAD};
 use crate::http::Payment;
 use crate::judge::Judge;
 
-/// How many files there are, and how often processes are killed on each.
+/// How many files there are, and how many processes are hit on each.
 const FILES: u64 = 16;
-const KILLS: u32 = 3;
+const BLOWS: u32 = 3;
 
 /// What hits a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
     /// It is killed at a write.
     AtWrite(u32, bool),
-    /// A signal meets it when one of its calls has come so far.
-    At(Stage, usize, Signal),
+    /// It is killed when one of its calls has come so far.
+    AtCall(Stage, usize),
+    /// A call waits for its answer until another process has come to the end. The process is not stopped by a signal: it
+    /// could hold the file's lock, and hold up everybody.
+    Overtaken(usize),
 }
 
 /// What the processes of a file met.
@@ -45,7 +49,7 @@ fn killed_processes_pay_once() {
     let mut met = Met::default();
     for number in 0..FILES {
         let mut file = PayFile::new(seed.wrapping_mul(1_000).wrapping_add(number));
-        for _ in 0..KILLS {
+        for _ in 0..BLOWS {
             file.blow(&mut met);
         }
         file.finish();
@@ -94,25 +98,33 @@ impl PayFile {
         let kill = if let Blow::AtWrite(write, is_stored) = blow { Some((write, is_stored)) } else { None };
         let mut child = ChildOrders { kill, ..self.orders.clone() }.start();
         self.service.watch(&child);
-        if let Blow::At(_, _, Signal::STOP) = blow {
-            return self.overtake(&mut child, met);
+        if let Blow::Overtaken(_) = blow {
+            return self.overtake(child, met);
         }
         if ended(&mut child).signal() == Some(Signal::KILL.as_raw()) {
             *if kill.is_some() { &mut met.kills_at_writes } else { &mut met.kills_inside } += 1;
         }
     }
 
-    /// While a process is stopped another one comes to the end; then it goes on.
-    fn overtake(&mut self, child: &mut Child, met: &mut Met) {
-        let pid = Pid::from_child(child);
-        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).expect("it can be waited for").expect("it is ours");
-        if !status.stopped() {
-            return;
+    /// While a process waits for an answer another one comes to the end; then the first goes on.
+    fn overtake(&mut self, mut child: Child, met: &mut Met) {
+        let (sender, is_over) = oneshot::channel();
+        let wait = move || _ = sender.send(ended(&mut child));
+        let waiting = std::thread::Builder::new().spawn(wait).expect("a thread starts");
+        let api = self.service.api.clone();
+        let is_stuck = self.service.runtime.block_on(async move {
+            tokio::select! {
+                () = api.held() => true,
+                _ = is_over => false,
+            }
+        });
+        if is_stuck {
+            ended(&mut self.orders.start());
+            met.zombies += 1;
         }
-        ended(&mut self.orders.start());
-        kill_process(pid, Signal::CONT).expect("it can be continued");
-        ended(child);
-        met.zombies += 1;
+        self.service.api.script([]);
+        self.service.api.release();
+        waiting.join().expect("it only waits");
     }
 
     fn choose(&mut self) -> Blow {
@@ -120,10 +132,8 @@ impl PayFile {
         let call = self.service.api.arrived().len() + self.rng.usize(0..3);
         match self.rng.u8(0..5) {
             0..2 => Blow::AtWrite(self.rng.u32(0..14), self.rng.bool()),
-            2 => Blow::At(stage, call, Signal::KILL),
-            // One task alone: a process that is stopped while it writes would hold the file.
-            _ if call < 4 => Blow::At(Stage::Arrived, call, Signal::STOP),
-            _ => Blow::At(stage, call, Signal::KILL),
+            2..4 => Blow::AtCall(stage, call),
+            _ => Blow::Overtaken(self.rng.usize(0..3)),
         }
     }
 
@@ -157,13 +167,13 @@ struct Service {
     api: Api,
     address: SocketAddr,
     target: Arc<Mutex<Target>>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 #[derive(Debug, Default)]
 struct Target {
     child: Option<Pid>,
-    blow: Option<(Stage, usize, Signal)>,
+    blow: Option<(Stage, usize)>,
 }
 
 impl Service {
@@ -175,7 +185,7 @@ impl Service {
         let api = Api::watched(Box::new(move |stage, number| strike(&struck, (stage, number))));
         let (listener, address) = runtime.block_on(api::open()).expect("a port is free");
         runtime.spawn(api.clone().serve(listener));
-        Self { api, address, target, _runtime: runtime }
+        Self { api, address, target, runtime }
     }
 
     fn target(&self) -> MutexGuard<'_, Target> {
@@ -183,8 +193,18 @@ impl Service {
     }
 
     fn set(&self, blow: Blow) {
-        let blow = if let Blow::At(stage, call, signal) = blow { Some((stage, call, signal)) } else { None };
-        *self.target() = Target { child: None, blow };
+        let mut script = Vec::new();
+        let mut target = Target::default();
+        match blow {
+            Blow::AtWrite(..) => {}
+            Blow::AtCall(stage, call) => target.blow = Some((stage, call)),
+            Blow::Overtaken(calls) => {
+                script = vec![Behaviour::Answer; calls];
+                script.push(Behaviour::HoldAfter);
+            }
+        }
+        self.api.script(script);
+        *self.target() = target;
     }
 
     fn watch(&self, child: &Child) {
@@ -195,10 +215,10 @@ impl Service {
 /// Strikes the process if a call has come as far as it is to be struck at.
 fn strike(target: &Mutex<Target>, reached: (Stage, usize)) {
     let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-    let (Some(child), Some((stage, call, signal))) = (target.child, target.blow) else { return };
-    if reached == (stage, call) {
+    let (Some(child), Some(blow)) = (target.child, target.blow) else { return };
+    if reached == blow {
         target.blow = None;
-        kill_process(child, signal).expect("a child can be struck");
+        kill_process(child, Signal::KILL).expect("a child can be killed");
     }
 }
 
