@@ -78,6 +78,7 @@ mod plain;
 mod run;
 mod load;
 mod evolve;
+mod scope;
 mod step;
 mod durability;
 mod pipeline;

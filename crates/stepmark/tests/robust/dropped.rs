@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stepmark::graph::SubGraph;
 use stepmark::store::{CheckpointStore, Error as StoreError};
 use stepmark::{App, Cx, Dep, Durability, ErrorKind, Graph, In, MemoryStore, NodeError, NodeResult, Retry, Update, to};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
@@ -115,10 +116,38 @@ fn draw_retries(graph: &mut Graph<Work>, retry: Retry) {
     graph.join([flaky.into(), beside.into()], last);
 }
 
+/// Graphs in graphs, each beside another.
+fn nested(graph: &mut Graph<Work>) {
+    fn inner(name: &str, draw: impl Fn(&mut Graph<Work>)) -> SubGraph<Work> {
+        let mut graph = Graph::<Work>::new(name);
+        draw(&mut graph);
+        SubGraph::new(&graph.build().expect("a sound graph"))
+    }
+    fn beside(graph: &mut Graph<Work>) {
+        for name in ["left", "right"] {
+            let node = graph.node(name, plain);
+            graph.start(node);
+        }
+    }
+    let take = |inner: &Work, outer: &mut Update<Work>| outer.log.extend(inner.log.clone());
+    for name in ["one", "two"] {
+        let middle = inner("middle", |graph| {
+            for name in ["up", "down"] {
+                let node = graph.node(name, inner("innermost", beside).stateless().mapped(|_: &Work, _| (), take));
+                graph.start(node);
+            }
+        });
+        let node = graph.node(name, middle.stateless().mapped(|_: &Work, _| (), take));
+        graph.start(node);
+    }
+}
+
 /// A way to run a graph.
 #[derive(Clone, Copy)]
 struct Setup {
     draw: fn(&mut Graph<Work>),
+    /// How deep its graphs lie in graphs.
+    levels: u32,
     durability: Durability,
     linger: Duration,
     poll: Polls,
@@ -151,8 +180,10 @@ impl Setup {
         }
         watch.process.fetch_add(1, Ordering::SeqCst);
         if poll.is_multiple_of(2) {
-            // The tasks of the dropped run are let go by the runtime when it comes to them.
-            yield_now().await;
+            // The tasks of the dropped run are let go by the runtime when it comes to them, each with those that it began.
+            for _ in 0..self.levels {
+                yield_now().await;
+            }
             assert_eq!(watch.alive.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node lives on");
         }
         drop(self.polled(self.run_to_the_end(&self.app(&store, &watch)), poll).await);
@@ -208,9 +239,13 @@ impl Setup {
 }
 
 async fn check_all(draw: fn(&mut Graph<Work>), poll: Polls) {
+    check_deep(draw, 1, poll).await;
+}
+
+async fn check_deep(draw: fn(&mut Graph<Work>), levels: u32, poll: Polls) {
     for durability in [Durability::Sync, Durability::Async { behind_max: 3 }, Durability::Exit] {
         for linger in [Duration::ZERO, Duration::from_millis(5)] {
-            Setup { draw, durability, linger, poll }.check().await;
+            Setup { draw, levels, durability, linger, poll }.check().await;
         }
     }
 }
@@ -230,4 +265,9 @@ async fn a_fan_out_that_is_dropped_at_any_poll_ends_as_a_clean_run() {
 async fn retries_that_are_dropped_at_any_poll_end_as_a_clean_run() {
     check_all(pauses, Polls::Woken).await;
     check_all(retries, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn graphs_in_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_deep(nested, 3, Polls::EveryTurn).await;
 }
