@@ -97,8 +97,21 @@ impl Stage {
             Some(Stop::After) => graph.interrupt_after(gate),
             None => {}
         }
+        self.way.add(graph, (of, number), (before, gate));
+        gate
+    }
+}
+
+impl Way {
+    /// Adds what leads from gate to gate.
+    fn add(
+        &self,
+        graph: &mut Graph<Trail>,
+        (of, number): (&Drawn, usize),
+        (before, gate): (NodeRef<Trail>, NodeRef<Trail>),
+    ) {
         let name = |place: usize| format!("node {number}.{place}");
-        match &self.way {
+        match self {
             Way::Beside(nodes) => {
                 let nodes = nodes.iter().enumerate().map(|(place, node)| node.plain(graph, of, &name(place)));
                 beside(&nodes.collect::<Vec<_>>(), graph, (before, gate));
@@ -152,7 +165,6 @@ impl Stage {
                 graph.edge(targets.1, gate);
             }
         }
-        gate
     }
 }
 
