@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
+use stepmark_core::capability::ResultCache;
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -108,5 +109,9 @@ impl<S: CheckpointStore> CheckpointStore for Ahead<S> {
 
     async fn info(&self) -> Result<Info> {
         self.inner.info().await
+    }
+
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        self.inner.cache()
     }
 }

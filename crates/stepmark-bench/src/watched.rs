@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use stepmark_core::capability::ResultCache;
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::pending::PendingRow;
@@ -156,5 +157,9 @@ impl<S: CheckpointStore> CheckpointStore for Watched<S> {
 
     async fn info(&self) -> Result<Info> {
         self.inner.info().await
+    }
+
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        self.inner.cache()
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use stepmark_core::capability::ResultCache;
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::Result;
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -178,6 +179,12 @@ fn kind_of(append: &Records) -> CallKind {
 pub trait Intercept: std::fmt::Debug + Send + Sync + 'static {
     /// Answers `call`, by delivering it to `store` or otherwise.
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply>;
+
+    /// Where results are kept: where the store keeps them, if nothing else is said. What a cache forgets is made again, so
+    /// few have a reason to.
+    fn cache<'a>(&'a self, store: &'a dyn CheckpointStore) -> Option<&'a dyn ResultCache> {
+        store.cache()
+    }
 }
 
 /// A store with an [`Intercept`] in front of it. Clones share both.
@@ -251,5 +258,9 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     async fn info(&self) -> Result<Info> {
         reply!(self.call(Call::Info).await?, Reply::Info(info) => info)
+    }
+
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        self.intercept.cache(&*self.store)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod blob;
+pub mod cache;
 pub mod children;
 pub mod commit;
 pub mod concurrency;
@@ -179,6 +180,11 @@ macro_rules! each_case {
             threads:
                 threads_are_listed_once
                 thread_entry_has_tip_and_status;
+            cache:
+                kept_result_is_returned
+                result_whose_time_is_over_is_gone
+                newer_result_takes_the_place
+                cleared_results_are_gone;
             blob:
                 blob_reads_back
                 put_blob_twice_is_one_blob

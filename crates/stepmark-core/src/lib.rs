@@ -7,6 +7,7 @@
 //! - [`value`], [`checkpoint`], [`pending`], [`memo`], [`interrupt`], [`effect`], [`child`], [`rows`]: the stored records, byte for byte as `docs/format.md` draws them;
 //! - [`store`]: the seam, eight methods of [`store::CheckpointStore`], and [`shape`], which refuses malformed calls;
 //! - [`ledger`]: what every store answers who asks for an effect;
+//! - [`capability`]: what a store may offer besides;
 //! - [`memory`]: the reference store.
 
 pub mod id;
@@ -22,6 +23,7 @@ pub mod pending;
 pub mod rows;
 pub mod value;
 
+pub mod capability;
 pub mod error;
 pub mod ledger;
 pub mod load;

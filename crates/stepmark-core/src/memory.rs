@@ -3,6 +3,7 @@
 //! Values still go through their stored encoding, so tests catch what disk would. Nothing survives the process. Docs,
 //! doctests and engine tests use it; every other store must answer like it.
 
+mod cache;
 mod children;
 mod ids;
 mod ledger;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use crate::capability::ResultCache;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -43,6 +45,7 @@ struct Inner {
     blobs: HashMap<(String, BlobHash), Vec<u8>>,
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
+    kept: cache::Kept,
     /// Checkpoints written so far, over all threads.
     arrivals: u64,
 }
@@ -101,6 +104,10 @@ impl CheckpointStore for MemoryStore {
 
     async fn info(&self) -> Result<Info> {
         Ok(Info { backend: "memory", format_version: FORMAT_VERSION, time: self.clock.now() })
+    }
+
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        Some(self)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The seam: what does the engine ask of a store, and what does the store promise?
 //!
-//! Eight methods in their fullest form, arguments in structs, no default bodies. A store keeps and returns; it invents
+//! Eight methods in their fullest form, arguments in structs, no default bodies, and an accessor for each capability that a
+//! store may have besides (`capability.rs`). A store keeps and returns; it invents
 //! no id, interprets no value and knows no reducer. Its own clock serves leases, expiry and retention only.
 //!
 //! Every call is atomic: after an error, or a crash at any moment, either all of it is visible or nothing. Every call
@@ -16,6 +17,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+use crate::capability::ResultCache;
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -214,6 +216,9 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` when the store cannot be reached.
     async fn info(&self) -> Result<Info>;
+
+    /// Where results of nodes are kept for a while; `None` where it keeps none. A wrapper answers for what it wraps.
+    fn cache(&self) -> Option<&dyn ResultCache>;
 }
 
 /// What to do with a blob.

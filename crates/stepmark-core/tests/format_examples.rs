@@ -1,5 +1,6 @@
 //! Do the bytes that `docs/format.md` shows come out of the encoders? The document and this file hold the same text.
 
+use stepmark_core::capability::CacheKey;
 use stepmark_core::checkpoint::{
     ChannelEntry, CheckpointRow, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, Source, TaskEntry, WriteMark,
 };
@@ -248,6 +249,18 @@ fn command_to_a_parent_is_as_drawn() {
     let task = TaskHash::of("", "look", 1, 1);
     let record = TaskRecord { task, state_version: 1, attempts: 1, started_at: 1100, duration_us: 80, end };
     check("flush with a command", &encode_flush(&[record]));
+}
+
+#[test]
+fn kept_result_is_as_drawn() {
+    let writes = vec![("log".into(), WriteBody::Inline(vec![0x91, 0xa1, b'p']))];
+    let end = TaskEnd::Done { made_by: MadeBy::Node, writes, goto: Vec::new() };
+    let record =
+        TaskRecord { task: TaskHash([0; 16]), state_version: 1, attempts: 1, started_at: 0, duration_us: 0, end };
+    let result = encode_flush(&[record]);
+    check("kept result", &result);
+    let key = CacheKey { graph: "g".into(), node: "look".into(), hash: [0xee; 16] };
+    check("hash of a kept result", &key.record_hash(2000, &result).0);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::answer_update::is_update_lost;
 use crate::decide::{append_decided, store_of};
 use crate::deps::Deps;
 use crate::dynamic::Value;
+use crate::effect;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Kind, emit::Emitter};
@@ -314,8 +315,9 @@ impl<'a, S: State> AnswerRequest<'a, S> {
         if let Some(schema) = &entry.question.answer_schema {
             answer_schema::check(schema, body).map_err(unfit)?;
         }
-        let known = self.thread.host.program.questions.get(&**name);
-        known.map_or(Ok(()), |known| (known.fits)(body)).map_err(|error| unfit(error.to_string()))
+        let drawn = self.thread.host.program.questions.get(&**name).map(|known| known.fits);
+        let known = drawn.or_else(|| effect::answer_check(name));
+        known.map_or(Ok(()), |fits| fits(body)).map_err(|error| unfit(error.to_string()))
     }
 
     /// Stores the answers that are not stored yet beside their questions.

@@ -15,8 +15,9 @@ use crate::compile::Program;
 use crate::deps::Deps;
 use crate::drain::Drain;
 use crate::durability::Durability;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph_record::GraphRecord;
+use crate::handle::NodeRef;
 use crate::hooks::{Hooks, InterruptEvent, ResumeEvent};
 use crate::outcome::Outcome;
 use crate::position::Position;
@@ -178,6 +179,34 @@ impl<S: State> App<S> {
     /// The graph as data: what the store keeps of it for tools without its code.
     pub fn graph(&self) -> &GraphRecord {
         &self.host.graph.record
+    }
+
+    /// Forgets the kept results of all nodes of this graph, on all threads of its store: see
+    /// [`NodePolicy::cache`](crate::NodePolicy::cache). Nothing where the store keeps none.
+    ///
+    /// # Errors
+    /// `Store`: the store could not write.
+    pub async fn clear_cache(&self) -> Result<()> {
+        self.forget(None).await
+    }
+
+    /// Forgets the kept results of one node.
+    ///
+    /// # Errors
+    /// `Invalid`: a node of another graph. `Store`: the store could not write.
+    pub async fn clear_cache_of<P>(&self, node: NodeRef<S, P>) -> Result<()> {
+        let program = &self.host.program;
+        if node.graph != program.id {
+            return Err(Error::invalid(format_args!("graph {:?} has no such node", program.name)));
+        }
+        self.forget(Some(&program.nodes[node.index as usize].name)).await
+    }
+
+    async fn forget(&self, node: Option<&str>) -> Result<()> {
+        if let Some(cache) = self.host.store.as_ref().and_then(|store| store.cache()) {
+            cache.clear(&self.host.program.name, node).await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn host(&self) -> &Host {

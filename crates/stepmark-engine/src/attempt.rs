@@ -9,11 +9,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use stepmark_core::capability::CacheKey;
 use stepmark_core::checkpoint::MadeBy;
 use stepmark_core::clock::{Clock, IdGen};
 use stepmark_core::pending::{TaskEnd, TaskRecord};
 use tokio::sync::SemaphorePermit;
 
+use crate::cache::{CachePlace, CacheSpec};
 use crate::compile::NodeSpec;
 use crate::handler::TaskFailure;
 use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
@@ -39,6 +41,8 @@ pub(crate) struct Guard {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGen>,
     earlier: Earlier,
+    /// Absent where its node has no cache.
+    cache: Option<CachePlace>,
 }
 
 /// Runs a task to its result, or to the error that it fails with.
@@ -66,13 +70,44 @@ impl Guard {
         let (policy, deadline) = (node.policy.clone().unwrap_or_default(), run.deadline.clone());
         let (clock, ids) = (Arc::clone(&run.host.clock), Arc::clone(&run.host.ids));
         let earlier = run.earlier.get(task).copied().unwrap_or_default();
-        Some(Box::new(Self { policy, deadline, clock, ids, earlier }))
+        let cache = policy.cache.as_ref().and_then(|_| CachePlace::of(run, run.position.next[task].node));
+        Some(Box::new(Self { policy, deadline, clock, ids, earlier, cache }))
     }
 
     async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
         let Some(tries) = &context.info.tries else {
             return Err(NodeError::new("a task with a policy counts its attempts"));
         };
+        let key = self.key(context)?;
+        if let Some((place, _, key)) = &key
+            && let Some(output) = place.look(key).await
+        {
+            tries.hand_over(MadeBy::Cache);
+            tries.begin(self.clock.now());
+            tries.give_up();
+            return Ok(output);
+        }
+        let output = self.make(node, context, tries).await;
+        let made = output.as_ref().ok().filter(|_| tries.made_by() == MadeBy::Node);
+        let kept =
+            made.zip(key).and_then(|(output, (place, spec, key))| Some((place, spec, key, place.encoded(output)?)));
+        if let Some((place, spec, key, kept)) = kept {
+            place.keep(spec, key, kept).await;
+        }
+        output
+    }
+
+    /// What the task's result may be kept under: not where it goes on from an earlier attempt.
+    fn key(&self, context: &TaskContext) -> Result<Option<(&CachePlace, &CacheSpec, CacheKey)>, NodeError> {
+        let (Some(place), Some(spec)) = (&self.cache, &self.policy.cache) else { return Ok(None) };
+        if context.info.journal().has_earlier() {
+            return Ok(None);
+        }
+        Ok(Some((place, spec, place.key(spec, context)?)))
+    }
+
+    /// Makes the task's result: by its node, or by its error handler.
+    async fn make(&self, node: &NodeFn, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
         // Given back when the task has ended, its handler included.
         let _turn = self.turn(tries).await?;
         let info = &context.info;

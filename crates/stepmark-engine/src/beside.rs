@@ -11,6 +11,7 @@ use stepmark_core::clock::Sleep;
 use stepmark_core::effect::{EffectIntent, EffectReply};
 
 use crate::desk::{Call, Calls, RunFence};
+use crate::effect;
 use crate::error::Result;
 use crate::execute::Finished;
 use crate::flush::{self, Also};
@@ -119,10 +120,11 @@ impl Waiting {
                 Ok(())
             }
             Note::Called(Call::Intent(intent, asked)) => {
-                let reply = self.flush(run, results, Some(intent)).await?;
-                // A task that is gone needs no answer.
-                if let Some(reply) = reply {
-                    drop(asked.send(reply));
+                let nonce = intent.nonce;
+                let Some(reply) = self.flush(run, results, Some(intent)).await? else { return Ok(()) };
+                // A task that is gone has not begun.
+                if let Err(EffectReply::Granted(row)) = asked.send(reply) {
+                    Box::pin(effect::tell_not_begun(&run.host, run.thread_uid(), (&row, nonce))).await;
                 }
                 Ok(())
             }

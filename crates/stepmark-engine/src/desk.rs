@@ -9,7 +9,7 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stepmark_core::child::{ChildPlace, ChildRow};
-use stepmark_core::effect::{EffectIntent, EffectReply};
+use stepmark_core::effect::{EffectIntent, EffectKey, EffectReply, Nonce};
 use stepmark_core::id::TaskHash;
 use stepmark_core::pending::{NO_TASK, TaskRecord};
 use stepmark_core::rows::{BranchRow, ThreadRow};
@@ -41,6 +41,15 @@ struct Inner {
     /// By namespace: the call that has it, which is one task's until the step of that task is over.
     held: HashMap<Arc<str>, Held>,
     did: Stats,
+    /// Attempts at effects that ended and whose outcome the ledger was not told.
+    ended: HashMap<EffectKey, Vec<(u32, Nonce)>>,
+}
+
+impl Inner {
+    /// Lets go of what was called inside of a sub-graph.
+    fn free(&mut self, namespace: &str) {
+        self.held.retain(|held, _| held.strip_prefix(namespace).is_none_or(|inside| !inside.starts_with('/')));
+    }
 }
 
 /// A call of a sub-graph: its namespace, the task that calls, how many calls of the namespace that made before.
@@ -89,10 +98,35 @@ impl Desk {
     }
 
     /// Asks the ledger.
-    #[expect(dead_code, reason = "effects ask")]
     pub(crate) async fn intend(&self, intent: EffectIntent) -> Result<EffectReply, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Call::Intent(intent, reply), answer).await
+    }
+
+    /// Notes that an attempt at a generation of an effect ended, and that the ledger was not told how.
+    pub(crate) fn note_ended(&self, key: &EffectKey, attempt: (u32, Nonce)) {
+        self.inner().ended.entry(key.clone()).or_default().push(attempt);
+    }
+
+    /// The attempts at an effect that ended so.
+    pub(crate) fn ended(&self, key: &EffectKey) -> Vec<Nonce> {
+        let inner = self.inner();
+        inner.ended.get(key).into_iter().flatten().map(|(_, nonce)| *nonce).collect()
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.inner().ended.is_empty()
+    }
+
+    /// The attempts at all effects that ended so.
+    pub(crate) fn take_ended(&self) -> HashMap<EffectKey, Vec<(u32, Nonce)>> {
+        take(&mut self.inner().ended)
+    }
+
+    /// Notes that a node was given what an effect had returned before.
+    pub(crate) fn note_returned_effect(&self) {
+        self.inner().did.effects_returned += 1;
     }
 
     /// Waits until everything that the run did before is durable.
@@ -127,7 +161,7 @@ impl Desk {
     pub(crate) fn note_moved(&self, place: ChildPlace) {
         let mut inner = self.inner();
         let namespace: Arc<str> = Arc::from(&*place.namespace);
-        inner.held.retain(|held, _| held.strip_prefix(&*namespace).is_none_or(|inside| !inside.starts_with('/')));
+        inner.free(&namespace);
         if place.caller != NO_TASK {
             let held = Held { caller: place.caller, occurrence: place.occurrence, is_open: false };
             inner.held.entry(Arc::clone(&namespace)).or_insert(held);
@@ -180,7 +214,6 @@ impl Desk {
         let mut inner = self.inner();
         inner.records.clear();
         inner.calls.clear();
-        inner.held.clear();
         take(&mut inner.moved).into_values().map(ChildRow::from).collect()
     }
 
@@ -191,6 +224,15 @@ impl Desk {
 
     pub(crate) fn take_did(&self) -> Stats {
         take(&mut self.inner().did)
+    }
+
+    /// A step is over, of the sub-graph of this namespace or of the root: what its tasks called is free for others.
+    pub(crate) fn end_step(&self, namespace: Option<&str>) {
+        let mut inner = self.inner();
+        match namespace {
+            Some(namespace) => inner.free(namespace),
+            None => inner.held.clear(),
+        }
     }
 
     async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>) -> Result<T, NodeError> {

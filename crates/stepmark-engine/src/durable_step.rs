@@ -28,6 +28,16 @@ use crate::state::State;
 /// How large the result of a step may be, encoded: it lies in one row.
 const MEMO_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+tokio::task_local! {
+    /// There while a step runs.
+    static IN_STEP: ();
+}
+
+/// Whether a step runs around this call.
+pub(crate) fn is_in_step() -> bool {
+    IN_STEP.try_with(|()| ()).is_ok()
+}
+
 impl<S: State> Cx<S> {
     /// Runs `run` once and records what it returned; when the task runs again, returns that.
     ///
@@ -141,7 +151,7 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
         }
         info.journal().start_step(&call.key)?;
         let running = Running { info: &info, key: &call.key, is_done: false };
-        let (won, tried) = tried(&info, &mut arms, &retries).await?;
+        let (won, tried) = IN_STEP.scope((), tried(&info, &mut arms, &retries)).await?;
         let memo = running.end(&won, tried)?;
         // What a step returns has been through its stored form, so that a first run is as a later one.
         let value = recorded(&memo)?;

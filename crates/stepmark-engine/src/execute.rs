@@ -360,8 +360,12 @@ fn attempt_at(run: &Run, task: usize) -> u32 {
     run.earlier.get(task).map_or(1, |earlier| earlier.attempts + 1)
 }
 
-fn accept(run: &Run, ended: Ended) -> Result<Finished, Failed> {
+fn accept(run: &mut Run, ended: Ended) -> Result<Finished, Failed> {
     let Ended { task, started_at, attempts, made_by, output, .. } = ended;
+    if made_by == MadeBy::Cache {
+        run.stats.executed -= 1;
+        run.stats.cached += 1;
+    }
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update, parent::commands(&goto))?;

@@ -4,7 +4,9 @@
 //! the unfinished step has stored; nothing else that begins at a past moment does.
 
 use std::collections::HashMap;
+use std::future::IntoFuture;
 
+use futures_util::future::BoxFuture;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{CheckpointId, Lane, RunId, TaskHash, check_name, hash16};
@@ -28,16 +30,13 @@ use crate::thread::{At, BranchPlace, DECISIONS_MAX, Thread};
 impl<'a, S: State> At<'a, S> {
     /// Makes a new branch from that moment and returns a handle to it. Executes nothing; writes one branch row and, at a
     /// tip, copies of what the tasks of its unfinished step had stored: results, and journals without the answers that
-    /// their tasks have not gone on from, so that each branch may answer differently.
+    /// their tasks have not gone on from, so that each branch may answer differently. Nothing happens before `.await`.
     ///
     /// # Errors
     /// `Exists` if the thread has a branch of this name; `Missing` as for [`At::state`].
-    pub async fn fork(&self, name: &str) -> Result<Thread<S>> {
-        check_name(Subject::Branch, name)?;
-        let mut commit = fork_commit(&self.thread.host, &self.load_to_fork().await?)?;
-        commit.name = Some(name.into());
-        commit_decided(&self.thread.host, "", &mut commit, &[]).await?;
-        Ok(self.thread.branch(name))
+    pub fn fork(&self, name: &str) -> Fork<'a, S> {
+        let at = At { thread: self.thread, checkpoint: self.checkpoint.clone() };
+        Fork { at, name: name.to_owned(), effects: EffectsMode::Ledger }
     }
 
     /// Loads the moment, at a tip with what is stored of the unfinished step: a damaged row of an old one is in nobody's way.
@@ -54,6 +53,43 @@ impl<'a, S: State> At<'a, S> {
         let mut update = S::Update::default();
         input(&mut update);
         Request::new(self.thread, Verb::RunAt(self.checkpoint.clone(), update))
+    }
+}
+
+/// A branch to be made: see [`At::fork`].
+#[must_use = "nothing is written before `.await`"]
+#[derive(Debug)]
+pub struct Fork<'a, S> {
+    at: At<'a, S>,
+    name: String,
+    effects: EffectsMode,
+}
+
+impl<S: State> Fork<'_, S> {
+    /// What the effects of tasks mean there: [`EffectsMode::Ledger`], which is so at first, returns what was done before
+    /// the fork; [`EffectsMode::Again`] means other actions, each with an idempotency key of its own.
+    pub fn effects(mut self, effects: EffectsMode) -> Self {
+        self.effects = effects;
+        self
+    }
+
+    async fn make(self) -> Result<Thread<S>> {
+        let Self { at: At { thread, .. }, name, effects } = &self;
+        check_name(Subject::Branch, name)?;
+        let mut commit = fork_commit(&thread.host, &self.at.load_to_fork().await?)?;
+        commit.name = Some(name.as_str().into());
+        commit.branch.effects = *effects;
+        commit_decided(&thread.host, "", &mut commit, &[]).await?;
+        Ok(thread.branch(name))
+    }
+}
+
+impl<'a, S: State> IntoFuture for Fork<'a, S> {
+    type Output = Result<Thread<S>>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.make())
     }
 }
 

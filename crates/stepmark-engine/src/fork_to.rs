@@ -4,10 +4,12 @@
 //! thread names where it came from and shares nothing with it.
 
 use stepmark_core::checkpoint::{ChannelEntry, CheckpointRow, Manifest, NextTask, Origin, Payload, Source};
+use stepmark_core::effect::EffectEntry;
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RecordHash, RunId, check_name};
-use stepmark_core::rows::{BranchRow, EffectsMode, RunRow, RunStatus, ThreadRow, Tip};
-use stepmark_core::store::{Channels, Commit, Expect, Loaded, RunWrite};
+use stepmark_core::ledger;
+use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
+use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
 use stepmark_core::value::{Structure, ValueAddress, ValueHead, ValueNode, ValueRef, encode_packed};
 
 use crate::commit::Placement;
@@ -24,14 +26,16 @@ use crate::thread::{At, BranchPlace, Thread};
 impl<S: State> At<'_, S> {
     /// Begins another thread with the state of that moment, and returns a handle to it. Its first checkpoint has the same
     /// values, planned and deferred tasks, waiting joins and activation numbers, and names its origin; `resume` runs the planned tasks.
-    /// Executes nothing and changes nothing of this thread; results that unfinished tasks have stored stay here.
+    /// Executes nothing and changes nothing of this thread; results that unfinished tasks have stored stay here. What is
+    /// known of effects comes along, as far as a branch that is forked there would know it.
     ///
     /// # Errors
     /// `Exists` if there is a thread of this name; `Missing` as for [`At::state`].
     pub async fn fork_to(&self, thread: &str) -> Result<Thread<S>> {
         check_name(Subject::Thread, thread)?;
         let host = &self.thread.host;
-        let loaded = self.load(Channels::All, false).await?;
+        let place = self.thread.request_of(Place::Head);
+        let loaded = self.load_as(Load { channels: Channels::All, effects: true, branches: true, ..place }).await?;
         let mut target = self.thread.same_place().on(BranchPlace::Head);
         thread.clone_into(&mut target.name);
         let born = Birth::new(host, &loaded, &target);
@@ -39,6 +43,12 @@ impl<S: State> At<'_, S> {
         commit_decided(host, target.scope(), &mut commit, &blobs).await?;
         Ok(target)
     }
+}
+
+/// What the new thread knows of effects: as much as a branch that is forked there.
+fn carried(loaded: &Loaded, moment: ForkPoint) -> Result<Vec<EffectEntry>> {
+    let branches: Vec<BranchRow> = loaded.branches.iter().map(|branch| branch.row.clone()).collect();
+    Ok(ledger::carried(loaded.thread.uid, loaded.effects.clone(), &branches, moment)?)
 }
 
 /// A thread in the making.
@@ -85,6 +95,7 @@ impl<'a> Birth<'a> {
             packed_hash: RecordHash([0; 16]),
         };
         let commit = Commit {
+            effects: carried(loaded, ForkPoint { branch: from.branch, height: from.height })?,
             new_thread: Some(thread),
             name: Some(MAIN_BRANCH.into()),
             checkpoint: Some(row.sealed(uid, "")),

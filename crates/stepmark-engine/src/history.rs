@@ -80,7 +80,7 @@ pub struct TaskReport {
     pub node: String,
     /// 0 for an edge or goto, then one per send.
     pub trigger: u32,
-    /// How often it was attempted, the success included.
+    /// How often it was attempted, the success included; 0 where nothing was, as its result was cached.
     pub attempts: u32,
     /// When its last attempt began, in microseconds since the Unix epoch.
     pub started_at: Timestamp,

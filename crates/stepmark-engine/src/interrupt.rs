@@ -15,7 +15,7 @@ use stepmark_core::interrupt::Asker;
 use crate::dynamic::Value;
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{AskingTask, Entry, QUESTION_BYTES_MAX};
+use crate::journal::{Entry, QUESTION_BYTES_MAX};
 use crate::node::Cx;
 use crate::node_error::NodeError;
 use crate::state::State;
@@ -67,9 +67,7 @@ impl<S: State> Cx<S> {
         }
         let spec = QuestionSpec { name: Q::NAME, body, answer_schema: Q::answer_schema() };
         let info = self.info();
-        let inside = info.root.as_ref().map(|_| Arc::clone(&info.namespace));
-        let asking = AskingTask { thread: info.thread_uid, task: self.task_id(), node: &info.node, inside };
-        let answer = info.journal().ask(asking, spec, |body| encode::from_bytes(body).ok());
+        let answer = info.journal().ask(info.asking(), spec, |body| encode::from_bytes(body).ok());
         answer.ok_or_else(|| NodeError::new(format_args!("waits for the answer to {:?}", Q::NAME)))
     }
 }

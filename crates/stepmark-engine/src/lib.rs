@@ -24,6 +24,7 @@ mod parent;
 mod retry;
 mod policy;
 mod handler;
+mod cache;
 mod deps;
 
 // From a drawing to a program.
@@ -59,6 +60,7 @@ mod fork;
 mod fork_to;
 mod pointer;
 mod history;
+mod nested;
 mod dynamic;
 mod outcome;
 mod events;
@@ -92,6 +94,7 @@ mod journal;
 mod desk;
 mod beside;
 mod durable_step;
+mod effect;
 mod subgraph;
 mod subgraph_node;
 mod waiting;
@@ -105,17 +108,23 @@ mod values;
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
 pub use blocking::{Blocking, BlockingApp, BlockingThread};
+pub use cache::Cache;
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use drain::Drain;
 pub use durability::Durability;
 pub use durable_step::{DurableStep, Race, Won};
 pub use dynamic::Value;
+pub use effect::{
+    ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectInfo, EffectMismatch, EffectNotDone,
+    EffectState, EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+};
 pub use error::{Error, ErrorKind, Failure, Result, RunPlace};
 pub use events::{
     ChannelWrite, DebugEvent, Emitted, Event, EventData, FinishedTask, Kind, MessageChunk, Position as EventPosition,
     RunningTask, TaskUpdate, Written,
 };
 pub use follow::{Events, EventsRequest};
+pub use fork::Fork;
 pub use functional::{Call, Entry, EntryUpdate, Final, Returned, Stored, entrypoint};
 pub use graph::Graph;
 pub use graph_record::{ChannelRecord, GraphRecord, JoinRecord, NodeRecord, QuestionRecord};
@@ -127,6 +136,7 @@ pub use history::{
 pub use hooks::{InterruptEvent, ResumeEvent};
 pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
+pub use nested::{Nested, NestedAt, NestedUpdate, SubGraphInfo};
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;

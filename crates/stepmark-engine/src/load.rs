@@ -279,7 +279,7 @@ pub(crate) fn take_results(
 }
 
 /// A stored result. `around`: the programs of the graphs around its own, the nearest first.
-fn finished(
+pub(crate) fn finished(
     (program, around): (&Program, &[Arc<Program>]),
     node: u32,
     record: TaskRecord,

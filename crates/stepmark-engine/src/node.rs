@@ -29,7 +29,7 @@ use crate::{
     events::emit::Emitter,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
-    journal::Attempt,
+    journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
     scope::Scope,
@@ -71,31 +71,7 @@ pub trait IntoNodeOutput<S: State> {
 }
 
 /// What a node wants: writes to the state, and where to go besides its edges, in any number and mixture.
-///
-/// A node returns it, and a function that a node calls, such as a tool of a model, may make or fill one:
-///
-/// ```
-/// use serde::{Deserialize, Serialize};
-/// use stepmark_engine::{Command, Graph, NodeRef};
-/// # use stepmark_engine as stepmark;
-/// # use stepmark_macros::State;
-///
-/// #[derive(State, Clone, Default, Serialize, Deserialize)]
-/// struct Chat {
-///     reply: String,
-/// }
-///
-/// fn refer(to: NodeRef<Chat>, why: &str) -> Command<Chat> {
-///     Command::<Chat>::new().write(|chat| chat.reply.set(format!("referred: {why}"))).goto(to)
-/// }
-///
-/// let mut graph = Graph::<Chat>::new("desk");
-/// let billing = graph.node("billing", async || ());
-/// let clerk = graph.node("clerk", move || async move { refer(billing, "an invoice") });
-/// graph.start(clerk);
-/// graph.goto(clerk, stepmark_engine::to![billing]);
-/// assert!(graph.build().is_ok());
-/// ```
+/// A node returns it, and a function that a node calls, such as a tool of a model, may make or fill one.
 #[derive(Clone, Debug)]
 pub struct Command<S: State> {
     /// The writes.
@@ -209,6 +185,12 @@ impl TaskInfo {
     /// The journal of the root's task.
     pub(crate) fn journal(&self) -> &Attempt {
         self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
+    }
+
+    /// Who asks where the task asks a question.
+    pub(crate) fn asking(&self) -> AskingTask<'_> {
+        let inside = self.root.as_ref().map(|_| Arc::clone(&self.namespace));
+        AskingTask { thread: self.thread_uid, task: self.task_id(), node: &self.node, inside }
     }
 
     /// Whether it asked something that nobody has answered.

@@ -49,6 +49,8 @@ pub struct Stats {
     pub executed: u64,
     /// Tasks whose stored results were used instead.
     pub reused: u64,
+    /// Tasks that were given results from the cache of their node.
+    pub cached: u64,
     /// Results of durable steps that nodes were given from an earlier attempt.
     pub memos_returned: u64,
     /// Results of effects that nodes were given from the ledger.
@@ -75,7 +77,9 @@ impl Stats {
     pub(crate) fn add(&mut self, inner: &Self) {
         self.executed += inner.executed;
         self.reused += inner.reused;
+        self.cached += inner.cached;
         self.copies += inner.copies;
+        self.effects_returned += inner.effects_returned;
     }
 }
 

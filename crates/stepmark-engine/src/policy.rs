@@ -8,8 +8,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use crate::cache::{Cache, CacheSpec};
 use crate::node::{Node, NodeFn, erase};
 use crate::retry::Retry;
 use crate::state::State;
@@ -40,6 +42,7 @@ pub(crate) struct Policy {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) attempts: Attempts,
     pub(crate) handler: Option<Handler>,
+    pub(crate) cache: Option<CacheSpec>,
     /// How many of its tasks may run at once, in this process.
     pub(crate) slots: Option<Arc<Semaphore>>,
 }
@@ -57,9 +60,10 @@ impl fmt::Debug for Handler {
 impl Policy {
     /// Whether nothing was said.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { retries, timeout, idle_timeout, attempts, handler, slots } = self;
+        let Self { retries, timeout, idle_timeout, attempts, handler, cache, slots } = self;
         let is_limited = timeout.is_some() || idle_timeout.is_some() || slots.is_some();
-        retries.is_empty() && !is_limited && handler.is_none() && *attempts == Attempts::InProcess
+        let is_made_good = handler.is_some() || cache.is_some();
+        retries.is_empty() && !is_limited && !is_made_good && *attempts == Attempts::InProcess
     }
 }
 
@@ -123,6 +127,21 @@ impl<S: State, P> NodePolicy<'_, S, P> {
     pub fn on_error<M, I, N: Node<S, M, I>>(&mut self, handler: N) -> &mut Self {
         let handler = Handler(erase(handler));
         self.say(|policy| policy.handler = Some(handler))
+    }
+
+    /// Uses results of the node again, for other tasks of the same key, on every thread of the store, for as long as the
+    /// cache says: a task that finds one does not run, and its result is what is found, gotos included. Errors, and what
+    /// an error handler made, are not kept; nor what a task came to that asked, or went on from an earlier attempt.
+    ///
+    /// A changed node does not empty it: [`App::clear_cache`](crate::App::clear_cache) does. Tasks that run at the same time
+    /// do not wait for each other's results. A cache that cannot be read or written is as one that is empty; a run without
+    /// a store has none.
+    pub fn cache(&mut self, cache: Cache<S, P>) -> &mut Self
+    where
+        P: DeserializeOwned + 'static,
+    {
+        let cache = CacheSpec::of(cache);
+        self.say(|policy| policy.cache = Some(cache))
     }
 
     /// Lets at most this many tasks of the node run at once, at least 1: in all runs of the application in this process. A

@@ -3,6 +3,9 @@
 //! The table of contents of the engine: stop? → execute → apply → plan the next → commit. The checkpoint that a step commits
 //! contains the tasks planned for the next one.
 
+use std::sync::Arc;
+
+use crate::effect;
 use crate::error::Result;
 use crate::plan::plan_step;
 use crate::run::Run;
@@ -26,9 +29,14 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     if waiting::stops(run).await? {
         return Ok(StepEnd::Interrupted);
     }
-    let Some(finished) = execute::run_tasks(run).await? else { return Ok(StepEnd::Interrupted) };
+    let ran = execute::run_tasks(run).await;
+    note_did(run).await;
+    let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
     let finished = parent::store(run, finished).await?;
     note_applied(run);
+    if let Some(events) = &run.host.events {
+        events.let_state_go();
+    }
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
         Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),
@@ -36,10 +44,10 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
-    parent::end(run);
-    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
-        run.stats.add(&desk.take_did());
+    if let Some(desk) = &run.desk {
+        desk.end_step(run.inside.as_ref().map(|inside| &*inside.namespace));
     }
+    parent::end(run);
     run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;
@@ -54,6 +62,18 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
                 events::tell_values(run).await;
             }
             Ok(StepEnd::Committed)
+        }
+    }
+}
+
+/// Takes over what the tasks did past the run.
+async fn note_did(run: &mut Run) {
+    if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
+        run.stats.add(&desk.take_did());
+        let (desk, thread) = (Arc::clone(desk), run.thread_uid());
+        // Boxed, as in nearly every step there is nothing to tell.
+        if desk.has_ended() {
+            Box::pin(effect::tell_ended(&desk, thread)).await;
         }
     }
 }

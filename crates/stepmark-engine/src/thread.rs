@@ -285,17 +285,20 @@ pub struct At<'a, S> {
 
 impl<'a, S: State> At<'a, S> {
     pub(crate) async fn load(&self, channels: Channels, pending: bool) -> Result<Loaded> {
+        self.load_as(Load { channels, pending, ..self.thread.request_of(Place::Head) }).await
+    }
+
+    /// Loads what is asked for at that moment.
+    pub(crate) async fn load_as(&self, load: Load) -> Result<Loaded> {
         let id = CheckpointId::parse(&self.checkpoint)?;
         if self.thread.at != BranchPlace::Head {
             // A handle at a branch means that branch where the moment is its tip, whoever else shares it.
-            let load = Load { channels: channels.clone(), pending, ..self.thread.request_of(Place::Head) };
-            let loaded = self.thread.load_with(load).await?;
+            let loaded = self.thread.load_with(load.clone()).await?;
             if loaded.branch.row.tip.as_ref().is_some_and(|tip| tip.id == id) {
                 return Ok(loaded);
             }
         }
-        let load = Load { channels, pending, ..self.thread.request_of(Place::Checkpoint(id)) };
-        Ok(store_of(&self.thread.host)?.load(load).await?)
+        Ok(store_of(&self.thread.host)?.load(Load { place: Place::Checkpoint(id), ..load }).await?)
     }
 
     /// The state at that moment.

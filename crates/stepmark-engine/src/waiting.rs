@@ -76,7 +76,7 @@ pub(crate) enum Which {
     All,
 }
 
-/// The questions of journals in their newest wording, by node, name and occurrence.
+/// The questions of journals in their newest wording: the root's before those of sub-graphs, by node, name and occurrence.
 pub(crate) fn listed_questions(
     journals: &Journals,
     place: &QuestionPlace<'_>,
@@ -86,7 +86,8 @@ pub(crate) fn listed_questions(
     let mut listed: Vec<&Entry> = current.filter(|entry| which == Which::All || entry.answer.is_none()).collect();
     listed.sort_by_key(|entry| {
         let asked = &entry.question;
-        (Arc::clone(&asked.node), Arc::clone(&asked.name), asked.occurrence, asked.id)
+        let namespace = asked.inside.as_ref().map(|inside| Arc::clone(&inside.namespace));
+        (namespace, Arc::clone(&asked.node), Arc::clone(&asked.name), asked.occurrence, asked.id)
     });
     listed.into_iter().map(|entry| OpenQuestion::new(place, entry)).collect()
 }

@@ -253,6 +253,18 @@ CREATE TABLE child (
     PRIMARY KEY (thread, root_branch, namespace, height)
 ) STRICT, WITHOUT ROWID;
 
+-- Results of nodes that are kept for a while, over all threads.
+CREATE TABLE cache (
+    graph      TEXT NOT NULL,
+    node       TEXT NOT NULL,
+    key        BLOB NOT NULL,              -- 16 bytes of BLAKE3 over what the result depends on
+    expires_at INTEGER NOT NULL,           -- by the store's time
+    hash       BLOB NOT NULL,
+    result     BLOB NOT NULL,              -- a flush of one record, without its task
+    PRIMARY KEY (graph, node, key)
+) STRICT;
+CREATE INDEX cache_expiry ON cache (expires_at);
+
 -- The table below is written by no version yet. [later]
 
 -- Searchable attributes of threads.

@@ -119,6 +119,7 @@ impl Desk {
             Work::Records(append) => apply::append(session, append)?.map(Done::Appended),
             Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes, now)?.map(Done::Kept),
             Work::DeleteThread(uid) => apply::delete_thread(session, *uid, now)?.map(|()| Done::Deleted),
+            Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
         };
         match answer {
             // SQLite gave up the transaction: the members before are gone too.

@@ -14,6 +14,7 @@ mod log;
 
 mod apply;
 mod check;
+mod cache;
 mod children;
 mod insert;
 mod ledger;

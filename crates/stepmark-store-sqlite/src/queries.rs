@@ -263,3 +263,18 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
 pub(crate) const WAL_LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
 pub(crate) const WAL_MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 pub(crate) const WAL_RESET: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+// ---- cache ----
+
+pub(crate) const CACHE_GET: &str =
+    "SELECT expires_at, hash, result FROM cache WHERE graph = ?1 AND node = ?2 AND key = ?3 AND expires_at > ?4";
+
+pub(crate) const CACHE_PUT: &str = "
+INSERT INTO cache (graph, node, key, expires_at, hash, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (graph, node, key) DO UPDATE SET expires_at = excluded.expires_at, hash = excluded.hash, result = excluded.result";
+
+/// At most so many at a time: a write does not wait long for what others left.
+pub(crate) const CACHE_EXPIRE: &str =
+    "DELETE FROM cache WHERE rowid IN (SELECT rowid FROM cache WHERE expires_at <= ?1 LIMIT 64)";
+
+pub(crate) const CACHE_CLEAR: &str = "DELETE FROM cache WHERE graph = ?1 AND (?2 IS NULL OR node = ?2)";

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stepmark_core::capability::ResultCache;
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -19,6 +21,7 @@ use stepmark_core::store::{
 use crate::connect::Place;
 use crate::error::{closed, read_only};
 use crate::reader::Readers;
+use crate::session::Session;
 use crate::writer::{Counters, Done, Limits, Shared, StoreClock, Work, Writer};
 use crate::{history, migrate, read};
 
@@ -89,12 +92,23 @@ impl Sqlite {
         }
     }
 
-    async fn submit(&self, work: Work) -> Result<Done> {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.shared.clock.now()
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Session<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.readers.read(read).await
+    }
+
+    pub(crate) async fn submit(&self, work: Work) -> Result<Done> {
         let writer = self.inner.writer.as_ref().ok_or_else(|| read_only(&self.inner.path))?;
         writer.submit(work).await
     }
 
-    fn mismatched(&self) -> Error {
+    pub(crate) fn mismatched(&self) -> Error {
         closed(&self.inner.path)
     }
 }
@@ -244,14 +258,14 @@ impl CheckpointStore for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         match self.submit(Work::Commit(Box::new(commit))).await? {
             Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
+            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
         }
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
         match self.submit(Work::Records(Box::new(append))).await? {
             Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
+            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
         }
     }
 
@@ -271,7 +285,7 @@ impl CheckpointStore for Sqlite {
         match call {
             BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
                 Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted => Err(self.mismatched()),
+                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
             },
             BlobCall::Has { scope, hash } => {
                 let has = self.inner.readers.read(move |session| read::has_blob(session, &scope, hash)).await;
@@ -290,5 +304,9 @@ impl CheckpointStore for Sqlite {
 
     async fn info(&self) -> Result<Info> {
         Ok(Info { backend: "sqlite", format_version: FORMAT_VERSION, time: self.inner.shared.clock.now() })
+    }
+
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        Some(self)
     }
 }

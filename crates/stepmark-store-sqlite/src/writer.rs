@@ -16,6 +16,7 @@ use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::store::{Appended, Commit, Outcome, Records};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk::Desk;
 use crate::error::closed;
@@ -31,6 +32,7 @@ pub(crate) enum Work {
     Records(Box<Records>),
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
+    Cache(CacheWork),
 }
 
 /// A member's answer.
@@ -39,6 +41,7 @@ pub(crate) enum Done {
     Appended(Appended),
     Kept(BlobHash),
     Deleted,
+    Cached,
 }
 
 /// A queued call.
@@ -167,6 +170,7 @@ impl Work {
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) => 0,
+            Self::Cache(work) => work.bytes(),
         }
     }
 }

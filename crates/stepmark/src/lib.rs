@@ -137,6 +137,28 @@ pub mod reducer {
 /// }
 /// // thread.input_of(Ask { query: "rust".into() }).run().await?
 /// ```
+///
+/// A node returns a [`Command`], or a function that it calls does, such as a tool of a model:
+///
+/// ```
+/// use stepmark::{Command, Graph, NodeRef, State, to};
+///
+/// #[derive(State, Clone, Default, serde::Serialize, serde::Deserialize)]
+/// struct Chat {
+///     reply: String,
+/// }
+///
+/// fn refer(to: NodeRef<Chat>, why: &str) -> Command<Chat> {
+///     Command::<Chat>::new().write(|chat| chat.reply.set(format!("referred: {why}"))).goto(to)
+/// }
+///
+/// let mut graph = Graph::<Chat>::new("desk");
+/// let billing = graph.node("billing", async || ());
+/// let clerk = graph.node("clerk", move || async move { refer(billing, "an invoice") });
+/// graph.start(clerk);
+/// graph.goto(clerk, to![billing]);
+/// assert!(graph.build().is_ok());
+/// ```
 pub mod graph {
     pub use stepmark_engine::{
         ChannelRecord, End, FromCx, GraphRecord, Input, IntoNodeOutput, IntoRoutes, JoinRecord, MappedSubGraph, Node,
@@ -151,9 +173,9 @@ pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
-        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
-        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
-        Value, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, Fork, History, MAIN_BRANCH, ManualUpdate,
+        Nested, NestedAt, NestedUpdate, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
+        SubGraphInfo, TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
     };
 }
 
@@ -176,9 +198,20 @@ pub mod steps {
     pub use stepmark_engine::{DurableStep, Race, Won};
 }
 
+#[doc = include_str!("docs/effects.md")]
+pub mod effects {
+    pub use stepmark_core::rows::EffectsMode;
+    pub use stepmark_engine::{
+        ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectInfo, EffectMismatch, EffectNotDone,
+        EffectState, EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
+    };
+}
+
 #[doc = include_str!("docs/robust.md")]
 pub mod robust {
-    pub use stepmark_engine::{Attempts, Backoff, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit};
+    pub use stepmark_engine::{
+        Attempts, Backoff, Cache, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit,
+    };
 }
 
 #[doc = include_str!("docs/interrupts.md")]
@@ -213,6 +246,7 @@ pub mod clock {
 
 /// The store seam, for those who choose, wrap or write a store.
 pub mod store {
+    pub use stepmark_core::capability::{CacheKey, ResultCache};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
     #[cfg(feature = "sqlite")]

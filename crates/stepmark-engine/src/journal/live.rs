@@ -61,6 +61,9 @@ enum What {
     Question,
     Step,
     SubGraph,
+    Effect,
+    /// An effect whatever its name.
+    AnyEffect,
 }
 
 /// A question that this attempt asked and nobody has answered.
@@ -130,9 +133,19 @@ impl Attempt {
         spec: QuestionSpec,
         read: impl Fn(&[u8]) -> Option<A>,
     ) -> Option<A> {
+        let occurrence = self.live(|live| live.count(task.task, What::Question, &spec.name.into()));
+        self.ask_at((task, occurrence), spec, read)
+    }
+
+    /// The same for a question whose occurrence something else decides: what does not ask any more must not move others.
+    pub(crate) fn ask_at<A>(
+        &self,
+        (task, occurrence): (AskingTask<'_>, u32),
+        spec: QuestionSpec,
+        read: impl Fn(&[u8]) -> Option<A>,
+    ) -> Option<A> {
         let mut lock = self.lock();
         let live = self.begun(&mut lock);
-        let occurrence = live.count(task.task, What::Question, &spec.name.into());
         let id = InterruptId::of(task.thread, task.task, spec.name, occurrence);
         let earlier = self.earlier.as_ref().and_then(|journal| journal.newest(id));
         let same = earlier.filter(|entry| entry.question.hash() == question_hash(&spec.body));
@@ -182,6 +195,11 @@ impl Attempt {
     /// Counts a call of a sub-graph.
     pub(crate) fn call_sub_graph(&self, task: TaskHash, name: &str) -> u32 {
         self.live(|live| live.count(task, What::SubGraph, &name.into()))
+    }
+
+    /// Counts a call of an effect: among those of its name, and among all of its task.
+    pub(crate) fn call_effect(&self, task: TaskHash, name: &Arc<str>) -> (u32, u32) {
+        self.live(|live| (live.count(task, What::Effect, name), live.count(task, What::AnyEffect, &Arc::default())))
     }
 
     /// What earlier attempts left.

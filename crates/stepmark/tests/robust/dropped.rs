@@ -1,5 +1,7 @@
 //! Is a run whose future is dropped, at whatever poll, as good as one that was killed there?
 
+mod graphs;
+
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,13 +9,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stepmark::graph::SubGraph;
 use stepmark::store::{CheckpointStore, Error as StoreError};
-use stepmark::{App, Cx, Dep, Durability, ErrorKind, Graph, In, MemoryStore, NodeError, NodeResult, Retry, Update, to};
+use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, Thread};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use tokio::task::yield_now;
 
-use crate::calls::{Work, logged};
+use self::graphs::{chain, deep, fan_out, memories, nested, pauses, retries};
+use crate::calls::Work;
 
 /// A store that is waited for: before a call is sent, and before its answer is read.
 #[derive(Debug)]
@@ -62,86 +64,6 @@ impl Drop for Alive {
     }
 }
 
-async fn plain(cx: Cx<Work>, watch: Dep<Arc<Watch>>) -> Update<Work> {
-    Alive::new(&watch).work().await;
-    logged(cx.node())
-}
-
-async fn send(watch: Dep<Arc<Watch>>, In(number): In<u32>) -> Update<Work> {
-    Alive::new(&watch).work().await;
-    logged(number.to_string())
-}
-
-/// Fails twice, and remembers a step.
-async fn flaky(cx: Cx<Work>, watch: Dep<Arc<Watch>>) -> NodeResult<Update<Work>> {
-    let alive = Alive::new(&watch);
-    alive.work().await;
-    let text = cx.step("text", || async { Ok::<_, NodeError>("a step".to_owned()) }).await?;
-    // The count goes on over processes, so this does not depend on where the last one ended.
-    if cx.attempt() < 3 {
-        return Err(NodeError::new("not yet"));
-    }
-    alive.work().await;
-    Ok(logged(text))
-}
-
-fn chain(graph: &mut Graph<Work>) {
-    let [one, two, three] = ["one", "two", "three"].map(|name| graph.node(name, plain));
-    graph.start(one);
-    graph.edge(one, two);
-    graph.edge(two, three);
-}
-
-fn fan_out(graph: &mut Graph<Work>) {
-    let (plan, send, last) = (graph.node("plan", plain), graph.node("send", send), graph.node("last", plain));
-    graph.start(plan);
-    graph.branch(plan, to![send], move |_| (0..4).map(|number| send.send(number)).collect::<Vec<_>>());
-    graph.edge(send, last);
-}
-
-fn pauses(graph: &mut Graph<Work>) {
-    let ms = Duration::from_millis;
-    draw_retries(graph, Retry::times(9).backoff(ms(1), 2.0, ms(1_000)));
-}
-
-fn retries(graph: &mut Graph<Work>) {
-    draw_retries(graph, Retry::times(9));
-}
-
-fn draw_retries(graph: &mut Graph<Work>, retry: Retry) {
-    let (flaky, beside, last) = (graph.node("flaky", flaky), graph.node("beside", plain), graph.node("last", plain));
-    graph.policy(flaky).timeout(Duration::from_mins(1)).retry(retry);
-    graph.start(flaky);
-    graph.start(beside);
-    graph.join([flaky.into(), beside.into()], last);
-}
-
-/// Graphs in graphs, each beside another.
-fn nested(graph: &mut Graph<Work>) {
-    fn inner(name: &str, draw: impl Fn(&mut Graph<Work>)) -> SubGraph<Work> {
-        let mut graph = Graph::<Work>::new(name);
-        draw(&mut graph);
-        SubGraph::new(&graph.build().expect("a sound graph"))
-    }
-    fn beside(graph: &mut Graph<Work>) {
-        for name in ["left", "right"] {
-            let node = graph.node(name, plain);
-            graph.start(node);
-        }
-    }
-    let take = |inner: &Work, outer: &mut Update<Work>| outer.log.extend(inner.log.clone());
-    for name in ["one", "two"] {
-        let middle = inner("middle", |graph| {
-            for name in ["up", "down"] {
-                let node = graph.node(name, inner("innermost", beside).stateless().mapped(|_: &Work, _| (), take));
-                graph.start(node);
-            }
-        });
-        let node = graph.node(name, middle.stateless().mapped(|_: &Work, _| (), take));
-        graph.start(node);
-    }
-}
-
 /// A way to run a graph.
 #[derive(Clone, Copy)]
 struct Setup {
@@ -170,10 +92,13 @@ impl Setup {
         app.provide(Arc::clone(watch)).durability(self.durability).linger(self.linger)
     }
 
-    /// Drops the run, and then its resume, at this poll, and runs to the end; `None` where the run ended before.
-    async fn dropped_at(&self, poll: u32) -> Option<Vec<String>> {
+    /// Drops the run, and then its resume, at this poll, and runs to the end, by the same handle or as another process
+    /// would; `None` where the run ended before.
+    async fn dropped_at(&self, poll: u32, is_same: bool) -> Option<Vec<String>> {
         let (store, watch) = (MemoryStore::new(), Arc::new(Watch::default()));
-        let thread = self.app(&store, &watch).thread("t");
+        let new = || self.app(&store, &watch).thread("t");
+        let thread = new();
+        let other = || (!is_same).then(new);
         let run = thread.input(|work| work.log.push("input".into())).run();
         if self.polled(run, poll).await.is_some() {
             return None;
@@ -186,38 +111,25 @@ impl Setup {
             }
             assert_eq!(watch.alive.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node lives on");
         }
-        drop(self.polled(self.run_to_the_end(&self.app(&store, &watch)), poll).await);
+        drop(self.polled(run_to_the_end(other().as_ref().unwrap_or(&thread)), poll).await);
         watch.process.fetch_add(1, Ordering::SeqCst);
-        let log = self.run_to_the_end(&self.app(&store, &watch)).await;
+        let log = run_to_the_end(other().as_ref().unwrap_or(&thread)).await;
         assert_eq!(watch.zombies.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node ran on");
         assert_eq!(watch.alive.load(Ordering::SeqCst), 0);
         Some(log)
     }
 
-    /// What a user does after a crash: resume, and say again what was not taken.
-    async fn run_to_the_end(self, app: &App<Work>) -> Vec<String> {
-        let thread = app.thread("t");
-        let resumed = match thread.resume().await {
-            Ok(outcome) => outcome.state().log.clone(),
-            Err(error) if error.kind() == ErrorKind::Missing => Vec::new(),
-            Err(error) => panic!("it cannot be resumed: {error}"),
-        };
-        if !resumed.is_empty() {
-            return resumed;
-        }
-        let outcome = thread.input(|work| work.log.push("input".into())).run().await.expect("it was not taken before");
-        outcome.state().log.clone()
-    }
-
     async fn check(&self) {
         let (store, watch) = (MemoryStore::new(), Arc::new(Watch::default()));
-        let clean = self.run_to_the_end(&self.app(&store, &watch)).await;
-        let mut polls = 0;
-        while let Some(log) = self.dropped_at(polls).await {
-            assert_eq!(log, clean, "dropped at poll {polls}");
-            polls += 1;
+        let clean = run_to_the_end(&self.app(&store, &watch).thread("t")).await;
+        for is_same in [false, true] {
+            let mut polls = 0;
+            while let Some(log) = self.dropped_at(polls, is_same).await {
+                assert_eq!(log, clean, "dropped at poll {polls}");
+                polls += 1;
+            }
+            assert!(polls > 8, "a run of {polls} polls is no test");
         }
-        assert!(polls > 8, "a run of {polls} polls is no test");
     }
 
     /// Polls `work` so often; what it came to, if it did.
@@ -236,6 +148,20 @@ impl Setup {
         })
         .await
     }
+}
+
+/// What a user does after a crash: resume, and say again what was not taken.
+async fn run_to_the_end(thread: &Thread<Work>) -> Vec<String> {
+    let resumed = match thread.resume().await {
+        Ok(outcome) => outcome.state().log.clone(),
+        Err(error) if error.kind() == ErrorKind::Missing => Vec::new(),
+        Err(error) => panic!("it cannot be resumed: {error}"),
+    };
+    if !resumed.is_empty() {
+        return resumed;
+    }
+    let outcome = thread.input(|work| work.log.push("input".into())).run().await.expect("it was not taken before");
+    outcome.state().log.clone()
 }
 
 async fn check_all(draw: fn(&mut Graph<Work>), poll: Polls) {
@@ -268,6 +194,17 @@ async fn retries_that_are_dropped_at_any_poll_end_as_a_clean_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn steps_and_effects_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_all(memories, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sub_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_all(nested, Polls::Woken).await;
+    check_all(nested, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn graphs_in_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
-    check_deep(nested, 3, Polls::EveryTurn).await;
+    check_deep(deep, 3, Polls::EveryTurn).await;
 }

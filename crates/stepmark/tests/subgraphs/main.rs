@@ -6,3 +6,6 @@ mod stores;
 mod answers;
 mod lifetimes;
 mod past;
+mod drawn;
+mod nestings;
+mod seen;
