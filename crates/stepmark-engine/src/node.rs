@@ -32,6 +32,7 @@ use crate::{
     journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
+    schema::AnyState,
     state::State,
     tries::Tries,
 };
@@ -369,6 +370,13 @@ impl Goto {
 impl<S: State> FromCx<S> for Cx<S> {
     fn from_cx(cx: &Self) -> Result<Self, NodeError> {
         Ok(cx.clone())
+    }
+}
+
+impl<S: State> Snap<S> {
+    /// The same snapshot for those who do not know its type.
+    pub(crate) fn to_any(&self) -> AnyState {
+        Arc::clone(&self.0) as AnyState
     }
 }
 

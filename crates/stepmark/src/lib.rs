@@ -106,8 +106,8 @@ pub mod evolution {
 /// How writes combine with values, and what a reducer of your own needs.
 pub mod reducer {
     pub use stepmark_engine::{
-        Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, Change, HasId, Last, Merge,
-        MergeSlot, MergeWrite, Number, PushSlot, Reducer, Replace, SetSlot, Slot, TextSlot,
+        Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, Change, EncodeError, HasId,
+        Last, Merge, MergeSlot, MergeWrite, Number, PushSlot, Reducer, Replace, SetSlot, Slot, TextSlot,
     };
 }
 
