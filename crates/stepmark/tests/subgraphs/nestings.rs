@@ -189,7 +189,7 @@ impl Clean {
         if let Some(line) = line {
             return Some(format!("line {line} is {:?}, not {:?}", end.log.get(line), self.end.log.get(line)));
         }
-        (*end != self.end).then(|| format!("{} turns of {} inputs", end.turns, end.inputs))
+        (*end != self.end).then(|| format!("{:?} turns of {} inputs", end.turns, end.inputs))
     }
 
     /// What ran in spite of its stored result.
