@@ -179,6 +179,12 @@ fn kind_of(append: &Records) -> CallKind {
 pub trait Intercept: std::fmt::Debug + Send + Sync + 'static {
     /// Answers `call`, by delivering it to `store` or otherwise.
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply>;
+
+    /// Where results are kept: where the store keeps them, if nothing else is said. What a cache forgets is made again, so
+    /// few have a reason to.
+    fn cache<'a>(&'a self, store: &'a dyn CheckpointStore) -> Option<&'a dyn ResultCache> {
+        store.cache()
+    }
 }
 
 /// A store with an [`Intercept`] in front of it. Clones share both.
@@ -254,8 +260,7 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
         reply!(self.call(Call::Info).await?, Reply::Info(info) => info)
     }
 
-    /// Not intercepted: what a cache forgets is made again.
     fn cache(&self) -> Option<&dyn ResultCache> {
-        self.store.cache()
+        self.intercept.cache(&*self.store)
     }
 }

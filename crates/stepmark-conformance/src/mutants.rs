@@ -23,6 +23,7 @@ macro_rules! changes {
 }
 
 mod answers;
+mod cache;
 mod children;
 mod effects;
 mod reads;
@@ -181,4 +182,9 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "scope of blobs ignored", scopes_are_apart, broken::<reads::BlobScopeIgnored>;
     "case of names ignored", names_are_kept_byte_for_byte, broken::<reads::CaseIgnored>;
     "acknowledged writes forgotten", acknowledged_writes_outlive_the_handle, || Box::new(ForgetsOnReopen);
+    "results kept for ever", result_whose_time_is_over_is_gone, broken::<cache::Careless<{ cache::FOR_EVER }>>;
+    "older result stays", newer_result_takes_the_place, broken::<cache::Careless<{ cache::OLDER_STAYS }>>;
+    "all results cleared", cleared_results_are_gone, broken::<cache::Careless<{ cache::ALL_CLEARED }>>;
+    "no result cleared", cleared_results_are_gone, broken::<cache::Careless<{ cache::NONE_CLEARED }>>;
+    "results of all nodes shared", kept_result_is_returned, broken::<cache::Careless<{ cache::ONE_NODE }>>;
 };

@@ -204,8 +204,10 @@ impl<'a, S: State> Follower<'a, S> {
         self.inbox.as_ref()?;
         let session = self.session().filter(|session| session.tells(self.kinds))?;
         let next = match after.live {
-            Some(live) if live.session == session.id => Some(live.number + 1).filter(|next| session.keeps(*next)),
-            _ => session.all_behind(after.place()),
+            Some(live) if live.session == session.id => {
+                Some(live.number + 1).filter(|next| session.keeps(*next, self.kinds))
+            }
+            _ => session.all_behind(after.place(), self.kinds),
         };
         next.map(|next| Joined::new(session, next))
     }

@@ -34,6 +34,9 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
     let finished = parent::store(run, finished).await?;
     note_applied(run);
+    if let Some(events) = &run.host.events {
+        events.let_state_go();
+    }
     let entries = match apply::apply_writes(run, finished) {
         Ok(entries) => entries,
         Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),
@@ -68,7 +71,10 @@ async fn note_did(run: &mut Run) {
     if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
         run.stats.add(&desk.take_did());
         let (desk, thread) = (Arc::clone(desk), run.thread_uid());
-        effect::tell_ended(&desk, thread).await;
+        // Boxed, as in nearly every step there is nothing to tell.
+        if desk.has_ended() {
+            Box::pin(effect::tell_ended(&desk, thread)).await;
+        }
     }
 }
 

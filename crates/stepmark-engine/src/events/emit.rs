@@ -211,6 +211,13 @@ impl Emitter {
         let _ = self.shared.sender.send(told).await;
     }
 
+    /// The state is about to change: nobody is to hold it for those who may come.
+    pub(crate) fn let_state_go(&self) {
+        if self.wants(Kind::Values) && self.namespace.is_empty() {
+            self.shared.session.let_go();
+        }
+    }
+
     pub(crate) fn thread(&self) -> &Arc<str> {
         &self.shared.thread
     }

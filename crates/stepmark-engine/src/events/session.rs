@@ -149,8 +149,10 @@ struct History {
     from: Option<Place>,
     /// The newest event that is not kept any more.
     lost: Option<(u64, Place)>,
-    /// The number of the last state: only the newest is kept.
-    values: Option<u64>,
+    /// The number of the last state, if it is kept. Older ones are not.
+    state: Option<u64>,
+    /// The last state, if it was let go.
+    let_go: Option<(u64, Place)>,
     has_ended: bool,
 }
 
@@ -184,12 +186,10 @@ impl Session {
     /// Keeps a live event, in place of the oldest where there are too many.
     pub(crate) fn keep(&self, event: LiveEvent) {
         let mut history = self.history();
-        if matches!(event.told.data, EventData::Values(_))
-            && let Some(earlier) = history.values.replace(event.number)
-            && let Ok(at) = history.events.binary_search_by_key(&earlier, |event| event.number)
-        {
+        if matches!(event.told.data, EventData::Values(_)) {
             // States are large, and an older one is of no use to who comes later.
-            history.events.remove(at);
+            history.take_state();
+            (history.state, history.let_go) = (Some(event.number), None);
         }
         if history.events.len() == HISTORY_MAX
             && let Some(oldest) = history.events.pop_front()
@@ -201,16 +201,24 @@ impl Session {
         self.changed.send_replace(());
     }
 
+    /// Lets the last state go where nobody follows: the run is about to change it, and would have to copy it.
+    pub(crate) fn let_go(&self) {
+        if self.changed.receiver_count() == 0 {
+            let mut history = self.history();
+            history.let_go = history.take_state().or(history.let_go);
+        }
+    }
+
     /// Tells of events.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
     /// The number from which on live events come behind this place; `None` if not all of them are kept.
-    pub(crate) fn all_behind(&self, place: Place) -> Option<u64> {
+    pub(crate) fn all_behind(&self, place: Place, kinds: Kinds) -> Option<u64> {
         let history = self.history();
         let is_covered = history.from.is_some_and(|from| from <= place);
-        let is_kept = history.lost.is_none_or(|(_, behind)| behind < place);
+        let is_kept = history.missing(kinds).all(|(_, behind)| behind < place);
         (is_covered && is_kept).then(|| history.first_behind(place))
     }
 
@@ -219,9 +227,9 @@ impl Session {
         self.history().first_behind(place)
     }
 
-    /// Whether every event from this number on is kept.
-    pub(crate) fn keeps(&self, number: u64) -> bool {
-        self.history().lost.is_none_or(|(lost, _)| lost < number)
+    /// Whether every event of these kinds from this number on is kept; of states the last.
+    pub(crate) fn keeps(&self, number: u64, kinds: Kinds) -> bool {
+        self.history().missing(kinds).all(|(missing, _)| missing < number)
     }
 
     /// The first event from this number on.
@@ -252,6 +260,17 @@ impl Session {
 }
 
 impl History {
+    /// The newest events of these kinds that are not kept any more.
+    fn missing(&self, kinds: Kinds) -> impl Iterator<Item = (u64, Place)> {
+        self.lost.into_iter().chain(self.let_go.filter(|_| kinds.has(Kind::Values)))
+    }
+
+    fn take_state(&mut self) -> Option<(u64, Place)> {
+        let number = self.state.take()?;
+        let at = self.events.binary_search_by_key(&number, |event| event.number).ok()?;
+        self.events.remove(at).map(|event| (event.number, event.behind))
+    }
+
     fn first_behind(&self, place: Place) -> u64 {
         let first = self.events.iter().find(|event| event.behind >= place);
         let next = self.events.back().map_or(1, |last| last.number + 1);

@@ -2,6 +2,10 @@
 //!
 //! Each of these is nothing but a look at an `Option` where nobody watches.
 
+use std::future::poll_fn;
+use std::mem::replace;
+use std::task::Poll;
+
 use serde::Serialize;
 
 use super::stored::{LiveValues, Values};
@@ -75,6 +79,13 @@ pub(crate) async fn tell_values(run: &mut Run) {
         let is_root = events.namespace().is_empty();
         let data = if is_root { EventData::Values(snapshot(state)) } else { nested_values(&run.host.program, state) };
         events.tell(data).await;
+        // The watcher first: a state that he has let go by then is changed in place.
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if replace(&mut has_waited, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 

@@ -12,6 +12,9 @@ mod retries;
 #[cfg(all(unix, feature = "signals"))]
 mod signalled;
 #[cfg(all(unix, feature = "signals"))]
+mod ticking;
+#[cfg(all(unix, feature = "signals"))]
 mod ticks;
+mod stopped;
 mod time_limits;
 mod turns;

@@ -1,42 +1,17 @@
-//! Does a process that is told to end stop at a step boundary, by one call?
+//! Does a process that is told to end stop at a step boundary, by one call, and is it seen by others until then?
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use stepmark::{Ending, Sqlite};
 
+use crate::ticking::Ticking;
 use crate::ticks;
-
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().expect("a test runs from a file");
-    let profile = tests.parent().and_then(Path::parent).expect("tests lie in the target directory");
-    let program = profile.join("examples").join("drain_child");
-    assert!(program.exists(), "{} is missing: cargo build -p stepmark --examples --all-features", program.display());
-    program
-}
-
-/// Starts the process, tells it to end in the middle of its work, and returns how many ticks it says that it did.
-fn ticks_until_told(database: &Path, signal: Signal) -> usize {
-    let mut child = Command::new(program()).arg(database).stdout(Stdio::piped()).spawn().expect("the process starts");
-    let pid = Pid::from_child(&child);
-    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
-    lines.find(|line| line == "5").expect("it comes to work");
-    kill_process(pid, signal).expect("it is told to end");
-    let last = lines.last().expect("it says how it ended");
-    let status = child.wait().expect("it ends");
-    assert!(status.success(), "it ended {status}, not by itself");
-    let ticks = last.strip_prefix("Drained after ").expect("its run was drained");
-    ticks.parse().expect("a number")
-}
 
 #[tokio::test]
 async fn a_process_that_is_told_to_end_ends_its_runs_first() {
     for signal in [Signal::TERM, Signal::INT] {
         let directory = tempfile::tempdir().expect("a directory");
         let database = directory.path().join("ticks.db");
-        let done = ticks_until_told(&database, signal);
+        let done = Ticking::start(&database).end(signal);
         let app =
             ticks::app(Sqlite::open(&database).expect("the file opens"), done + 3, |_| ()).expect("a sound graph");
         let thread = app.thread("t");
@@ -46,4 +21,24 @@ async fn a_process_that_is_told_to_end_ends_its_runs_first() {
         assert_eq!((outcome.ending(), outcome.stats().executed), (Ending::Done, 3));
         assert_eq!(outcome.state().ticks, (0..done as u64 + 3).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn a_thread_of_another_process_is_watched_through_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = directory.path().join("ticks.db");
+    let app = ticks::app(Sqlite::open(&database).expect("the file opens"), usize::MAX, |_| ()).expect("a sound graph");
+    let mut watch = app.watch("t");
+    let other = Ticking::start(&database);
+    let mut seen = vec![0];
+    while seen.len() < 5 {
+        seen.push(watch.changed().await.expect("it moves").state().ticks.len());
+    }
+    assert!(seen.is_sorted(), "nothing goes back: {seen:?}");
+    let done = tokio::task::spawn_blocking(|| other.end(Signal::TERM)).await.expect("it ends");
+    let mut last = seen[4];
+    while last < done {
+        last = watch.changed().await.expect("the end is seen").state().ticks.len();
+    }
+    assert_eq!(last, done, "the last state is seen, and none that is not stored");
 }

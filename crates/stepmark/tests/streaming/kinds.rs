@@ -3,7 +3,7 @@
 use stepmark::MemoryStore;
 use stepmark::stream::{EventData, Kind};
 
-use crate::bench::{office, reviewed, told, watch};
+use crate::bench::{office, reviewed, rounds, told, watch};
 
 async fn check(kinds: &[Kind], expected: &[&str]) {
     let thread = office(MemoryStore::new()).thread("t");
@@ -82,4 +82,32 @@ async fn several_kinds_come_in_the_order_in_which_they_happen() {
     ];
     assert_eq!(told(&events), expected);
     assert!(outcome.expect("runs").is_interrupted());
+}
+
+/// A state that is let go at once is changed in place, as if nobody watched.
+#[tokio::test]
+async fn watching_states_copies_none_that_is_let_go() {
+    let thread = rounds(MemoryStore::new(), 50).thread("t");
+    let mut stream = thread.input(|_| ()).stream([Kind::Values]).start();
+    let mut states = 0;
+    while stream.next().await.is_some() {
+        states += 1;
+    }
+    assert_eq!((states, stream.outcome().await.expect("runs").stats().copies), (50, 0));
+}
+
+#[tokio::test]
+async fn every_verb_that_executes_is_watched() {
+    let thread = rounds(MemoryStore::new(), 2).thread("t");
+    let kinds = [Kind::Checkpoints];
+    let (events, _) = watch(thread.input(|_| ()).stream(kinds).start()).await;
+    assert_eq!(told(&events), ["checkpoint 0", "checkpoint 1", "checkpoint 2"]);
+    let EventData::Checkpoint(first) = &events[0].data else { panic!("it is one") };
+    let (events, _) = watch(thread.at(&first.id).replay().stream(kinds).start()).await;
+    assert_eq!(told(&events), ["checkpoint 1", "checkpoint 2"]);
+    let (events, _) = watch(thread.at(&first.id).input(|_| ()).stream(kinds).start()).await;
+    assert_eq!(told(&events), ["checkpoint 1", "checkpoint 2", "checkpoint 3"]);
+    let (events, outcome) = watch(thread.resume().stream(kinds).start()).await;
+    assert_eq!(told(&events), [""; 0], "nothing is to do");
+    assert!(outcome.expect("returns").is_done());
 }
