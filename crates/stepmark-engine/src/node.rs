@@ -27,6 +27,7 @@ use crate::{
     desk::Desk,
     encode,
     events::emit::Emitter,
+    graph_record::GraphRecord,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
     journal::{AskingTask, Attempt},
@@ -46,6 +47,11 @@ use crate::{
 pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
     /// Runs the node once.
     fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
+
+    /// The graph that it runs, where the node is a sub-graph.
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        None
+    }
 }
 
 /// A node argument.

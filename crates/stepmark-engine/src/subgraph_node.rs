@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::encode::{Body, EncodeError};
+use crate::graph_record::GraphRecord;
 use crate::node::{Cx, FromCx, Node, NodeOutput, Snap};
 use crate::node_error::NodeError;
 use crate::run::Host;
@@ -92,6 +93,10 @@ impl<S: State, C: State> Node<S, Mapped> for MappedSubGraph<S, C> {
             Ok(NodeOutput { update, goto: Vec::new() })
         }
     }
+
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        Some(&self.graph.host.graph.record)
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -103,6 +108,10 @@ impl<S: State> Node<S, Mapped> for SubGraph<S> {
             let ended = graph.run(&cx, "", Start::State(begun.to_any())).await?;
             Ok(NodeOutput { update: difference(&*begun, &*ended)?, goto: Vec::new() })
         }
+    }
+
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        Some(&self.host.graph.record)
     }
 }
 

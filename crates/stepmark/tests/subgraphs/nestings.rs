@@ -32,7 +32,7 @@ async fn crashes_on_sqlite_change_no_end() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_crashes_at_many_calls_change_no_end() {
-    every_seed(On::Memory, 150, 40).await;
+    every_seed(On::Memory, 60, 40).await;
 }
 
 /// Tries so many seeds, each with at most so many crashes.

@@ -161,6 +161,16 @@ async fn a_fork_at_a_checkpoint_of_a_waiting_call_goes_on_from_there(on: On) {
     assert_eq!(thread.branch("main").questions().await.expect("they are there").len(), 1);
 }
 
+#[test]
+fn the_graph_inside_is_part_of_the_record() {
+    let (app, _) = around(SubGraph::new(&wrapped(SubGraph::new(&drafting()))), stepmark::MemoryStore::new());
+    let nodes = &app.graph().nodes;
+    assert_eq!(nodes.iter().map(|node| node.sub_graph.is_some()).collect::<Vec<_>>(), [false, false, true]);
+    let middle = nodes[2].sub_graph.as_ref().expect("it is one");
+    let inner = middle.nodes[0].sub_graph.as_ref().expect("it is one");
+    assert_eq!((&*middle.name, &*inner.name, &*inner.state), ("wrapped", "drafting", "Draft"));
+}
+
 async fn what_is_not_there_is_an_error_that_names_it(on: On) {
     let (app, _) = around(SubGraph::new(&drafting()).persistent(), on.store());
     let (thread, graph) = (app.thread("t"), drafting());
