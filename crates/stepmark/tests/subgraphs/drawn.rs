@@ -81,15 +81,22 @@ enum Lives {
 }
 
 impl Drawn {
-    /// One whose run is not too long.
+    /// One that has graphs inside, and whose run is not too long.
     pub(crate) fn by(chance: &mut Rng) -> Self {
         loop {
             let mut nodes_left = 12;
             let drawn = Self::at(chance, 0, &mut nodes_left);
-            if drawn.tasks() <= TASKS_MAX {
+            if drawn.tasks() <= TASKS_MAX && drawn.works().any(|work| work.inner().is_some()) {
                 return drawn;
             }
         }
+    }
+
+    fn works(&self) -> impl Iterator<Item = &Work> {
+        self.stages.iter().flat_map(|stage| match stage {
+            Stage::Beside(works) => &works[..],
+            Stage::Sent(_, work) => std::slice::from_ref(work),
+        })
     }
 
     /// How many tasks a run has that asks nothing, those of sub-graphs included.
@@ -205,10 +212,15 @@ impl Work {
     }
 
     fn tasks(&self) -> u64 {
-        1 + match self {
-            Self::Write | Self::Steps(_) | Self::Ask(_) => 0,
-            Self::Graph(inner) | Self::Shared(inner) => inner.graph.tasks(),
-            Self::Calls(times, inner) | Self::CallsAtOnce(times, inner) => u64::from(*times) * inner.graph.tasks(),
+        1 + self.inner().map_or(0, |(times, inner)| u64::from(times) * inner.graph.tasks())
+    }
+
+    /// The graph that it runs, and how often.
+    fn inner(&self) -> Option<(u32, &Inner)> {
+        match self {
+            Self::Write | Self::Steps(_) | Self::Ask(_) => None,
+            Self::Graph(inner) | Self::Shared(inner) => Some((1, inner)),
+            Self::Calls(times, inner) | Self::CallsAtOnce(times, inner) => Some((*times, inner)),
         }
     }
 
