@@ -34,6 +34,7 @@ use crate::{
     node_error::NodeError,
     parent::ParentCommand,
     schema::AnyState,
+    scope::Scope,
     state::State,
     tries::Tries,
 };
@@ -147,6 +148,8 @@ pub(crate) struct TaskInfo {
     /// What sub-graphs that the node called command.
     // A std mutex: held for a look, never across an await.
     pub(crate) commands: Mutex<Vec<Route>>,
+    /// The tasks that it runs with, where it runs with others.
+    pub(crate) scope: Option<Arc<Scope>>,
     /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
     pub(crate) attempt_journal: Attempt,
     /// Where it reaches its run; absent without a store.
