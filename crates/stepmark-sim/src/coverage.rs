@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the seeds of a normal run must meet.
-const WANTED: [&str; 74] = [
+const WANTED: [&str; 83] = [
     "answered Corrected",
     "answered OneByOne",
     "answered Stored",
@@ -25,6 +25,15 @@ const WANTED: [&str; 74] = [
     "broken task counted durably",
     "step",
     "race",
+    "payment",
+    "payment not done",
+    "payment with an unknown outcome",
+    "asked about an unknown effect",
+    "crash in a payment",
+    "fault crash before at Intent",
+    "fault crash after at Intent",
+    "fault crash before at Outcome",
+    "fault crash after at Outcome",
     "asking task",
     "calling task",
     "task that calls at once",

@@ -73,6 +73,10 @@ pub(crate) enum Does {
     Steps(u32),
     Race,
     Ask(u32),
+    /// An effect; where an earlier attempt was lost it is done again, or a person decides.
+    Pay {
+        asks: bool,
+    },
     /// The node is a sub-graph.
     Graph(Inner),
     /// The node calls one, so often, one after the other or at once.
@@ -230,7 +234,7 @@ impl Way {
 impl Node {
     fn tasks(&self) -> u64 {
         1 + match &self.does {
-            Does::Write | Does::Steps(_) | Does::Race | Does::Ask(_) => 0,
+            Does::Write | Does::Steps(_) | Does::Race | Does::Ask(_) | Does::Pay { .. } => 0,
             Does::Graph(inner) => inner.graph.tasks(),
             Does::Calls(times, inner) | Does::CallsAtOnce(times, inner) => u64::from(*times) * inner.graph.tasks(),
         }
@@ -242,9 +246,13 @@ impl Node {
         let fails = match does {
             // Nothing of ours runs in it.
             Does::Graph(_) => Fails::Never,
-            Does::Write | Does::Steps(_) | Does::Race | Does::Ask(_) | Does::Calls(..) | Does::CallsAtOnce(..) => {
-                Fails::by(chance)
-            }
+            Does::Write
+            | Does::Steps(_)
+            | Does::Race
+            | Does::Ask(_)
+            | Does::Pay { .. }
+            | Does::Calls(..)
+            | Does::CallsAtOnce(..) => Fails::by(chance),
         };
         let slots = (chance.u8(..6) == 0).then(|| chance.usize(1..3));
         Self { level: spot.level, does, fails, fails_late: chance.bool(), slots }
@@ -253,14 +261,15 @@ impl Node {
 
 impl Does {
     fn by(chance: &mut Rng, spot: Spot, left: &mut u32) -> Self {
-        let kinds = if spot.level < LEVELS_MAX && *left > 0 { 11 } else { 7 };
+        let kinds = if spot.level < LEVELS_MAX && *left > 0 { 13 } else { 9 };
         match chance.u8(..kinds) {
             0 | 1 => Self::Write,
             2 | 3 => Self::Steps(chance.u32(1..3)),
             4 => Self::Race,
             5 | 6 => Self::Ask(chance.u32(1..3)),
-            7 | 8 if !spot.is_many => Self::Graph(Inner::by(chance, (spot.level, false), left)),
-            9 => Self::CallsAtOnce(2, Inner::by(chance, (spot.level, true), left)),
+            7 | 8 => Self::Pay { asks: chance.bool() },
+            9 | 10 if !spot.is_many => Self::Graph(Inner::by(chance, (spot.level, false), left)),
+            11 => Self::CallsAtOnce(2, Inner::by(chance, (spot.level, true), left)),
             _ => Self::Calls(chance.u32(1..3), Inner::by(chance, (spot.level, spot.is_many), left)),
         }
     }

@@ -2,12 +2,15 @@
 //!
 //! It looks at what is there and does the next thing, so that it does the right one after every mishap.
 
+use serde::Serialize;
+use stepmark::effects::{UnknownAnswer, UnknownEffect};
 use stepmark::interrupt::{Asker, OpenQuestion};
 use stepmark::robust::Backoff;
 use stepmark::run::Request;
-use stepmark::{Ending, Error, ErrorKind, Outcome, Result, Snapshot, Thread};
+use stepmark::{Ending, Error, ErrorKind, Outcome, Question, Result, Snapshot, Thread};
 
 use crate::faults::is_injected;
+use crate::payments::paid;
 use crate::process::{Answers, Process};
 use crate::state::{HowMany, Trail};
 use crate::trace::trace;
@@ -123,20 +126,22 @@ impl Process {
         let Some((first, others)) = open.split_first().filter(|_| waits || !corrects) else {
             return self.limited(line.resume()).run().await;
         };
+        // Whether an outcome is unknown is no part of the graph's story.
+        let corrects = corrects && open.iter().any(|question| question.name == HowMany::NAME);
         self.lab.meet(format!("answered {:?}", self.manner.answers));
-        let mut request = line.answer_open(first, &answer(first)?);
+        let mut request = line.answer_open(first, &self.answer(first)?);
         match self.manner.answers {
             Answers::OneByOne => return request.run().await,
             Answers::Stored => {
                 for question in &open {
-                    line.answer_open(question, &answer(question)?).store().await?;
+                    line.answer_open(question, &self.answer(question)?).store().await?;
                 }
                 return self.limited(line.resume()).run().await;
             }
             Answers::Together | Answers::Corrected => {}
         }
         for question in others {
-            request = request.and_open(question, &answer(question)?);
+            request = request.and_open(question, &self.answer(question)?);
         }
         if corrects {
             request = request.update(|trail| trail.corrections.add(1));
@@ -185,6 +190,21 @@ enum Did {
     Drained,
 }
 
-fn answer(question: &OpenQuestion) -> Result<u64> {
-    Ok(question.typed::<HowMany>()?.question().whom.len() as u64)
+/// What a person answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Reply {
+    Many(u64),
+    Effect(UnknownAnswer),
+}
+
+impl Process {
+    fn answer(&self, question: &OpenQuestion) -> Result<Reply> {
+        let Ok(unknown) = question.typed::<UnknownEffect>() else {
+            return Ok(Reply::Many(question.typed::<HowMany>()?.question().whom.len() as u64));
+        };
+        self.lab.meet("asked about an unknown effect");
+        let found = self.lab.payments(|payments| payments.look(&unknown.question().idempotency_key));
+        Ok(Reply::Effect(found.map_or(Ok(UnknownAnswer::Again), |amount| UnknownAnswer::done(&paid(amount)))?))
+    }
 }

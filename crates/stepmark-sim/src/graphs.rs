@@ -207,13 +207,13 @@ impl Node {
             return graph.node(name, inner.build(None).mapped(give, take));
         }
         let node = graph.node(name, plain(self.job(of)));
-        self.rule(graph, node);
+        self.rule(graph, of, node);
         node
     }
 
     fn sent(&self, graph: &mut Graph<Trail>, of: &Drawn, name: &str) -> NodeRef<Trail, u32> {
         let node = graph.node(name, sent(self.job(of)));
-        self.rule(graph, node);
+        self.rule(graph, of, node);
         node
     }
 
@@ -223,6 +223,7 @@ impl Node {
             Does::Steps(count) => Doable::Steps(*count),
             Does::Race => Doable::Race,
             Does::Ask(count) => Doable::Ask(*count),
+            Does::Pay { asks } => Doable::Pay { asks: *asks },
             Does::Graph(inner) => Doable::Calls(1, inner.build(None)),
             Does::Calls(times, inner) => Doable::Calls(*times, inner.build(None)),
             Does::CallsAtOnce(times, inner) => Doable::CallsAtOnce(*times, inner.build(None)),
@@ -237,7 +238,7 @@ impl Node {
     }
 
     /// Says how the node may fail.
-    fn rule<P>(&self, graph: &mut Graph<Trail>, node: NodeRef<Trail, P>) {
+    fn rule<P>(&self, graph: &mut Graph<Trail>, of: &Drawn, node: NodeRef<Trail, P>) {
         let ms = Duration::from_millis;
         let again = Retry::times(TIMES).backoff(ms(3), 2.0, ms(3_000)).jitter(0.5);
         if let Some(slots) = self.slots {
@@ -261,7 +262,8 @@ impl Node {
             }
             Fails::Broken { is_durable, handler: kind } => {
                 let broken = Retry::times(BROKEN_TIMES).backoff(ms(3), 2.0, ms(3_000));
-                policy.attempts(counted(is_durable)).retry(broken).on_error(handler(kind));
+                let of = if of.is_stateless() { "stateless handler" } else { "handler" };
+                policy.attempts(counted(is_durable)).retry(broken).on_error(handler((kind, of)));
             }
         }
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::clock::now;
 use crate::coverage::Coverage;
+use crate::payments::Payments;
 use crate::trace::trace;
 
 /// What one process sees of the laboratory.
@@ -46,6 +47,7 @@ struct Seen {
     failed: u32,
     met: Coverage,
     wrong: Vec<String>,
+    payments: Payments,
 }
 
 /// How often something ran.
@@ -185,6 +187,11 @@ impl Lab {
         }
     }
 
+    /// The payments of the world.
+    pub(crate) fn payments<T>(&self, look: impl FnOnce(&mut Payments) -> T) -> T {
+        look(&mut self.seen().payments)
+    }
+
     pub(crate) fn events(&self) -> u64 {
         self.seen().events
     }
@@ -201,7 +208,8 @@ impl Lab {
 
     /// What must not have happened.
     pub(crate) fn wrongs(&self) -> Vec<String> {
-        self.seen().wrong.clone()
+        let seen = self.seen();
+        seen.wrong.iter().cloned().chain(seen.payments.wrongs()).collect()
     }
 
     pub(crate) fn take_met(&self) -> Coverage {

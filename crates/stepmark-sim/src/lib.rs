@@ -18,6 +18,7 @@ mod judge;
 mod lab;
 mod mishap;
 mod nodes;
+mod payments;
 mod process;
 mod seeds;
 mod state;

@@ -45,8 +45,16 @@ pub(crate) enum Fate {
 }
 
 /// The calls at which a fault strikes where it is to strike a chosen one.
-const STRUCK: [CallKind; 6] =
-    [CallKind::Commit, CallKind::Child, CallKind::Claim, CallKind::Flush, CallKind::Answer, CallKind::RunRecord];
+const STRUCK: [CallKind; 8] = [
+    CallKind::Commit,
+    CallKind::Child,
+    CallKind::Claim,
+    CallKind::Flush,
+    CallKind::Answer,
+    CallKind::RunRecord,
+    CallKind::Intent,
+    CallKind::Outcome,
+];
 
 impl Mishap {
     pub(crate) fn by(chance: &mut Rng, size: Size) -> Self {

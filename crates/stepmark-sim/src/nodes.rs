@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, try_join_all};
+use stepmark::effects::Unknown;
 use stepmark::graph::SubGraph;
 use stepmark::robust::TaskFailure;
 use stepmark::steps::DurableStep;
@@ -12,6 +13,7 @@ use stepmark::{Cx, Dep, In, NodeError, NodeResult, Snap, Update};
 
 use crate::drawn::{Fails, Handler};
 use crate::lab::Lab;
+use crate::payments::Payment;
 use crate::state::{HowMany, Trail};
 
 /// Longer than every limit.
@@ -44,6 +46,10 @@ pub(crate) enum Doable {
     Steps(u32),
     Race,
     Ask(u32),
+    /// Where an earlier attempt at it was lost, a person decides.
+    Pay {
+        asks: bool,
+    },
     Calls(u32, SubGraph<Trail>),
     CallsAtOnce(u32, SubGraph<Trail>),
 }
@@ -91,6 +97,7 @@ impl Job {
                 Doable::Steps(_) => "task with steps",
                 Doable::Race => "task with a race",
                 Doable::Ask(_) => "asking task",
+                Doable::Pay { .. } => "paying task",
                 Doable::Calls(..) => "calling task",
                 Doable::CallsAtOnce(..) => "task that calls at once",
             },
@@ -144,6 +151,7 @@ impl Job {
             Doable::Steps(count) => task.steps(*count, update).await?,
             Doable::Race => task.race(update).await?,
             Doable::Ask(count) => task.ask(*count, update).await?,
+            Doable::Pay { asks } => task.pay(*asks, update).await?,
             Doable::Calls(times, graph) => {
                 for number in 0..*times {
                     take(&*task.call(graph).await?, update);
@@ -226,6 +234,15 @@ impl Task<'_> {
         Ok(())
     }
 
+    async fn pay(&self, asks: bool, update: &mut Update<Trail>) -> NodeResult<()> {
+        let (unknown, amount) = (if asks { Unknown::Ask } else { Unknown::Retry }, self.trail.log.len());
+        let payment = Payment { unit: self.named("payment"), asks, amount };
+        let paid = self.cx.effect("pay", unknown, amount, async |key| self.lab.pay(key, &payment).await).await?;
+        self.lab.settle(&payment);
+        update.log.push(format!("{} {paid}", self.who));
+        Ok(())
+    }
+
     async fn call(&self, graph: &SubGraph<Trail>) -> NodeResult<Snap<Trail>> {
         self.cx.call("inner", graph, |inner| give(self.trail, inner)).await
     }
@@ -257,12 +274,14 @@ pub(crate) fn sent(job: Job) -> impl Fn(Snap<Trail>, Cx<Trail>, Dep<Lab>, In<u32
 }
 
 /// Makes good what failed.
-pub(crate) fn handler(handler: Handler) -> impl Fn(TaskFailure, Snap<Trail>, Cx<Trail>, Dep<Lab>) -> Work + Clone {
+pub(crate) fn handler(
+    (handler, kind): (Handler, &'static str),
+) -> impl Fn(TaskFailure, Snap<Trail>, Cx<Trail>, Dep<Lab>) -> Work + Clone {
     move |failure, trail, cx, lab| {
         Box::pin(async move {
             let who = format!("handler of {} after {}", failure.node, trail.log.len());
             let task = Task { trail: &trail, cx: &cx, lab: &lab, who };
-            let doing = lab.begin("handler", task.named("handler"));
+            let doing = lab.begin(kind, task.named("handler"));
             let mut update = trail.update();
             match handler {
                 Handler::Writes => update.log.push(task.who.clone()),
