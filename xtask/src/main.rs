@@ -26,7 +26,7 @@ Usage: cargo xtask <command>
 
 Commands:
   test [--only STEP]   every check and test, in order, until one fails
-                       steps: fmt, tidy, clippy, examples, tests, doctests
+                       steps: fmt, tidy, clippy, examples, tests, doctests, docs
   tidy                 layout, limits and dependency direction of this tree
   check-deny           licences, duplicates and advisories of all dependencies (needs cargo-deny)
   bench [ARGUMENTS]    measured figures; arguments go to the benchmark program (`--help` lists them)

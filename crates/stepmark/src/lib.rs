@@ -212,8 +212,10 @@ pub mod subgraphs {
     pub use stepmark_engine::{MappedSubGraph, Nested, NestedAt, NestedUpdate, SubGraph, SubGraphInfo};
 }
 
-#[doc = include_str!("docs/robust.md")]
 pub mod robust {
+    // Inside, where its links find what they name.
+    #![doc = include_str!("docs/robust.md")]
+
     pub use stepmark_engine::{
         Attempts, Backoff, Cache, Drain, NodeErrorKind, NodePolicy, Retry, TaskFailure, TimeLimit,
     };
