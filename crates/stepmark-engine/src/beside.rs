@@ -124,7 +124,7 @@ impl Waiting {
                 let Some(reply) = self.flush(run, results, Some(intent)).await? else { return Ok(()) };
                 // A task that is gone has not begun.
                 if let Err(EffectReply::Granted(row)) = asked.send(reply) {
-                    effect::tell_not_begun(&run.host, run.thread_uid(), (&row, nonce)).await;
+                    Box::pin(effect::tell_not_begun(&run.host, run.thread_uid(), (&row, nonce))).await;
                 }
                 Ok(())
             }

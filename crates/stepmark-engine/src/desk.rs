@@ -114,6 +114,11 @@ impl Desk {
         inner.ended.get(key).into_iter().flatten().map(|(_, nonce)| *nonce).collect()
     }
 
+    /// Whether there are any.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.inner().ended.is_empty()
+    }
+
     /// The attempts at all effects that ended so.
     pub(crate) fn take_ended(&self) -> HashMap<EffectKey, Vec<(u32, Nonce)>> {
         take(&mut self.inner().ended)

@@ -60,6 +60,7 @@ mod fork;
 mod fork_to;
 mod pointer;
 mod history;
+mod nested;
 mod dynamic;
 mod outcome;
 mod events;
@@ -134,6 +135,7 @@ pub use history::{
 pub use hooks::{InterruptEvent, ResumeEvent};
 pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
+pub use nested::{Nested, NestedAt, NestedUpdate, SubGraphInfo};
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};
 pub use pointer::TagInfo;

@@ -93,13 +93,19 @@ impl Position {
     /// Leaves the planned and deferred tasks behind. What they did stays theirs: their nodes' next activations have new
     /// numbers.
     pub(crate) fn abandon(&mut self) {
+        self.next.append(&mut self.deferred);
+        self.abandon_next();
+        self.forget_waiting();
+    }
+
+    /// The same of the planned tasks alone.
+    pub(crate) fn abandon_next(&mut self) {
         let mut counted = vec![false; self.activations.len()];
-        for task in self.next.drain(..).chain(self.deferred.drain(..)) {
+        for task in self.next.drain(..) {
             if !std::mem::replace(&mut counted[task.node as usize], true) {
                 self.activations[task.node as usize] += 1;
             }
         }
-        self.forget_waiting();
     }
 }
 

@@ -71,7 +71,10 @@ async fn note_did(run: &mut Run) {
     if let Some(desk) = run.desk.as_ref().filter(|_| run.inside.is_none()) {
         run.stats.add(&desk.take_did());
         let (desk, thread) = (Arc::clone(desk), run.thread_uid());
-        effect::tell_ended(&desk, thread).await;
+        // Boxed, as in nearly every step there is nothing to tell.
+        if desk.has_ended() {
+            Box::pin(effect::tell_ended(&desk, thread)).await;
+        }
     }
 }
 

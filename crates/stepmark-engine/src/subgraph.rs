@@ -317,11 +317,8 @@ impl CallPlace {
             } else {
                 load::line_to_discard(program, &loaded, manifest)?
             };
-            if let Some(row) = loaded.checkpoint.as_ref().filter(|_| !grows) {
-                // The branch that is made there leaves from it.
-                (line.branch.id, line.branch.root) = (row.branch, None);
-                line.branch.tip = Some(Tip { height: row.height, id: row.id.clone() });
-                line.next_ordinal = 0;
+            if !grows {
+                leave(&mut line, &loaded);
             }
             let applied = if is_same && grows { applied } else { Vec::new() };
             return Ok(Standing { line, position, applied, is_same });
@@ -380,8 +377,17 @@ fn host_of(graph: &Host, deps: &Arc<Deps>, desk: Option<&Desk>) -> Host {
     host
 }
 
+/// The branch that is made where a sub-graph was found leaves from there.
+pub(crate) fn leave(line: &mut Line, loaded: &Loaded) {
+    if let Some(row) = &loaded.checkpoint {
+        (line.branch.id, line.branch.root) = (row.branch, None);
+        line.branch.tip = Some(Tip { height: row.height, id: row.id.clone() });
+        line.next_ordinal = 0;
+    }
+}
+
 /// A line of the root's present branch where the sub-graph stands on another's.
-fn new_branch(host: &Host, fence: &RunFence, line: &Line) -> BranchRow {
+pub(crate) fn new_branch(host: &Host, fence: &RunFence, line: &Line) -> BranchRow {
     let fork = line.branch.tip.as_ref().map(|tip| ForkPoint { branch: line.branch.id, height: tip.height });
     BranchRow {
         id: host.ids.branch(),

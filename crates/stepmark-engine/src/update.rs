@@ -50,17 +50,17 @@ pub struct ManualUpdate<'a, S: State> {
 
 /// In whose name a manual update writes: a node, by handle or by name, or [`END`](crate::END).
 #[derive(Clone, Debug)]
-pub struct AsNode(Writer);
+pub struct AsNode(pub(crate) Writer);
 
 #[derive(Clone, Debug)]
-enum Writer {
+pub(crate) enum Writer {
     Named(String),
     Handle(TargetId),
     Input,
 }
 
 /// What a decided update does.
-enum Plan {
+pub(crate) enum Plan {
     /// As results of these nodes.
     Results(Vec<(u32, AnyUpdate)>),
     /// As run input.
@@ -156,9 +156,7 @@ impl<S: State> ManualUpdate<'_, S> {
     /// meant, two nodes replace one channel, a branch of the named node panicked or went where it may not, or a value has
     /// no stored form. `Contended`: other writers kept moving the branch.
     pub async fn write(self) -> Result<Snapshot<S>> {
-        if self.author.as_ref().is_some_and(|author| author.len() > AUTHOR_BYTES_MAX) {
-            return Err(Error::invalid(format!("an author has at most {AUTHOR_BYTES_MAX} bytes")));
-        }
+        check_author(self.author.as_deref())?;
         let mut resident = self.thread.resident.lock().await;
         *resident = None;
         for _ in 0..=DECISIONS_MAX {
@@ -260,15 +258,22 @@ impl<S: State> ManualUpdate<'_, S> {
     }
 }
 
+pub(crate) fn check_author(author: Option<&str>) -> Result<()> {
+    if author.is_some_and(|author| author.len() > AUTHOR_BYTES_MAX) {
+        return Err(Error::invalid(format!("an author has at most {AUTHOR_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NodeOr {
+pub(crate) enum NodeOr {
     Node(u32),
     Input,
     End,
 }
 
 impl Writer {
-    fn node(&self, program: &Program) -> Result<NodeOr> {
+    pub(crate) fn node(&self, program: &Program) -> Result<NodeOr> {
         match self {
             Self::Input => Ok(NodeOr::Input),
             Self::Named(name) => known_node(program, name).map(NodeOr::Node),
@@ -281,7 +286,7 @@ impl Writer {
 }
 
 /// The writer that can only be meant: the one node whose results the checkpoint holds; after an input, the input.
-fn inferred(program: &Program, before: Option<Source>, manifest: Option<&Manifest>) -> Result<NodeOr> {
+pub(crate) fn inferred(program: &Program, before: Option<Source>, manifest: Option<&Manifest>) -> Result<NodeOr> {
     let place = |manifest: &Manifest, node: u32| manifest.nodes.get(node as usize).map(|entry| entry.name.clone());
     let mut wrote: Vec<_> = manifest.map_or_else(Vec::new, |manifest| {
         manifest.tasks.iter().filter_map(|task| place(manifest, task.node)).collect()
@@ -303,7 +308,7 @@ fn inferred(program: &Program, before: Option<Source>, manifest: Option<&Manifes
 }
 
 /// Applies and plans; returns what history shows.
-fn apply(run: &mut Run, plan: Plan) -> Result<Vec<TaskEntry>> {
+pub(crate) fn apply(run: &mut Run, plan: Plan) -> Result<Vec<TaskEntry>> {
     let program = run.host.program.clone();
     match plan {
         Plan::Input(update) => {

@@ -173,9 +173,9 @@ pub mod run {
     pub use stepmark_core::checkpoint::{Origin, Source, Timestamp};
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
-        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, History, MAIN_BRANCH, ManualUpdate, Page,
-        Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport, UnfinishedTask,
-        Value, WriteReport,
+        AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, Fork, History, MAIN_BRANCH, ManualUpdate,
+        Nested, NestedAt, NestedUpdate, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
+        SubGraphInfo, TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
     };
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use stepmark::clock::{Clock, SystemClock};
 use stepmark::effects::{EffectError, IdempotencyKey, OnMismatch, Unknown};
 use stepmark::store::CheckpointStore;
-use stepmark::{App, Append, Cx, Dep, Graph, NodeError, NodeResult, Snap, State, Thread, Update};
+use stepmark::{App, Append, Cx, Dep, Durability, Graph, NodeError, NodeResult, Snap, State, Thread, Update};
 use tokio::sync::Notify;
 
 #[derive(State, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,8 @@ impl Shop {
             till.script.pop_front().unwrap_or(Doing::Works)
         };
         let number = self.till().calls.len();
+        // A call over a network is waited for.
+        tokio::task::yield_now().await;
         match doing {
             Doing::Works => {}
             Doing::SaysNotDone => return Err(EffectError::not_done("the card was declined")),
@@ -124,11 +126,13 @@ pub(crate) struct How {
     pub(crate) on_mismatch: OnMismatch,
     pub(crate) key: Option<&'static str>,
     pub(crate) wait: Duration,
+    pub(crate) durability: Durability,
 }
 
 impl How {
     pub(crate) fn on_unknown(unknown: Unknown) -> Self {
-        Self { unknown, on_mismatch: OnMismatch::Fail, key: None, wait: Duration::from_secs(30) }
+        let (wait, durability) = (Duration::from_secs(30), Durability::Sync);
+        Self { unknown, on_mismatch: OnMismatch::Fail, key: None, wait, durability }
     }
 
     pub(crate) fn on_mismatch(on_mismatch: OnMismatch) -> Self {

@@ -10,6 +10,7 @@ on_each_store! {
     another_thread_knows_what_was_done,
     what_nobody_knows_stays_unknown_in_another_thread,
     the_ledger_can_be_read,
+    a_fingerprint_stays_what_it_is,
 }
 
 async fn a_fork_that_means_other_actions_does_them(on: On) {
@@ -72,4 +73,13 @@ async fn the_ledger_can_be_read(on: On) {
         assert_eq!(effect.operation.as_deref(), Some("pay"));
     }
     assert_eq!(shop.calls().len(), 3);
+}
+
+/// Threads of earlier versions are read with it.
+async fn a_fingerprint_stays_what_it_is(on: On) {
+    let (app, _) = paying(on.store(), How::on_unknown(Unknown::Fail));
+    let thread = app.thread("t");
+    thread.input(|order| order.amount.set(7)).run().await.expect("it pays");
+    let effects = thread.effects().await.expect("the ledger");
+    assert_eq!(effects[0].fingerprint, "61c744e73b1061698477c2abc6269c13");
 }

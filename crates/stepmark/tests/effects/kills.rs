@@ -1,12 +1,13 @@
 //! Is no action repeated that may have been done, wherever the process is killed?
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use stepmark::effects::{EffectUnknown, Unknown};
+use stepmark::effects::{EffectUnknown, Unknown, UnknownAnswer, UnknownEffect};
 use stepmark::store::CheckpointStore;
 use stepmark::testing::assert_recovers;
-use stepmark::{App, Error, Graph, Outcome, to};
+use stepmark::{App, Durability, Error, Graph, Outcome, to};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use stepmark_conformance::fault::{Fault, FaultPlan, FaultStore};
 use stepmark_core::effect::EffectWrite;
@@ -18,26 +19,30 @@ use crate::stores::{On, on_each_store, shared};
 on_each_store! {
     no_kill_repeats_what_may_have_been_done,
     no_kill_loses_what_was_done,
+    no_kill_repeats_what_a_person_is_asked_about,
+    processes_that_are_killed_again_and_again_do_it_once,
     an_outcome_that_cannot_be_told_at_once_is_told,
     an_outcome_that_cannot_be_told_leaves_it_open,
 }
 
-const PAYMENTS: usize = 3;
+pub(crate) const PAYMENTS: usize = 3;
+const DURABILITIES: [Durability; 3] = [Durability::Sync, Durability::ASYNC, Durability::Exit];
 
 /// Pays until there are three receipts.
-fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
+pub(crate) fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
+    let durability = how.durability;
     let mut graph = Graph::<Order>::new("thrice");
     let node = graph.node("pay", pay);
     graph.start(node);
     graph.branch(node, to![node, stepmark::END], move |order: &Order| {
         if order.receipts.len() < PAYMENTS { stepmark::Route::from(node) } else { stepmark::Route::END }
     });
-    graph.build().expect("it can run").provide(shop.clone()).provide(how)
+    graph.build().expect("it can run").durability(durability).provide(shop.clone()).provide(how)
 }
 
-type Ended = Result<Outcome<Order>, Error>;
+pub(crate) type Ended = Result<Outcome<Order>, Error>;
 
-async fn go_on(app: &App<Order>) -> Ended {
+pub(crate) async fn go_on(app: &App<Order>) -> Ended {
     let thread = app.thread("t");
     match thread.state().await {
         Err(error) if error.kind() == stepmark::ErrorKind::Missing => {
@@ -67,8 +72,8 @@ async fn after_a_kill(on: On, how: &How, (write, fault): (u64, Fault)) -> (bool,
 }
 
 /// How often a run was killed so that nobody knew, and so that everybody did.
-async fn kill_everywhere(on: On, unknown: Unknown) -> (usize, usize) {
-    let how = How::on_unknown(unknown);
+async fn kill_everywhere(on: On, how: How) -> (usize, usize) {
+    let unknown = how.unknown;
     let (mut unknown_ends, mut known_ends) = (0, 0);
     for fault in [Fault::CrashBefore, Fault::CrashAfter] {
         for write in 0.. {
@@ -94,14 +99,93 @@ async fn kill_everywhere(on: On, unknown: Unknown) -> (usize, usize) {
 }
 
 async fn no_kill_repeats_what_may_have_been_done(on: On) {
-    let (unknown_ends, known_ends) = kill_everywhere(on, Unknown::Fail).await;
-    // Between the intent and the outcome of each payment nobody knows, wherever it is killed.
-    assert!(unknown_ends >= PAYMENTS && known_ends >= PAYMENTS, "{unknown_ends} unknown, {known_ends} known");
+    for durability in DURABILITIES {
+        let how = How { durability, ..How::on_unknown(Unknown::Fail) };
+        let (unknown_ends, known_ends) = kill_everywhere(on, how).await;
+        // Between the intent and the outcome of each payment nobody knows, wherever it is killed.
+        let ends = format!("{durability:?}: {unknown_ends} unknown, {known_ends} known");
+        assert!(unknown_ends >= PAYMENTS && known_ends >= PAYMENTS, "{ends}");
+    }
 }
 
 async fn no_kill_loses_what_was_done(on: On) {
-    let (unknown_ends, known_ends) = kill_everywhere(on, Unknown::Retry).await;
-    assert!(unknown_ends == 0 && known_ends >= PAYMENTS, "{unknown_ends} unknown, {known_ends} known");
+    for durability in DURABILITIES {
+        let how = How { durability, ..How::on_unknown(Unknown::Retry) };
+        let (unknown_ends, known_ends) = kill_everywhere(on, how).await;
+        let ends = format!("{durability:?}: {unknown_ends} unknown, {known_ends} known");
+        assert!(unknown_ends == 0 && known_ends >= PAYMENTS, "{ends}");
+    }
+}
+
+/// Goes on, and says of everything that nobody knows that it was done.
+async fn answered(app: &App<Order>) -> Ended {
+    let mut ended = go_on(app).await;
+    while let Ok(outcome) = &ended
+        && outcome.is_interrupted()
+    {
+        let thread = app.thread("t");
+        let asked = outcome.question::<UnknownEffect>().expect("it waits for this alone");
+        ended = thread.answer(asked, UnknownAnswer::done("by hand").expect("a value")).await;
+    }
+    ended
+}
+
+/// One process after the other, each killed at a write of its own, until one is not; `None` if none came to the end.
+async fn killed_again_and_again(on: On, plan: impl Fn() -> FaultPlan) -> Option<(usize, Order, Shop)> {
+    let (store, shop, how) = (on.store(), Shop::default(), How::on_unknown(Unknown::Ask));
+    for kills in 0..PROCESSES_MAX {
+        let faults = FaultStore::new(Arc::new(store.clone()), plan());
+        let app = paying_thrice(how.clone(), &shop).with(faults.clone());
+        if let Some(ended) = faults.until_crash(answered(&app)).await {
+            let state = ended.expect("it comes to its end").state().clone();
+            return Some((kills, state, shop));
+        }
+    }
+    None
+}
+
+/// How many processes a run may take.
+const PROCESSES_MAX: usize = 60;
+
+fn assert_done_once(state: &Order, shop: &Shop) {
+    assert_eq!(state.receipts.len(), PAYMENTS);
+    assert!(shop.calls().iter().all(|(key, _)| shop.calls_of(key) == 1), "{:?}", shop.calls());
+}
+
+async fn no_kill_repeats_what_a_person_is_asked_about(on: On) {
+    let mut by_hand = 0;
+    for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+        for write in 0.. {
+            let is_first = AtomicBool::new(true);
+            let plan = || {
+                let write = if is_first.swap(false, Ordering::Relaxed) { write } else { u64::MAX };
+                FaultPlan::nth_write(write, fault)
+            };
+            let (kills, state, shop) = killed_again_and_again(on, plan).await.expect("one kill alone");
+            assert_done_once(&state, &shop);
+            by_hand += state.receipts.iter().filter(|receipt| *receipt == "by hand").count();
+            if kills == 0 {
+                break;
+            }
+        }
+    }
+    assert!(by_hand >= PAYMENTS, "{by_hand}");
+}
+
+async fn processes_that_are_killed_again_and_again_do_it_once(on: On) {
+    let (mut ended, mut kills_in_all) = (0, 0);
+    for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+        for write in 0..12 {
+            // A process that may write too little never comes any further.
+            let Some((kills, state, shop)) = killed_again_and_again(on, || FaultPlan::nth_write(write, fault)).await
+            else {
+                continue;
+            };
+            assert_done_once(&state, &shop);
+            (ended, kills_in_all) = (ended + 1, kills_in_all + kills);
+        }
+    }
+    assert!(ended > 10 && kills_in_all > 20, "{ended} ended after {kills_in_all} kills");
 }
 
 /// The number of the write that tells the first outcome.

@@ -3,6 +3,7 @@
 mod asks;
 mod bench;
 mod done;
+mod dropped;
 mod durable;
 mod forks;
 mod kills;

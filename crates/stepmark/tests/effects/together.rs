@@ -1,7 +1,9 @@
 //! Is an action done once where several want it at once?
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use stepmark::effects::{EffectBusy, Unknown};
 use stepmark::{App, Graph};
 
@@ -12,6 +14,7 @@ on_each_store! {
     two_tasks_with_one_key_do_it_once_and_both_have_the_result,
     who_may_not_wait_any_longer_is_told_who_does_it,
     an_attempt_of_another_process_is_waited_for,
+    branches_that_run_at_once_do_it_once,
 }
 
 /// Two nodes that pay under one key at once.
@@ -60,6 +63,23 @@ async fn an_attempt_of_another_process_is_waited_for(on: On) {
     let (one, other) = tokio::join!(one.resume().run(), other.resume().run());
     for outcome in [one, other] {
         assert_eq!(outcome.expect("it is done").state().receipts, ["receipt 1 for 1"]);
+    }
+    assert_eq!(shop.calls().len(), 1);
+}
+
+async fn branches_that_run_at_once_do_it_once(on: On) {
+    let (app, shop) = paying(on.store(), How::on_unknown(Unknown::Fail));
+    let thread = app.thread("t");
+    thread.input(|order| order.amount.set(7)).interrupt_before(["pay"]).run().await.expect("it stops");
+    let begun = thread.at_step(0).await.expect("the input");
+    let mut branches = vec![app.thread("t")];
+    for name in ["one", "two", "three", "four", "five"] {
+        branches.push(begun.fork(name).await.expect("it forks"));
+    }
+    shop.next([Doing::IsSlow]);
+    let ended = join_all(branches.iter().map(|branch| branch.resume().into_future())).await;
+    for outcome in ended {
+        assert_eq!(outcome.expect("it is done").state().receipts, ["receipt 1 for 7"]);
     }
     assert_eq!(shop.calls().len(), 1);
 }

@@ -1,10 +1,15 @@
 //! Is what nobody knows of done again only where the node says so?
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stepmark::effects::{EffectError, EffectNotDone, EffectUnknown, IdempotencyKey, Unknown};
+use async_trait::async_trait;
+use stepmark::clock::{Clock, SystemClock};
+use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
+
+use stepmark::effects::{EffectError, EffectNotDone, EffectState, EffectUnknown, IdempotencyKey, Unknown};
 use stepmark::store::CheckpointStore;
-use stepmark::{App, Cx, Dep, Graph, NodeError, NodeResult, Retry, Snap, Update};
+use stepmark::{App, Cx, Dep, Graph, MemoryStore, NodeError, NodeResult, Retry, Snap, Update};
 
 use crate::bench::{Doing, How, Order, Shop, is, pay, paying, paying_at};
 use crate::stores::{On, on_each_store, shared};
@@ -90,6 +95,39 @@ async fn a_time_limit_leaves_it_open() {
         let calls = shop.calls();
         assert_eq!(shop.calls_of(&calls[0].0), calls.len());
     }
+}
+
+/// A store whose first answer about an effect takes long.
+#[derive(Debug, Default)]
+struct Slow(AtomicBool);
+
+#[async_trait]
+impl Intercept for Slow {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> stepmark_core::error::Result<Reply> {
+        let is_first = call.kind() == CallKind::Intent && !self.0.swap(true, Ordering::Relaxed);
+        let reply = call.run(store).await;
+        if is_first {
+            SystemClock.sleep(Duration::from_secs(7)).await;
+        }
+        reply
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_granted_to_a_task_that_is_gone_was_not_done() {
+    let shop = Shop::default();
+    let mut graph = Graph::<Order>::new("two");
+    let (pay, other) = (graph.node("pay", pay), graph.node("other", async || ()));
+    graph.start(pay);
+    graph.start(other);
+    graph.policy(pay).timeout(Duration::from_secs(5)).retry(Retry::times(2).when(NodeError::is_timeout));
+    let store = Intercepted::around(std::sync::Arc::new(MemoryStore::new()), Slow::default());
+    let app = graph.build().expect("it can run").with(store).provide(shop.clone());
+    let thread = app.provide(How::on_unknown(Unknown::Fail)).thread("t");
+    let outcome = thread.input(|order| order.amount.set(7)).run().await.expect("it is done by the second attempt");
+    assert_eq!(outcome.state().receipts, ["receipt 1 for 7"]);
+    let effects = thread.effects().await.expect("the ledger");
+    assert_eq!((effects[0].attempts, effects[0].state), (2, EffectState::Done));
 }
 
 async fn a_take_over_leaves_it_open_and_the_outcome_of_who_was_fenced_counts(on: On) {

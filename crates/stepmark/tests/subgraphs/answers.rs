@@ -56,7 +56,7 @@ fn lines(inner: &Draft, outer: &mut Update<Draft>) {
 }
 
 /// A graph around a graph.
-fn wrapped(inner: SubGraph<Draft>) -> App<Draft> {
+pub(crate) fn wrapped(inner: SubGraph<Draft>) -> App<Draft> {
     let mut graph = Graph::<Draft>::new("wrapped");
     let node = graph.node("inner", inner.mapped(same, lines));
     graph.start(node);

@@ -8,3 +8,4 @@ mod lifetimes;
 mod past;
 mod drawn;
 mod nestings;
+mod seen;
