@@ -249,14 +249,14 @@ fn written(written: &Written) -> WrittenForm<'_> {
 }
 
 fn question(asked: &OpenQuestion) -> QuestionForm<'_> {
-    let asker = match asked.asker {
+    let by = match asked.asker {
         Asker::Task => "task",
         Asker::Before => "before",
         Asker::After => "after",
     };
     QuestionForm {
         id: asked.id.to_string(),
-        asker,
+        asker: by,
         node: &asked.node,
         name: &asked.name,
         asked_at: asked.asked_at,
