@@ -182,7 +182,8 @@ impl<S: State> App<S> {
     }
 
     /// Forgets the kept results of all nodes of this graph, on all threads of its store: see
-    /// [`NodePolicy::cache`](crate::NodePolicy::cache). Nothing where the store keeps none.
+    /// [`NodePolicy::cache`](crate::NodePolicy::cache). Nothing where the store keeps none. Those of a sub-graph are forgotten by
+    /// an application of its own graph on the same store.
     ///
     /// # Errors
     /// `Store`: the store could not write.
