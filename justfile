@@ -20,6 +20,10 @@ deny:
 slow:
     cargo nextest run --workspace --profile slow
 
+# Ten thousand simulated seeds
+sim:
+    cargo test --release -p stepmark-sim -- --ignored --nocapture
+
 # Measured figures
 bench *args:
     cargo xtask bench {{ args }}
