@@ -131,7 +131,11 @@ impl Process {
         self.lab.meet(format!("answered {:?}", self.manner.answers));
         let mut request = line.answer_open(first, &self.answer(first)?);
         match self.manner.answers {
-            Answers::OneByOne => return request.run().await,
+            Answers::OneByOne => {
+                // What asks beside it in the same sub-graph runs once more.
+                self.lab.again();
+                return request.run().await;
+            }
             Answers::Stored => {
                 for question in &open {
                     line.answer_open(question, &self.answer(question)?).store().await?;
@@ -204,6 +208,8 @@ impl Process {
             return Ok(Reply::Many(question.typed::<HowMany>()?.question().whom.len() as u64));
         };
         self.lab.meet("asked about an unknown effect");
+        // What asks runs again.
+        self.lab.again();
         let found = self.lab.payments(|payments| payments.look(&unknown.question().idempotency_key));
         Ok(Reply::Effect(found.map_or(Ok(UnknownAnswer::Again), |amount| UnknownAnswer::done(&paid(amount)))?))
     }

@@ -17,8 +17,8 @@ pub(crate) struct Told<'a> {
     pub(crate) counts: Counts,
     /// How often something broke a run off.
     pub(crate) breaks: u32,
-    /// How many calls of services failed a run.
-    pub(crate) failed: u32,
+    /// How often tasks had to run again, though no process died.
+    pub(crate) again: u32,
 }
 
 impl Told<'_> {
@@ -51,8 +51,8 @@ impl Told<'_> {
             return Some(format!("{name} ran {begun} times, although it was durable after {fixed}"));
         }
         let is_counted = is_sync && keeps && kind == "broken task counted durably";
-        let most = if is_counted { peace.begun } else { peace.begun * (1 + self.breaks) + self.failed };
-        let what = (self.breaks, peace.begun, self.failed);
-        (begun > most).then(|| format!("{name} ran {begun} times: breaks, in peace, failed runs are {what:?}"))
+        let most = if is_counted { peace.begun } else { peace.begun * (1 + self.breaks) + self.again };
+        let what = (self.breaks, peace.begun, self.again);
+        (begun > most).then(|| format!("{name} ran {begun} times: breaks, in peace, again are {what:?}"))
     }
 }

@@ -43,8 +43,8 @@ struct Seen {
     open: BTreeMap<&'static str, u32>,
     events: u64,
     trigger: Option<u64>,
-    /// How many calls failed their run.
-    failed: u32,
+    /// How often tasks had to run again, though no process died.
+    again: u32,
     met: Coverage,
     wrong: Vec<String>,
     payments: Payments,
@@ -105,13 +105,13 @@ impl Lab {
         self.seen().wrong.push(what);
     }
 
-    /// A call fails its run.
-    pub(crate) fn fail(&self) {
-        self.seen().failed += 1;
+    /// A call fails its run, or a person is asked: tasks run again.
+    pub(crate) fn again(&self) {
+        self.seen().again += 1;
     }
 
-    pub(crate) fn failed(&self) -> u32 {
-        self.seen().failed
+    pub(crate) fn agains(&self) -> u32 {
+        self.seen().again
     }
 
     /// A run of the process begins.

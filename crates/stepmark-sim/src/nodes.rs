@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join_all};
 use stepmark::effects::Unknown;
 use stepmark::graph::SubGraph;
 use stepmark::robust::TaskFailure;
@@ -86,7 +86,8 @@ impl Job {
     /// What the world calls a task of this kind.
     fn kind(&self) -> &'static str {
         // An attempt that ended with a question does not count.
-        let asks = !matches!(*self.does, Doable::Write | Doable::Steps(_) | Doable::Race);
+        let asks = !matches!(*self.does, Doable::Write | Doable::Steps(_) | Doable::Race)
+            || matches!(self.fails, Fails::Broken { handler: Handler::Asks, .. });
         match self.fails {
             _ if self.is_stateless => "stateless task",
             Fails::Broken { is_durable: true, .. } if !asks => "broken task counted durably",
@@ -112,7 +113,7 @@ impl Job {
             Err(NodeError::new(how))
         };
         if call == 1 && matches!(self.fails, Fails::Once | Fails::Stalls) {
-            task.lab.fail();
+            task.lab.again();
             task.lab.meet(if self.fails == Fails::Once { "call failed a run" } else { "call stalled a step" });
         }
         match self.fails {
@@ -160,7 +161,9 @@ impl Job {
             }
             Doable::CallsAtOnce(times, graph) => {
                 let calls = (0..*times).map(|_| task.call(graph));
-                try_join_all(calls).await?.iter().for_each(|inner| take(inner, update));
+                // Each goes on until it has asked, also when another has.
+                let ended: NodeResult<Vec<_>> = join_all(calls).await.into_iter().collect();
+                ended?.iter().for_each(|inner| take(inner, update));
             }
         }
         Ok(())

@@ -88,13 +88,13 @@ impl Lab {
         match payment.amount % 4 {
             0 if is_first => {
                 self.meet("payment not done");
-                self.fail();
+                self.again();
                 self.payments(|payments| payments.of(&key).allowed += 1);
                 return Err(EffectError::not_done("come back later"));
             }
             1 if is_first => {
                 self.meet("payment with an unknown outcome");
-                self.fail();
+                self.again();
                 return Err(NodeError::new("the line was cut").into());
             }
             _ => {}
