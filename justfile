@@ -20,6 +20,10 @@ deny:
 slow:
     cargo nextest run --workspace --profile slow
 
+# Random bytes for every decoder of stored bytes
+fuzz *args:
+    cargo xtask fuzz {{ args }}
+
 # Measured figures
 bench *args:
     cargo xtask bench {{ args }}
