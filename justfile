@@ -24,6 +24,10 @@ slow:
 fuzz *args:
     cargo xtask fuzz {{ args }}
 
+# Ten thousand simulated seeds
+sim:
+    cargo test --release -p stepmark-sim -- --ignored --nocapture
+
 # Measured figures
 bench *args:
     cargo xtask bench {{ args }}

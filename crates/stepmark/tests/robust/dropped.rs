@@ -14,7 +14,7 @@ use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, Thread};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use tokio::task::yield_now;
 
-use self::graphs::{chain, fan_out, memories, nested, pauses, retries};
+use self::graphs::{chain, deep, fan_out, memories, nested, pauses, retries};
 use crate::calls::Work;
 
 /// A store that is waited for: before a call is sent, and before its answer is read.
@@ -68,6 +68,8 @@ impl Drop for Alive {
 #[derive(Clone, Copy)]
 struct Setup {
     draw: fn(&mut Graph<Work>),
+    /// How deep its graphs lie in graphs.
+    levels: u32,
     durability: Durability,
     linger: Duration,
     poll: Polls,
@@ -103,8 +105,10 @@ impl Setup {
         }
         watch.process.fetch_add(1, Ordering::SeqCst);
         if poll.is_multiple_of(2) {
-            // The tasks of the dropped run are let go by the runtime when it comes to them.
-            yield_now().await;
+            // The tasks of the dropped run are let go by the runtime when it comes to them, each with those that it began.
+            for _ in 0..self.levels {
+                yield_now().await;
+            }
             assert_eq!(watch.alive.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node lives on");
         }
         drop(self.polled(run_to_the_end(other().as_ref().unwrap_or(&thread)), poll).await);
@@ -161,9 +165,13 @@ async fn run_to_the_end(thread: &Thread<Work>) -> Vec<String> {
 }
 
 async fn check_all(draw: fn(&mut Graph<Work>), poll: Polls) {
+    check_deep(draw, 1, poll).await;
+}
+
+async fn check_deep(draw: fn(&mut Graph<Work>), levels: u32, poll: Polls) {
     for durability in [Durability::Sync, Durability::Async { behind_max: 3 }, Durability::Exit] {
         for linger in [Duration::ZERO, Duration::from_millis(5)] {
-            Setup { draw, durability, linger, poll }.check().await;
+            Setup { draw, levels, durability, linger, poll }.check().await;
         }
     }
 }
@@ -194,4 +202,9 @@ async fn steps_and_effects_that_are_dropped_at_any_poll_end_as_a_clean_run() {
 async fn sub_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
     check_all(nested, Polls::Woken).await;
     check_all(nested, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn graphs_in_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_deep(deep, 3, Polls::EveryTurn).await;
 }
