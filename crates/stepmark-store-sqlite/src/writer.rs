@@ -3,11 +3,15 @@
 //! This file is the queue and its two ends. What the thread does with a group is in `desk`.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+#[cfg(not(shuttle))]
+use std::{sync::mpsc as std_mpsc, thread};
 
 use rusqlite::Connection;
+// The tests in `interleave/` choose in which order threads go on.
+#[cfg(shuttle)]
+use shuttle::{sync::mpsc as std_mpsc, thread};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::Clock;
 use stepmark_core::effect::{EffectEnd, EffectOutcome, EffectWrite};
