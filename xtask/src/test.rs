@@ -72,6 +72,8 @@ fn steps(runner: Runner) -> Vec<Step> {
         cargo("examples", &["build", "--workspace", "--all-features", "--examples"]),
         cargo("tests", &test_arguments(runner)),
         cargo("doctests", &["test", "--doc", "--workspace", "--all-features"]),
+        // What a warning of it is, such as a link to nothing, the workspace's lints deny.
+        cargo("docs", &["doc", "--workspace", "--all-features", "--no-deps"]),
     ]
 }
 
@@ -134,7 +136,7 @@ mod tests {
     use super::{Runner, select, steps, test_arguments};
     use crate::HELP;
 
-    const ALL: &str = "fmt, tidy, clippy, examples, tests, doctests";
+    const ALL: &str = "fmt, tidy, clippy, examples, tests, doctests, docs";
 
     fn selected(arguments: &[&str]) -> Result<String, String> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();

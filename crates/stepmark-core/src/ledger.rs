@@ -1,7 +1,7 @@
 //! What does the ledger answer to who asks it, and what is written for that?
 //!
 //! Every store asks this in the unit that it writes: the backend brings the rows of one key and writes what comes back.
-//! Three questions are kept apart: which entries of a key a branch sees ([`View`]), whether its action may be done now
+//! Three questions are kept apart: which entries of a key a branch sees (`View`), whether its action may be done now
 //! ([`decide`]), and what an outcome makes of it ([`settle`]).
 
 use crate::effect::{

@@ -27,11 +27,13 @@ use crate::{
     desk::Desk,
     encode,
     events::emit::Emitter,
+    graph_record::GraphRecord,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
     journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
+    schema::AnyState,
     scope::Scope,
     state::State,
     tries::Tries,
@@ -46,6 +48,11 @@ use crate::{
 pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
     /// Runs the node once.
     fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
+
+    /// The graph that it runs, where the node is a sub-graph.
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        None
+    }
 }
 
 /// A node argument.
@@ -372,6 +379,13 @@ impl Goto {
 impl<S: State> FromCx<S> for Cx<S> {
     fn from_cx(cx: &Self) -> Result<Self, NodeError> {
         Ok(cx.clone())
+    }
+}
+
+impl<S: State> Snap<S> {
+    /// The same snapshot for those who do not know its type.
+    pub(crate) fn to_any(&self) -> AnyState {
+        Arc::clone(&self.0) as AnyState
     }
 }
 

@@ -57,7 +57,6 @@ pub(crate) enum Lifetime {
 pub(crate) enum Start {
     /// An input of the sub-graph.
     Input(AnyUpdate),
-    #[expect(dead_code, reason = "for sub-graphs of the same state")]
     /// The state of the graph that calls, which has the same type.
     State(AnyState),
 }
