@@ -184,22 +184,26 @@ pub(crate) fn new_branch(host: &Host, loaded: &Loaded) -> Result<BranchRow> {
 fn copied_rows(pending: &[PendingRow], lane: Lane) -> Result<Vec<PendingRow>> {
     let finished = load::done_tasks(pending)?;
     let mut last: HashMap<TaskHash, u64> = HashMap::new();
+    for row in pending {
+        match row.kind {
+            PendingKind::Results | PendingKind::Answer => {}
+            PendingKind::Memo | PendingKind::Interrupt | PendingKind::Child => {
+                let last = last.entry(row.task).or_default();
+                *last = row.ordinal.max(*last);
+            }
+        }
+    }
     let mut copies = Vec::with_capacity(pending.len());
-    // In key order, so that answers come after memos and questions.
     for row in pending {
         let unreadable = |error| Error::unreadable(Subject::Pending, &row.base, error);
         match row.kind {
-            PendingKind::Results => {}
+            PendingKind::Results | PendingKind::Memo | PendingKind::Interrupt | PendingKind::Child => {}
             PendingKind::Answer => {
                 let answer = Answer::decode(&row.body).map_err(unreadable)?;
                 let went_on = last.get(&row.task).is_some_and(|last| *last >= answer.after);
                 if !went_on && !finished.contains(&row.task) {
                     continue;
                 }
-            }
-            PendingKind::Memo | PendingKind::Interrupt | PendingKind::Child => {
-                let last = last.entry(row.task).or_default();
-                *last = row.ordinal.max(*last);
             }
         }
         copies.push(row.in_lane(lane));
@@ -275,6 +279,16 @@ mod tests {
             let rows = [row(PendingKind::Interrupt, ONE, 0), row(later, ONE, 1), answer(ONE, 0, 1)];
             assert_eq!(copied(&rows).len(), 3, "{later:?}");
         }
+    }
+
+    /// Where a sub-graph stands comes after answers in key order. A fork that had it without the answer waited for a
+    /// question that was over.
+    #[test]
+    fn an_answer_after_which_a_sub_graph_moved_is_copied() {
+        let rows = [row(PendingKind::Interrupt, ONE, 0), answer(ONE, 0, 1), row(PendingKind::Child, ONE, 1)];
+        assert_eq!(copied(&rows).len(), 3);
+        let before = [row(PendingKind::Interrupt, ONE, 1), answer(ONE, 1, 2), row(PendingKind::Child, ONE, 0)];
+        assert_eq!(copied(&before), [(PendingKind::Interrupt, ONE, 1), (PendingKind::Child, ONE, 0)]);
     }
 
     #[test]

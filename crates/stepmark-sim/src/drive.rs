@@ -120,6 +120,11 @@ impl Process {
         for question in page.iter().filter(|question| question.asker != Asker::Task) {
             self.lab.meet(format!("graph stopped {:?}", question.asker));
         }
+        trace(|| {
+            let shown =
+                page.iter().map(|asked| format!("{} {:?} answered: {}", asked.node, asked.question, asked.is_answered));
+            format!("p{} is asked {:?}", self.lab.process(), shown.collect::<Vec<_>>())
+        });
         let open: Vec<&OpenQuestion> =
             page.iter().filter(|question| question.asker == Asker::Task && !question.is_answered).collect();
         let corrects = self.manner.answers == Answers::Corrected && snapshot.state().corrections == 0;

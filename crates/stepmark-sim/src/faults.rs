@@ -16,22 +16,24 @@ use crate::trace::trace;
 
 /// What happens to chosen calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It fails and has no effect.
     ErrorBefore,
     /// It takes effect and fails.
     ErrorAfter,
+    /// It takes effect, and its answer comes so much later.
     Delay(Duration),
     /// It is delivered twice.
     Duplicate,
-    /// The process dies before it, or after it took effect.
+    /// The process dies before it.
     CrashBefore,
+    /// The process dies after it took effect.
     CrashAfter,
 }
 
 impl Fault {
     /// How coverage calls it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::ErrorBefore => "fault error before",
             Self::ErrorAfter => "fault error after",
@@ -45,25 +47,27 @@ impl Fault {
 
 /// Which calls it happens to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Only calls of this kind are counted; all without one.
-    pub(crate) of: Option<CallKind>,
+    pub of: Option<CallKind>,
     /// The first of them, from 0.
-    pub(crate) nth: u32,
+    pub nth: u32,
     /// How many follow each other.
-    pub(crate) times: u32,
-    pub(crate) fault: Fault,
+    pub times: u32,
+    /// What happens.
+    pub fault: Fault,
 }
 
 /// The calls of an application; clones share everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Calls(Arc<Inner>);
+pub struct Calls(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn CheckpointStore>,
     state: Mutex<State>,
     crashed: Notify,
+    landed: Notify,
     held: Notify,
     released: Notify,
 }
@@ -74,15 +78,17 @@ struct State {
     counted: u32,
     struck: Vec<CallKind>,
     is_crashed: bool,
+    flying: u32,
     /// The write that waits until it is let go, counted from 0.
     hold: Option<u32>,
     is_held: bool,
 }
 
 impl Calls {
-    pub(crate) fn new(store: Arc<dyn CheckpointStore>) -> Self {
-        let [crashed, held, released] = std::array::from_fn(|_| Notify::new());
-        Self(Arc::new(Inner { store, state: Mutex::default(), crashed, held, released }))
+    /// Of an application over this store.
+    pub fn new(store: Arc<dyn CheckpointStore>) -> Self {
+        let [crashed, landed, held, released] = std::array::from_fn(|_| Notify::new());
+        Self(Arc::new(Inner { store, state: Mutex::default(), crashed, landed, held, released }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,31 +96,31 @@ impl Calls {
     }
 
     /// From now on calls fail by plan, counted anew. Returns which calls the last plan struck.
-    pub(crate) fn plan(&self, plan: Option<Plan>) -> Vec<CallKind> {
+    pub fn plan(&self, plan: Option<Plan>) -> Vec<CallKind> {
         let mut state = self.state();
         (state.plan, state.counted, state.hold, state.is_held) = (plan, 0, None, false);
         std::mem::take(&mut state.struck)
     }
 
     /// How many calls there were since the plan was made.
-    pub(crate) fn counted(&self) -> u32 {
+    pub fn counted(&self) -> u32 {
         self.state().counted
     }
 
     /// Write `nth` waits until it is let go. Answers do not count: they are nobody's.
-    pub(crate) fn hold(&self, nth: u32) {
+    pub fn hold(&self, nth: u32) {
         self.state().hold = Some(nth);
     }
 
     /// Waits until a write waits.
-    pub(crate) async fn held(&self) {
+    pub async fn held(&self) {
         while !self.state().is_held {
             self.0.held.notified().await;
         }
     }
 
     /// Lets the write go on.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.0.released.notify_one();
     }
 
@@ -135,9 +141,16 @@ impl Calls {
     }
 
     /// Waits until the plan ends the process.
-    pub(crate) async fn crashed(&self) {
+    pub async fn crashed(&self) {
         while !self.state().is_crashed {
             self.0.crashed.notified().await;
+        }
+    }
+
+    /// Waits until everything that was sent has arrived.
+    pub async fn landed(&self) {
+        while self.state().flying > 0 {
+            self.0.landed.notified().await;
         }
     }
 
@@ -158,6 +171,7 @@ impl Calls {
     }
 
     async fn deliver(&self, call: Call) -> Result<Reply> {
+        self.state().flying += 1;
         let (calls, kind) = (self.clone(), call.kind());
         #[expect(clippy::disallowed_methods, reason = "a store does not stop with its caller")]
         let delivery = tokio::spawn(async move {
@@ -166,6 +180,8 @@ impl Calls {
                 Ok(_) => format!("    {kind:?}"),
                 Err(error) => format!("    {kind:?}: {error}"),
             });
+            calls.state().flying -= 1;
+            calls.0.landed.notify_one();
             reply
         });
         delivery.await.expect("a delivery does not panic")
@@ -213,6 +229,6 @@ impl Intercept for Calls {
 const INJECTED: &str = "a fault was injected";
 
 /// Whether an error is one that a plan made.
-pub(crate) fn is_injected(error: &stepmark::Error) -> bool {
+pub fn is_injected(error: &stepmark::Error) -> bool {
     error.kind() == stepmark::ErrorKind::Store && error.to_string().contains(INJECTED)
 }

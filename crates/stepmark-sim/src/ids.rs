@@ -6,10 +6,11 @@ use stepmark::clock::IdGen;
 
 /// Random bytes that a seed decides, shared by all processes of a trial.
 #[derive(Debug)]
-pub(crate) struct Ids(Mutex<fastrand::Rng>);
+pub struct Ids(Mutex<fastrand::Rng>);
 
 impl Ids {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Those of a seed.
+    pub fn new(seed: u64) -> Self {
         Self(Mutex::new(fastrand::Rng::with_seed(seed)))
     }
 }

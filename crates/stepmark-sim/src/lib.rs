@@ -5,15 +5,16 @@
 //! as the run in peace did, no promise about how often something runs may be broken, and nothing of a run that is over may
 //! still run. Time is simulated: a seed does the same at every run.
 //!
-//! `tests/sim.rs` runs the seeds. Read `trial.rs` first: it is the table of contents.
+//! `tests/sim.rs` runs the seeds; `tests/model` has a judge of its own, and uses the tools here. Read `trial.rs` first: it
+//! is the table of contents.
 
 mod clock;
-mod coverage;
+pub mod coverage;
 mod drawn;
 mod drive;
-mod faults;
+pub mod faults;
 mod graphs;
-mod ids;
+pub mod ids;
 mod judge;
 mod lab;
 mod mishap;
@@ -25,5 +26,6 @@ mod state;
 mod still;
 mod trace;
 mod trial;
+mod wanted;
 
 pub use seeds::{On, simulate};

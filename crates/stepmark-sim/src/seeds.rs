@@ -10,6 +10,7 @@ use stepmark::{MemoryStore, Sqlite};
 use crate::coverage::Coverage;
 use crate::still::still;
 use crate::trial::{Trial, Wrong};
+use crate::wanted::WANTED;
 
 /// Where threads are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub fn simulate(on: On, seeds: u64, test: &str) {
     }
     eprintln!("{seeds} seeds from {first} met\n{coverage}");
     if given.is_none() && on == On::Memory {
-        assert_eq!(coverage.missing(), [""; 0], "what the seeds never met");
+        assert_eq!(coverage.missing(&WANTED), [""; 0], "what the seeds never met");
     }
 }
 

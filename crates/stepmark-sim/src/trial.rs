@@ -251,7 +251,8 @@ fn breaks(mishap: &Mishap) -> u32 {
             Fault::CrashBefore | Fault::CrashAfter => 1,
             Fault::ErrorBefore | Fault::ErrorAfter => plan.times,
         },
-        Mishap::Overtaken(_) => 2,
+        // One that stalls for hours tries again, in vain, what has a limit.
+        Mishap::Overtaken(_) => 1_000,
     }
 }
 

@@ -10,8 +10,9 @@ use stepmark::{MemoryStore, Sqlite};
 use tempfile::TempDir;
 
 use crate::bench::Bench;
-use crate::coverage::Coverage;
 use crate::drawn::Drawn;
+use crate::wanted::WANTED;
+use stepmark_sim::coverage::Coverage;
 
 /// Where threads are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub(crate) fn run_all(place: Place, seeds: u64) {
     }
     eprintln!("{coverage}");
     if place == Place::Memory && given.is_none() {
-        assert_eq!(coverage.missing(), [""; 0], "what the sequences never met");
+        assert_eq!(coverage.missing(&WANTED), [""; 0], "what the sequences never met");
     }
 }
 
@@ -76,7 +77,7 @@ fn command(place: Place, seed: u64) -> String {
         Place::Memory => "in_memory",
         Place::Sqlite => "on_sqlite",
     };
-    format!("STEPMARK_SEED={seed} cargo test -p stepmark --test model -- {test} --nocapture")
+    format!("STEPMARK_SEED={seed} cargo test -p stepmark-sim --test model -- {test} --nocapture")
 }
 
 impl Sequence {

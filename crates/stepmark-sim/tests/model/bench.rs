@@ -13,10 +13,7 @@ use tokio::time::Instant;
 
 use crate::choice::{Act, Attempt, Chooser, PROCESSES, THREADS};
 use crate::command::{Command, Input, Limits, Verb};
-use crate::coverage::Coverage;
 use crate::drawn::{Drawn, Stops};
-use crate::faults::{Calls, is_injected};
-use crate::ids::Ids;
 use crate::judge::Found;
 use crate::look::Observer;
 use crate::machine::Attempt as Attempted;
@@ -28,6 +25,9 @@ use crate::stopping::Stopped;
 use crate::story::{Executed, Reply, Story};
 use crate::trouble::Trouble;
 use crate::world::World;
+use stepmark_sim::coverage::Coverage;
+use stepmark_sim::faults::{Calls, is_injected};
+use stepmark_sim::ids::Ids;
 
 /// Why a sequence fails.
 pub(crate) type Failure = String;

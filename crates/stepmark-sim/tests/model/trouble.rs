@@ -7,7 +7,7 @@ use stepmark_conformance::call::CallKind;
 
 use crate::choice::Chooser;
 use crate::command::{Command, Update, Verb};
-use crate::faults::{Fault, Plan};
+use stepmark_sim::faults::{Fault, Plan};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Trouble {

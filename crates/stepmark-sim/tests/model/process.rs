@@ -14,10 +14,10 @@ use stepmark_core::id::ThreadUid;
 use crate::board::{Board, fill};
 use crate::command::{self, Command, Input, Limits, Moment, Value, Verb, Writer};
 use crate::drawn::Drawn;
-use crate::faults::Calls;
-use crate::ids::Ids;
 use crate::nodes::{Journal, build, name};
 use crate::world::Spot;
+use stepmark_sim::faults::Calls;
+use stepmark_sim::ids::Ids;
 
 /// An application with everything that it keeps in memory.
 pub(crate) struct Process {

@@ -25,10 +25,7 @@ mod board;
 mod choice;
 mod command;
 mod compare;
-mod coverage;
 mod drawn;
-mod faults;
-mod ids;
 mod judge;
 mod look;
 mod loose;
@@ -42,6 +39,7 @@ mod settling;
 mod stopping;
 mod story;
 mod trouble;
+mod wanted;
 mod world;
 mod writing;
 

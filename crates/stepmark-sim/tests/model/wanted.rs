@@ -1,10 +1,4 @@
-//! What did the random runs meet?
-//!
-//! A test that passes because it never did something is worth nothing: every name that must be met is listed here, and one
-//! that was not met fails the test.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! What must the sequences meet?
 
 /// What the sequences of a normal run must meet: every verb, every fault, every place of a crash, every durability.
 pub(crate) const WANTED: [&str; 48] = [
@@ -57,30 +51,3 @@ pub(crate) const WANTED: [&str; 48] = [
     "step asked",
     "step failed",
 ];
-
-/// How often each thing was met.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Coverage(BTreeMap<String, u64>);
-
-impl Coverage {
-    pub(crate) fn meet(&mut self, what: impl Into<String>) {
-        *self.0.entry(what.into()).or_default() += 1;
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        for (what, count) in other.0 {
-            *self.0.entry(what).or_default() += count;
-        }
-    }
-
-    /// What was not met of what must be.
-    pub(crate) fn missing(&self) -> Vec<&'static str> {
-        WANTED.into_iter().filter(|what| !self.0.contains_key(*what)).collect()
-    }
-}
-
-impl fmt::Display for Coverage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(what, count)| writeln!(f, "{count:>8}  {what}"))
-    }
-}
