@@ -109,7 +109,7 @@ impl Shop {
         Ok(format!("receipt {number} for {amount}"))
     }
 
-    fn is_to_fail(&self) -> NodeResult<()> {
+    pub(crate) fn is_to_fail(&self) -> NodeResult<()> {
         let mut till = self.till();
         if till.failures == 0 {
             return Ok(());
