@@ -20,6 +20,14 @@ deny:
 slow:
     cargo nextest run --workspace --profile slow
 
+# Random bytes for every decoder of stored bytes
+fuzz *args:
+    cargo xtask fuzz {{ args }}
+
+# Ten thousand simulated seeds
+sim:
+    cargo test --release -p stepmark-sim -- --ignored --nocapture
+
 # Measured figures
 bench *args:
     cargo xtask bench {{ args }}

@@ -6,6 +6,7 @@
 
 mod bench;
 mod check_deny;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -30,6 +31,8 @@ Commands:
   tidy                 layout, limits and dependency direction of this tree
   check-deny           licences, duplicates and advisories of all dependencies (needs cargo-deny)
   bench [ARGUMENTS]    measured figures; arguments go to the benchmark program (`--help` lists them)
+  fuzz [TARGET ...] [--seconds N]
+                       random bytes for every decoder of stored bytes, 10 seconds each (needs a C++ compiler)
   help                 this text
 ";
 
@@ -52,6 +55,7 @@ fn dispatch(arguments: &[String]) -> Outcome {
     match command.as_str() {
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "fuzz" => fuzz::run(rest),
         "help" | "--help" | "-h" => {
             printer::data(HELP);
             Ok(())

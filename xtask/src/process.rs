@@ -16,7 +16,14 @@ fn cargo() -> Outcome<Command> {
 
 /// Runs cargo with the terminal's own output; when it returns `Ok`, cargo ended with success.
 pub(crate) fn run_cargo<S: AsRef<str>>(arguments: &[S]) -> Outcome {
-    let status = cargo()?.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null()).status()?;
+    run_cargo_with(arguments, &[])
+}
+
+/// The same with these variables.
+pub(crate) fn run_cargo_with<S: AsRef<str>>(arguments: &[S], variables: &[(&str, &str)]) -> Outcome {
+    let mut command = cargo()?;
+    command.args(arguments.iter().map(AsRef::as_ref)).envs(variables.iter().copied());
+    let status = command.stdin(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", spelled(arguments)).into()) }
 }
 

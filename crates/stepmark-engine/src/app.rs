@@ -161,7 +161,8 @@ impl<S: State> App<S> {
 
     /// Asks every run of this application, and of its clones, to end at its next step boundary: it ends
     /// [`Ending::Drained`](crate::Ending::Drained), all that it did is stored, and `resume` goes on with it, from another
-    /// process too. Await [`Drain::ended`] to know that they have ended.
+    /// process too. Await [`Drain::ended`] to know that they have ended. A sub-graph is a part of its node's step and runs to
+    /// its end first; a process that cannot wait so long may be killed, and the sub-graph goes on from its own last checkpoint.
     ///
     /// It holds for ever. A call that comes later is not refused: an input is accepted and stored, and its run ends
     /// `Drained` before its first node, so that nothing that callers hand over is lost. A run in memory ends the same way,
@@ -182,7 +183,8 @@ impl<S: State> App<S> {
     }
 
     /// Forgets the kept results of all nodes of this graph, on all threads of its store: see
-    /// [`NodePolicy::cache`](crate::NodePolicy::cache). Nothing where the store keeps none.
+    /// [`NodePolicy::cache`](crate::NodePolicy::cache). Nothing where the store keeps none. Those of a sub-graph are forgotten by
+    /// an application of its own graph on the same store.
     ///
     /// # Errors
     /// `Store`: the store could not write.

@@ -11,6 +11,7 @@ use stepmark_core::id::check_name;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Drawing, KnownQuestion, Router};
+use crate::graph_record::GraphRecord;
 use crate::handle::{GraphId, TargetId};
 use crate::node::NodeFn;
 use crate::policy::Policy;
@@ -41,6 +42,8 @@ pub(crate) struct Program {
 pub(crate) struct NodeSpec {
     pub(crate) name: Arc<str>,
     pub(crate) run: NodeFn,
+    /// The graph that it runs, where it is a sub-graph.
+    pub(crate) sub_graph: Option<Box<GraphRecord>>,
     pub(crate) edges: Vec<u32>,
     /// Joins that wait for it: (index into [`Program::joins`], place among the join's sources).
     pub(crate) joins: Vec<(u32, u32)>,
@@ -174,7 +177,10 @@ fn lay_out(
         let (edges, joins, branches) = (Vec::new(), Vec::new(), Vec::new());
         let policy = (!node.policy.is_plain()).then(|| Arc::new(node.policy));
         let is_deferred = node.is_deferred;
-        nodes.push(NodeSpec { name: node.name, run: node.run, edges, joins, branches, gotos, is_deferred, policy });
+        let sub_graph = node.sub_graph;
+        let spec =
+            NodeSpec { name: node.name, run: node.run, sub_graph, edges, joins, branches, gotos, is_deferred, policy };
+        nodes.push(spec);
     }
     for branch in drawing.branches {
         let near = Arc::clone(&nodes[branch.source as usize].name);

@@ -22,6 +22,7 @@ use emit::Told;
 
 mod asked;
 pub(crate) mod emit;
+mod form;
 mod position;
 pub(crate) mod reading;
 pub(crate) mod session;

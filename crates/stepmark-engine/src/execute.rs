@@ -27,6 +27,7 @@ use crate::parent;
 use crate::position::Task;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
+use crate::scope::{Open, Scope};
 use crate::state::Keep;
 use crate::time_limit::Deadline;
 use crate::tries::Tries;
@@ -115,7 +116,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
 /// The usual step: one task, no spawning, no flush. `None` if it asked.
 async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
-    let work = prepare(run, 0);
+    let work = prepare(run, 0, run.scope_around());
     let info = Arc::clone(&work.context.info);
     let output = attended(run, &info, perform(work)).await?;
     run.stats.executed += 1;
@@ -138,6 +139,7 @@ struct Step {
     /// The next task to look at.
     next: usize,
     running: JoinSet<Ended>,
+    open: Open,
     /// By task: those that run.
     started: Vec<Option<Arc<TaskInfo>>>,
     waiting: Waiting,
@@ -155,6 +157,7 @@ impl Step {
             owners: vec![None; channels],
             next: 0,
             running: JoinSet::new(),
+            open: Scope::open(run.scope_around()),
             started: vec![None; tasks],
             waiting: Waiting::default(),
         };
@@ -240,15 +243,16 @@ impl Step {
     /// The one place where the engine spawns. A task's life ends with its step: the set aborts what it still holds.
     fn spawn(&mut self, run: &mut Run, task: usize) {
         let clock = run.line.is_some().then(|| Arc::clone(&run.host.clock));
-        let work = prepare(run, task);
+        let scope = self.open.scope();
+        let work = prepare(run, task, Some(Arc::clone(&scope)));
         run.stats.executed += 1;
         let info = Arc::clone(&work.context.info);
         self.started[task] = Some(Arc::clone(&info));
-        self.running.spawn(async move {
+        self.running.spawn(scope.hold(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
             let output = perform(work).await;
             Ended::of((task, started_at), &info, output)
-        });
+        }));
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
@@ -305,7 +309,7 @@ impl Step {
 }
 
 /// What a task is run with.
-fn prepare(run: &Run, index: usize) -> Work {
+fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
     let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
@@ -323,6 +327,7 @@ fn prepare(run: &Run, index: usize) -> Work {
         root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
         programs: Arc::clone(&run.programs),
         commands: Mutex::default(),
+        scope,
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         desk: run.desk.clone(),
         state_version: run.host.program.schema.version(),

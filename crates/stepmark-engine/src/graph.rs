@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::compile::{self, Fault};
 use crate::encode::{self, DecodeError};
 use crate::error::Result;
+use crate::graph_record::GraphRecord;
 use crate::handle::{END, GraphId, IntoRoutes, NodeRef, Route, TargetId};
 use crate::interrupt::Question;
 use crate::node::{Node, NodeFn, erase};
@@ -45,6 +46,7 @@ pub(crate) struct DrawnNode {
     pub(crate) name: Arc<str>,
     pub(crate) aliases: Vec<Arc<str>>,
     pub(crate) run: NodeFn,
+    pub(crate) sub_graph: Option<Box<GraphRecord>>,
     pub(crate) gotos: Vec<TargetId>,
     pub(crate) is_deferred: bool,
     pub(crate) policy: Policy,
@@ -97,7 +99,9 @@ impl<S: State> Graph<S> {
     pub fn node<M, P, N: Node<S, M, P>>(&mut self, name: &str, node: N) -> NodeRef<S, P> {
         let index = self.drawing.nodes.len() as u32;
         let (aliases, gotos, policy) = (Vec::new(), Vec::new(), Policy::default());
-        let node = DrawnNode { name: name.into(), aliases, run: erase(node), gotos, is_deferred: false, policy };
+        let sub_graph = node.sub_graph().cloned().map(Box::new);
+        let run = erase(node);
+        let node = DrawnNode { name: name.into(), aliases, run, sub_graph, gotos, is_deferred: false, policy };
         self.drawing.nodes.push(node);
         NodeRef::new(self.drawing.id, index)
     }

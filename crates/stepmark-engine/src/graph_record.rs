@@ -95,6 +95,9 @@ pub struct NodeRecord {
     /// Whether it waits until nothing else can run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_deferred: bool,
+    /// The graph that it runs, where the node is a sub-graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_graph: Option<Box<GraphRecord>>,
 }
 
 /// An edge that waits for all of its sources.
@@ -186,6 +189,7 @@ impl NodeRecord {
             branches: node.branches.iter().map(|branch| targets(&branch.targets)).collect(),
             gotos: targets(&node.gotos),
             is_deferred: node.is_deferred,
+            sub_graph: node.sub_graph.clone(),
         }
     }
 }

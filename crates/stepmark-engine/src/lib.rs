@@ -80,6 +80,7 @@ mod plain;
 mod run;
 mod load;
 mod evolve;
+mod scope;
 mod step;
 mod durability;
 mod pipeline;

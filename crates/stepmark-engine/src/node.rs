@@ -28,11 +28,14 @@ use crate::{
     desk::Desk,
     encode,
     events::emit::Emitter,
+    graph_record::GraphRecord,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
     journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
+    schema::AnyState,
+    scope::Scope,
     state::State,
     tries::Tries,
 };
@@ -46,6 +49,11 @@ use crate::{
 pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
     /// Runs the node once.
     fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static;
+
+    /// The graph that it runs, where the node is a sub-graph.
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        None
+    }
 }
 
 /// A node argument.
@@ -141,6 +149,8 @@ pub(crate) struct TaskInfo {
     /// What sub-graphs that the node called command.
     // A std mutex: held for a look, never across an await.
     pub(crate) commands: Mutex<Vec<Route>>,
+    /// The tasks that it runs with, where it runs with others.
+    pub(crate) scope: Option<Arc<Scope>>,
     /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
     pub(crate) attempt_journal: Attempt,
     /// Where it reaches its run; absent without a store.
@@ -375,6 +385,13 @@ impl Goto {
 impl<S: State> FromCx<S> for Cx<S> {
     fn from_cx(cx: &Self) -> Result<Self, NodeError> {
         Ok(cx.clone())
+    }
+}
+
+impl<S: State> Snap<S> {
+    /// The same snapshot for those who do not know its type.
+    pub(crate) fn to_any(&self) -> AnyState {
+        Arc::clone(&self.0) as AnyState
     }
 }
 

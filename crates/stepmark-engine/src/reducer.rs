@@ -69,6 +69,17 @@ pub trait Reducer<T: Serialize + DeserializeOwned> {
     /// Applies `write` and says what changed. Custom reducers return [`Change::Whole`].
     fn apply(value: &mut T, write: Self::Write) -> Change;
 
+    /// The write that makes `after` of `before`: how a sub-graph that shares its parent's state says what it did. Asked
+    /// only where they differ. A reducer that does not say it cannot be written to by such a sub-graph.
+    fn difference(before: &T, after: &T) -> Result<Self::Write, EncodeError> {
+        let _ = (before, after);
+        Err(EncodeError::new(format_args!(
+            "reducer {:?} does not say what differs between two values: implement `Reducer::difference`, or give the \
+             sub-graph a state of its own with `mapped`",
+            Self::NAME
+        )))
+    }
+
     /// Whether a second exclusive write in the same step is a conflict.
     fn is_exclusive(write: &Self::Write) -> bool {
         let _ = write;

@@ -29,6 +29,7 @@ use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
+use crate::scope::Scope;
 use crate::step::StepEnd;
 use crate::subgraph::Inside;
 use crate::time_limit::Deadline;
@@ -145,6 +146,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The tasks that the one runs with that called it, if it runs a sub-graph.
+    pub(crate) fn scope_around(&self) -> Option<Arc<Scope>> {
+        self.inside.as_ref().and_then(|inside| inside.scope())
+    }
+
     pub(crate) fn new(host: Host, position: Position, line: Option<Line>) -> Self {
         let channels = host.program.schema.channels().len();
         let program = Arc::clone(&host.program);

@@ -60,6 +60,12 @@ pub trait State: Default + Clone + Send + Sync + 'static {
     /// How many elements a [`Shape::List`] channel holds; 0 for other shapes.
     fn list_len(&self, channel: usize) -> usize;
 
+    /// Puts into `update` the write that makes the channel's value in `after` of its value here, which differs.
+    fn difference(&self, after: &Self, channel: usize, update: &mut Self::Update) -> Result<(), EncodeError> {
+        let _ = (after, channel, update);
+        Err(EncodeError::new("a state of this kind does not say what differs between two values"))
+    }
+
     /// Replaces the channel's value by the decoded one. After an error the value is as before.
     fn decode(&mut self, channel: usize, value: &[u8]) -> Result<(), DecodeError>;
 

@@ -35,6 +35,7 @@ use crate::parent;
 use crate::position::{Line, Position};
 use crate::run::{self, Host, Run};
 use crate::schema::{AnyState, AnyUpdate};
+use crate::scope::Scope;
 use crate::waiting;
 
 /// How long the path to a sub-graph may be: it is a part of keys.
@@ -56,7 +57,6 @@ pub(crate) enum Lifetime {
 pub(crate) enum Start {
     /// An input of the sub-graph.
     Input(AnyUpdate),
-    #[expect(dead_code, reason = "for sub-graphs of the same state")]
     /// The state of the graph that calls, which has the same type.
     State(AnyState),
 }
@@ -81,11 +81,17 @@ pub(crate) struct Inside {
     caller: TaskHash,
     /// How many calls of the namespace that task had made before.
     occurrence: u32,
+    /// The tasks that its caller runs with.
+    scope: Option<Arc<Scope>>,
     /// What fences its checkpoints; absent where it has none.
     fence: Option<RunFence>,
 }
 
 impl Inside {
+    pub(crate) fn scope(&self) -> Option<Arc<Scope>> {
+        self.scope.clone()
+    }
+
     pub(crate) fn journal(&self) -> &Attempt {
         &self.root.attempt_journal
     }
@@ -279,7 +285,7 @@ impl CallPlace {
     fn inside(&self, caller: &Arc<TaskInfo>, fence: Option<RunFence>) -> Inside {
         let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
         let (namespace, occurrence) = (Arc::clone(&self.namespace), self.occurrence);
-        Inside { root, namespace, caller: self.caller, occurrence, fence }
+        Inside { root, namespace, caller: self.caller, occurrence, scope: caller.scope.clone(), fence }
     }
 
     /// How a call ended that a later one of its task has followed.

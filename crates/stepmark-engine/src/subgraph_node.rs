@@ -7,13 +7,21 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::app::App;
+use crate::encode::{Body, EncodeError};
+use crate::graph_record::GraphRecord;
 use crate::node::{Cx, FromCx, Node, NodeOutput, Snap};
 use crate::node_error::NodeError;
 use crate::run::Host;
-use crate::state::State;
+use crate::state::{Keep, State};
 use crate::subgraph::{self, Lifetime, Start, SubCall};
 
 /// A graph that runs inside nodes of other graphs.
+///
+/// Of the same state type as the graph around, it is a node itself: it begins with the state of that graph and gives back,
+/// through the reducers, what differs at its end. What it appended to a list is appended, what it added to a number is
+/// added; a value that it left as it was is not written, so that nothing is twice, and parallel sub-graphs are in conflict
+/// only where they replace the same value. Ephemeral and untracked values are not given back. A graph with another state
+/// is a node by [`mapped`](Self::mapped); any graph is called from nodes by [`Cx::call`](crate::Cx::call).
 ///
 /// Its state is private: each call begins with a fresh one, which is stored while it runs, so that a crash or a question
 /// inside goes on where it stopped. [`persistent`](Self::persistent) and [`stateless`](Self::stateless) say otherwise. It
@@ -79,24 +87,52 @@ impl<S: State, C: State> Node<S, Mapped> for MappedSubGraph<S, C> {
             let state = Snap::from_cx(&cx)?;
             let mut given = C::Update::default();
             input(&state, &mut given);
-            let ended = graph.run(&cx, "", given).await?;
+            let ended = graph.run(&cx, "", Start::Input(Box::new(given))).await?;
             let mut update = S::Update::default();
             output(&ended, &mut update);
             Ok(NodeOutput { update, goto: Vec::new() })
         }
     }
+
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        Some(&self.graph.host.graph.record)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<S: State> Node<S, Mapped> for SubGraph<S> {
+    fn call(&self, cx: Cx<S>) -> impl Future<Output = Result<NodeOutput<S>, NodeError>> + Send + 'static {
+        let graph = self.clone();
+        async move {
+            let begun = Snap::<S>::from_cx(&cx)?;
+            let ended = graph.run(&cx, "", Start::State(begun.to_any())).await?;
+            Ok(NodeOutput { update: difference(&*begun, &*ended)?, goto: Vec::new() })
+        }
+    }
+
+    fn sub_graph(&self) -> Option<&GraphRecord> {
+        Some(&self.host.graph.record)
+    }
+}
+
+/// The writes that make one state of another, of the channels whose stored values differ.
+fn difference<S: State>(before: &S, after: &S) -> Result<S::Update, EncodeError> {
+    let mut update = S::Update::default();
+    for (channel, spec) in S::channels().iter().enumerate().filter(|(_, spec)| spec.keep == Keep::Stored) {
+        let (mut old, mut new) = (Body::default(), Body::default());
+        before.encode_full(channel, &mut old)?;
+        after.encode_full(channel, &mut new)?;
+        if old.bytes != new.bytes {
+            before.difference(after, channel, &mut update).map_err(|error| error.in_channel(spec.name))?;
+        }
+    }
+    Ok(update)
 }
 
 impl<C: State> SubGraph<C> {
-    async fn run<S: State>(&self, cx: &Cx<S>, name: &str, input: C::Update) -> Result<Snap<C>, NodeError> {
-        let call = SubCall {
-            caller: cx.info(),
-            deps: cx.deps(),
-            graph: &self.host,
-            lifetime: self.lifetime,
-            name,
-            start: Start::Input(Box::new(input)),
-        };
+    async fn run<S: State>(&self, cx: &Cx<S>, name: &str, start: Start) -> Result<Snap<C>, NodeError> {
+        let call =
+            SubCall { caller: cx.info(), deps: cx.deps(), graph: &self.host, lifetime: self.lifetime, name, start };
         let state = subgraph::call(call).await?;
         Snap::of(state).ok_or_else(|| NodeError::new("the state of a sub-graph is of another type"))
     }
@@ -119,7 +155,7 @@ impl<S: State> Cx<S> {
     ) -> Result<Snap<C>, NodeError> {
         let mut given = C::Update::default();
         input(&mut given);
-        graph.run(self, name, given).await
+        graph.run(self, name, Start::Input(Box::new(given))).await
     }
 }
 

@@ -328,11 +328,25 @@ fn encode_methods(channels: &[Channel<'_>]) -> TokenStream {
 fn channel_methods(channels: &[Channel<'_>]) -> TokenStream {
     let lens = arms(channels, |name, reducer| quote!(#reducer::list_len(&self.#name)));
     let decodes = arms(channels, |name, reducer| quote!(#reducer::decode(value).map(|value| self.#name = value)));
+    let differences = arms(channels, |name, reducer| {
+        quote! {
+            #reducer::difference(&self.#name, &after.#name)
+                .map(|write| ::stepmark::__private::Slot::put(&mut update.#name, write))
+        }
+    });
     // Swapping leaves the default whole, so that a state with a destructor works too.
     let resets = arms(channels, |name, _| quote!(::core::mem::swap(&mut self.#name, &mut fresh.#name)));
     quote! {
         fn list_len(&self, channel: usize) -> usize {
             match channel { #lens _ => 0 }
+        }
+
+        #[allow(unused_variables)]
+        fn difference(&self, after: &Self, channel: usize, update: &mut Self::Update)
+            -> ::core::result::Result<(), ::stepmark::__private::EncodeError>
+        {
+            let found = match channel { #differences _ => ::stepmark::__private::no_channel_to_encode(channel) };
+            found.map_err(|error| ::stepmark::__private::encode_error_in::<Self>(error, channel))
         }
 
         fn decode(&mut self, channel: usize, value: &[u8])

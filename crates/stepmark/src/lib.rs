@@ -106,8 +106,8 @@ pub mod evolution {
 /// How writes combine with values, and what a reducer of your own needs.
 pub mod reducer {
     pub use stepmark_engine::{
-        Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, Change, HasId, Last, Merge,
-        MergeSlot, MergeWrite, Number, PushSlot, Reducer, Replace, SetSlot, Slot, TextSlot,
+        Add, AddSlot, AddWrite, Append, AppendSlot, AppendWrite, ById, ByIdSlot, ByIdWrite, Change, EncodeError, HasId,
+        Last, Merge, MergeSlot, MergeWrite, Number, PushSlot, Reducer, Replace, SetSlot, Slot, TextSlot,
     };
 }
 
@@ -174,8 +174,8 @@ pub mod run {
     pub use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
     pub use stepmark_engine::{
         AsNode, At, BranchInfo, Checkpoint, CheckpointInfo, Failure, Filter, Fork, History, MAIN_BRANCH, ManualUpdate,
-        Nested, NestedAt, NestedUpdate, Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem,
-        SubGraphInfo, TagInfo, TaskReport, UnfinishedTask, Value, WriteReport,
+        Page, Progress, Request, RunPlace, Saved, Stats, StoredCheck, StoredProblem, TagInfo, TaskReport,
+        UnfinishedTask, Value, WriteReport,
     };
 }
 
@@ -205,6 +205,11 @@ pub mod effects {
         ChangedAnswer, ChangedEffect, EffectBusy, EffectCall, EffectError, EffectInfo, EffectMismatch, EffectNotDone,
         EffectState, EffectUnknown, IdempotencyKey, OnMismatch, Unknown, UnknownAnswer, UnknownEffect,
     };
+}
+
+#[doc = include_str!("docs/subgraphs.md")]
+pub mod subgraphs {
+    pub use stepmark_engine::{MappedSubGraph, Nested, NestedAt, NestedUpdate, SubGraph, SubGraphInfo};
 }
 
 pub mod robust {

@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -34,6 +34,7 @@ const RULES: [Rule; 8] = [
         uses: &["stepmark", "stepmark-core", "stepmark-engine", "stepmark-store-*", "stepmark-conformance"],
         tests_use: &[],
     },
+    Rule { name: "stepmark-sim", uses: &["stepmark", "stepmark-core", "stepmark-conformance"], tests_use: &[] },
     Rule { name: "xtask", uses: &[], tests_use: &[] },
 ];
 

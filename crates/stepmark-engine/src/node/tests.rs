@@ -48,6 +48,7 @@ fn task<S: State>(state: S) -> TaskContext {
             thread_uid: ThreadUid([0; 16]),
             programs: Arc::from([]),
             commands: Mutex::default(),
+            scope: None,
             attempt_journal: Attempt::default(),
             namespace: Arc::default(),
             root: None,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{change::Change, reducer::Reducer, slot::slot_of};
+use crate::{change::Change, encode::EncodeError, reducer::Reducer, slot::slot_of};
 
 /// Adds what is written to a number, for all integer and float types.
 ///
@@ -52,7 +52,7 @@ slot_of!([T: Clone + Send + Sync + 'static] AddSlot<T>, AddWrite<T>);
 
 /// One impl per type and not one for all numbers, so that the message for another type is the reducer's own.
 macro_rules! add_numbers {
-    ($plus:expr => $($number:ty),*) => {$(
+    ($plus:expr, $minus:expr => $($number:ty),*) => {$(
         impl Number for $number {
             fn plus(self, other: Self) -> Self {
                 let plus: fn(Self, Self) -> Self = $plus;
@@ -73,6 +73,11 @@ macro_rules! add_numbers {
                 Change::Whole
             }
 
+            fn difference(before: &$number, after: &$number) -> Result<Self::Write, EncodeError> {
+                let minus: fn($number, $number) -> Option<$number> = $minus;
+                Ok(minus(*after, *before).map_or(AddWrite::Overwrite(*after), AddWrite::Add))
+            }
+
             fn is_exclusive(write: &Self::Write) -> bool {
                 matches!(write, AddWrite::Overwrite(_))
             }
@@ -80,5 +85,5 @@ macro_rules! add_numbers {
     )*};
 }
 
-add_numbers!(|a, b| a.saturating_add(b) => u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
-add_numbers!(|a, b| a + b => f32, f64);
+add_numbers!(|a, b| a.saturating_add(b), |a, b| a.checked_sub(b) => u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+add_numbers!(|a, b| a + b, |a, b| Some(a - b).filter(|it| it.is_finite()) => f32, f64);

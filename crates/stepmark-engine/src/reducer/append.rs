@@ -108,6 +108,10 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
         write.is_overwrite()
     }
 
+    fn difference(before: &Vec<T>, after: &Vec<T>) -> Result<Self::Write, EncodeError> {
+        items_added(before, after)
+    }
+
     fn encode_full(value: &Vec<T>, out: &mut Body) -> Result<(), EncodeError> {
         encode::write_list(value, out)
     }
@@ -134,6 +138,11 @@ impl Reducer<String> for Append {
         Change::Whole
     }
 
+    fn difference(before: &String, after: &String) -> Result<Self::Write, EncodeError> {
+        let added = after.strip_prefix(before.as_str());
+        Ok(added.map_or_else(|| AppendWrite::Overwrite(after.clone()), |text| AppendWrite::Extend(text.to_owned())))
+    }
+
     fn is_exclusive(write: &Self::Write) -> bool {
         write.is_overwrite()
     }
@@ -149,6 +158,10 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<Ve
         Change::Whole
     }
 
+    fn difference(before: &VecDeque<T>, after: &VecDeque<T>) -> Result<Self::Write, EncodeError> {
+        items_added(before, after)
+    }
+
     fn is_exclusive(write: &Self::Write) -> bool {
         write.is_overwrite()
     }
@@ -162,6 +175,14 @@ impl<T: Ord + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Redu
     fn apply(value: &mut BTreeSet<T>, write: Self::Write) -> Change {
         extend(value, write);
         Change::Whole
+    }
+
+    fn difference(before: &BTreeSet<T>, after: &BTreeSet<T>) -> Result<Self::Write, EncodeError> {
+        Ok(if before.is_subset(after) {
+            AppendWrite::Extend(after.difference(before).cloned().collect())
+        } else {
+            AppendWrite::Overwrite(after.iter().cloned().collect())
+        })
     }
 
     fn is_exclusive(write: &Self::Write) -> bool {
@@ -185,6 +206,14 @@ where
     fn apply(value: &mut HashSet<T, H>, write: Self::Write) -> Change {
         extend(value, write);
         Change::Whole
+    }
+
+    fn difference(before: &HashSet<T, H>, after: &HashSet<T, H>) -> Result<Self::Write, EncodeError> {
+        Ok(if before.is_subset(after) {
+            AppendWrite::Extend(after.difference(before).cloned().collect())
+        } else {
+            AppendWrite::Overwrite(after.iter().cloned().collect())
+        })
     }
 
     fn is_exclusive(write: &Self::Write) -> bool {
@@ -225,6 +254,22 @@ fn extend<C: Default + Extend<T>, T>(value: &mut C, write: AppendWrite<Vec<T>>) 
             value.extend(items);
         }
     }
+}
+
+/// What was added to a list, or all of one that lost something.
+fn items_added<'a, C, T>(before: &'a C, after: &'a C) -> Result<AppendWrite<Vec<T>>, EncodeError>
+where
+    &'a C: IntoIterator<Item = &'a T>,
+    T: Clone + Serialize + 'a,
+{
+    let mut rest = after.into_iter();
+    for item in before {
+        let is_kept = rest.next().map(encode::to_bytes).transpose()? == Some(encode::to_bytes(item)?);
+        if !is_kept {
+            return Ok(AppendWrite::Overwrite(after.into_iter().cloned().collect()));
+        }
+    }
+    Ok(AppendWrite::Extend(rest.cloned().collect()))
 }
 
 /// Writes a set as an array in order of its encoded elements, so that equal sets are equal bytes.

@@ -1,6 +1,10 @@
 //! `ById`: a list whose elements have ids, edited by id.
 
-use std::{collections::HashMap, hash::Hash, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    ops::Range,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -95,6 +99,24 @@ impl<T: HasId + Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Re
             _ => apply_many(value, write.edits),
         };
         if write.overwrite { Change::Whole } else { change }
+    }
+
+    fn difference(before: &Vec<T>, after: &Vec<T>) -> Result<Self::Write, EncodeError> {
+        let old: HashMap<&T::Id, &T> = before.iter().map(|item| (item.id(), item)).collect();
+        let kept: HashSet<&T::Id> = after.iter().map(HasId::id).collect();
+        let gone = old.keys().filter(|id| !kept.contains(*id)).map(|id| Edit::Remove((*id).clone()));
+        let mut edits: Vec<Edit<T, T::Id>> = gone.collect();
+        for item in after {
+            if old.get(item.id()).map(encode::to_bytes).transpose()? != Some(encode::to_bytes(item)?) {
+                edits.push(Edit::Upsert(item.clone()));
+            }
+        }
+        // Where elements changed their order, or have one id, edits do not lead there.
+        let mut edited = before.clone();
+        apply_many(&mut edited, edits.clone());
+        let is_led_to = encode::to_bytes(&edited)? == encode::to_bytes(after)?;
+        let all = || after.iter().cloned().map(Edit::Upsert).collect();
+        Ok(ByIdWrite { overwrite: !is_led_to, edits: if is_led_to { edits } else { all() } })
     }
 
     fn is_exclusive(write: &Self::Write) -> bool {

@@ -96,6 +96,11 @@ where
         change
     }
 
+    fn difference(before: &BTreeMap<K, V>, after: &BTreeMap<K, V>) -> Result<Self::Write, EncodeError> {
+        let removed = before.keys().filter(|key| !after.contains_key(key));
+        MergeWrite::of((after, |key| before.get(key)), removed)
+    }
+
     fn is_exclusive(write: &Self::Write) -> bool {
         write.overwrite
     }
@@ -136,6 +141,11 @@ where
             };
         }
         change
+    }
+
+    fn difference(before: &HashMap<K, V, H>, after: &HashMap<K, V, H>) -> Result<Self::Write, EncodeError> {
+        let removed = before.keys().filter(|key| !after.contains_key(key));
+        MergeWrite::of((after, |key| before.get(key)), removed)
     }
 
     fn is_exclusive(write: &Self::Write) -> bool {
@@ -183,6 +193,26 @@ impl<K: Serialize, V: Serialize> MergeWrite<K, V> {
 }
 
 /// A [`MergeWrite`] by reference; the two have the same encoding.
+impl<K: Clone, V: Clone + Serialize> MergeWrite<K, V> {
+    /// Sets the entries whose values differ from those before, and removes keys.
+    fn of<'a>(
+        (after, before): (impl IntoIterator<Item = (&'a K, &'a V)>, impl Fn(&K) -> Option<&'a V>),
+        removed: impl Iterator<Item = &'a K>,
+    ) -> Result<Self, EncodeError>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        let mut entries: Vec<(K, Edit<V>)> = removed.map(|key| (key.clone(), Edit::Remove)).collect();
+        for (key, value) in after {
+            if before(key).map(encode::to_bytes).transpose()? != Some(encode::to_bytes(value)?) {
+                entries.push((key.clone(), Edit::Set(value.clone())));
+            }
+        }
+        Ok(Self { overwrite: false, entries })
+    }
+}
+
 #[derive(Serialize)]
 struct SortedWrite<'a, K, V> {
     overwrite: bool,

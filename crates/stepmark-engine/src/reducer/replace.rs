@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{change::Change, reducer::Reducer, slot::SetSlot};
+use crate::{change::Change, encode::EncodeError, reducer::Reducer, slot::SetSlot};
 
 /// The write becomes the value; two writers in one step are a conflict. The reducer of fields without `#[reduce]`.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<T>
         Change::Whole
     }
 
+    fn difference(_before: &T, after: &T) -> Result<T, EncodeError> {
+        Ok(after.clone())
+    }
+
     fn is_exclusive(_write: &T) -> bool {
         true
     }
@@ -37,5 +41,9 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Reducer<T>
     fn apply(value: &mut T, write: T) -> Change {
         *value = write;
         Change::Whole
+    }
+
+    fn difference(_before: &T, after: &T) -> Result<T, EncodeError> {
+        Ok(after.clone())
     }
 }

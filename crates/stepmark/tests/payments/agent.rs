@@ -135,6 +135,11 @@ async fn make(cx: &Cx<Desk>, (order, payment): (&Order, &Payment), till: &Till) 
     if made.as_ref().is_err_and(|error| error.downcast_ref::<EffectBusy>().is_some()) {
         till.book.count(|totals| totals.busy += 1);
     }
+    if let Ok(receipt) = &made
+        && receipt.payment != *payment
+    {
+        till.book.accuse(format!("{payment:?} was asked for, and {receipt:?} returned"));
+    }
     made
 }
 

@@ -167,11 +167,11 @@ impl Api {
         self.0.held.notify_one();
         let is_released = async {
             loop {
-                let released = self.0.released.notified();
+                let next = self.0.released.notified();
                 if self.books().releases > releases {
                     return;
                 }
-                released.await;
+                next.await;
             }
         };
         self.0.air.aground(flight, is_released).await;

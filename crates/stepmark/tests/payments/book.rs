@@ -63,7 +63,7 @@ pub(crate) struct Inside {
 
 /// The digits by which the service knows an action.
 pub(crate) fn digits(row: &EffectRow) -> String {
-    row.idempotency_key().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(row.idempotency_key()))
 }
 
 impl Book {
@@ -81,6 +81,10 @@ impl Book {
 
     pub(crate) fn totals(&self) -> Totals {
         self.pages().totals.clone()
+    }
+
+    pub(crate) fn accuse(&self, violation: String) {
+        self.pages().violations.push(violation);
     }
 
     pub(crate) fn violations(&self) -> Vec<String> {
@@ -118,7 +122,7 @@ impl Book {
     pub(crate) fn branch_of(&self, deed: u32) -> Option<BranchId> {
         let pages = self.pages();
         let attempts = pages.attempts.values().flatten();
-        attempts.filter(|attempt| attempt.deed == Some(deed)).map(|attempt| attempt.branch).last()
+        attempts.filter(|attempt| attempt.deed == Some(deed)).map(|attempt| attempt.branch).next_back()
     }
 
     /// A deed begins to do an action.
@@ -223,10 +227,10 @@ impl Pages {
 
     fn enter(&mut self, (deed, key): (u32, &str), policy: Policy) {
         let actions = self.attempts.iter().filter(|((_, known), _)| known == key);
-        let own = actions.flat_map(|(_, attempts)| {
+        let mut own = actions.filter_map(|(_, attempts)| {
             attempts.iter().rposition(|attempt| attempt.deed == Some(deed)).map(|at| (at, attempts))
         });
-        let Some((at, attempts)) = own.last() else {
+        let Some((at, attempts)) = own.next_back() else {
             self.violations.push(format!("{key} is done without a grant"));
             return;
         };

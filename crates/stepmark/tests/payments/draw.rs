@@ -91,9 +91,10 @@ impl Chooser {
             payments: (0..payments).map(|_| self.payment()).collect(),
             is_keyed: self.rng.bool(),
             policy: *self.pick(&[Policy::Retry, Policy::Fail, Policy::Ask]),
-            mismatch: match self.may_reopen {
-                true => *self.pick(&[Mismatch::Fail, Mismatch::Ask, Mismatch::Again]),
-                false => Mismatch::Fail,
+            mismatch: if self.may_reopen {
+                *self.pick(&[Mismatch::Fail, Mismatch::Ask, Mismatch::Again])
+            } else {
+                Mismatch::Fail
             },
             wait_ms: *self.pick(&WAITS_MS),
             is_tolerant: self.rng.bool(),
@@ -169,10 +170,8 @@ impl Chooser {
 
     /// What becomes of the next calls of the service.
     pub(crate) fn script(&mut self, trouble: Trouble) -> Vec<Behaviour> {
-        let mut script: Vec<Behaviour> = match self.rng.bool() {
-            true => (0..self.rng.u8(1..5)).map(|_| self.behaviour()).collect(),
-            false => Vec::new(),
-        };
+        let mut script: Vec<Behaviour> =
+            if self.rng.bool() { (0..self.rng.u8(1..5)).map(|_| self.behaviour()).collect() } else { Vec::new() };
         if let Trouble::Held(held) = trouble {
             script.resize(held.nth, Behaviour::Answer);
             script.push(if held.is_paid { Behaviour::HoldAfter } else { Behaviour::HoldBefore });

@@ -1,5 +1,6 @@
 //! What is a process asked to do?
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use stepmark::effects::{ChangedAnswer, ChangedEffect, EffectsMode, UnknownAnswer, UnknownEffect};
 use stepmark::interrupt::{AnswerRequest, OpenQuestion};
@@ -75,7 +76,12 @@ pub(crate) struct Orders {
 }
 
 impl Errand {
-    pub(crate) async fn run(self, process: Process) -> Result<()> {
+    /// A boxed future, because it is kept in many others.
+    pub(crate) fn run(self, process: Process) -> BoxFuture<'static, Result<()>> {
+        Box::pin(self.done_by(process))
+    }
+
+    async fn done_by(self, process: Process) -> Result<()> {
         let thread = process.app.thread(&self.thread);
         let thread = match &self.branch {
             Some(branch) => thread.branch(branch),
@@ -196,7 +202,7 @@ async fn input(thread: &Thread<Desk>, orders: &Orders, (discards, stops): (bool,
 }
 
 impl Orders {
-    fn write(&self, desk: &mut <Desk as State>::Update) {
+    pub(crate) fn write(&self, desk: &mut <Desk as State>::Update) {
         desk.orders.set(self.orders.clone());
         desk.beside.set(self.beside.clone());
         desk.next.set(0);

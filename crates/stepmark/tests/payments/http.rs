@@ -71,7 +71,7 @@ pub(crate) async fn send(service: SocketAddr, request: &Request) -> Result<Sent>
     let head =
         format!("POST /payments HTTP/1.1\r\nHost: {service}\r\nIdempotency-Key: {key}\r\nX-Caller: {caller}\r\n");
     let mut stream = TcpStream::connect(service).await?;
-    stream.write_all(with_body(head, &body).as_bytes()).await?;
+    stream.write_all(with_body(&head, &body).as_bytes()).await?;
     Ok(Sent(stream))
 }
 
@@ -104,14 +104,14 @@ pub(crate) async fn answer(stream: &mut TcpStream, reply: &Reply) -> Result<()> 
         Reply::Refused => ("503 Service Unavailable", String::new()),
         Reply::Mixed => ("409 Conflict", String::new()),
     };
-    stream.write_all(with_body(format!("HTTP/1.1 {status}\r\n"), &body).as_bytes()).await
+    stream.write_all(with_body(&format!("HTTP/1.1 {status}\r\n"), &body).as_bytes()).await
 }
 
 fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
     Ok(serde_json::from_str(text)?)
 }
 
-fn with_body(head: String, body: &str) -> String {
+fn with_body(head: &str, body: &str) -> String {
     format!("{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stepmark::store::{Load, ThreadAddress};
+use stepmark::store::{CheckpointStore, Load, ThreadAddress};
 use stepmark_core::effect::{EffectEntry, EffectKey, EffectRow, EffectStatus};
 use stepmark_core::id::ThreadUid;
 
@@ -10,7 +10,6 @@ use crate::agent::Policy;
 use crate::api::{Api, Arrived};
 use crate::book::digits;
 use crate::http::Receipt;
-use crate::process::Town;
 
 /// What is compared.
 pub(crate) struct Judge {
@@ -25,13 +24,17 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) async fn of(api: &Api, town: &Town, threads: &[String]) -> Result<Self, String> {
+    pub(crate) async fn of(
+        api: &Api,
+        (store, may_reopen): (&dyn CheckpointStore, bool),
+        threads: &[String],
+    ) -> Result<Self, String> {
         let mut ledger = Vec::new();
         for thread in threads {
-            ledger.extend(ledger_of(town, thread).await?);
+            ledger.extend(ledger_of(store, thread).await?);
         }
         let (arrived, receipts, mixed) = (api.arrived(), api.receipts(), api.mixed());
-        Ok(Self { arrived, receipts, mixed, ledger, may_reopen: town.may_reopen })
+        Ok(Self { arrived, receipts, mixed, ledger, may_reopen })
     }
 
     /// Says what is wrong.
@@ -117,8 +120,8 @@ impl Judge {
     }
 }
 
-async fn ledger_of(town: &Town, thread: &str) -> Result<Vec<EffectEntry>, String> {
+async fn ledger_of(store: &dyn CheckpointStore, thread: &str) -> Result<Vec<EffectEntry>, String> {
     let address = ThreadAddress::Name { scope: String::new(), name: thread.to_owned() };
     let load = Load { effects: true, ..Load::head(address) };
-    Ok(town.store.load(load).await.map_err(|error| error.to_string())?.effects)
+    Ok(store.load(load).await.map_err(|error| error.to_string())?.effects)
 }

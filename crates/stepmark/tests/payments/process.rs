@@ -27,8 +27,6 @@ pub(crate) struct Town {
     pub(crate) store_air: Air,
     pub(crate) ids: Arc<dyn IdGen>,
     pub(crate) manner: Manner,
-    /// Whether a key may come to mean another action.
-    pub(crate) may_reopen: bool,
 }
 
 /// An application that may die or stop.

@@ -70,7 +70,6 @@ impl Sim {
             air: air.clone(),
             ids: Arc::new(Ids::new(seed)),
             manner: draw::manner(&mut chooser.rng),
-            may_reopen: chooser.may_reopen,
         };
         log.note(format_args!("{:?}, keys {}reopen", town.manner, if chooser.may_reopen { "may " } else { "never " }));
         let mut sim = Self { chooser, town, api, process: None, errands: 0, log };
@@ -84,7 +83,7 @@ impl Sim {
         }
         self.settle().await?;
         let threads = self.threads().await.map_err(|error| error.to_string())?;
-        Judge::of(&self.api, &self.town, &threads).await?.judge()?;
+        Judge::of(&self.api, (&*self.town.store, self.chooser.may_reopen), &threads).await?.judge()?;
         let mut totals = self.town.book.totals();
         (totals.calls, totals.payments) = (self.api.arrived().len() as u64, self.api.receipts().len() as u64);
         Ok(totals)

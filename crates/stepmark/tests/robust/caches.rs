@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use stepmark::clock::{Clock, Sleep, SystemClock};
+use stepmark::graph::SubGraph;
 use stepmark::robust::Cache;
 use stepmark::run::Timestamp;
 use stepmark::store::CheckpointStore;
@@ -101,6 +102,7 @@ on_each_store! {
     gotos_and_sends_are_kept_with_the_result,
     cleared_results_are_made_again,
     what_failed_was_handled_or_asked_is_not_kept,
+    a_sub_graph_keeps_results_in_the_store_of_its_run,
 }
 
 /// Runs an input that logs `input`; what was logged after it, and how many results were cached.
@@ -277,6 +279,23 @@ async fn what_failed_was_handled_or_asked_is_not_kept(bench: Bench) {
         let outcome = thread.answer(question, answer).run().await.expect("it is answered");
         assert!(outcome.state().log[1].starts_with(&answer.to_string()), "an answer is for who was asked");
     }
+}
+
+async fn a_sub_graph_keeps_results_in_the_store_of_its_run(bench: Bench) {
+    let inner = || looking_up(Cache::ttl(HOUR)).build().expect("a sound graph");
+    let mut graph = Graph::<Work>::new("outer");
+    let give = |outer: &Work, inner: &mut Update<Work>| inner.log.push(outer.log[0].clone());
+    let take = |inner: &Work, outer: &mut Update<Work>| outer.log.push(inner.log[1].clone());
+    let node = graph.node("inner", SubGraph::new(&inner()).mapped(give, take));
+    graph.start(node);
+    let app = bench.app(graph);
+    for (thread, cached) in [("one", 0), ("two", 1)] {
+        assert_eq!(run(&app, thread, "x").await, (vec!["x found by call 1".into()], cached));
+    }
+    app.clear_cache().await.expect("it is cleared");
+    assert_eq!(run(&app, "three", "x").await.1, 1, "not what is the sub-graph's");
+    bench.app(looking_up(Cache::ttl(HOUR))).clear_cache().await.expect("it is cleared");
+    assert_eq!(run(&app, "four", "x").await, (vec!["x found by call 2".into()], 0));
 }
 
 /// What a cache has lost or spoilt is made again; no task fails for it.

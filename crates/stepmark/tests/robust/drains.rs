@@ -89,3 +89,18 @@ async fn the_end_of_a_drain_waits_for_every_run() {
     assert_eq!(running, 0);
     assert!(endings.into_iter().all(|ending| ending.is_ok_and(|ending| ending == Ending::Drained)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_before_a_stop_does_not_skip_it() {
+    for durability in [Durability::Sync, Durability::Exit] {
+        let (store, calls) = (MemoryStore::new(), Calls::default());
+        let app = chain(&store, &calls).durability(durability);
+        let outcome = app.thread("t").input(|_| ()).interrupt_before(["three"]).run().await.expect("it is drained");
+        assert_eq!(outcome.ending(), Ending::Drained);
+        let elsewhere = chain(&store, &calls).durability(durability).thread("t");
+        let outcome = elsewhere.resume().interrupt_before(["three"]).run().await.expect("it stops");
+        assert_eq!((outcome.ending(), outcome.stats().executed), (Ending::Interrupted, 0));
+        let outcome = elsewhere.resume().interrupt_before(["three"]).run().await.expect("it goes on from the stop");
+        assert_eq!((outcome.ending(), outcome.stats().executed), (Ending::Done, 1));
+    }
+}

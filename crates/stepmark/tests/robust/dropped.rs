@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stepmark::store::{CheckpointStore, Error as StoreError};
-use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, Thread};
+use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, Sqlite, Thread};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
+use tempfile::TempDir;
 use tokio::task::yield_now;
 
-use self::graphs::{chain, fan_out, memories, nested, pauses, retries};
+use self::graphs::{chain, deep, fan_out, memories, nested, pauses, retries};
 use crate::calls::Work;
 
 /// A store that is waited for: before a call is sent, and before its answer is read.
@@ -68,9 +69,31 @@ impl Drop for Alive {
 #[derive(Clone, Copy)]
 struct Setup {
     draw: fn(&mut Graph<Work>),
+    /// How deep its graphs lie in graphs.
+    levels: u32,
     durability: Durability,
     linger: Duration,
     poll: Polls,
+    place: Place,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Memory,
+    File,
+}
+
+impl Place {
+    fn store(self) -> (Arc<dyn CheckpointStore>, Option<TempDir>) {
+        match self {
+            Self::Memory => (Arc::new(MemoryStore::new()), None),
+            Self::File => {
+                let directory = tempfile::tempdir().expect("a directory");
+                let store = Sqlite::open(directory.path().join("dropped.db")).expect("the file opens");
+                (Arc::new(store), Some(directory))
+            }
+        }
+    }
 }
 
 /// When a run is polled.
@@ -83,17 +106,17 @@ enum Polls {
 }
 
 impl Setup {
-    fn app(&self, store: &MemoryStore, watch: &Arc<Watch>) -> App<Work> {
+    fn app(&self, store: &Arc<dyn CheckpointStore>, watch: &Arc<Watch>) -> App<Work> {
         let mut graph = Graph::new("dropped");
         (self.draw)(&mut graph);
-        let app = graph.build().expect("a sound graph").with(Intercepted::around(Arc::new(store.clone()), Slow));
+        let app = graph.build().expect("a sound graph").with(Intercepted::around(Arc::clone(store), Slow));
         app.provide(Arc::clone(watch)).durability(self.durability).linger(self.linger)
     }
 
     /// Drops the run, and then its resume, at this poll, and runs to the end, by the same handle or as another process
     /// would; `None` where the run ended before.
     async fn dropped_at(&self, poll: u32, is_same: bool) -> Option<Vec<String>> {
-        let (store, watch) = (MemoryStore::new(), Arc::new(Watch::default()));
+        let ((store, _directory), watch) = (self.place.store(), Arc::new(Watch::default()));
         let new = || self.app(&store, &watch).thread("t");
         let thread = new();
         let other = || (!is_same).then(new);
@@ -103,8 +126,10 @@ impl Setup {
         }
         watch.process.fetch_add(1, Ordering::SeqCst);
         if poll.is_multiple_of(2) {
-            // The tasks of the dropped run are let go by the runtime when it comes to them.
-            yield_now().await;
+            // The tasks of the dropped run are let go by the runtime when it comes to them, each with those that it began.
+            for _ in 0..self.levels {
+                yield_now().await;
+            }
             assert_eq!(watch.alive.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node lives on");
         }
         drop(self.polled(run_to_the_end(other().as_ref().unwrap_or(&thread)), poll).await);
@@ -116,9 +141,10 @@ impl Setup {
     }
 
     async fn check(&self) {
-        let (store, watch) = (MemoryStore::new(), Arc::new(Watch::default()));
+        let ((store, _directory), watch) = (self.place.store(), Arc::new(Watch::default()));
         let clean = run_to_the_end(&self.app(&store, &watch).thread("t")).await;
-        for is_same in [false, true] {
+        let handles: &[bool] = if matches!(self.place, Place::Memory) { &[false, true] } else { &[false] };
+        for &is_same in handles {
             let mut polls = 0;
             while let Some(log) = self.dropped_at(polls, is_same).await {
                 assert_eq!(log, clean, "dropped at poll {polls}");
@@ -148,22 +174,30 @@ impl Setup {
 
 /// What a user does after a crash: resume, and say again what was not taken.
 async fn run_to_the_end(thread: &Thread<Work>) -> Vec<String> {
-    let resumed = match thread.resume().await {
-        Ok(outcome) => outcome.state().log.clone(),
-        Err(error) if error.kind() == ErrorKind::Missing => Vec::new(),
-        Err(error) => panic!("it cannot be resumed: {error}"),
-    };
-    if !resumed.is_empty() {
-        return resumed;
+    loop {
+        match thread.resume().await {
+            Ok(outcome) if !outcome.state().log.is_empty() => return outcome.state().log.clone(),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Missing => {}
+            Err(error) => panic!("it cannot be resumed: {error}"),
+        }
+        match thread.input(|work| work.log.push("input".into())).run().await {
+            Ok(outcome) => return outcome.state().log.clone(),
+            // The input of the dropped run was on its way to the file, and arrived after the look.
+            Err(error) if error.kind() == ErrorKind::Unfinished => {}
+            Err(error) => panic!("it cannot be said again: {error}"),
+        }
     }
-    let outcome = thread.input(|work| work.log.push("input".into())).run().await.expect("it was not taken before");
-    outcome.state().log.clone()
 }
 
 async fn check_all(draw: fn(&mut Graph<Work>), poll: Polls) {
+    check_deep(draw, 1, poll).await;
+}
+
+async fn check_deep(draw: fn(&mut Graph<Work>), levels: u32, poll: Polls) {
     for durability in [Durability::Sync, Durability::Async { behind_max: 3 }, Durability::Exit] {
         for linger in [Duration::ZERO, Duration::from_millis(5)] {
-            Setup { draw, durability, linger, poll }.check().await;
+            Setup { draw, levels, durability, linger, poll, place: Place::Memory }.check().await;
         }
     }
 }
@@ -194,4 +228,17 @@ async fn steps_and_effects_that_are_dropped_at_any_poll_end_as_a_clean_run() {
 async fn sub_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
     check_all(nested, Polls::Woken).await;
     check_all(nested, Polls::EveryTurn).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn graphs_in_graphs_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    check_deep(deep, 3, Polls::EveryTurn).await;
+}
+
+/// A write that is on its way to the file when its run is dropped may arrive, or be refused.
+#[tokio::test]
+async fn runs_on_a_file_that_are_dropped_at_any_poll_end_as_a_clean_run() {
+    let (levels, linger, poll, place) = (1, Duration::ZERO, Polls::Woken, Place::File);
+    Setup { draw: memories, levels, durability: Durability::Sync, linger, poll, place }.check().await;
+    Setup { draw: nested, levels, durability: Durability::Async { behind_max: 3 }, linger, poll, place }.check().await;
 }

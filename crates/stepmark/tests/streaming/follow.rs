@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use stepmark::stream::{Event, EventData, Events, Kind, Position};
 use stepmark::{Durability, ErrorKind, MemoryStore, Sqlite};
 use tempfile::TempDir;
@@ -234,4 +235,23 @@ async fn a_position_of_another_line_is_refused() {
     let nobody = rounds(MemoryStore::new(), 2).thread("nobody");
     let error = nobody.events(Kind::ALL).start().next().await.expect("an answer").expect_err("there is no thread");
     assert_eq!(error.kind(), ErrorKind::Missing);
+}
+
+/// A state is kept until the next step changes it; who comes then misses it, unless it was seen before.
+#[tokio::test]
+async fn a_state_that_was_changed_before_anybody_followed_is_a_gap() {
+    let (gated, open) = Gate::before(&MemoryStore::new(), 3);
+    let app = rounds(gated, 4);
+    let thread = app.thread("t");
+    let mut stream = thread.input(|_| ()).stream([Kind::Values]).start();
+    let seen = at_once(&mut stream);
+    assert_eq!(told(&seen), ["values", "values"], "the third step waits for its commit");
+    let elsewhere = app.thread("t");
+    let follow = |at: usize| elsewhere.events([Kind::Values]).after(seen[at].position).follow().start();
+    let (mut late, mut in_time) = (follow(0), follow(1));
+    assert!(matches!(next(&mut late).await.data, EventData::Gap));
+    assert!(in_time.next().now_or_never().is_none());
+    open.add_permits(9);
+    let third = stream.next().await.expect("it goes on");
+    assert_eq!((next(&mut late).await, next(&mut in_time).await), (third.clone(), third));
 }

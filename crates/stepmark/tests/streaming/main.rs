@@ -5,6 +5,7 @@ mod bench;
 mod durable;
 mod equal;
 mod follow;
+mod json;
 mod kinds;
 mod nested;
 mod pressure;

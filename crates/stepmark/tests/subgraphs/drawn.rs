@@ -5,7 +5,8 @@
 //! nothing but the drawing and the answers.
 #![expect(clippy::disallowed_methods, reason = "nodes take time, which is paused")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::future::ready;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use serde::{Deserialize, Serialize};
 use stepmark::graph::SubGraph;
 use stepmark::{
-    Add, App, Append, Cx, Dep, END, Graph, In, NodeRef, NodeResult, Question, Route, Snap, State, Update, to,
+    Add, App, Append, Cx, Dep, END, Graph, In, Merge, NodeRef, NodeResult, Question, Route, Snap, State, Update, to,
 };
 
 /// How deep graphs lie in graphs.
@@ -27,8 +28,9 @@ const TASKS_MAX: u64 = 40;
 pub(crate) struct Trail {
     #[reduce(Append)]
     pub(crate) log: Vec<String>,
-    #[reduce(Add)]
-    pub(crate) turns: u64,
+    /// By level.
+    #[reduce(Merge)]
+    pub(crate) turns: BTreeMap<u32, u64>,
     #[reduce(Add)]
     pub(crate) inputs: u64,
 }
@@ -60,6 +62,7 @@ enum Work {
     Steps(u32),
     Ask(u32),
     Graph(Inner),
+    Shared(Inner),
     Calls(u32, Inner),
     CallsAtOnce(u32, Inner),
 }
@@ -78,15 +81,22 @@ enum Lives {
 }
 
 impl Drawn {
-    /// One whose run is not too long.
+    /// One that has graphs inside, and whose run is not too long.
     pub(crate) fn by(chance: &mut Rng) -> Self {
         loop {
             let mut nodes_left = 12;
             let drawn = Self::at(chance, 0, &mut nodes_left);
-            if drawn.tasks() <= TASKS_MAX {
+            if drawn.tasks() <= TASKS_MAX && drawn.works().any(|work| work.inner().is_some()) {
                 return drawn;
             }
         }
+    }
+
+    fn works(&self) -> impl Iterator<Item = &Work> {
+        self.stages.iter().flat_map(|stage| match stage {
+            Stage::Beside(works) => &works[..],
+            Stage::Sent(_, work) => std::slice::from_ref(work),
+        })
     }
 
     /// How many tasks a run has that asks nothing, those of sub-graphs included.
@@ -113,20 +123,16 @@ impl Drawn {
             stage.add(&mut graph, number, before, after);
             before = after;
         }
-        let last = graph.node("turn", async |trail: Snap<Trail>| {
+        let (level, turns) = (self.level, self.turns);
+        let last = graph.node("turn", move |trail: Snap<Trail>| {
             let mut update = trail.update();
-            update.turns.add(1);
-            update
+            update.turns.insert(level, trail.turns_at(level) + 1);
+            ready(update)
         });
         graph.edge(before, last);
-        let turns = self.turns;
-        graph.branch(
-            last,
-            to![first, END],
-            move |trail: &Trail| {
-                if trail.turns.is_multiple_of(turns) { Route::END } else { first.into() }
-            },
-        );
+        graph.branch(last, to![first, END], move |trail: &Trail| {
+            if trail.turns_at(level).is_multiple_of(turns) { Route::END } else { first.into() }
+        });
         graph.build().expect("it can run")
     }
 }
@@ -196,7 +202,8 @@ impl Work {
                 let graph = Box::new(Drawn::at(chance, level + 1, nodes_left));
                 let inner = Inner { lives, graph };
                 match kind {
-                    4 | 5 if !is_sent => Self::Graph(inner),
+                    4 if !is_sent => Self::Graph(inner),
+                    5 if !is_sent => Self::Shared(inner),
                     8 => Self::CallsAtOnce(2, inner),
                     _ => Self::Calls(chance.u32(1..3), inner),
                 }
@@ -205,16 +212,24 @@ impl Work {
     }
 
     fn tasks(&self) -> u64 {
-        1 + match self {
-            Self::Write | Self::Steps(_) | Self::Ask(_) => 0,
-            Self::Graph(inner) => inner.graph.tasks(),
-            Self::Calls(times, inner) | Self::CallsAtOnce(times, inner) => u64::from(*times) * inner.graph.tasks(),
+        1 + self.inner().map_or(0, |(times, inner)| u64::from(times) * inner.graph.tasks())
+    }
+
+    /// The graph that it runs, and how often.
+    fn inner(&self) -> Option<(u32, &Inner)> {
+        match self {
+            Self::Write | Self::Steps(_) | Self::Ask(_) => None,
+            Self::Graph(inner) | Self::Shared(inner) => Some((1, inner)),
+            Self::Calls(times, inner) | Self::CallsAtOnce(times, inner) => Some((*times, inner)),
         }
     }
 
     fn add(&self, graph: &mut Graph<Trail>, name: &str) -> NodeRef<Trail> {
         if let Self::Graph(inner) = self {
             return graph.node(name, inner.build().mapped(give, take));
+        }
+        if let Self::Shared(inner) = self {
+            return graph.node(name, inner.build());
         }
         let job = self.job();
         graph.node(name, move |trail: Snap<Trail>, cx: Cx<Trail>, lab: Dep<Lab>| job.run((trail, cx, lab), 0))
@@ -225,7 +240,7 @@ impl Work {
             Self::Write => Does::Write,
             Self::Steps(count) => Does::Steps(*count),
             Self::Ask(count) => Does::Ask(*count),
-            Self::Graph(inner) => Does::Calls(1, inner.build()),
+            Self::Graph(inner) | Self::Shared(inner) => Does::Calls(1, inner.build()),
             Self::Calls(times, inner) => Does::Calls(*times, inner.build()),
             Self::CallsAtOnce(times, inner) => Does::CallsAtOnce(*times, inner.build()),
         }))
@@ -255,8 +270,12 @@ fn take(inner: &Trail, outer: &mut Update<Trail>) {
 }
 
 impl Trail {
+    fn turns_at(&self, level: u32) -> u64 {
+        self.turns.get(&level).copied().unwrap_or_default()
+    }
+
     fn hash_to(&self, hasher: &mut DefaultHasher) {
-        (&self.log, self.turns).hash(hasher);
+        (&self.log, &self.turns).hash(hasher);
     }
 }
 

@@ -74,7 +74,7 @@ async fn a_sub_graph_runs_without_a_store(on: On) {
     assert_eq!(outcome.state().log, ["opened", "about rust", "1 lines", "closed after 3"]);
 }
 
-fn calling() -> App<Report> {
+pub(crate) fn calling() -> App<Report> {
     let drafts = SubGraph::new(&drafting());
     let kept = SubGraph::new(&drafting()).persistent();
     let node = async move |s: Snap<Report>, cx: Cx<Report>| -> NodeResult<Update<Report>> {

@@ -4,6 +4,7 @@ mod bench;
 mod stores;
 
 mod answers;
+mod common_state;
 mod lifetimes;
 mod past;
 mod drawn;

@@ -2,7 +2,8 @@
 //!
 //! Chance draws a graph; it is run once without a crash and then again and again, killed at one store call each time. What
 //! goes on must end as the clean run did. It runs no task that the clean run did not, and no durable step more than twice:
-//! the one that had not reached the store when the run was killed.
+//! the one that had not reached the store when the run was killed. And what is forked at a checkpoint of a sub-graph and
+//! goes on from there comes to that end, too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::BoxFuture;
 use stepmark::store::CheckpointStore;
-use stepmark::{App, Durability, Ending, ErrorKind, Result};
+use stepmark::{App, Durability, Ending, ErrorKind, Result, Thread};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 
 use crate::drawn::{Drawn, HowMany, Lab, Trail};
@@ -22,31 +23,52 @@ const VERBS_MAX: u32 = 500;
 
 #[tokio::test(start_paused = true)]
 async fn crashes_in_memory_change_no_end() {
-    every_seed(On::Memory, 30, 8).await;
+    every_graph(On::Memory, 30, Tried::Crashes(8)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn crashes_on_sqlite_change_no_end() {
-    every_seed(On::Sqlite, 6, 8).await;
+    every_graph(On::Sqlite, 6, Tried::Crashes(8)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_crashes_at_many_calls_change_no_end() {
-    every_seed(On::Memory, 150, 40).await;
+    every_graph(On::Memory, 60, Tried::Crashes(40)).await;
 }
 
-/// Tries so many seeds, each with at most so many crashes.
-async fn every_seed(on: On, seeds: u64, crashes_max: u64) {
+#[tokio::test(start_paused = true)]
+async fn forks_inside_in_memory_change_no_end() {
+    every_graph(On::Memory, 20, Tried::Forks(4)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn forks_inside_on_sqlite_change_no_end() {
+    every_graph(On::Sqlite, 4, Tried::Forks(4)).await;
+}
+
+/// What is tried with a graph, and how often at most.
+#[derive(Clone, Copy)]
+enum Tried {
+    Crashes(u64),
+    Forks(u64),
+}
+
+/// Draws so many graphs.
+async fn every_graph(on: On, seeds: u64, tried: Tried) {
     let first = std::env::var("STEPMARK_SEED").ok().map(|seed| seed.parse().expect("STEPMARK_SEED is a number"));
     let seeds = if first.is_some() { 1 } else { seeds };
     let first = first.unwrap_or_else(|| fastrand::u64(..));
-    let mut crashes = 0;
+    let mut times = 0;
     for seed in (0..seeds).map(|seed| first.wrapping_add(seed)) {
         let told = Told(seed);
-        crashes += Trial::new(on, seed).crash(crashes_max).await;
+        let trial = Trial::new(on, seed);
+        times += match tried {
+            Tried::Crashes(most) => trial.crash(most).await,
+            Tried::Forks(most) => trial.fork(most).await,
+        };
         drop(told);
     }
-    eprintln!("{seeds} graphs from seed {first}, {crashes} crashes");
+    eprintln!("{seeds} graphs from seed {first}, {times} crashes or forks");
 }
 
 /// Says how to repeat a seed that fails.
@@ -99,7 +121,7 @@ impl Trial {
     async fn crash(&self, crashes_max: u64) -> u64 {
         let lab = Lab::default();
         let counting = FaultStore::new(Arc::new(self.on.store()), FaultPlan::nth(u64::MAX, Fault::ErrorBefore));
-        let end = self.drive(&self.app(counting.clone(), &lab)).await.expect("nothing fails");
+        let end = self.drive(&self.app(counting.clone(), &lab).thread("t")).await.expect("nothing fails");
         let clean = Clean { end, counts: lab.counts() };
         if let Some((step, count)) = clean.counts.iter().find(|(what, count)| what.starts_with("step") && **count > 1) {
             panic!("{step} ran {count} times without a crash: a finished step is not run again");
@@ -114,15 +136,41 @@ impl Trial {
         crashes
     }
 
+    /// Forks at some checkpoints of sub-graphs: what goes on from there, given and answered the same, comes to the same end.
+    async fn fork(&self, forks_max: u64) -> u64 {
+        let app = self.app(self.on.store(), &Lab::default());
+        let thread = app.thread("t");
+        let clean = Clean { end: self.drive(&thread).await.expect("nothing fails"), counts: HashMap::new() };
+        let mut chance = Rng::with_seed(self.seed);
+        let known = thread.sub_graphs().await.expect("they are there");
+        let forks = if known.is_empty() { 0 } else { forks_max };
+        for number in 0..forks {
+            let namespace = &*known[chance.usize(..known.len())].namespace;
+            let standing = thread.nested(namespace, &self.graph);
+            let history = standing.history().await.expect("it has one");
+            let past = &history[chance.usize(..history.len())];
+            let fork = standing.at(&past.id).fork(&format!("fork {number}")).await;
+            let end = match fork {
+                Ok(fork) => self.drive(&fork).await,
+                Err(error) => Err(error),
+            };
+            let wrong = end.map_or_else(|error| Some(error.to_string()), |end| clean.differs(&end));
+            if let Some(wrong) = wrong {
+                panic!("seed {}, forked at step {} of {namespace}: {wrong}", self.seed, past.step);
+            }
+        }
+        forks
+    }
+
     /// Crashes at one call; `false` if it never came.
     async fn once(&self, (number, fault): (u64, Fault), clean: &Clean) -> bool {
         let (store, lab) = (Arc::new(self.on.store()), Lab::default());
         let faults = FaultStore::new(store.clone(), FaultPlan::nth(number, fault));
-        let ended = faults.until_crash(self.drive(&self.app(faults.clone(), &lab))).await;
+        let ended = faults.until_crash(self.drive(&self.app(faults.clone(), &lab).thread("t"))).await;
         let is_struck = ended.is_none();
         let end = match ended {
             Some(ended) => ended,
-            None => self.drive(&self.app(shared(store), &lab)).await,
+            None => self.drive(&self.app(shared(store), &lab).thread("t")).await,
         };
         let wrong = match end {
             Err(error) => Some(error.to_string()),
@@ -135,12 +183,11 @@ impl Trial {
     }
 
     /// Gives two inputs and answers what is asked.
-    fn drive<'a>(&'a self, app: &'a App<Trail>) -> BoxFuture<'a, Result<Trail>> {
-        Box::pin(self.driven(app))
+    fn drive<'a>(&'a self, thread: &'a Thread<Trail>) -> BoxFuture<'a, Result<Trail>> {
+        Box::pin(self.driven(thread))
     }
 
-    async fn driven(&self, app: &App<Trail>) -> Result<Trail> {
-        let thread = app.thread("t");
+    async fn driven(&self, thread: &Thread<Trail>) -> Result<Trail> {
         for _ in 0..VERBS_MAX {
             let snapshot = match thread.state().await {
                 Err(error) if error.kind() == ErrorKind::Missing => None,
@@ -189,7 +236,7 @@ impl Clean {
         if let Some(line) = line {
             return Some(format!("line {line} is {:?}, not {:?}", end.log.get(line), self.end.log.get(line)));
         }
-        (*end != self.end).then(|| format!("{} turns of {} inputs", end.turns, end.inputs))
+        (*end != self.end).then(|| format!("{:?} turns of {} inputs", end.turns, end.inputs))
     }
 
     /// What ran in spite of its stored result.

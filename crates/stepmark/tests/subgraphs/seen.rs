@@ -1,11 +1,18 @@
 //! Is a sub-graph seen, changed and forked through the thread that called it?
 
+use std::future::IntoFuture;
+use std::sync::Arc;
+
 use stepmark::graph::SubGraph;
-use stepmark::{END, ErrorKind};
+use stepmark::store::CheckpointStore;
+use stepmark::{App, END, ErrorKind, Graph, Snap};
+use stepmark_conformance::{Fault, FaultPlan, FaultStore};
+use tokio::sync::Notify;
 
 use crate::answers::wrapped;
-use crate::bench::{Approve, Lab, approving, around, drafting};
-use crate::stores::{On, on_each_store};
+use crate::bench::{Approve, Draft, Lab, approving, around, drafting};
+use crate::lifetimes::calling;
+use crate::stores::{On, on_each_store, shared};
 
 on_each_store! {
     a_sub_graph_is_seen_as_it_was_at_each_moment,
@@ -16,6 +23,9 @@ on_each_store! {
     a_fork_at_a_checkpoint_inside_goes_on_from_there,
     a_fork_deep_inside_runs_nothing_around_it_again,
     a_fork_at_a_checkpoint_of_a_waiting_call_goes_on_from_there,
+    a_fork_at_a_later_call_of_a_task_keeps_the_earlier_ones,
+    an_update_inside_fences_a_run_elsewhere,
+    an_update_inside_that_was_killed_can_be_made_again,
     what_is_not_there_is_an_error_that_names_it,
 }
 
@@ -159,6 +169,112 @@ async fn a_fork_at_a_checkpoint_of_a_waiting_call_goes_on_from_there(on: On) {
     assert_eq!(other.state().log, ["opened", "about ", "rejected", "closed after 3"]);
     assert_eq!(count(&lab, "write"), 2, "the fork was made before it");
     assert_eq!(thread.branch("main").questions().await.expect("they are there").len(), 1);
+}
+
+async fn a_fork_at_a_later_call_of_a_task_keeps_the_earlier_ones(on: On) {
+    let lab = Lab::default();
+    let app = calling().with(on.store()).provide(lab.clone());
+    let thread = app.thread("t");
+    let main = thread.input(|report| report.topic.set("x".into())).run().await.expect("it runs");
+    let graph = drafting();
+    let kept = thread.nested("call/kept", &graph);
+    let history = kept.history().await.expect("it has one");
+    assert_eq!(history.len(), 6, "two calls of a persistent one");
+    let other = kept.at(&history[1].id).fork("later").await.expect("it is free").resume().await.expect("it goes on");
+    assert_eq!(other.state(), main.state());
+    assert_eq!((count(&lab, "write"), count(&lab, "polish")), (4, 5));
+    // Of an earlier call, what followed is run again.
+    let other = kept.at(&history[4].id).fork("earlier").await.expect("it is free").resume().await.expect("it goes on");
+    assert_eq!(other.state(), main.state());
+    assert_eq!((count(&lab, "write"), count(&lab, "polish")), (6, 8));
+}
+
+/// Waits in its second node until it is let go.
+fn waiting(gate: &Arc<Notify>) -> App<Draft> {
+    let gate = Arc::clone(gate);
+    let mut graph = Graph::<Draft>::new("waiting");
+    let first = graph.node("first", async || ());
+    let second = graph.node("second", move |s: Snap<Draft>| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            let mut update = s.update();
+            update.lines.push(format!("after {}", s.lines.len()));
+            update
+        }
+    });
+    graph.start(first);
+    graph.edge(first, second);
+    graph.build().expect("it can run")
+}
+
+async fn an_update_inside_fences_a_run_elsewhere(on: On) {
+    let gate = Arc::new(Notify::new());
+    let graph = waiting(&gate);
+    let (app, _) = around(SubGraph::new(&graph), on.store());
+    let (thread, elsewhere) = (app.thread("t"), app.thread("t"));
+    let mut run = Box::pin(thread.input(|_| ()).run());
+    let standing = async {
+        loop {
+            let known = elsewhere.sub_graphs().await.unwrap_or_default();
+            if let Some(standing) = known.into_iter().find(|it| it.step == 1) {
+                return standing.namespace;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let namespace = tokio::select! {
+        _ = &mut run => panic!("it waits"),
+        namespace = standing => namespace,
+    };
+    let draft = elsewhere.nested(namespace, &graph);
+    draft.update(|draft| draft.lines.push("by hand".into())).as_node("first").await.expect("it is written");
+    gate.notify_one();
+    let error = run.await.expect_err("it was fenced");
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    gate.notify_one();
+    let outcome = elsewhere.resume().await.expect("it goes on");
+    assert_eq!(outcome.state().log, ["opened", "by hand", "after 1", "closed after 3"]);
+}
+
+async fn an_update_inside_that_was_killed_can_be_made_again(on: On) {
+    for number in 0.. {
+        let store: Arc<dyn CheckpointStore> = Arc::new(on.store());
+        let (app, _) = around(SubGraph::new(&drafting()).persistent(), shared(Arc::clone(&store)));
+        app.thread("t").input(|report| report.topic.set("a".into())).run().await.expect("it runs");
+        let faults = FaultStore::new(Arc::clone(&store), FaultPlan::nth(number, Fault::CrashBefore));
+        let (killed, graph) = (around(SubGraph::new(&drafting()).persistent(), faults.clone()).0, drafting());
+        let thread = killed.thread("t");
+        let draft = thread.nested("draft", &graph);
+        let update = draft.update(|draft| draft.lines.push("by hand".into())).as_node(END);
+        let is_struck = faults.until_crash(update.into_future()).await.is_none();
+        let thread = app.thread("t");
+        let draft = thread.nested("draft", &graph);
+        let lines = draft.state().await.expect("it is there").state().lines.clone();
+        assert_eq!(lines[..2], ["about a", "1 lines"]);
+        if lines.len() == 2 {
+            draft.update(|draft| draft.lines.push("by hand".into())).as_node(END).await.expect("it is written");
+        } else if is_struck {
+            // Its first half is stored.
+            draft.update(|_| ()).as_node(END).await.expect("it is written");
+        }
+        let outcome = thread.input(|report| report.topic.set("b".into())).run().await.expect("it runs");
+        assert_eq!(outcome.state().log.iter().filter(|line| *line == "by hand").count(), 1, "killed at {number}");
+        if !is_struck {
+            assert!(number > 3);
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_graph_inside_is_part_of_the_record() {
+    let (app, _) = around(SubGraph::new(&wrapped(SubGraph::new(&drafting()))), stepmark::MemoryStore::new());
+    let nodes = &app.graph().nodes;
+    assert_eq!(nodes.iter().map(|node| node.sub_graph.is_some()).collect::<Vec<_>>(), [false, false, true]);
+    let middle = nodes[2].sub_graph.as_ref().expect("it is one");
+    let inner = middle.nodes[0].sub_graph.as_ref().expect("it is one");
+    assert_eq!((&*middle.name, &*inner.name, &*inner.state), ("wrapped", "drafting", "Draft"));
 }
 
 async fn what_is_not_there_is_an_error_that_names_it(on: On) {

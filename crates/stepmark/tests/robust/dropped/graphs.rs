@@ -140,3 +140,29 @@ pub(super) fn nested(graph: &mut Graph<Work>) {
     graph.start(calls);
     graph.join([drawn.into(), calls.into()], last);
 }
+
+/// Graphs in graphs, each beside another.
+pub(super) fn deep(graph: &mut Graph<Work>) {
+    fn inner(name: &str, draw: impl Fn(&mut Graph<Work>)) -> SubGraph<Work> {
+        let mut graph = Graph::<Work>::new(name);
+        draw(&mut graph);
+        SubGraph::new(&graph.build().expect("a sound graph"))
+    }
+    fn beside(graph: &mut Graph<Work>) {
+        for name in ["left", "right"] {
+            let node = graph.node(name, plain);
+            graph.start(node);
+        }
+    }
+    let take = |inner: &Work, outer: &mut Update<Work>| outer.log.extend(inner.log.clone());
+    for name in ["one", "two"] {
+        let middle = inner("middle", |graph| {
+            for name in ["up", "down"] {
+                let node = graph.node(name, inner("innermost", beside).stateless().mapped(|_: &Work, _| (), take));
+                graph.start(node);
+            }
+        });
+        let node = graph.node(name, middle.stateless().mapped(|_: &Work, _| (), take));
+        graph.start(node);
+    }
+}

@@ -1,0 +1,29 @@
+//! Does the engine keep its promises, whatever graph runs and whatever happens to it?
+//!
+//! A seed draws a graph with every feature of the engine and the mishaps that its runs meet. The graph runs once in peace;
+//! then again and again, and each time processes die, stall, are drained, or see their store fail. What goes on must end
+//! as the run in peace did, no promise about how often something runs may be broken, and nothing of a run that is over may
+//! still run. Time is simulated: a seed does the same at every run.
+//!
+//! `tests/sim.rs` runs the seeds. Read `trial.rs` first: it is the table of contents.
+
+mod clock;
+mod coverage;
+mod drawn;
+mod drive;
+mod faults;
+mod graphs;
+mod ids;
+mod judge;
+mod lab;
+mod mishap;
+mod nodes;
+mod payments;
+mod process;
+mod seeds;
+mod state;
+mod still;
+mod trace;
+mod trial;
+
+pub use seeds::{On, simulate};

@@ -1,0 +1,19 @@
+//! Do all features together keep their promises, whatever happens?
+
+use stepmark_sim::{On, simulate};
+
+#[test]
+fn sim_in_memory() {
+    simulate(On::Memory, 250, "sim_in_memory");
+}
+
+#[test]
+fn sim_on_sqlite() {
+    simulate(On::Sqlite, 3, "sim_on_sqlite");
+}
+
+#[test]
+#[ignore = "takes minutes: `just sim`"]
+fn slow_sim_ten_thousand_seeds() {
+    simulate(On::Memory, 10_000, "sim_in_memory");
+}
