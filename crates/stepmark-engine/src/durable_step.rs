@@ -11,12 +11,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
+use stepmark_core::id::{TaskHash, hash16};
 use stepmark_core::memo::Memo;
+use stepmark_core::wire::Writer;
 
 use crate::encode;
 use crate::journal::{StepCall, StepKey};
@@ -30,12 +33,29 @@ const MEMO_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 tokio::task_local! {
     /// There while a step runs.
-    static IN_STEP: ();
+    static IN_STEP: InStep;
 }
 
-/// Whether a step runs around this call.
-pub(crate) fn is_in_step() -> bool {
-    IN_STEP.try_with(|()| ()).is_ok()
+/// The inside of a step. What is called there has a place of its own: a step that is returned calls nothing, and what
+/// comes after it must not be taken for what it would have called.
+#[derive(Clone, Copy)]
+struct InStep {
+    /// The task that called the step. Not those of its sub-graphs, which run inside of it too.
+    task: TaskHash,
+    place: TaskHash,
+}
+
+impl InStep {
+    fn of(task: TaskHash, (around, name, occurrence): &StepKey, arm: usize) -> Self {
+        let mut writer = Writer::new();
+        writer.str("inside of a step").raw(&around.0).str(name).varint(u64::from(*occurrence)).varint(arm as u64);
+        Self { task, place: TaskHash(hash16(writer.as_slice())) }
+    }
+}
+
+/// Where a task calls steps, questions, effects and sub-graphs now: itself, or the inside of its step.
+pub(crate) fn place_of(task: TaskHash) -> TaskHash {
+    IN_STEP.try_with(|inside| (inside.task == task).then_some(inside.place)).ok().flatten().unwrap_or(task)
 }
 
 impl<S: State> Cx<S> {
@@ -50,6 +70,9 @@ impl<S: State> Cx<S> {
     /// they do. The place is taken by this call, not by the await, so steps may run at once:
     /// `tokio::join!(cx.step("a", ..), cx.step("b", ..))`. A node that runs again must call the same steps in the same order;
     /// where it surely does not, it fails with a message that shows both.
+    ///
+    /// What `run` itself calls, other steps, questions, effects and sub-graphs, is counted apart, from the first at each of
+    /// its attempts: a step that is recorded calls nothing of it. Code that it spawns counts as called beside it.
     ///
     /// # Errors
     /// What `run` failed with; a result that has no stored form of at most 16 MiB, or that was recorded as another type.
@@ -140,7 +163,7 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Race<'a, T> {
 impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
     fn of<S: State>(cx: &Cx<S>, name: &str, arms: Vec<(Arc<str>, Arm<'a, T>)>) -> Self {
         let info = Arc::clone(cx.info());
-        let call = info.journal().call_step(info.task_id(), name);
+        let call = info.journal().call_step(info.place(), name);
         Self { info, call, arms, retries: Vec::new() }
     }
 
@@ -151,7 +174,7 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
         }
         info.journal().start_step(&call.key)?;
         let running = Running { info: &info, key: &call.key, is_done: false };
-        let (won, tried) = IN_STEP.scope((), tried(&info, &mut arms, &retries)).await?;
+        let (won, tried) = tried((&info, &call.key), &mut arms, &retries).await?;
         let memo = running.end(&won, tried)?;
         // What a step returns has been through its stored form, so that a first run is as a later one.
         let value = recorded(&memo)?;
@@ -210,14 +233,14 @@ struct Tried {
 }
 
 /// Tries until an attempt succeeds or no policy allows another one.
-async fn tried<'a, T: 'a>(
-    info: &TaskInfo,
+async fn tried<'a, T: Send + 'a>(
+    (info, key): (&TaskInfo, &StepKey),
     arms: &mut [(Arc<str>, Arm<'a, T>)],
     retries: &[Retry],
 ) -> Result<(Won<T>, Tried), NodeError> {
     for attempts in 1.. {
         let started_at = info.now();
-        let error = match first(arms).await {
+        let error = match first((info, key), arms).await {
             Ok(won) => return Ok((won, Tried { attempts, started_at })),
             Err(error) => error,
         };
@@ -235,8 +258,18 @@ async fn tried<'a, T: 'a>(
 }
 
 /// The first arm that succeeds, else the last error.
-async fn first<'a, T: 'a>(arms: &mut [(Arc<str>, Arm<'a, T>)]) -> Result<Won<T>, NodeError> {
-    let mut running: Vec<_> = arms.iter_mut().map(start).collect();
+async fn first<'a, T: Send + 'a>(
+    (info, key): (&TaskInfo, &StepKey),
+    arms: &mut [(Arc<str>, Arm<'a, T>)],
+) -> Result<Won<T>, NodeError> {
+    let task = info.task_id();
+    let start = |(number, (name, arm)): (usize, &mut (Arc<str>, Arm<'a, T>))| {
+        let (name, inside) = (Arc::clone(name), InStep::of(task, key, number));
+        info.journal().restart(inside.place);
+        let work = IN_STEP.sync_scope(inside, arm);
+        IN_STEP.scope(inside, async move { (name, work.await) }).boxed()
+    };
+    let mut running: Vec<_> = arms.iter_mut().enumerate().map(start).collect();
     let mut failed = NodeError::new("a race without arms has no winner");
     while !running.is_empty() {
         let ((arm, ended), _, rest) = select_all(running).await;
@@ -247,13 +280,6 @@ async fn first<'a, T: 'a>(arms: &mut [(Arc<str>, Arm<'a, T>)]) -> Result<Won<T>,
         running = rest;
     }
     Err(failed)
-}
-
-type Started<'a, T> = BoxFuture<'a, (Arc<str>, Result<T, NodeError>)>;
-
-fn start<'a, T: 'a>((name, arm): &mut (Arc<str>, Arm<'a, T>)) -> Started<'a, T> {
-    let (name, work) = (Arc::clone(name), arm());
-    Box::pin(async move { (name, work.await) })
 }
 
 fn recorded<T: DeserializeOwned>(memo: &Memo) -> Result<Won<T>, NodeError> {

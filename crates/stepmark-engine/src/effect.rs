@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stepmark_core::effect::EffectRow;
 
-use crate::durable_step::is_in_step;
 use crate::encode;
 use crate::node::Cx;
 use crate::node_error::NodeError;
@@ -87,7 +86,7 @@ impl<S: State> Cx<S> {
     /// and nothing returned: see [`EffectCall::on_mismatch`]. An attempt that runs elsewhere is waited for.
     ///
     /// An error, a panic and a time limit leave open whether the action was done; [`EffectError::NotDone`] says that it was
-    /// not. Inside of a step an effect needs a key. Without a store the action is simply called.
+    /// not. Without a store the action is simply called.
     ///
     /// # Errors
     /// [`EffectUnknown`], [`EffectMismatch`], [`EffectBusy`], [`EffectNotDone`], each found with
@@ -107,18 +106,19 @@ impl<S: State> Cx<S> {
     {
         let info = Arc::clone(self.info());
         let operation = Arc::from(operation);
-        let (occurrence, place) = info.journal().call_effect(info.task_id(), &operation);
+        let place = info.place();
+        let (occurrence, number) = info.journal().call_effect(place, &operation);
         let called = Called {
             info,
             operation,
-            occurrence,
             place,
+            occurrence,
+            number,
             args: encode::to_bytes(&args),
             key: None,
             unknown,
             on_mismatch: OnMismatch::default(),
             wait: WAIT_DEFAULT,
-            is_in_step: is_in_step(),
         };
         EffectCall { called, action: Box::new(move |key| Box::pin(action(key))) }
     }

@@ -20,6 +20,7 @@ use stepmark_core::{
     id::{BranchId, TaskHash, ThreadUid},
 };
 
+use crate::durable_step::place_of;
 use crate::{
     compile::Program,
     context::Standing,
@@ -189,6 +190,11 @@ impl TaskInfo {
         TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
     }
 
+    /// What the calls that it makes now are known by.
+    pub(crate) fn place(&self) -> TaskHash {
+        place_of(self.task_id())
+    }
+
     /// The journal of the root's task.
     pub(crate) fn journal(&self) -> &Attempt {
         self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
@@ -197,7 +203,7 @@ impl TaskInfo {
     /// Who asks where the task asks a question.
     pub(crate) fn asking(&self) -> AskingTask<'_> {
         let inside = self.root.as_ref().map(|_| Arc::clone(&self.namespace));
-        AskingTask { thread: self.thread_uid, task: self.task_id(), node: &self.node, inside }
+        AskingTask { thread: self.thread_uid, task: self.task_id(), place: self.place(), node: &self.node, inside }
     }
 
     /// Whether it asked something that nobody has answered.

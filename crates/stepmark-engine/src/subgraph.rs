@@ -203,8 +203,14 @@ impl Drop for Hold {
 impl CallPlace {
     fn of(call: &SubCall<'_>) -> Result<Self, NodeError> {
         let (task, caller) = (call.caller.task_id(), call.caller);
-        let occurrence = caller.journal().call_sub_graph(task, call.name);
-        let id = call_id(task, call.name, occurrence);
+        let place = caller.place();
+        if call.lifetime == Lifetime::Persistent && place != task {
+            let reason =
+                "is called inside of a step, and a step that is recorded would not move it: call it beside the step";
+            return Err(NodeError::new(format_args!("the persistent sub-graph {:?} {reason}", call.name)).fatal());
+        }
+        let occurrence = caller.journal().call_sub_graph(place, call.name);
+        let id = call_id(place, call.name, occurrence);
         let mut namespace = caller.namespace.to_string();
         for part in [&*caller.identity, call.name].into_iter().filter(|part| !part.is_empty()) {
             if !namespace.is_empty() {

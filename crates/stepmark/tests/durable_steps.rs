@@ -209,6 +209,61 @@ async fn a_step_is_tried_as_often_as_its_policy_says() {
     assert_eq!(ran.names(), ["call", "fatal"]);
 }
 
+async fn step_in_a_step(
+    cx: Cx<Notes>,
+    s: Snap<Notes>,
+    ran: Dep<Ran>,
+    entered: Dep<Entered>,
+) -> NodeResult<Update<Notes>> {
+    let mut tries = 0;
+    let outer = cx.step("outer", || {
+        tries += 1;
+        let (tries, cx, ran) = (tries, &cx, &ran);
+        async move {
+            let inner = cx.step("call", async || ran.call("inner")).await?;
+            if tries == 1 { Err(stepmark::NodeError::new("not yet")) } else { Ok(inner) }
+        }
+    });
+    let outer = outer.retry(Retry::times(2)).await?;
+    let beside = cx.step("call", async || ran.call("beside")).await?;
+    if entered.first() {
+        return Err(stepmark::NodeError::new("it broke"));
+    }
+    let mut update = s.update();
+    update.lines.extend([outer, beside]);
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_step_inside_of_a_step_is_not_taken_for_one_beside_it() {
+    let (app, ran) = app(step_in_a_step);
+    app.thread("t").input(|_| ()).run().await.expect_err("it broke");
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.state().lines, ["inner done", "beside done"]);
+    assert_eq!(ran.names(), ["inner", "beside"]);
+}
+
+async fn asks_in_steps(cx: Cx<Notes>, s: Snap<Notes>) -> NodeResult<Update<Notes>> {
+    let mut update = s.update();
+    for name in ["left", "right"] {
+        let answer = cx.step(name, async || cx.interrupt(Approve).await).await?;
+        update.lines.push(format!("{name}: {answer}"));
+    }
+    Ok(update)
+}
+
+#[tokio::test]
+async fn a_question_inside_of_a_step_has_an_answer_of_its_own() {
+    let (app, _) = app(asks_in_steps);
+    let thread = app.thread("t");
+    let left = thread.input(|_| ()).run().await.expect("it asks");
+    let left = left.question::<Approve>().expect("it is open");
+    let right = thread.answer(left, true).run().await.expect("it asks again");
+    let right = right.question::<Approve>().expect("it is another one");
+    let outcome = thread.answer(right, false).run().await.expect("it goes on");
+    assert_eq!(outcome.state().lines, ["left: true", "right: false"]);
+}
+
 /// Steps one after the other, at once, in a race and in a loop.
 async fn many_steps(cx: Cx<Notes>, s: Snap<Notes>) -> NodeResult<Update<Notes>> {
     // What waits lets its run store what came before.

@@ -12,6 +12,7 @@ use crate::dynamic::Value;
 use crate::encode::{self, DecodeError};
 use crate::error::Result;
 use crate::interrupt::{Question, QuestionSpec};
+use crate::journal::AskingTask;
 use crate::node_error::NodeError;
 
 /// Asked where [`Unknown::Ask`](crate::Unknown::Ask) says so: an earlier attempt ended, and nobody knows whether it did the
@@ -154,7 +155,8 @@ impl Called {
         let read = |body: &[u8]| encode::from_bytes(body).ok().and_then(&read);
         // The place of the effect among those of its task: an effect whose answer is used up asks no more, and must not
         // take the answers of the next.
-        let answer = self.info.journal().ask_at((self.info.asking(), self.place), spec, read);
+        let asking = AskingTask { place: self.place, ..self.info.asking() };
+        let answer = self.info.journal().ask_at((asking, self.number), spec, read);
         answer.ok_or_else(|| NodeError::new(format_args!("effect {:?} waits for an answer", self.operation)))
     }
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use stepmark_core::clock::{IdGen, SystemIds};
 use stepmark_core::effect::{AttemptRow, EffectEnd, EffectEntry, EffectKey, EffectReply, EffectRow};
 use stepmark_core::error::Subject;
-use stepmark_core::id::{CheckpointId, check_name, hash16};
+use stepmark_core::id::{CheckpointId, TaskHash, check_name, hash16};
 use stepmark_core::store::{HistoryQuery, Line};
 use stepmark_core::wire::Writer;
 
@@ -37,15 +37,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Called {
     pub(super) info: Arc<TaskInfo>,
     pub(super) operation: Arc<str>,
-    /// How many effects of this operation the task called before, and how many of any.
+    /// Where it was called: the task, or the inside of a step of it.
+    pub(super) place: TaskHash,
+    /// How many effects of this operation were called there before, and how many of any.
     pub(super) occurrence: u32,
-    pub(super) place: u32,
+    pub(super) number: u32,
     pub(super) args: Result<Vec<u8>, EncodeError>,
     pub(super) key: Option<String>,
     pub(super) unknown: Unknown,
     pub(super) on_mismatch: OnMismatch,
     pub(super) wait: Duration,
-    pub(super) is_in_step: bool,
 }
 
 /// Does the action, or returns what it returned before.
@@ -94,15 +95,6 @@ impl Called {
         for name in [Some(&*self.operation), self.key.as_deref()].into_iter().flatten() {
             check_name(Subject::Effect, name)?;
         }
-        if self.is_in_step && self.key.is_none() {
-            // A step that is returned does not call it, so the next one would have its place.
-            return Err(NodeError::new(format_args!(
-                "effect {:?} is called inside of a step, where it has no place of its own: give it a key, or call it \
-                 beside the step",
-                self.operation
-            ))
-            .fatal());
-        }
         Ok(())
     }
 
@@ -123,11 +115,9 @@ impl Called {
     fn effect_key(&self) -> EffectKey {
         match &self.key {
             Some(key) => EffectKey::Business(Arc::from(&**key)),
-            None => EffectKey::Position {
-                task: self.info.task_id(),
-                name: Arc::clone(&self.operation),
-                occurrence: self.occurrence,
-            },
+            None => {
+                EffectKey::Position { task: self.place, name: Arc::clone(&self.operation), occurrence: self.occurrence }
+            }
         }
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Asked {
 pub(crate) struct AskingTask<'a> {
     pub(crate) thread: ThreadUid,
     pub(crate) task: TaskHash,
+    /// The task, or the inside of a step of it.
+    pub(crate) place: TaskHash,
     pub(crate) node: &'a Arc<str>,
     /// The namespace, if it is a sub-graph's.
     pub(crate) inside: Option<Arc<str>>,
@@ -114,7 +116,7 @@ impl Attempt {
         self.lock().as_deref_mut().map(look).unwrap_or_default()
     }
 
-    /// Begins a task, also again: what it finished stays known, and its names are counted from the first.
+    /// Begins a task or a step of it, also again: what it finished stays known, and its names are counted from the first.
     pub(crate) fn restart(&self, task: TaskHash) {
         self.look(|live| {
             live.counts.retain(|(of, ..), _| *of != task);
@@ -133,7 +135,7 @@ impl Attempt {
         spec: QuestionSpec,
         read: impl Fn(&[u8]) -> Option<A>,
     ) -> Option<A> {
-        let occurrence = self.live(|live| live.count(task.task, What::Question, &spec.name.into()));
+        let occurrence = self.live(|live| live.count(task.place, What::Question, &spec.name.into()));
         self.ask_at((task, occurrence), spec, read)
     }
 
@@ -146,7 +148,7 @@ impl Attempt {
     ) -> Option<A> {
         let mut lock = self.lock();
         let live = self.begun(&mut lock);
-        let id = InterruptId::of(task.thread, task.task, spec.name, occurrence);
+        let id = InterruptId::of(task.thread, task.place, spec.name, occurrence);
         let earlier = self.earlier.as_ref().and_then(|journal| journal.newest(id));
         let same = earlier.filter(|entry| entry.question.hash() == question_hash(&spec.body));
         let answer = same.and_then(|entry| entry.answer.as_ref());

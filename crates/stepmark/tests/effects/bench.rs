@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stepmark::clock::{Clock, SystemClock};
 use stepmark::effects::{EffectError, IdempotencyKey, OnMismatch, Unknown};
+use stepmark::graph::SubGraph;
 use stepmark::store::CheckpointStore;
 use stepmark::{App, Append, Cx, Dep, Durability, Graph, NodeError, NodeResult, Snap, State, Thread, Update};
 use tokio::sync::Notify;
@@ -109,7 +110,7 @@ impl Shop {
         Ok(format!("receipt {number} for {amount}"))
     }
 
-    fn is_to_fail(&self) -> NodeResult<()> {
+    pub(crate) fn is_to_fail(&self) -> NodeResult<()> {
         let mut till = self.till();
         if till.failures == 0 {
             return Ok(());
@@ -127,12 +128,14 @@ pub(crate) struct How {
     pub(crate) key: Option<&'static str>,
     pub(crate) wait: Duration,
     pub(crate) durability: Durability,
+    /// Around a graph that pays, where it is a sub-graph.
+    pub(crate) around: Option<fn(SubGraph<Order>) -> SubGraph<Order>>,
 }
 
 impl How {
     pub(crate) fn on_unknown(unknown: Unknown) -> Self {
         let (wait, durability) = (Duration::from_secs(30), Durability::Sync);
-        Self { unknown, on_mismatch: OnMismatch::Fail, key: None, wait, durability }
+        Self { unknown, on_mismatch: OnMismatch::Fail, key: None, wait, durability, around: None }
     }
 
     pub(crate) fn on_mismatch(on_mismatch: OnMismatch) -> Self {

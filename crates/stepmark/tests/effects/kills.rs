@@ -1,13 +1,15 @@
 //! Is no action repeated that may have been done, wherever the process is killed?
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use stepmark::effects::{EffectUnknown, Unknown, UnknownAnswer, UnknownEffect};
+use stepmark::graph::SubGraph;
 use stepmark::store::CheckpointStore;
 use stepmark::testing::assert_recovers;
-use stepmark::{App, Durability, Error, Graph, Outcome, to};
+use stepmark::{App, Durability, Error, Graph, Outcome, Update, to};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use stepmark_conformance::fault::{Fault, FaultPlan, FaultStore};
 use stepmark_core::effect::EffectWrite;
@@ -30,14 +32,31 @@ const DURABILITIES: [Durability; 3] = [Durability::Sync, Durability::ASYNC, Dura
 
 /// Pays until there are three receipts.
 pub(crate) fn paying_thrice(how: How, shop: &Shop) -> App<Order> {
-    let durability = how.durability;
+    let (durability, around) = (how.durability, how.around);
     let mut graph = Graph::<Order>::new("thrice");
     let node = graph.node("pay", pay);
     graph.start(node);
     graph.branch(node, to![node, stepmark::END], move |order: &Order| {
         if order.receipts.len() < PAYMENTS { stepmark::Route::from(node) } else { stepmark::Route::END }
     });
-    graph.build().expect("it can run").durability(durability).provide(shop.clone()).provide(how)
+    let mut app = graph.build().expect("it can run");
+    if let Some(around) = around {
+        app = order_of(around(SubGraph::new(&app)));
+    }
+    app.durability(durability).provide(shop.clone()).provide(how)
+}
+
+/// A graph around one that pays, which begins with the amount and ends with the receipts.
+fn order_of(paying: SubGraph<Order>) -> App<Order> {
+    let give = |order: &Order, inner: &mut Update<Order>| inner.amount.set(order.amount);
+    let take = |inner: &Order, order: &mut Update<Order>| order.receipts.extend(inner.receipts.clone());
+    let mut graph = Graph::<Order>::new("order");
+    let (open, pay) = (graph.node("open", async || ()), graph.node("pay", paying.mapped(give, take)));
+    let close = graph.node("close", async || ());
+    graph.start(open);
+    graph.edge(open, pay);
+    graph.edge(pay, close);
+    graph.build().expect("it can run")
 }
 
 pub(crate) type Ended = Result<Outcome<Order>, Error>;
@@ -81,6 +100,8 @@ async fn kill_everywhere(on: On, how: How) -> (usize, usize) {
             if !was_killed {
                 break;
             }
+            let keys: HashSet<_> = shop.calls().into_iter().map(|(key, _)| key).collect();
+            assert!(keys.len() <= PAYMENTS, "killed at write {write}: {:?}", shop.calls());
             let most = shop.calls().iter().map(|(key, _)| shop.calls_of(key)).max().unwrap_or_default();
             match ended {
                 Ok(outcome) => {
@@ -114,6 +135,20 @@ async fn no_kill_loses_what_was_done(on: On) {
         let (unknown_ends, known_ends) = kill_everywhere(on, how).await;
         let ends = format!("{durability:?}: {unknown_ends} unknown, {known_ends} known");
         assert!(unknown_ends == 0 && known_ends >= PAYMENTS, "{ends}");
+    }
+}
+
+#[tokio::test]
+async fn no_kill_repeats_or_loses_what_a_sub_graph_pays() {
+    let lifetimes: [fn(SubGraph<Order>) -> SubGraph<Order>; 3] =
+        [|graph| graph, SubGraph::persistent, SubGraph::stateless];
+    for (around, durability) in lifetimes.into_iter().flat_map(|around| DURABILITIES.map(|it| (Some(around), it))) {
+        for unknown in [Unknown::Fail, Unknown::Retry] {
+            let how = How { durability, around, ..How::on_unknown(unknown) };
+            let (unknown_ends, known_ends) = kill_everywhere(On::Memory, how).await;
+            let ends = format!("{durability:?}: {unknown_ends} unknown, {known_ends} known");
+            assert!((unknown_ends >= PAYMENTS) == (unknown == Unknown::Fail) && known_ends >= PAYMENTS, "{ends}");
+        }
     }
 }
 

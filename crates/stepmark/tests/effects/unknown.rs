@@ -20,7 +20,7 @@ on_each_store! {
     what_was_not_done_is_done_by_the_next_attempt,
     a_panic_leaves_it_open,
     a_take_over_leaves_it_open_and_the_outcome_of_who_was_fenced_counts,
-    an_effect_inside_of_a_step_needs_a_key,
+    an_effect_inside_of_a_step_is_not_taken_for_one_beside_it,
 }
 
 async fn what_broke_is_done_again_with_the_same_key(on: On) {
@@ -150,35 +150,31 @@ async fn a_take_over_leaves_it_open_and_the_outcome_of_who_was_fenced_counts(on:
     assert_eq!(shop.calls().len(), 1);
 }
 
-async fn pay_in_a_step(order: Snap<Order>, cx: Cx<Order>, shop: Dep<Shop>, how: Dep<How>) -> NodeResult<Update<Order>> {
-    let receipt = cx
-        .step("all of it", async || {
-            let charge = async |key: IdempotencyKey| -> Result<String, EffectError> { shop.charge(key, 7).await };
-            let call = cx.effect("pay", how.unknown, 7, charge);
-            match how.key {
-                Some(key) => call.key(key).await,
-                None => call.await,
-            }
-        })
-        .await?;
+async fn pay_in_a_step(order: Snap<Order>, cx: Cx<Order>, shop: Dep<Shop>) -> NodeResult<Update<Order>> {
+    let pay = async || {
+        let charge = async |key: IdempotencyKey| -> Result<String, EffectError> { shop.charge(key, 7).await };
+        cx.effect("pay", Unknown::Fail, 7, charge).await
+    };
+    let inside = cx.step("all of it", pay).await?;
+    let beside = pay().await?;
+    shop.is_to_fail()?;
     let mut update = order.update();
-    update.receipts.push(receipt);
+    update.receipts.extend([inside, beside]);
     Ok(update)
 }
 
-async fn an_effect_inside_of_a_step_needs_a_key(on: On) {
-    for key in [None, Some("invoice 7")] {
-        let shop = Shop::default();
-        let mut graph = Graph::<Order>::new("step");
-        let pay = graph.node("pay", pay_in_a_step);
-        graph.start(pay);
-        let how = How { key, ..How::on_unknown(Unknown::Fail) };
-        let app = graph.build().expect("it can run").with(on.store()).provide(shop.clone()).provide(how);
-        let ended = app.thread("t").input(|_| ()).run().await;
-        assert_eq!(shop.calls().len(), usize::from(key.is_some()));
-        match ended {
-            Ok(outcome) => assert_eq!(outcome.state().receipts.len(), 1),
-            Err(error) => assert!(error.to_string().contains("inside of a step"), "{error}"),
-        }
-    }
+async fn an_effect_inside_of_a_step_is_not_taken_for_one_beside_it(on: On) {
+    let shop = Shop::default();
+    let mut graph = Graph::<Order>::new("step");
+    let pay = graph.node("pay", pay_in_a_step);
+    graph.start(pay);
+    let app = graph.build().expect("it can run").with(on.store()).provide(shop.clone());
+    shop.fail_after();
+    let thread = app.thread("t");
+    thread.input(|_| ()).run().await.expect_err("it broke after the payments");
+    let receipts = thread.resume().await.expect("it goes on").state().receipts.clone();
+    assert_eq!(receipts, ["receipt 1 for 7", "receipt 2 for 7"]);
+    // A replay runs the step again, and finds its effect.
+    let replayed = thread.at_step(0).await.expect("the input").replay().run().await.expect("it runs");
+    assert_eq!((&replayed.state().receipts, shop.calls().len()), (&receipts, 2));
 }

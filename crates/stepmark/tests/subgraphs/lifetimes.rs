@@ -2,7 +2,7 @@
 
 use stepmark::graph::SubGraph;
 use stepmark::testing::assert_recovers;
-use stepmark::{App, Cx, Ending, Graph, MemoryStore, NodeResult, Snap, Update};
+use stepmark::{App, Cx, Ending, Graph, MemoryStore, NodeError, NodeResult, Snap, Update};
 
 use crate::bench::{Draft, Lab, Report, around, drafting, give};
 use crate::stores::{On, on_each_store};
@@ -15,6 +15,7 @@ on_each_store! {
     a_persistent_sub_graph_goes_on_where_it_failed,
     a_sub_graph_runs_without_a_store,
     calls_from_a_node_are_told_apart,
+    a_call_inside_of_a_step_is_not_taken_for_one_beside_it,
 }
 
 async fn a_sub_graph_runs_as_a_node(on: On) {
@@ -103,6 +104,40 @@ async fn calls_from_a_node_are_told_apart(on: On) {
     let outcome = app.thread("t").resume().await.expect("it goes on");
     assert_eq!(outcome.state().log, ["about x", "1 lines", "2 kept", "about x", "1 lines", "4 kept"]);
     assert_eq!(lab.ran().len(), 9);
+}
+
+async fn a_call_inside_of_a_step_is_not_taken_for_one_beside_it(on: On) {
+    for (graph, is_refused) in [(SubGraph::new(&drafting()), false), (SubGraph::new(&drafting()).persistent(), true)] {
+        let lab = Lab::default();
+        let node = move |cx: Cx<Report>| {
+            let drafts = graph.clone();
+            async move {
+                let (cx, drafts) = (&cx, &drafts);
+                let draft = async |topic: &str| {
+                    let draft = cx.call("draft", drafts, |draft| draft.about.set(topic.to_owned())).await?;
+                    NodeResult::Ok(draft.lines.clone())
+                };
+                let inside = cx.step("all of it", || draft("inside")).await?;
+                let beside = draft("beside").await?;
+                if cx.attempt() == 1 {
+                    return Err(NodeError::new("it broke"));
+                }
+                let mut update = Update::<Report>::default();
+                update.log.extend([inside, beside].concat());
+                Ok(update)
+            }
+        };
+        let mut graph = Graph::<Report>::new("inside");
+        let node = graph.node("call", node);
+        graph.start(node);
+        let thread = graph.build().expect("it can run").with(on.store()).provide(lab).thread("t");
+        let error = thread.input(|_| ()).run().await.expect_err("it broke");
+        assert_eq!(error.to_string().contains("call it beside the step"), is_refused, "{error}");
+        if !is_refused {
+            let outcome = thread.resume().await.expect("it goes on");
+            assert_eq!(outcome.state().log, ["about inside", "1 lines", "about beside", "1 lines"]);
+        }
+    }
 }
 
 #[tokio::test]
