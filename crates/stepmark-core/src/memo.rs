@@ -14,8 +14,8 @@ const VERSION: u8 = 1;
 /// The body of a `Memo` row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memo {
-    /// The task that called the step. The task column of its row is that of the root's task: another one if the step was
-    /// called in a sub-graph.
+    /// The task that called the step, or the identity of the inside of a step that called it. The task column of its row is
+    /// that of the root's task: another one if the step was called in a sub-graph.
     pub task: TaskHash,
     /// The step's name.
     pub name: Arc<str>,

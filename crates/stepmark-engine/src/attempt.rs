@@ -227,7 +227,7 @@ async fn attempt(
     }
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
     if output.is_ok()
-        && info.journal().has_earlier()
+        && (info.journal().has_earlier() || info.tries.is_some())
         && let Err(error) = info.journal().check_called(info.task_id())
     {
         output = Err(error);

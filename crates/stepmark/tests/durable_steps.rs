@@ -183,6 +183,25 @@ async fn a_step_out_of_order_is_told_with_what_was_recorded() {
     assert_eq!(ran.names(), ["ask", "left"]);
 }
 
+async fn falls_back(cx: Cx<Notes>, ran: Dep<Ran>) -> NodeResult<()> {
+    cx.step("ask", async || ran.call("ask")).await?;
+    let way = if cx.attempt() == 1 { "left" } else { "right" };
+    cx.step(way, async || ran.call(way)).await?;
+    Err(stepmark::NodeError::new("it broke"))
+}
+
+#[tokio::test]
+async fn an_attempt_in_the_same_process_calls_the_same_steps_too() {
+    let mut graph = Graph::<Notes>::new("notes");
+    let node = graph.node("write", falls_back);
+    graph.start(node);
+    graph.policy(node).retry(Retry::times(3));
+    let (ran, app) = (Ran::default(), graph.build().expect("it can run").with(MemoryStore::new()));
+    let error = app.provide(ran.clone()).thread("t").input(|_| ()).run().await.expect_err("it takes another way");
+    assert!(error.to_string().contains("expected step \"left\", step \"right\" came"), "{error}");
+    assert_eq!(ran.names(), ["ask", "left"]);
+}
+
 async fn flaky(cx: Cx<Notes>, s: Snap<Notes>, ran: Dep<Ran>) -> NodeResult<Update<Notes>> {
     let mut calls = 0;
     let line = cx.step("call", || {

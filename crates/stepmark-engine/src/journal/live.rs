@@ -32,8 +32,8 @@ pub(crate) struct Attempt {
 
 #[derive(Default)]
 struct Live {
-    /// How often each name was called so far, by the task that calls and what is called.
-    counts: HashMap<(TaskHash, What, Arc<str>), u32>,
+    /// By task, or by the inside of a step.
+    calls: HashMap<TaskHash, Calls>,
     /// Questions that the run has not taken yet.
     asked: Vec<Asked>,
     /// How many there were.
@@ -42,17 +42,26 @@ struct Live {
     waiting: HashSet<TaskHash>,
     /// The place of the next record.
     next: u64,
+    /// Steps that were finished in this process: those that the run has not taken yet, and all by key.
+    finished: Vec<(u64, Arc<Memo>)>,
+    known: HashMap<StepKey, Arc<Memo>>,
+    returned: u64,
+}
+
+/// What a task called in an attempt, or a step in one of its own.
+#[derive(Default)]
+struct Calls {
+    /// How often each name was called so far, by what is called.
+    counts: HashMap<(What, Arc<str>), u32>,
     /// Steps in the order in which they were called.
     called: Vec<StepKey>,
     is_called: HashSet<StepKey>,
-    /// Steps that this attempt finished: those that the run has not taken yet, and all by key.
-    finished: Vec<(u64, Arc<Memo>)>,
-    known: HashMap<StepKey, Arc<Memo>>,
     /// Steps that run now, and whether another one ran beside each.
     running: HashMap<StepKey, bool>,
-    /// Tasks of which a step failed.
-    have_failed: HashSet<TaskHash>,
-    returned: u64,
+    has_failed: bool,
+    /// Steps that it finished, and those that attempts before it finished in this process, with their places.
+    finished: Vec<(u64, Arc<Memo>)>,
+    before: Vec<(u64, Arc<Memo>)>,
 }
 
 /// What a name belongs to.
@@ -119,11 +128,10 @@ impl Attempt {
     /// Begins a task or a step of it, also again: what it finished stays known, and its names are counted from the first.
     pub(crate) fn restart(&self, task: TaskHash) {
         self.look(|live| {
-            live.counts.retain(|(of, ..), _| *of != task);
-            live.called.retain(|(of, ..)| *of != task);
-            live.is_called.retain(|(of, ..)| *of != task);
-            live.running.retain(|(of, ..), _| *of != task);
-            live.have_failed.remove(&task);
+            if let Some(Calls { mut before, finished, .. }) = live.calls.remove(&task) {
+                before.extend(finished);
+                live.calls.insert(task, Calls { before, ..Calls::default() });
+            }
             live.waiting.remove(&task);
         });
     }
@@ -220,8 +228,9 @@ impl Attempt {
         let live = self.begun(&mut lock);
         let occurrence = live.count(task, What::Step, &name);
         let key = (task, name, occurrence);
-        live.called.push(key.clone());
-        live.is_called.insert(key.clone());
+        let calls = live.calls.entry(task).or_default();
+        calls.called.push(key.clone());
+        calls.is_called.insert(key.clone());
         let earlier = || self.earlier.as_ref().and_then(|journal| journal.memos.get(&key));
         let memo = live.known.get(&key).cloned().or_else(|| earlier().map(|entry| Arc::clone(&entry.memo)));
         live.returned += u64::from(memo.is_some());
@@ -231,14 +240,16 @@ impl Attempt {
     /// Lets a step run that has no memo; an error if an earlier attempt surely finished another one before.
     pub(crate) fn start_step(&self, key: &StepKey) -> Result<(), NodeError> {
         self.live(|live| {
-            if let Some(missed) = self.missed(live, key.0) {
-                return Err(self.out_of_order(live, &missed, Some(key)));
+            let calls = live.calls.entry(key.0).or_default();
+            if let Some(missed) = self.missed(calls, key.0) {
+                return Err(self.out_of_order(calls, &missed, Some(key)));
             }
-            let mut is_beside = false;
-            for (_, beside) in live.running.iter_mut().filter(|((task, ..), _)| *task == key.0) {
-                (*beside, is_beside) = (true, true);
+            let running = &mut calls.running;
+            let is_beside = !running.is_empty();
+            for beside in running.values_mut() {
+                *beside = true;
             }
-            live.running.insert(key.clone(), is_beside);
+            running.insert(key.clone(), is_beside);
             Ok(())
         })
     }
@@ -246,10 +257,9 @@ impl Attempt {
     /// Whether nothing else of the task ran beside a step that ends now.
     pub(crate) fn end_step(&self, key: &StepKey, is_done: bool) -> bool {
         self.live(|live| {
-            let is_ordered = live.running.remove(key) == Some(false) && !live.have_failed.contains(&key.0);
-            if !is_done {
-                live.have_failed.insert(key.0);
-            }
+            let calls = live.calls.entry(key.0).or_default();
+            let is_ordered = calls.running.remove(key) == Some(false) && !calls.has_failed;
+            calls.has_failed |= !is_done;
             is_ordered
         })
     }
@@ -258,8 +268,9 @@ impl Attempt {
     pub(crate) fn keep_memo(&self, memo: Memo) {
         let memo = Arc::new(memo);
         self.live(|live| {
-            live.known.insert(super::key_of(&memo), Arc::clone(&memo));
             let ordinal = live.next_record();
+            live.known.insert(super::key_of(&memo), Arc::clone(&memo));
+            live.calls.entry(memo.task).or_default().finished.push((ordinal, Arc::clone(&memo)));
             live.finished.push((ordinal, memo));
         });
     }
@@ -281,14 +292,13 @@ impl Attempt {
 
     /// A task that ended well has called every step that an earlier attempt finished by itself.
     pub(crate) fn check_called(&self, task: TaskHash) -> Result<(), NodeError> {
-        let nothing = Live::default();
-        let lock = self.lock();
-        let live = lock.as_deref().unwrap_or(&nothing);
-        if live.waiting.contains(&task) {
-            // It runs again.
+        let (nothing, lock) = (Calls::default(), self.lock());
+        // A task that waits runs again.
+        if lock.as_ref().is_some_and(|live| live.waiting.contains(&task)) {
             return Ok(());
         }
-        self.missed(live, task).map_or(Ok(()), |missed| Err(self.out_of_order(live, &missed, None)))
+        let calls = lock.as_ref().and_then(|live| live.calls.get(&task)).unwrap_or(&nothing);
+        self.missed(calls, task).map_or(Ok(()), |missed| Err(self.out_of_order(calls, &missed, None)))
     }
 
     /// Whether earlier attempts left something to be checked.
@@ -296,20 +306,26 @@ impl Attempt {
         self.earlier.is_some()
     }
 
-    /// The first step that an earlier attempt finished with nothing beside it, and that this one has not called.
-    fn missed(&self, live: &Live, task: TaskHash) -> Option<Arc<Memo>> {
-        let earlier = self.earlier.as_ref()?.memos.iter().filter(|(key, _)| key.0 == task);
-        let missed = earlier.filter(|(key, entry)| entry.memo.is_ordered && !live.is_called.contains(*key));
-        missed.min_by_key(|(_, entry)| entry.ordinal).map(|(_, entry)| Arc::clone(&entry.memo))
+    /// What a task finished in earlier attempts, with its place, in no order.
+    fn before<'a>(&'a self, calls: &'a Calls, task: TaskHash) -> impl Iterator<Item = (u64, &'a Arc<Memo>)> {
+        let stored = self.earlier.iter().flat_map(|journal| journal.memos.values());
+        let stored = stored.map(|entry| (entry.ordinal, &entry.memo)).filter(move |(_, memo)| memo.task == task);
+        stored.chain(calls.before.iter().map(|(ordinal, memo)| (*ordinal, memo)))
     }
 
-    fn out_of_order(&self, live: &Live, missed: &Memo, came: Option<&StepKey>) -> NodeError {
-        let earlier = self.earlier.iter().flat_map(|journal| journal.memos.values());
-        let mut recorded: Vec<_> = earlier.filter(|entry| entry.memo.task == missed.task).collect();
-        recorded.sort_by_key(|entry| entry.ordinal);
-        let recorded = listed(recorded.iter().map(|entry| (&*entry.memo.name, entry.memo.occurrence)));
-        let called = live.called.iter().filter(|(task, ..)| *task == missed.task);
-        let called = listed(called.map(|(_, name, occurrence)| (&**name, *occurrence)));
+    /// The first step that an earlier attempt finished with nothing beside it, and that this one has not called.
+    fn missed(&self, calls: &Calls, task: TaskHash) -> Option<Arc<Memo>> {
+        let is_missed = |memo: &Memo| memo.is_ordered && !calls.is_called.contains(&super::key_of(memo));
+        let missed = self.before(calls, task).filter(|(_, memo)| is_missed(memo));
+        missed.min_by_key(|(ordinal, _)| *ordinal).map(|(_, memo)| Arc::clone(memo))
+    }
+
+    fn out_of_order(&self, calls: &Calls, missed: &Memo, came: Option<&StepKey>) -> NodeError {
+        let finished = calls.finished.iter().map(|(ordinal, memo)| (*ordinal, memo));
+        let mut recorded: Vec<_> = self.before(calls, missed.task).chain(finished).collect();
+        recorded.sort_by_key(|(ordinal, _)| *ordinal);
+        let recorded = listed(recorded.iter().map(|(_, memo)| (&*memo.name, memo.occurrence)));
+        let called = listed(calls.called.iter().map(|(_, name, occurrence)| (&**name, *occurrence)));
         let expected = label(&missed.name, missed.occurrence);
         let came = came.map_or_else(|| "the end".to_owned(), |(_, name, occurrence)| label(name, *occurrence));
         NodeError::new(format_args!(
@@ -352,7 +368,8 @@ impl Live {
     }
 
     fn count(&mut self, task: TaskHash, what: What, name: &Arc<str>) -> u32 {
-        let next = self.counts.entry((task, what, Arc::clone(name))).or_default();
+        let counts = &mut self.calls.entry(task).or_default().counts;
+        let next = counts.entry((what, Arc::clone(name))).or_default();
         let occurrence = *next;
         *next += 1;
         occurrence
