@@ -133,7 +133,7 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
     let (caller, steps_max) = (Arc::clone(call.caller), call.graph.settings.steps_max);
     let mut run = match place.begin(call).await.map_err(inner_error)? {
         Begun::Ended(state, commands) => {
-            caller.command(commands);
+            obey(&caller, commands)?;
             return Ok(state);
         }
         Begun::Run(run) => run,
@@ -145,7 +145,7 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
     let name = &run.host.program.name;
     match ended {
         Ok(Ending::Done) => {
-            caller.command(run.commands);
+            obey(&caller, run.commands)?;
             Ok(run.position.state)
         }
         Ok(Ending::Interrupted) => {
@@ -156,6 +156,17 @@ pub(crate) async fn call(call: SubCall<'_>) -> Result<AnyState, NodeError> {
         Ok(ending) => Err(NodeError::new(format_args!("sub-graph {name:?} ended {}", ending.as_str()))),
         Err(error) => Err(inner_error(error)),
     }
+}
+
+/// Gives the calling task what its sub-graph commands. From inside of a step it would be lost when the step is returned.
+fn obey(caller: &TaskInfo, commands: Vec<Route>) -> Result<(), NodeError> {
+    if !commands.is_empty() && caller.place() != caller.task_id() {
+        let reason = "a sub-graph that is called inside of a step commands a graph around it, and a step that is recorded \
+                      would not: call it beside the step";
+        return Err(NodeError::new(reason).fatal());
+    }
+    caller.command(commands);
+    Ok(())
 }
 
 /// A failure inside, as the calling task fails with it. What is no task's failure is that of the root's run.

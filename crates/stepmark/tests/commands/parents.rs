@@ -12,6 +12,7 @@ on_every_store! {
     a_command_writes_and_goes_in_the_graph_around,
     a_command_ends_the_sub_graph_with_its_own_writes_applied,
     a_sub_graph_that_a_node_calls_commands_too,
+    a_command_from_inside_of_a_step_is_refused,
     a_command_goes_two_levels_out,
     a_command_meets_the_targets_of_its_node,
     two_commands_of_one_step_are_refused_by_name,
@@ -132,6 +133,23 @@ async fn a_sub_graph_that_a_node_calls_commands_too(lab: &Lab) {
     let outcome = lab.app(graph).thread("t").input(|_| ()).await.expect("runs");
     assert_eq!(outcome.state().ran, ["called: [\"first\", \"tell\"]", "billing", "said"]);
     assert_eq!(outcome.state().words, ["handed over"]);
+}
+
+async fn a_command_from_inside_of_a_step_is_refused(lab: &Lab) {
+    let (mut graph, targets) = outer();
+    let desk = SubGraph::new(&inner(targets, hand_over));
+    let node = graph.node("node", move |cx: Cx<Log>| {
+        let desk = desk.clone();
+        async move {
+            // The state of the inner graph would be recorded, and its command lost when the step is returned.
+            let call = async || Ok(cx.call("desk", &desk, |_| ()).await?.seen.clone());
+            cx.step("look", call).await.map(|_: Vec<String>| ())
+        }
+    });
+    graph.start(node);
+    graph.goto(node, to![targets.billing, targets.said]);
+    let error = lab.app(graph).thread("t").input(|_| ()).await.expect_err("a step cannot command");
+    assert!(error.to_string().contains("inside of a step commands a graph around it"), "{error}");
 }
 
 async fn a_command_goes_two_levels_out(lab: &Lab) {
