@@ -142,8 +142,8 @@ async fn a_command_from_inside_of_a_step_is_refused(lab: &Lab) {
         let desk = desk.clone();
         async move {
             // The state of the inner graph would be recorded, and its command lost when the step is returned.
-            let call = async || Ok(cx.call("desk", &desk, |_| ()).await?.seen.clone());
-            cx.step("look", call).await.map(|_: Vec<String>| ())
+            let call = async || NodeResult::Ok(cx.call("desk", &desk, |_| ()).await?.seen.clone());
+            cx.step("look", call).await.map(|_| ())
         }
     });
     graph.start(node);
