@@ -30,6 +30,7 @@ use crate::journal::{Entry, Journal, Journals, QUESTION_BYTES_MAX};
 use crate::load;
 use crate::outcome::Outcome;
 use crate::resume::run_of_loaded;
+use crate::start::StartAt;
 use crate::state::State;
 use crate::stream::StreamRequest;
 use crate::thread::{BranchPlace, DECISIONS_MAX, Thread};
@@ -44,6 +45,8 @@ pub struct AnswerRequest<'a, S: State> {
     /// At least one.
     pub(crate) given: Vec<Given>,
     pub(crate) update: Option<S::Update>,
+    /// Where the answers lead besides; only with an update.
+    pub(crate) start_at: StartAt,
     pub(crate) author: Option<String>,
     /// Where the events of the run go, if somebody watches.
     pub(crate) events: Option<Arc<Emitter>>,
@@ -124,7 +127,15 @@ pub(crate) struct FoundQuestion {
 impl<'a, S: State> AnswerRequest<'a, S> {
     fn new(thread: &'a Thread<S>, given: Given) -> Self {
         let context = thread.host.context.clone();
-        Self { thread, given: vec![given], update: None, author: None, events: None, context }
+        Self {
+            thread,
+            given: vec![given],
+            update: None,
+            start_at: StartAt::default(),
+            author: None,
+            events: None,
+            context,
+        }
     }
 
     /// Answers and goes on as [`run`](Self::run) does, and tells what happens meanwhile: events of these kinds.

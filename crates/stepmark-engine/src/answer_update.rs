@@ -1,6 +1,6 @@
 //! How does a person answer and write at once?
 //!
-//! By one checkpoint on the tip, on which the same tasks are planned. The questions that are answered lie beside it with
+//! By one checkpoint on the tip, on which the same tasks are planned, and those where the answers lead besides. The questions that are answered lie beside it with
 //! their answers, as if they had been asked there: their tasks have the same identities, so they ask under the same ids.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use crate::apply::apply_beside;
 use crate::commit::{self, Draft};
 use crate::error::{Error, Result};
 use crate::load;
+use crate::plan::plan_beside;
 use crate::request::write_input;
 use crate::run::Run;
 use crate::state::State;
@@ -47,6 +48,9 @@ impl<S: State> AnswerRequest<'_, S> {
             ..Draft::of_tasks(Source::Update, Vec::new())
         };
         let mut run = Run::new(host, position, Some(line));
+        if let Some(mut routed) = self.start_at.routed(&run.host.program)? {
+            plan_beside(&run.host.program, &mut run.position, &mut routed);
+        }
         apply_beside(&mut run, Box::new(update.clone()));
         self.thread.stop_run(&mut run, &mut draft).await?;
         commit::commit_step(&mut run, draft).await.map(|()| false)
@@ -81,6 +85,9 @@ impl<S: State> AnswerRequest<'_, S> {
         writer.varint(given.len() as u64);
         for given in given {
             writer.raw(&given.id.0).bytes(given.body()?);
+        }
+        if let Some(routed) = self.start_at.routed(&self.thread.host.program)? {
+            routed.write(&self.thread.host.program, writer.str("and go to"));
         }
         write_input::<S>(update, &mut writer)?;
         Ok(writer.into_vec())

@@ -56,6 +56,29 @@ pub(crate) fn plan_routed(program: &Program, position: &mut Position, routed: &m
     hold_deferred(program, position);
 }
 
+/// Plans what was routed to beside what is planned, whose tasks stay who they are. A node that is planned runs once.
+pub(crate) fn plan_beside(program: &Program, position: &mut Position, routed: &mut Routed) {
+    let Position { next, deferred, .. } = position;
+    let mut sent = vec![0; program.nodes.len()];
+    for task in next.iter().chain(&*deferred) {
+        sent[task.node as usize] = task.trigger.max(sent[task.node as usize]);
+    }
+    routed.nodes.sort_unstable();
+    routed.nodes.dedup();
+    let triggered = routed.nodes.drain(..).map(Task::triggered);
+    let sends = routed.sends.drain(..).map(|(node, payload)| {
+        sent[node as usize] += 1;
+        Task::sent((node, payload), sent[node as usize])
+    });
+    for task in triggered.chain(sends) {
+        let is_task = |planned: &Task| planned.node == task.node && planned.trigger == task.trigger;
+        if !next.iter().chain(&*deferred).any(is_task) {
+            let place = if program.nodes[task.node as usize].is_deferred { &mut *deferred } else { &mut *next };
+            place.push(task);
+        }
+    }
+}
+
 fn plan_sends(program: &Program, next: &mut Vec<Task>, routed: &mut Routed) {
     if routed.sends.is_empty() {
         return;

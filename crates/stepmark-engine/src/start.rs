@@ -1,6 +1,7 @@
 //! Where does a run begin, if not at its graph's start?
 //!
-//! At the nodes that its input goes to, by handle or by name. What is named is looked up before anything is written.
+//! At the nodes that its input goes to, by handle or by name; answers lead there beside what is planned. What is named is
+//! looked up before anything is written.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 use stepmark_core::error::Subject;
 use stepmark_core::wire::Writer;
 
+use crate::answer::AnswerRequest;
 use crate::compile::Program;
 use crate::encode::{self, EncodeError};
 use crate::error::{Error, Result};
@@ -35,8 +37,7 @@ impl<S: State> Request<'_, S> {
     /// Where it goes is a part of the input: a repeated run id that goes elsewhere is `RunIdReused`.
     #[must_use]
     pub fn goto(mut self, routes: impl IntoRoutes) -> Self {
-        let routes = routes.into_routes().into_iter().map(Target::Route);
-        self.start_at.0.get_or_insert_default().extend(routes);
+        self.start_at.add(routes);
         self
     }
 
@@ -44,20 +45,55 @@ impl<S: State> Request<'_, S> {
     /// `Missing`.
     #[must_use]
     pub fn goto_named(mut self, node: impl Into<String>) -> Self {
-        self.start_at.0.get_or_insert_default().push(Target::Named(node.into()));
+        self.start_at.add_named(node);
         self
     }
 
     /// Begins the run with a payload for a node, by name: a value that serializes as what the node takes.
     #[must_use]
     pub fn send_named(mut self, node: impl Into<String>, payload: &(impl Serialize + ?Sized)) -> Self {
-        let payload = encode::to_bytes(payload).map(Arc::from);
-        self.start_at.0.get_or_insert_default().push(Target::Sent(node.into(), payload));
+        self.start_at.add_sent(node, payload);
         self
     }
 }
 
+impl<S: State> AnswerRequest<'_, S> {
+    /// Runs this node as well, or `node.send(payload)`, in the step that the answers let go on: beside what is planned, once.
+    /// With a `goto` the answers are given as with an [`update`](Self::update), in one checkpoint.
+    pub fn goto(mut self, routes: impl IntoRoutes) -> Self {
+        self.start_at.add(routes);
+        self.update(|_| ())
+    }
+
+    /// The same for a caller without handles: by the node's name, or one of its aliases. A name that no node has is
+    /// `Missing`.
+    pub fn goto_named(mut self, node: impl Into<String>) -> Self {
+        self.start_at.add_named(node);
+        self.update(|_| ())
+    }
+
+    /// Runs a node with a payload as well, by name: a value that serializes as what the node takes.
+    pub fn send_named(mut self, node: impl Into<String>, payload: &(impl Serialize + ?Sized)) -> Self {
+        self.start_at.add_sent(node, payload);
+        self.update(|_| ())
+    }
+}
+
 impl StartAt {
+    fn add(&mut self, routes: impl IntoRoutes) {
+        let routes = routes.into_routes().into_iter().map(Target::Route);
+        self.0.get_or_insert_default().extend(routes);
+    }
+
+    fn add_named(&mut self, node: impl Into<String>) {
+        self.0.get_or_insert_default().push(Target::Named(node.into()));
+    }
+
+    fn add_sent(&mut self, node: impl Into<String>, payload: &(impl Serialize + ?Sized)) {
+        let payload = encode::to_bytes(payload).map(Arc::from);
+        self.0.get_or_insert_default().push(Target::Sent(node.into(), payload));
+    }
+
     /// Whether the run begins elsewhere than at the graph's start.
     pub(crate) fn is_given(&self) -> bool {
         self.0.is_some()

@@ -22,6 +22,9 @@ on_every_store! {
     a_question_in_other_words_is_asked_anew,
     an_update_alone_is_stored_before_anything_runs,
     the_same_answers_and_writes_are_written_once,
+    answers_lead_to_other_nodes_besides,
+    answers_lead_to_nodes_with_payloads_and_to_those_that_wait,
+    answers_that_lead_nowhere_store_nothing,
     a_fork_is_answered_with_an_update_of_its_own,
     what_waits_and_what_was_sent_stays_planned,
     only_input_may_be_written,
@@ -218,6 +221,43 @@ async fn the_same_answers_and_writes_are_written_once(lab: &Lab) {
     let asked = more.await.expect("goes on");
     assert_eq!(asked.state().log, ["begin", "by hand", "more"]);
     assert_eq!(asked.questions().len(), 1);
+}
+
+async fn answers_lead_to_other_nodes_besides(lab: &Lab) {
+    let (thread, [left, right]) = waiting(lab, "t").await;
+    for stored in 0..2 {
+        // Twice, as after a crash: written once. `beside` is planned already and runs once.
+        let answers = thread.answer_open(&left, &true).and_open(&right, &true).goto_named("last").goto_named("beside");
+        let is_open = answers.store().await.expect("stored");
+        assert!(!is_open && thread.history().await.expect("readable").len() == 3, "call {stored}");
+    }
+    assert_eq!(told(&thread).await[2], " > left right beside last | ");
+    let done = lab.app(pair()).thread("t").resume().await.expect("goes on");
+    let said = "true up to 10 with \"a note\"";
+    assert_eq!(done.state().log[1..], [&format!("left: {said}"), &format!("right: {said}"), "beside", "last", "last"]);
+}
+
+async fn answers_lead_to_nodes_with_payloads_and_to_those_that_wait(lab: &Lab) {
+    let mut graph = Graph::<Desk>::new("sent");
+    let asks = graph.node("asks", ask);
+    let part = graph.node("part", async |In(word): In<String>| log(word));
+    let late = graph.node("late", plain);
+    graph.defer(late);
+    graph.start(asks);
+    graph.goto(asks, to![part, late]);
+    let thread = lab.app(graph).thread("t");
+    let asked = thread.input(|_| ()).await.expect("runs");
+    let open = &asked.questions()[0];
+    let answer = thread.answer_open(open, &true).goto(part.send("one".into())).send_named("part", "two").goto(late);
+    assert_eq!(answer.await.expect("goes on").state().log[1..], ["one", "two", "late"]);
+    assert_eq!(told(&thread).await[2..], ["asks.0 part.1 part.2 > late | ", "late.0 >  | "]);
+}
+
+async fn answers_that_lead_nowhere_store_nothing(lab: &Lab) {
+    let (thread, [left, _]) = waiting(lab, "t").await;
+    let error = thread.answer_open(&left, &true).goto_named("nobody").await.expect_err("no such node");
+    assert!(error.kind() == ErrorKind::Missing && error.to_string().contains("nobody"), "{error}");
+    assert_eq!(thread.questions().await.expect("listed").len(), 2);
 }
 
 async fn a_fork_is_answered_with_an_update_of_its_own(lab: &Lab) {

@@ -33,7 +33,7 @@ async fn crashes_on_sqlite_change_no_end() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_crashes_at_many_calls_change_no_end() {
-    every_graph(On::Memory, 60, Tried::Crashes(40)).await;
+    every_graph(On::Memory, 20, Tried::Crashes(40)).await;
 }
 
 #[tokio::test(start_paused = true)]
