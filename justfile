@@ -26,7 +26,7 @@ fuzz *args:
 
 # Ten thousand simulated seeds
 sim:
-    cargo test --release -p stepmark-sim -- --ignored --nocapture
+    STEPMARK_SIM_SEEDS=10000 cargo test --release -p stepmark-sim --test sim -- sim_in_memory --nocapture
 
 # Measured figures
 bench *args:

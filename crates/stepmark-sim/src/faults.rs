@@ -3,45 +3,26 @@
 //! A call that was sent is delivered whatever becomes of its caller: a request that is on its way does not turn back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use stepmark::clock::{Clock, SystemClock};
 use stepmark::store::CheckpointStore;
+pub use stepmark_conformance::Fault;
 use stepmark_conformance::call::{Call, CallKind, Intercept, Reply};
 use stepmark_core::error::{Error, Result, Subject};
 use tokio::sync::Notify;
 
 use crate::trace::trace;
 
-/// What happens to chosen calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It fails and has no effect.
-    ErrorBefore,
-    /// It takes effect and fails.
-    ErrorAfter,
-    /// It takes effect, and its answer comes so much later.
-    Delay(Duration),
-    /// It is delivered twice.
-    Duplicate,
-    /// The process dies before it.
-    CrashBefore,
-    /// The process dies after it took effect.
-    CrashAfter,
-}
-
-impl Fault {
-    /// How coverage calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ErrorBefore => "fault error before",
-            Self::ErrorAfter => "fault error after",
-            Self::Delay(_) => "fault delay",
-            Self::Duplicate => "fault duplicate",
-            Self::CrashBefore => "fault crash before",
-            Self::CrashAfter => "fault crash after",
-        }
+/// How coverage calls what happens to a call.
+pub fn name(fault: Fault) -> &'static str {
+    match fault {
+        Fault::ErrorBefore => "fault error before",
+        Fault::ErrorAfter => "fault error after",
+        Fault::Delay(_) => "fault delay",
+        Fault::Duplicate => "fault duplicate",
+        Fault::CrashBefore => "fault crash before",
+        Fault::CrashAfter => "fault crash after",
     }
 }
 

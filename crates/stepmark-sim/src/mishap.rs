@@ -12,7 +12,7 @@ use stepmark_conformance::call::CallKind;
 
 use crate::clock::now;
 use crate::drive::Driven;
-use crate::faults::{Fault, Plan};
+use crate::faults::{self, Fault, Plan};
 use crate::process::{Process, Site};
 use crate::state::Trail;
 
@@ -94,9 +94,9 @@ impl Process {
                 let fate = self.until(self.calls.crashed(), &thread, inputs).await;
                 let how = if matches!(fate, Fate::Died) { "crash" } else { "fault" };
                 for kind in self.calls.plan(None) {
-                    self.lab.meet(format!("{} at {kind:?}", plan.fault.name()));
+                    self.lab.meet(format!("{} at {kind:?}", faults::name(plan.fault)));
                 }
-                self.lab.meet(format!("{how}: {}", plan.fault.name()));
+                self.lab.meet(format!("{how}: {}", faults::name(plan.fault)));
                 fate
             }
             Mishap::Dies(events) => self.until(self.lab.after(events), &thread, inputs).await,

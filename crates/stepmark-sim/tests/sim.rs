@@ -11,9 +11,3 @@ fn sim_in_memory() {
 fn sim_on_sqlite() {
     simulate(On::Sqlite, 3, "sim_on_sqlite");
 }
-
-#[test]
-#[ignore = "takes minutes: `just sim`"]
-fn slow_sim_ten_thousand_seeds() {
-    simulate(On::Memory, 10_000, "sim_in_memory");
-}

@@ -26,7 +26,7 @@ use crate::story::{Executed, Reply, Story};
 use crate::trouble::Trouble;
 use crate::world::World;
 use stepmark_sim::coverage::Coverage;
-use stepmark_sim::faults::{Calls, is_injected};
+use stepmark_sim::faults::{self, Calls, is_injected};
 use stepmark_sim::ids::Ids;
 
 /// Why a sequence fails.
@@ -197,9 +197,9 @@ impl Bench {
         self.note_options(&attempt.command.verb);
         match &attempt.trouble {
             Trouble::Calls(plan) if !struck.is_empty() => {
-                self.coverage.meet(plan.fault.name());
+                self.coverage.meet(faults::name(plan.fault));
                 if has_died {
-                    self.coverage.meet(format!("{} {:?}", plan.fault.name(), struck[0]));
+                    self.coverage.meet(format!("{} {:?}", faults::name(plan.fault), struck[0]));
                 }
             }
             Trouble::CrashInNode(_) if has_died => self.coverage.meet("crash in a node"),
