@@ -74,6 +74,9 @@ fn steps(runner: Runner) -> Vec<Step> {
         cargo("doctests", &["test", "--doc", "--workspace", "--all-features"]),
         // What a warning of it is, such as a link to nothing, the workspace's lints deny.
         cargo("docs", &["doc", "--workspace", "--all-features", "--no-deps"]),
+        // The commit queue under random orders of its threads: a workspace of its own, since its scheduler brings
+        // dependencies that the libraries do without.
+        cargo("interleave", &["test", "--manifest-path", "interleave/Cargo.toml", "--target-dir", "target"]),
     ]
 }
 
@@ -136,7 +139,7 @@ mod tests {
     use super::{Runner, select, steps, test_arguments};
     use crate::HELP;
 
-    const ALL: &str = "fmt, tidy, clippy, examples, tests, doctests, docs";
+    const ALL: &str = "fmt, tidy, clippy, examples, tests, doctests, docs, interleave";
 
     fn selected(arguments: &[&str]) -> Result<String, String> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
