@@ -5,7 +5,7 @@ use super::thread::{Space, Thread};
 use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, ThreadUid};
-use crate::load::{check_checkpoint, damaged, manifest_of, walk_chain, wanted_values};
+use crate::load::{check_checkpoint, damaged, head_of, walk_chain, wanted_values};
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, GraphRow, TagRow};
 use crate::store::{
@@ -74,7 +74,7 @@ impl Inner {
 
     /// The graph record of the run that was asked for, else of the checkpoint's run.
     fn graph_of(&self, thread: &Thread, load: &Load, row: Option<&CheckpointRow>) -> Result<Option<GraphRow>> {
-        let of_checkpoint = || row.map(|row| manifest_of(row).map(|manifest| manifest.run)).transpose();
+        let of_checkpoint = || row.map(|row| head_of(row).map(|manifest| manifest.run)).transpose();
         let run = load.run.clone().map_or_else(of_checkpoint, |run| Ok(Some(run)))?;
         let run = run.and_then(|run| thread.runs.get(&run));
         let key = run.and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
@@ -85,7 +85,7 @@ impl Inner {
         let manifest = match &loaded.checkpoint {
             Some(row) => {
                 check_checkpoint(row, thread.row.uid, &load.namespace, true)?;
-                Some(manifest_of(row)?)
+                Some(head_of(row)?)
             }
             None => None,
         };
