@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -24,8 +24,20 @@ const RULES: [Rule; 9] = [
     Rule { name: "stepmark-store-*", uses: &["stepmark-core"], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
+        name: "stepmark-upkeep",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-*"],
+    },
+    Rule {
         name: "stepmark",
-        uses: &["stepmark-core", "stepmark-engine", "stepmark-macros", "stepmark-store-*", "stepmark-conformance"],
+        uses: &[
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-macros",
+            "stepmark-store-*",
+            "stepmark-conformance",
+            "stepmark-upkeep",
+        ],
         tests_use: &[],
     },
     // Programs nobody depends on.
