@@ -24,6 +24,9 @@ mod error;
 mod export;
 mod import;
 
+mod quarantine;
+mod verify;
+
 mod send;
 
 mod file;
@@ -34,4 +37,6 @@ pub use error::{Error, Result};
 pub use export::{export, threads_of};
 pub use frame::FILE_VERSION;
 pub use import::{copy, import};
+pub use quarantine::{Quarantined, quarantine};
 pub use send::{Counts, OnProgress};
+pub use verify::{Finding, Problem, Report, verify};

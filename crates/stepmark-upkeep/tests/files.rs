@@ -90,7 +90,7 @@ async fn import_killed_at_every_call_is_finished_by_another() {
                 for line in &lines {
                     match all_rows(&*to.store, line.thread.uid).await {
                         Ok(rows) => {
-                            assert_eq!(rows, all_rows(&*from.store, line.thread.uid).await.expect("it is whole"))
+                            assert_eq!(rows, all_rows(&*from.store, line.thread.uid).await.expect("it is whole"));
                         }
                         Err(error) => assert!(error.is(ErrorKind::Missing, Subject::Thread), "half a thread: {error}"),
                     }
@@ -217,7 +217,7 @@ impl Intercept for Mover {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> stepmark_core::error::Result<Reply> {
         if call.kind() == CallKind::Page && self.pages.fetch_add(1, Ordering::Relaxed) == self.at {
             let mut line = self.line.lock().await;
-            if self.at % 2 == 0 {
+            if self.at.is_multiple_of(2) {
                 let step = line.next().stored("row", full(&"moved")).build();
                 line.apply(step).await;
             }
