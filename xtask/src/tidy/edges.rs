@@ -28,8 +28,21 @@ const RULES: [Rule; 10] = [
     },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
+        name: "stepmark-upkeep",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-*"],
+    },
+    Rule {
         name: "stepmark",
-        uses: &["stepmark-core", "stepmark-engine", "stepmark-macros", "stepmark-store-*", "stepmark-conformance"],
+        uses: &[
+            "stepmark-codec",
+            "stepmark-conformance",
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-macros",
+            "stepmark-store-*",
+            "stepmark-upkeep",
+        ],
         tests_use: &["stepmark-testbed"],
     },
     // Starts servers for tests and knows nothing of this workspace.
