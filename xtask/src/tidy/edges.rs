@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -22,16 +22,35 @@ const RULES: [Rule; 9] = [
         tests_use: &["stepmark-macros", "stepmark-conformance", "stepmark-store-sqlite"],
     },
     Rule { name: "stepmark-store-*", uses: &["stepmark-core"], tests_use: &["stepmark-conformance"] },
+    Rule {
+        name: "stepmark-codec",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-sqlite"],
+    },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
         name: "stepmark",
-        uses: &["stepmark-core", "stepmark-engine", "stepmark-macros", "stepmark-store-*", "stepmark-conformance"],
+        uses: &[
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-macros",
+            "stepmark-store-*",
+            "stepmark-codec",
+            "stepmark-conformance",
+        ],
         tests_use: &[],
     },
     // Programs nobody depends on.
     Rule {
         name: "stepmark-bench",
-        uses: &["stepmark", "stepmark-core", "stepmark-engine", "stepmark-store-*", "stepmark-conformance"],
+        uses: &[
+            "stepmark",
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-store-*",
+            "stepmark-codec",
+            "stepmark-conformance",
+        ],
         tests_use: &[],
     },
     Rule { name: "stepmark-sim", uses: &["stepmark", "stepmark-core", "stepmark-conformance"], tests_use: &[] },

@@ -1,0 +1,230 @@
+//! What does a call go through on its way to the store, and its answer on the way back?
+
+mod encode;
+mod load;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stepmark_core::capability::ResultCache;
+use stepmark_core::error::{Error, ErrorKind, Result, Subject};
+use stepmark_core::id::ThreadUid;
+use stepmark_core::store::{
+    Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
+    Records, ThreadPage, ThreadQuery,
+};
+
+use crate::blobs::Blobs;
+use crate::keys::{KeyOwner, KeyProvider};
+use crate::seal::Keys;
+use crate::values::Coder;
+use encode::Names;
+
+/// How hard values are compressed, where nobody says otherwise: zstd's own default.
+const LEVEL: i32 = 3;
+
+/// What is done to what a store keeps. Without anything said, nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Codec {
+    level: Option<i32>,
+    keys: Option<Arc<dyn KeyProvider>>,
+}
+
+impl Codec {
+    /// A codec that leaves everything as it is, and reads what was compressed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compresses values of 4 KiB and more, where they shrink.
+    #[must_use]
+    pub fn compressed(self) -> Self {
+        self.compressed_at(LEVEL)
+    }
+
+    /// The same at another level of zstd: the same value has other bytes at another level, so one that is sent again after
+    /// the level was changed may be refused as another value.
+    #[must_use]
+    pub fn compressed_at(self, level: i32) -> Self {
+        Self { level: Some(level), ..self }
+    }
+
+    /// Seals everything that a thread holds with keys of its own, and refuses to read what is not sealed.
+    #[must_use]
+    pub fn sealed(self, keys: impl KeyProvider) -> Self {
+        Self { keys: Some(Arc::new(keys)), ..self }
+    }
+
+    /// The store with this codec in front.
+    pub fn around(self, store: impl CheckpointStore) -> CodecStore {
+        self.around_shared(Arc::new(store))
+    }
+
+    /// The same for a store that is shared already.
+    pub fn around_shared(self, store: Arc<dyn CheckpointStore>) -> CodecStore {
+        CodecStore { inner: store, codec: self, blobs: Arc::default() }
+    }
+}
+
+/// A store with a codec in front of it. Clones share both.
+#[derive(Clone)]
+pub struct CodecStore {
+    inner: Arc<dyn CheckpointStore>,
+    codec: Codec,
+    blobs: Arc<Blobs>,
+}
+
+impl fmt::Debug for CodecStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodecStore").field("inner", &self.inner).field("codec", &self.codec).finish_non_exhaustive()
+    }
+}
+
+impl CodecStore {
+    /// The store behind the codec, with what it keeps as it keeps it.
+    pub fn inner(&self) -> &dyn CheckpointStore {
+        &*self.inner
+    }
+
+    /// The keys of an owner that has some, if this codec seals.
+    pub(crate) async fn keys(&self, owner: KeyOwner) -> Result<Option<Keys>> {
+        match &self.codec.keys {
+            Some(provider) => Ok(Some(Keys::new(owner, &provider.keys(owner).await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for an owner that may have none yet.
+    pub(crate) async fn made_keys(&self, owner: KeyOwner) -> Result<Option<Keys>> {
+        match &self.codec.keys {
+            Some(provider) => Ok(Some(Keys::new(owner, &provider.make(owner).await?))),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn coder<'a>(&self, thread: ThreadUid, keys: Option<&'a Keys>) -> Coder<'a> {
+        Coder { thread, level: self.codec.level, keys }
+    }
+
+    async fn commit_as(&self, commit: Commit, keys: Option<&Keys>) -> Result<Outcome> {
+        let mut names = Names::default();
+        let commit = self.encode_commit(self.coder(commit.thread, keys), commit, &mut names).await?;
+        let outcome = self.inner.commit(commit).await.map_err(|error| names.plain_error(error))?;
+        self.blobs.named(names.plain());
+        Ok(outcome)
+    }
+
+    async fn append_as(&self, append: Records, keys: Option<&Keys>) -> Result<Appended> {
+        let (mut names, coder) = (Names::default(), self.coder(append.thread, keys));
+        let append = self.encode_append(coder, append, &mut names).await?;
+        let mut appended = self.inner.append(append).await.map_err(|error| names.plain_error(error))?;
+        self.blobs.named(names.plain());
+        appended.effect.iter_mut().try_for_each(|reply| coder.decode_reply(reply))?;
+        Ok(appended)
+    }
+}
+
+/// Whether a store has other bytes under a key that the call writes. They may be the same sealed with an earlier key.
+fn has_other_bytes(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Corrupt => matches!(error.subject(), Subject::Checkpoint | Subject::Pending | Subject::Value),
+        ErrorKind::Exists => error.subject() == Subject::Pending,
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for CodecStore {
+    async fn commit(&self, mut commit: Commit) -> Result<Outcome> {
+        let owner = KeyOwner::Thread(commit.thread);
+        let mut keys = match encode::has_contents(&commit) {
+            true if commit.new_thread.is_some() => self.made_keys(owner).await?,
+            true => self.keys(owner).await?,
+            false => None,
+        };
+        let mut refusal = None;
+        loop {
+            let copy = has_older(keys.as_ref()).then(|| commit.clone());
+            let refused = match self.commit_as(commit, keys.as_ref()).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            match copy.filter(|_| has_other_bytes(&refused) && step_back(&mut keys)) {
+                Some(copy) => commit = copy,
+                None => return Err(refusal.unwrap_or(refused)),
+            }
+            refusal.get_or_insert(refused);
+        }
+    }
+
+    async fn append(&self, mut append: Records) -> Result<Appended> {
+        let has_contents = encode::appends_contents(&append);
+        let mut keys = if has_contents { self.keys(KeyOwner::Thread(append.thread)).await? } else { None };
+        let mut refusal = None;
+        loop {
+            let copy = has_older(keys.as_ref()).then(|| append.clone());
+            let refused = match self.append_as(append, keys.as_ref()).await {
+                Ok(appended) => return Ok(appended),
+                Err(error) => error,
+            };
+            match copy.filter(|_| has_other_bytes(&refused) && step_back(&mut keys)) {
+                Some(copy) => append = copy,
+                None => return Err(refusal.unwrap_or(refused)),
+            }
+            refusal.get_or_insert(refused);
+        }
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded> {
+        let loaded = self.inner.load(load.clone()).await?;
+        self.decode_loaded(&load, loaded).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
+        let page = self.inner.history(query.clone()).await?;
+        self.decode_history(&query, page).await
+    }
+
+    async fn threads(&self, query: ThreadQuery) -> Result<ThreadPage> {
+        let page = self.inner.threads(query).await?;
+        self.decode_threads(page).await
+    }
+
+    /// A put waits here for the unit that names it. What lies in the store already is returned as it is stored: a value's
+    /// blob is read by loading the value.
+    async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
+        let put = |scope: &str, hash| self.blobs.get(scope, hash);
+        match call {
+            BlobCall::Put { scope, bytes } => Ok(BlobReply::Kept(self.blobs.put(scope, bytes))),
+            BlobCall::Get { scope, hash } => match put(&scope, hash) {
+                Some(bytes) => Ok(BlobReply::Bytes(bytes.to_vec())),
+                None => self.inner.blob(BlobCall::Get { scope, hash }).await,
+            },
+            BlobCall::Has { scope, hash } => match put(&scope, hash) {
+                Some(_) => Ok(BlobReply::Present(true)),
+                None => self.inner.blob(BlobCall::Has { scope, hash }).await,
+            },
+        }
+    }
+
+    async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
+        self.inner.delete_thread(thread).await
+    }
+
+    async fn info(&self) -> Result<Info> {
+        self.inner.info().await
+    }
+
+    fn cache(&self) -> Option<&dyn ResultCache> {
+        self.inner.cache().map(|_| self as _)
+    }
+}
+
+fn has_older(keys: Option<&Keys>) -> bool {
+    keys.is_some_and(Keys::has_older)
+}
+
+fn step_back(keys: &mut Option<Keys>) -> bool {
+    keys.as_mut().is_some_and(Keys::step_back)
+}
