@@ -10,9 +10,8 @@ use stepmark_core::capability::{CacheKey, ResultCache};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::wire::Writer;
 
-use crate::keys::KeyOwner;
 use crate::place;
-use crate::seal::Keys;
+use crate::seal::{KeyOwner, Keys};
 use crate::store::CodecStore;
 
 #[async_trait]

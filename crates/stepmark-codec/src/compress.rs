@@ -4,12 +4,32 @@ use std::io::Read;
 
 use stepmark_core::error::{Error, Result, Subject};
 
+use crate::store::Codec;
+
+/// How hard values are compressed, where nobody says otherwise: zstd's own default.
+const LEVEL: i32 = 3;
+
 /// Smaller bodies stay as they are.
 pub(crate) const BODY_BYTES_MIN: usize = 4 * 1024;
 /// Larger ones too: what is read back must fit memory, whatever its head says.
 pub(crate) const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A body that does not shrink by one part in so many stays as it is.
 const GAIN_MIN: usize = 16;
+
+impl Codec {
+    /// Compresses values of 4 KiB and more, where they shrink.
+    #[must_use]
+    pub fn compressed(self) -> Self {
+        self.compressed_at(LEVEL)
+    }
+
+    /// The same at another level of zstd: the same value has other bytes at another level, so one that is sent again after
+    /// the level was changed may be refused as another value.
+    #[must_use]
+    pub fn compressed_at(self, level: i32) -> Self {
+        Self { level: Some(level), ..self }
+    }
+}
 
 /// The body in fewer bytes, if it has enough of them and they shrink.
 pub(crate) fn compressed(body: &[u8], level: i32) -> Option<Vec<u8>> {

@@ -7,11 +7,15 @@ mod files;
 mod master;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use zeroize::Zeroizing;
+
+use crate::seal::Keys;
+use crate::store::{Codec, CodecStore};
 
 pub use files::FileKeys;
 pub use master::MasterKeys;
@@ -49,6 +53,35 @@ pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Deleted` (key): they were destroyed, and are never made again. `Unavailable`: ask again.
     async fn make(&self, owner: KeyOwner) -> Result<KeyRing>;
+}
+
+/// Where a codec's keys come from.
+pub(crate) type KeySource = Arc<dyn KeyProvider>;
+
+impl Codec {
+    /// Seals everything that a thread holds with keys of its own, and refuses to read what is not sealed.
+    #[must_use]
+    pub fn sealed(self, keys: impl KeyProvider) -> Self {
+        Self { keys: Some(Arc::new(keys)), ..self }
+    }
+}
+
+impl CodecStore {
+    /// The keys of an owner that has some, if this codec seals.
+    pub(crate) async fn keys(&self, owner: KeyOwner) -> Result<Option<Keys>> {
+        match &self.codec.keys {
+            Some(provider) => Ok(Some(Keys::new(owner, &provider.keys(owner).await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for an owner that may have none yet.
+    pub(crate) async fn made_keys(&self, owner: KeyOwner) -> Result<Option<Keys>> {
+        match &self.codec.keys {
+            Some(provider) => Ok(Some(Keys::new(owner, &provider.make(owner).await?))),
+            None => Ok(None),
+        }
+    }
 }
 
 /// A key: 32 bytes that are shown nowhere and erased when they are dropped.

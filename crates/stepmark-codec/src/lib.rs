@@ -5,7 +5,8 @@
 //! sources, statuses, times and run ids, so that the store walks, sweeps and verifies without a key. `docs/format.md`,
 //! section 3.10, draws what is stored.
 //!
-//! ```
+#![cfg_attr(all(feature = "compression", feature = "encryption"), doc = "```")]
+#![cfg_attr(not(all(feature = "compression", feature = "encryption")), doc = "```ignore")]
 //! use stepmark_codec::{Codec, Key, MasterKeys};
 //! use stepmark_core::memory::MemoryStore;
 //!
@@ -26,10 +27,22 @@ mod cache;
 mod rows;
 mod values;
 
+#[cfg(feature = "compression")]
 mod compress;
-mod keys;
+#[cfg(not(feature = "compression"))]
+#[path = "absent/compress.rs"]
+mod compress;
+
 mod place;
+
+#[cfg(feature = "encryption")]
+mod keys;
+#[cfg(feature = "encryption")]
+mod seal;
+#[cfg(not(feature = "encryption"))]
+#[path = "absent/seal.rs"]
 mod seal;
 
+#[cfg(feature = "encryption")]
 pub use keys::{FileKeys, Key, KeyOwner, KeyProvider, KeyRing, MasterKeys};
 pub use store::{Codec, CodecStore};

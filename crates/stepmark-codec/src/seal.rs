@@ -12,7 +12,8 @@ use aes_gcm_siv::{AeadInOut, Aes256GcmSiv, KeyInit, Nonce, Tag};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::wire::{Reader, WireError, Writer};
 
-use crate::keys::{Key, KeyOwner, KeyRing};
+use crate::keys::{Key, KeyRing};
+pub(crate) use crate::keys::{KeyOwner, KeySource};
 
 /// The first byte of an envelope. MessagePack never writes it, and no record that is sealed has it as its version.
 const MARK: u8 = 0xc1;

@@ -16,44 +16,22 @@ use stepmark_core::store::{
 };
 
 use crate::blobs::Blobs;
-use crate::keys::{KeyOwner, KeyProvider};
-use crate::seal::Keys;
+use crate::seal::{KeyOwner, KeySource, Keys};
 use crate::values::Coder;
 use encode::Names;
-
-/// How hard values are compressed, where nobody says otherwise: zstd's own default.
-const LEVEL: i32 = 3;
 
 /// What is done to what a store keeps. Without anything said, nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Codec {
-    level: Option<i32>,
-    keys: Option<Arc<dyn KeyProvider>>,
+    /// At which level large bodies are compressed, if they are.
+    pub(crate) level: Option<i32>,
+    pub(crate) keys: Option<KeySource>,
 }
 
 impl Codec {
-    /// A codec that leaves everything as it is, and reads what was compressed.
+    /// A codec that leaves everything as it is, but reads what was compressed.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Compresses values of 4 KiB and more, where they shrink.
-    #[must_use]
-    pub fn compressed(self) -> Self {
-        self.compressed_at(LEVEL)
-    }
-
-    /// The same at another level of zstd: the same value has other bytes at another level, so one that is sent again after
-    /// the level was changed may be refused as another value.
-    #[must_use]
-    pub fn compressed_at(self, level: i32) -> Self {
-        Self { level: Some(level), ..self }
-    }
-
-    /// Seals everything that a thread holds with keys of its own, and refuses to read what is not sealed.
-    #[must_use]
-    pub fn sealed(self, keys: impl KeyProvider) -> Self {
-        Self { keys: Some(Arc::new(keys)), ..self }
     }
 
     /// The store with this codec in front.
@@ -71,7 +49,7 @@ impl Codec {
 #[derive(Clone)]
 pub struct CodecStore {
     inner: Arc<dyn CheckpointStore>,
-    codec: Codec,
+    pub(crate) codec: Codec,
     blobs: Arc<Blobs>,
 }
 
@@ -85,22 +63,6 @@ impl CodecStore {
     /// The store behind the codec, with what it keeps as it keeps it.
     pub fn inner(&self) -> &dyn CheckpointStore {
         &*self.inner
-    }
-
-    /// The keys of an owner that has some, if this codec seals.
-    pub(crate) async fn keys(&self, owner: KeyOwner) -> Result<Option<Keys>> {
-        match &self.codec.keys {
-            Some(provider) => Ok(Some(Keys::new(owner, &provider.keys(owner).await?))),
-            None => Ok(None),
-        }
-    }
-
-    /// The same for an owner that may have none yet.
-    pub(crate) async fn made_keys(&self, owner: KeyOwner) -> Result<Option<Keys>> {
-        match &self.codec.keys {
-            Some(provider) => Ok(Some(Keys::new(owner, &provider.make(owner).await?))),
-            None => Ok(None),
-        }
     }
 
     pub(crate) fn coder<'a>(&self, thread: ThreadUid, keys: Option<&'a Keys>) -> Coder<'a> {

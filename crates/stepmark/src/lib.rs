@@ -38,6 +38,8 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `compression` | `store::codec`: large values are kept compressed |
+//! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
@@ -256,6 +258,8 @@ pub mod store {
     pub use stepmark_core::capability::{CacheKey, ResultCache};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(any(feature = "compression", feature = "encryption"))]
+    pub use stepmark_codec as codec;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }

@@ -10,8 +10,8 @@ use stepmark_core::store::{Chain, HistoryPage, HistoryQuery, Load, Loaded, Threa
 use stepmark_core::value::{NumberedValue, ValueAddress, ValueHead, ValueNode, decode_packed, encode_packed};
 
 use super::CodecStore;
-use crate::keys::KeyOwner;
 use crate::place::{Space, ValuePlace};
+use crate::seal::KeyOwner;
 use crate::values::Coder;
 
 type Reader<'a> = (Coder<'a>, Space<'a>);
