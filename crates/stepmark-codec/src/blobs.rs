@@ -2,11 +2,14 @@
 //!
 //! Here. A put does not say whose the blob will be, and a sealed blob belongs to one thread: so it is stored when the unit
 //! comes that names it, just before that unit. A blob that is not here any more is `Missing`, and its caller puts it again.
+//! One that is not sealed is stored at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stepmark_core::id::BlobHash;
+
+use crate::values::StoredBlob;
 
 /// How many bytes may lie here for units that are still to come. Older ones go first.
 const WAITING_BYTES_MAX: usize = 1 << 30;
@@ -30,19 +33,22 @@ pub(crate) struct Blob {
     pub(crate) bytes: Arc<[u8]>,
     /// Where it was put.
     pub(crate) scopes: Vec<String>,
+    /// What the store has of it already, where that says nothing of whose it is.
+    pub(crate) stored: Option<StoredBlob>,
     named: bool,
 }
 
 impl Blobs {
     /// Keeps the bytes for a unit that will name them.
-    pub(crate) fn put(&self, scope: String, bytes: Vec<u8>) -> BlobHash {
+    pub(crate) fn put(&self, scope: String, bytes: Vec<u8>, stored: Option<StoredBlob>) -> BlobHash {
         let hash = BlobHash::of(&bytes);
         let mut waiting = self.lock();
         waiting.order.retain(|before| *before != hash);
         waiting.order.push_back(hash);
+        let (scopes, named) = (Vec::new(), false);
         let blob =
-            waiting.blobs.entry(hash).or_insert_with(|| Blob { bytes: bytes.into(), scopes: Vec::new(), named: false });
-        blob.named = false;
+            waiting.blobs.entry(hash).or_insert_with(|| Blob { bytes: bytes.into(), scopes, stored: None, named });
+        (blob.stored, blob.named) = (stored, false);
         if !blob.scopes.contains(&scope) {
             blob.scopes.push(scope);
         }
@@ -101,13 +107,13 @@ mod tests {
     fn blob_waits_until_it_was_named_and_others_came() {
         let blobs = Blobs::default();
         let large = |byte: u8| vec![byte; NAMED_BYTES_MAX / 2 + 1];
-        let hashes: Vec<_> = (0..4).map(|byte| blobs.put("s".into(), large(byte))).collect();
+        let hashes: Vec<_> = (0..4).map(|byte| blobs.put("s".into(), large(byte), None)).collect();
         assert!(hashes.iter().all(|hash| blobs.get("s", *hash).is_some() && blobs.get("t", *hash).is_none()));
         blobs.named([hashes[0]]);
         assert!(blobs.find(hashes[0]).is_some(), "its unit may be sent again");
         blobs.named([hashes[2]]);
         assert!(blobs.find(hashes[0]).is_none() && blobs.find(hashes[2]).is_some());
-        blobs.put("t".into(), large(2));
+        blobs.put("t".into(), large(2), None);
         blobs.named([hashes[1]]);
         assert!(blobs.find(hashes[2]).is_some_and(|blob| blob.scopes == ["s", "t"]), "it was put again");
     }

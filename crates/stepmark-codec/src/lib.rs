@@ -24,6 +24,7 @@ mod store;
 
 mod blobs;
 mod cache;
+mod raw;
 mod rows;
 mod values;
 

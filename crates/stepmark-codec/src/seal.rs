@@ -22,6 +22,11 @@ const KEY_ID_BYTES: usize = 4;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
+/// Whether these are bytes that a codec sealed.
+pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[MARK, VERSION])
+}
+
 /// What is opened, as an error names it.
 pub(crate) type What<'a> = (Subject, &'a dyn Display);
 

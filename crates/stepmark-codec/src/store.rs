@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{ResultCache, Rows};
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -50,7 +50,7 @@ impl Codec {
 pub struct CodecStore {
     inner: Arc<dyn CheckpointStore>,
     pub(crate) codec: Codec,
-    blobs: Arc<Blobs>,
+    pub(crate) blobs: Arc<Blobs>,
 }
 
 impl fmt::Debug for CodecStore {
@@ -153,12 +153,12 @@ impl CheckpointStore for CodecStore {
         self.decode_threads(page).await
     }
 
-    /// A put waits here for the unit that names it. What lies in the store already is returned as it is stored: a value's
-    /// blob is read by loading the value.
+    /// What is to be sealed waits here for the unit that names it. What lies in the store already is returned as it is
+    /// stored: a value's blob is read by loading the value.
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
         let put = |scope: &str, hash| self.blobs.get(scope, hash);
         match call {
-            BlobCall::Put { scope, bytes } => Ok(BlobReply::Kept(self.blobs.put(scope, bytes))),
+            BlobCall::Put { scope, bytes } => self.put_blob(scope, bytes).await.map(BlobReply::Kept),
             BlobCall::Get { scope, hash } => match put(&scope, hash) {
                 Some(bytes) => Ok(BlobReply::Bytes(bytes.to_vec())),
                 None => self.inner.blob(BlobCall::Get { scope, hash }).await,
@@ -180,6 +180,11 @@ impl CheckpointStore for CodecStore {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         self.inner.cache().map(|_| self as _)
+    }
+
+    /// Rows pass as they are stored, compressed and sealed: copies need no key, and nothing is lost by making one.
+    fn rows(&self) -> Option<&dyn Rows> {
+        self.inner.rows().map(|_| self as _)
     }
 }
 

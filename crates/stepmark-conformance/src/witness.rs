@@ -75,7 +75,8 @@ impl Sight {
                 sight.tasks = flushed_tasks(append);
             }
             Call::DeleteThread(thread) => sight.thread = Some(*thread),
-            Call::Load(_) | Call::History(_) | Call::Threads(_) | Call::Blob(_) | Call::Info => {}
+            Call::Restore(restore) => sight.thread = Some(restore.thread.uid),
+            Call::Load(_) | Call::History(_) | Call::Threads(_) | Call::Blob(_) | Call::Info | Call::Page(_) => {}
         }
         sight
     }

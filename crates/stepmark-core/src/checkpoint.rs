@@ -601,7 +601,7 @@ pub struct CheckpointRow {
     pub source: Source,
     /// The engine's clock, clamped to not precede the parent's.
     pub created_at: Timestamp,
-    /// [`Manifest::encode`].
+    /// [`Manifest::encode`]; empty once it was pruned.
     pub manifest: Vec<u8>,
     /// Hash over key, columns and manifest.
     pub manifest_hash: RecordHash,
@@ -641,6 +641,11 @@ impl CheckpointRow {
     /// its hash alone does not say so.
     pub fn has_hashes_of(&self, other: &Self) -> bool {
         (self.manifest_hash, self.packed_hash) == (other.manifest_hash, other.packed_hash)
+    }
+
+    /// Whether the checkpoint exists; of one that was pruned only packed values that others reach are left.
+    pub fn is_linked(&self) -> bool {
+        !self.manifest.is_empty()
     }
 
     /// The manifest, decoded.

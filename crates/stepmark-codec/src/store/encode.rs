@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
-use stepmark_core::id::BlobHash;
+use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::load::damaged;
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::store::{BlobCall, BlobUse, Commit, Records, RunWrite};
 use stepmark_core::value::{NumberedValue, ValueAddress, ValueHead, ValueRow, decode_packed, encode_packed};
 
 use super::CodecStore;
+use crate::blobs::Blob;
 use crate::compress::BODY_BYTES_MIN;
 use crate::place::{Space, ValuePlace};
+use crate::seal::is_sealed;
 use crate::values::{Coder, StoredBlob};
 
 /// The blobs of one call, under the names that they are stored and put by.
@@ -62,7 +64,7 @@ impl CodecStore {
         names: &mut Names,
     ) -> Result<Commit> {
         let space = Space { thread: commit.thread, namespace: &commit.namespace };
-        self.put_blobs(coder, (&commit.values, &commit.blobs), names).await?;
+        self.name_blobs(coder, (&commit.values, &commit.blobs), names).await?;
         for row in [&mut commit.root, &mut commit.checkpoint].into_iter().flatten() {
             self.encode_checkpoint((coder, space), row, &commit.blobs, names).await?;
         }
@@ -85,7 +87,7 @@ impl CodecStore {
         names: &mut Names,
     ) -> Result<Records> {
         let space = Space { thread: append.thread, namespace: &append.namespace };
-        self.put_blobs(coder, (&append.values, &append.blobs), names).await?;
+        self.name_blobs(coder, (&append.values, &append.blobs), names).await?;
         for row in &mut append.values {
             encode_value((coder, space), row, names)?;
         }
@@ -112,7 +114,7 @@ impl CodecStore {
         let mut nodes = decode_packed(&row.packed).map_err(broken)?;
         for NumberedValue { ordinal, node } in &mut nodes {
             let address = ValueAddress { branch: row.branch, height: row.height, ordinal: *ordinal };
-            self.put_blob(coder, (address, &node.head), names).await?;
+            self.name_blob(coder, (address, &node.head), names).await?;
             let place = ValuePlace { address, packed: true };
             let plain = std::mem::replace(node, nothing());
             *node = coder.encode_node(space, place, plain, names.stored.get(&address))?;
@@ -124,7 +126,7 @@ impl CodecStore {
         Ok(())
     }
 
-    async fn put_blobs(
+    async fn name_blobs(
         &self,
         coder: Coder<'_>,
         (values, uses): (&[ValueRow], &[BlobUse]),
@@ -134,13 +136,26 @@ impl CodecStore {
             return Ok(());
         }
         for row in values {
-            self.put_blob(coder, (row.address, &row.node.head), names).await?;
+            self.name_blob(coder, (row.address, &row.node.head), names).await?;
         }
         Ok(())
     }
 
+    /// Keeps the bytes for the unit that names them. They are stored at once where nothing is sealed, or was sealed
+    /// elsewhere.
+    pub(super) async fn put_blob(&self, scope: String, bytes: Vec<u8>) -> Result<BlobHash> {
+        let seals = self.codec.keys.is_some();
+        if seals && !is_sealed(&bytes) {
+            return Ok(self.blobs.put(scope, bytes, None));
+        }
+        let coder = Coder { thread: ThreadUid([0; 16]), level: self.codec.level.filter(|_| !seals), keys: None };
+        let (coded, stored) = coder.encode_blob(&nothing().head, &bytes)?;
+        self.inner.blob(BlobCall::Put { scope: scope.clone(), bytes: coded }).await?;
+        Ok(self.blobs.put(scope, bytes, Some(stored)))
+    }
+
     /// Stores the blob that a head names, as it is stored, where it was put.
-    async fn put_blob(
+    async fn name_blob(
         &self,
         coder: Coder<'_>,
         (address, head): (ValueAddress, &ValueHead),
@@ -148,6 +163,7 @@ impl CodecStore {
     ) -> Result<()> {
         let Some((hash, length)) = head.blob else { return Ok(()) };
         let stored = match self.blobs.find(hash) {
+            Some(Blob { stored: Some(stored), .. }) if coder.keys.is_none() => stored,
             Some(blob) => {
                 let (bytes, stored) = coder.encode_blob(head, &blob.bytes)?;
                 for scope in blob.scopes {
