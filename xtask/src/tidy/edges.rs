@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -25,6 +25,11 @@ const RULES: [Rule; 10] = [
         name: "stepmark-store-*",
         uses: &["stepmark-core"],
         tests_use: &["stepmark-conformance", "stepmark-testbed"],
+    },
+    Rule {
+        name: "stepmark-codec",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-sqlite"],
     },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
@@ -55,6 +60,7 @@ const RULES: [Rule; 10] = [
             "stepmark-core",
             "stepmark-engine",
             "stepmark-store-*",
+            "stepmark-codec",
             "stepmark-conformance",
             "stepmark-testbed",
         ],
