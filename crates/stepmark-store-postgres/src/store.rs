@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -323,5 +323,9 @@ impl CheckpointStore for PostgresStore {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         Some(self)
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        None
     }
 }

@@ -38,6 +38,8 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `postgres` | `PostgresStore`: threads in a database that several machines share |
+//! | `tls` | encrypted connections of such stores |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
@@ -58,6 +60,8 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{
     App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
 };
+#[cfg(feature = "postgres")]
+pub use stepmark_store_postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -256,6 +260,8 @@ pub mod store {
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(feature = "postgres")]
+    pub use stepmark_store_postgres as postgres;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }
