@@ -5,11 +5,11 @@ use tokio_postgres::{Config, NoTls};
 
 /// Nothing to configure.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tls;
+pub(crate) struct Tls(());
 
 impl Tls {
     pub(crate) fn manager(self, config: Config, manager: ManagerConfig) -> Manager {
-        let Self = self;
+        let Self(()) = self;
         Manager::from_config(config, NoTls, manager)
     }
 }
