@@ -40,6 +40,8 @@
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
 //! | `compression` | `store::codec`: large values are kept compressed |
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
+//! | `postgres` | `PostgresStore`: threads in a database that several machines share |
+//! | `tls` | encrypted connections of such stores |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
@@ -60,6 +62,8 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{
     App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
 };
+#[cfg(feature = "postgres")]
+pub use stepmark_store_postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -260,6 +264,8 @@ pub mod store {
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(feature = "postgres")]
+    pub use stepmark_store_postgres as postgres;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }
