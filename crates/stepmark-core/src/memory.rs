@@ -8,6 +8,7 @@ mod children;
 mod ids;
 mod ledger;
 mod read;
+mod rows;
 mod thread;
 mod write;
 
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::ResultCache;
+use crate::capability::{ResultCache, Rows};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -39,6 +40,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     threads: IdMap<ThreadUid, Thread>,
+    /// Those that are being restored; nobody finds them, but their names are taken.
+    restoring: IdMap<ThreadUid, Thread>,
     /// Uids by (scope, name).
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,
@@ -109,6 +112,10 @@ impl CheckpointStore for MemoryStore {
     fn cache(&self) -> Option<&dyn ResultCache> {
         Some(self)
     }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
 }
 
 impl Inner {
@@ -128,6 +135,10 @@ impl Inner {
     }
 
     fn delete(&mut self, uid: ThreadUid) -> Result<()> {
+        if let Some(thread) = self.restoring.remove(&uid) {
+            self.names.remove(&(thread.row.scope, thread.row.name));
+            return Ok(());
+        }
         match self.threads.remove(&uid) {
             Some(thread) => {
                 self.names.remove(&(thread.row.scope, thread.row.name));

@@ -13,12 +13,12 @@ use stepmark_core::load::damaged;
 use stepmark_core::wire::{Reader, Writer};
 
 use crate::bag::{Bytes, list, optional};
-use crate::store::Redis;
+use crate::store::RedisStore;
 
 /// How often the results of a graph and of its node were cleared.
 type Cleared = [u64; 2];
 
-impl Redis {
+impl RedisStore {
     /// The entry of a key, and what it is compared with.
     async fn kept(&self, key: &CacheKey) -> Result<(Option<Bytes>, Cleared)> {
         let link = self.link();
@@ -37,7 +37,7 @@ impl Redis {
 }
 
 #[async_trait]
-impl ResultCache for Redis {
+impl ResultCache for RedisStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<Vec<u8>>> {
         let (Some(entry), cleared) = self.kept(key).await? else { return Ok(None) };
         let name = || format!("result of node {:?}", key.node);

@@ -82,8 +82,8 @@ impl std::fmt::Display for BlobHashPart {
 
 /// The thread's row.
 pub(crate) const THREAD: &[u8] = b"T";
-/// The id of the run that began last.
-pub(crate) const LAST_RUN: &[u8] = b"r";
+/// In the order: runs by number, which has eight bytes before the id.
+pub(crate) const RUNS: &[u8] = b"R";
 
 /// How long the thread lives after its last write, in milliseconds; absent where it does not expire.
 pub(crate) const LIFE: &[u8] = b"x";

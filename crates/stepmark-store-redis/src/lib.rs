@@ -1,6 +1,6 @@
 //! Redis store of Stepmark: one script per commit, threads that expire.
 //!
-//! [`Redis`] implements the seam of `stepmark-core` on one Redis server (7 or newer). Every unit is checked and written by
+//! [`RedisStore`] implements the seam of `stepmark-core` on one Redis server (7 or newer). Every unit is checked and written by
 //! one Lua script; all of a thread lies under two keys with its uid as hash tag, and expires at one moment if it has a life.
 //! `docs/format.md` draws the keys and says what a kill leaves. Read the modules in this order: `store`, `write`, `unit`,
 //! `check`, `read`, `bag`, `names`, then the scripts.
@@ -30,4 +30,4 @@ mod migrate;
 
 mod error;
 
-pub use store::{Redis, RedisOptions};
+pub use store::{RedisOptions, RedisStore};

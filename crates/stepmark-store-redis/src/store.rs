@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -35,20 +35,20 @@ const LANES: usize = 64;
 ///
 /// ```no_run
 /// use stepmark_core::store::CheckpointStore;
-/// use stepmark_store_redis::Redis;
+/// use stepmark_store_redis::RedisStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = Redis::open("redis://127.0.0.1/").await?;
+/// let store = RedisStore::open("redis://127.0.0.1/").await?;
 /// assert_eq!(store.info().await?.backend, "redis");
 ///
 /// // Threads made by this handle are gone a day after their last write.
-/// let passing = Redis::options().prefix("chats").life_ms(24 * 60 * 60 * 1000).open("redis://127.0.0.1/").await?;
+/// let passing = RedisStore::options().prefix("chats").life_ms(24 * 60 * 60 * 1000).open("redis://127.0.0.1/").await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisStore {
     inner: Arc<Inner>,
 }
 
@@ -105,17 +105,17 @@ impl RedisOptions {
     /// # Errors
     /// `Invalid`: the address or the prefix cannot be read. `Unavailable`: nobody answers. `Unsupported`: a newer version or
     /// another program uses the prefix, the user may not, or the server takes keys away when its memory is full.
-    pub async fn open(self, url: &str) -> Result<Redis> {
+    pub async fn open(self, url: &str) -> Result<RedisStore> {
         let keys = Keys::new(&self.prefix)?;
         let link = Link::open(url, keys, Duration::from_millis(self.patience_ms)).await?;
         migrate::migrate(&link).await?;
         let (known, newest) = (Known::default(), AtomicI64::new(Timestamp::MIN));
         let lanes = std::array::from_fn(|_| RwLock::new(()));
-        Ok(Redis { inner: Arc::new(Inner { link, life_ms: self.life_ms, known, newest, lanes }) })
+        Ok(RedisStore { inner: Arc::new(Inner { link, life_ms: self.life_ms, known, newest, lanes }) })
     }
 }
 
-impl Redis {
+impl RedisStore {
     /// Connects to the server at `url` (`redis://host:port/database`, `redis+unix:///path`); see [`RedisOptions::open`].
     pub async fn open(url: &str) -> Result<Self> {
         Self::options().open(url).await
@@ -240,7 +240,7 @@ fn is_gone(error: &Error) -> bool {
 }
 
 #[async_trait]
-impl CheckpointStore for Redis {
+impl CheckpointStore for RedisStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         Finished::new(self.clone().write_commit(commit)).await
     }
@@ -279,5 +279,9 @@ impl CheckpointStore for Redis {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         Some(self)
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        None
     }
 }

@@ -176,7 +176,7 @@ impl Unit {
             match run {
                 RunWrite::Begin(row) => {
                     self.row("absent", field.clone(), None);
-                    self.write("row", [keys::LAST_RUN.to_vec(), row.id.to_stored()]);
+                    self.write("run", [row.id.to_stored()]);
                 }
                 RunWrite::Update(_) => self.row("there", field.clone(), None),
             }

@@ -119,7 +119,10 @@ impl<'a> View<'a> {
 
     /// The run that began last on the thread.
     pub(crate) fn last_run(self) -> Result<Option<RunRow>> {
-        let Some(stored) = self.bag.looked_up(keys::LAST_RUN, || Ask::LastRun)? else { return Ok(None) };
+        let Some(member) = self.bag.range(&Range::of(keys::RUNS).last(1), &Rows::None)?.first() else {
+            return Ok(None);
+        };
+        let stored = member.get(keys::RUNS.len() + 8..).unwrap_or_default();
         let malformed = |error| damaged(Subject::Run, self.bag.uid, error);
         self.run(&RunId::from_stored(stored).map_err(malformed)?)
     }

@@ -1,19 +1,15 @@
 //! Does the Redis store keep every promise of the seam, and answer as the model does?
 
-#[path = "common/server.rs"]
-#[allow(dead_code, reason = "each test file uses its own part")]
-mod server;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use redis::Commands;
-use server::RedisServer;
 use stepmark_conformance::model::check_model;
 use stepmark_conformance::{Record, StoreEnv};
 use stepmark_core::store::CheckpointStore;
-use stepmark_store_redis::Redis;
+use stepmark_store_redis::RedisStore;
+use stepmark_testbed::RedisServer;
 
 /// Prefixes in a server that the tests of this process share.
 struct Prefixes {
@@ -42,7 +38,7 @@ impl StoreEnv for Prefixes {
     }
 
     async fn reopen(&self) -> Arc<dyn CheckpointStore> {
-        Arc::new(Redis::options().prefix(self.prefix()).open(&self.url).await.expect("the server answers"))
+        Arc::new(RedisStore::options().prefix(self.prefix()).open(&self.url).await.expect("the server answers"))
     }
 
     async fn corrupt(&self, record: Record) -> bool {

@@ -38,6 +38,9 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `postgres` | `PostgresStore`: threads in a database that several machines share |
+//! | `redis` | `RedisStore`: threads in a Redis server, which may expire |
+//! | `tls` | encrypted connections of such stores |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
@@ -58,6 +61,10 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{
     App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
 };
+#[cfg(feature = "postgres")]
+pub use stepmark_store_postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use stepmark_store_redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -253,9 +260,13 @@ pub mod clock {
 
 /// The store seam, for those who choose, wrap or write a store.
 pub mod store {
-    pub use stepmark_core::capability::{CacheKey, ResultCache};
+    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(feature = "postgres")]
+    pub use stepmark_store_postgres as postgres;
+    #[cfg(feature = "redis")]
+    pub use stepmark_store_redis as redis;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }

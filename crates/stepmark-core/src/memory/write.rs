@@ -138,13 +138,11 @@ impl Inner {
         }
         for row in [commit.root, commit.checkpoint].into_iter().flatten() {
             self.arrivals += 1;
-            space.ids.insert(row.id.clone(), self.arrivals);
-            space.places.insert((row.branch, row.height), self.arrivals);
-            space.checkpoints.insert(self.arrivals, row);
+            space.add_checkpoint(self.arrivals, row);
         }
         match space.branch_mut(commit.branch.id) {
             Some(row) => *row = commit.branch,
-            None => space.branches.push(commit.branch),
+            None => space.add_branch(commit.branch),
         }
         write_rows(space, commit.pending, commit.values);
         if let Some(parent) = commit.parent {
@@ -355,10 +353,11 @@ fn write_rows(space: &mut Space, pending: Vec<PendingRow>, values: Vec<ValueRow>
     }
 }
 
-fn write_run(thread: &mut Thread, run: RunWrite) {
+pub(super) fn write_run(thread: &mut Thread, run: RunWrite) {
     match run {
         RunWrite::Begin(row) => {
-            thread.last_run = Some(row.id.clone());
+            let number = thread.begun.last_key_value().map_or(1, |(number, _)| number + 1);
+            thread.begun.insert(number, row.id.clone());
             thread.runs.insert(row.id.clone(), row);
         }
         RunWrite::Update(row) => {

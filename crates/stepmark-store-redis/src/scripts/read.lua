@@ -281,9 +281,9 @@ while at <= #ARGV do
             end
         end
     elseif what == 'last' then
-        local run = row('r')
+        local run = starting('R', 1, '1')[1]
         if run then
-            row('R' .. run)
+            row('R' .. run:sub(10))
         end
     elseif what == 'id' then
         checkpoint(take(), take(), take() == '1')

@@ -6,7 +6,7 @@
 --   count FROM TO NUMBER (so many members of the order) · turn NUMBER (no thread here, none deleted, no later turn)
 --   row FIELD ROW · new FIELD ROW (one that is there stays) · drop FIELD
 --   member MEMBER · leave MEMBER · more FIELD (a counter)
---   checkpoint FIELD ROW (gets the next arrival) · branch NAMESPACE ID (gets the next number)
+--   checkpoint FIELD ROW (gets the next arrival) · branch NAMESPACE ID · run ID (get the next number)
 -- The answer: 1 if it was written. The life of a thread that expires begins anew.
 
 local rows, order, gone = KEYS[1], KEYS[2], KEYS[3]
@@ -63,6 +63,9 @@ local function write(what)
         local arrival = struct.pack('>I8', redis.call('HINCRBY', rows, 'n', 1))
         redis.call('HSET', rows, field, row .. arrival)
         redis.call('ZADD', order, 0, field:sub(1, -17) .. arrival .. field:sub(-16))
+    elseif what == 'run' then
+        local id = take()
+        redis.call('ZADD', order, 0, 'R' .. struct.pack('>I8', redis.call('HINCRBY', rows, 'q', 1)) .. id)
     else
         local namespace, id = take(), take()
         local number = struct.pack('>I8', redis.call('HINCRBY', rows, 'm' .. namespace, 1))
