@@ -60,8 +60,8 @@ pub(crate) enum Rows {
     None,
     /// Those of the same name.
     Same,
-    /// Those of this beginning and the last so many bytes of the member.
-    Ending(Bytes, usize),
+    /// Those of this beginning and what the member has behind so many bytes.
+    Behind(Bytes, usize),
 }
 
 impl Range {
@@ -112,7 +112,7 @@ impl Ask {
                 words.extend(match rows {
                     Rows::None => [Bytes::new(), b"-1".to_vec()],
                     Rows::Same => [Bytes::new(), b"0".to_vec()],
-                    Rows::Ending(prefix, cut) => [prefix.clone(), cut.to_string().into_bytes()],
+                    Rows::Behind(prefix, skip) => [prefix.clone(), skip.to_string().into_bytes()],
                 });
             }
             Self::Id(space, id, packed) => {

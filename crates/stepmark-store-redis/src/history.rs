@@ -18,7 +18,7 @@ use crate::keys;
 use crate::link::Link;
 use crate::names::ListedName;
 use crate::records::{self, place_name};
-use crate::view::View;
+use crate::view::{View, branch_ranges};
 
 /// How often a page of threads is read again because names moved meanwhile.
 const READS_MAX: usize = 64;
@@ -72,7 +72,8 @@ fn arrivals_range(namespace: &str, before: Option<u64>, fetch: usize) -> (Range,
         Some(before) => all.before(&keys::arrivals(namespace, Some(before))),
         None => all,
     };
-    (range.last(fetch), Rows::Ending(prefix, 16))
+    let skip = prefix.len() + 8;
+    (range.last(fetch), Rows::Behind(prefix, skip))
 }
 
 fn arrivals(view: View<'_>, before: Option<u64>, fetch: usize) -> Result<Arrived> {
@@ -156,7 +157,7 @@ impl Link {
     ) -> Result<Vec<(ListedName, Option<ThreadEntry>)>> {
         let (keys, words) = self.listing(&query.scope, after, limit);
         let mut names = self.listed(self.call(&self.scripts.names, &keys, &words).await?)?;
-        let mut asks: Vec<Vec<Ask>> = names.iter().map(|_| entry_asks()).collect();
+        let mut asks: Vec<Vec<Ask>> = names.iter().map(|_| entry_asks(query)).collect();
         for _ in 0..READS_MAX {
             let mut calls = vec![(&self.scripts.names, keys.clone(), words.clone())];
             for (listed, asks) in names.iter().zip(&asks) {
@@ -166,7 +167,7 @@ impl Link {
             let mut answers = self.call_all(&calls).await?.into_iter();
             let listed = self.listed(answers.next().unwrap_or_default())?;
             if listed != names {
-                asks = listed.iter().map(|_| entry_asks()).collect();
+                asks = listed.iter().map(|_| entry_asks(query)).collect();
                 names = listed;
                 continue;
             }
@@ -189,7 +190,8 @@ impl Link {
     }
 }
 
-fn entry_asks() -> Vec<Ask> {
+/// What is read of each thread of a page.
+fn entry_asks(query: &ThreadQuery) -> Vec<Ask> {
     let head = PlaceAsk {
         space: keys::space(""),
         kind: "head",
@@ -198,7 +200,11 @@ fn entry_asks() -> Vec<Ask> {
         channels: Vec::new(),
         pending: false,
     };
-    vec![Ask::Row(keys::THREAD.to_vec()), Ask::Place(Box::new(head)), Ask::LastRun]
+    let mut asks = vec![Ask::Row(keys::THREAD.to_vec()), Ask::Place(Box::new(head)), Ask::LastRun];
+    if query.waiting {
+        asks.extend(branch_ranges("").map(|(range, rows)| Ask::Range(range, rows)));
+    }
+    asks
 }
 
 /// A thread as listings show it; nothing if its name leads nowhere.

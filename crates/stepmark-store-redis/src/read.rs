@@ -11,12 +11,12 @@ use stepmark_core::id::BranchId;
 use stepmark_core::load::{damaged, manifest_of, walk_chain, wanted_values};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow};
-use stepmark_core::store::{Chain, Channels, Load, Loaded, NamedBranch, Place, TagEntry};
+use stepmark_core::store::{Chain, Channels, Load, Loaded, Place, TagEntry};
 use stepmark_core::value::{NumberedValue, ValueAddress, ValueNode, ValueRef, decode_packed};
 use stepmark_core::wire::Writer;
 
 use crate::bag::{Ask, Bag, PlaceAsk, Range, Rows};
-use crate::view::View;
+use crate::view::{View, branch_ranges};
 use crate::{children, keys, ledger, records};
 
 /// A load, but for what lies outside of its thread.
@@ -33,6 +33,9 @@ pub(crate) fn asks(load: &Load) -> Vec<Ask> {
     asks.extend(place_ask(load));
     if let Some(run) = &load.run {
         asks.push(Ask::Row(keys::run(run)));
+    }
+    if load.branches {
+        asks.extend(branch_ranges(&load.namespace).map(|(range, rows)| Ask::Range(range, rows)));
     }
     if load.tags {
         asks.push(Ask::Range(Range::of(&keys::tag("")), Rows::Same));
@@ -91,7 +94,7 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
             Some(row) if load.children && load.namespace.is_empty() => children::of_moment(view, &branch, row)?,
             _ => Vec::new(),
         },
-        branch: with_first_name(view, branch)?,
+        branch: view.with_name(branch)?,
         thread,
         checkpoint,
         pending,
@@ -99,11 +102,6 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
     };
     let graph = if load.graph { graph_of(view, load, loaded.checkpoint.as_ref())? } else { None };
     Ok(Read { loaded, graph })
-}
-
-/// The names of a thread are those of branches of its root namespace; a branch of another with the same id has the same.
-fn with_first_name(view: View<'_>, branch: BranchRow) -> Result<NamedBranch> {
-    view.with_name(branch)
 }
 
 /// Which graph record a load asks for: of the run that it names, else of the checkpoint's run.

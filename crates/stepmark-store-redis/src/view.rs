@@ -3,6 +3,8 @@
 //! Looks rows up in what was read of a thread, by the names that records have in one namespace. Every record comes
 //! verified.
 
+use std::collections::HashMap;
+
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, Lane, RunId};
@@ -75,41 +77,45 @@ impl<'a> View<'a> {
 
     /// A branch with the first of its names.
     pub(crate) fn with_name(self, row: BranchRow) -> Result<NamedBranch> {
-        let range = Range::of(&keys::names_of(row.id, "")).first(1);
-        let Some(member) = self.bag.range(&range, &Rows::None)?.first() else {
-            return Ok(NamedBranch { row, name: None });
-        };
-        let name = std::str::from_utf8(&member[keys::names_of(row.id, "").len()..]);
-        let name = name.map_err(|_| Error::corrupt(Subject::Branch, row.id, "its name is no text"))?;
+        let (range, rows) = first_name(row.id);
+        let name = self.bag.range(&range, &rows)?.first().map(|member| self.name_in(member, row.id)).transpose()?;
+        Ok(NamedBranch { row, name })
+    }
+
+    /// The name that a member of the order gives a branch.
+    fn name_in(self, member: &[u8], branch: BranchId) -> Result<String> {
+        let name = std::str::from_utf8(&member[keys::names_of(branch, "").len()..]);
+        let name = name.map_err(|_| Error::corrupt(Subject::Branch, branch, "its name is no text"))?;
         let gone = || Error::corrupt(Subject::Branch, name, "a branch has this name but it is gone");
-        if self.named(name)?.ok_or_else(gone)? != row.id {
+        if self.named(name)?.ok_or_else(gone)? != branch {
             return Err(Error::corrupt(Subject::Branch, name, "two branches have this name"));
         }
-        Ok(NamedBranch { name: Some(name.to_owned()), row })
+        Ok(name.to_owned())
     }
 
     /// All branches, in order of creation.
     pub(crate) fn branches(self) -> Result<Vec<NamedBranch>> {
-        let prefix = keys::branches(self.namespace);
-        let mut rows = prefix.clone();
-        if let Some(letter) = rows.first_mut() {
-            *letter = b'B';
-        }
-        let members = self.bag.range(&Range::of(&prefix), &Rows::Ending(rows, 8))?;
-        let mut ids = Vec::with_capacity(members.len());
+        let [(numbers, rows), (names, name_rows)] = branch_ranges(self.namespace);
+        let members = self.bag.range(&names, &name_rows)?;
+        // Names of one branch come rising: the first one stays.
+        let mut first: HashMap<BranchId, &[u8]> = HashMap::new();
         for member in members {
+            let id = member.get(1..9).and_then(|bits| BranchId::new(u64::from_le_bytes(bits.try_into().ok()?)));
+            if let Some(id) = id {
+                first.entry(id).or_insert(member);
+            }
+        }
+        let mut found = Vec::new();
+        for member in self.bag.range(&numbers, &rows)? {
             let bits = member.last_chunk().map_or(0, |bits| u64::from_le_bytes(*bits));
             let malformed = || Error::corrupt(Subject::Branch, self.bag.uid, "a branch has no id");
-            ids.push(BranchId::new(bits).ok_or_else(malformed)?);
-        }
-        let mut found = Vec::with_capacity(ids.len());
-        for id in &ids {
+            let id = BranchId::new(bits).ok_or_else(malformed)?;
             let gone = || Error::corrupt(Subject::Branch, id, "it was made but it is gone");
-            found.push(self.branch(*id)?.ok_or_else(gone)?);
+            let row = self.branch(id)?.ok_or_else(gone)?;
+            let name = first.get(&id).map(|member| self.name_in(member, id)).transpose()?;
+            found.push(NamedBranch { row, name });
         }
-        let first_name = |id: &BranchId| (Range::of(&keys::names_of(*id, "")).first(1), Rows::None);
-        self.bag.expect_all(ids.iter().map(first_name));
-        found.into_iter().map(|row| self.with_name(row)).collect()
+        Ok(found)
     }
 
     pub(crate) fn run(self, id: &RunId) -> Result<Option<RunRow>> {
@@ -191,4 +197,22 @@ impl<'a> View<'a> {
     pub(crate) fn has_value(self, address: ValueAddress) -> Result<bool> {
         self.bag.has(&keys::value(self.namespace, address))
     }
+}
+
+/// Where the first name of a branch is found.
+fn first_name(branch: BranchId) -> (Range, Rows) {
+    let prefix = keys::names_of(branch, "");
+    let rows = Rows::Behind(keys::name(""), prefix.len());
+    (Range::of(&prefix).first(1), rows)
+}
+
+/// Where all branches of a namespace and their names are found.
+pub(crate) fn branch_ranges(namespace: &str) -> [(Range, Rows); 2] {
+    let prefix = keys::branches(namespace);
+    let mut rows = prefix.clone();
+    if let Some(letter) = rows.first_mut() {
+        *letter = b'B';
+    }
+    let numbers = (Range::of(&prefix), Rows::Behind(rows, prefix.len() + 8));
+    [numbers, (Range::of(b"n"), Rows::Behind(keys::name(""), 9))]
 }

@@ -2,8 +2,8 @@
 --
 -- KEYS: rows (hash), order (sorted set), gone. ARGV: what is asked for, one after another; the first word of each says what:
 --   row     FIELD                                the row
---   range   FROM TO LIMIT REVERSED PREFIX CUT    members of the order; CUT: -1 no rows, 0 the rows of these names, else those
---                                                of PREFIX and the member's last CUT bytes
+--   range   FROM TO LIMIT REVERSED PREFIX SKIP   members of the order; SKIP: -1 no rows, else those of PREFIX and what the
+--                                                member has behind SKIP bytes
 --   last                                         the run that began last
 --   id      NAMESPACE ID PACKED                  the checkpoint with this id
 --   chain   NAMESPACE BRANCH HEIGHT PLACE        a value and all that it follows from
@@ -248,7 +248,10 @@ local function place(namespace, kind, a, b, wanted, with_pending)
         return
     end
     row('B' .. namespace .. branch)
-    starting('n' .. branch, 1, '0')
+    local name = starting('n' .. branch, 1, '0')[1]
+    if name then
+        row('N' .. name:sub(10))
+    end
     local height = found and struct.unpack('>I8', found, 9) + 1 or 0
     starting('V' .. namespace .. branch .. struct.pack('>I8', height), 1, '1')
     if stored and with_pending == '1' then
@@ -272,12 +275,10 @@ while at <= #ARGV do
         row(take())
     elseif what == 'range' then
         local found = range(take(), take(), take(), take())
-        local prefix, cut = take(), tonumber(take())
+        local prefix, skip = take(), tonumber(take())
         for _, member in ipairs(found) do
-            if cut == 0 then
-                row(member)
-            elseif cut > 0 then
-                row(prefix .. member:sub(-cut))
+            if skip >= 0 then
+                row(prefix .. member:sub(skip + 1))
             end
         end
     elseif what == 'last' then
