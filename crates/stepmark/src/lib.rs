@@ -41,6 +41,8 @@
 //! | `postgres` | `PostgresStore`: threads in a database that several machines share |
 //! | `redis` | `RedisStore`: threads in a Redis server, which may expire |
 //! | `tls` | encrypted connections of such stores |
+//! | `compression` | `store::codec`: large values are kept compressed |
+//! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
@@ -260,6 +262,8 @@ pub mod clock {
 
 /// The store seam, for those who choose, wrap or write a store.
 pub mod store {
+    #[cfg(any(feature = "compression", feature = "encryption"))]
+    pub use stepmark_codec as codec;
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
