@@ -6,7 +6,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use stepmark_testbed::{POSTGRES_URL, PgBouncer, PostgresServer};
+use stepmark_testbed::{POSTGRES_URL, PgBouncer, PostgresServer, REDIS_URL, RedisServer};
 
 use crate::Outcome;
 use crate::printer::talk;
@@ -17,14 +17,16 @@ struct Program {
     check: fn() -> io::Result<()>,
 }
 
-const PROGRAMS: [Program; 2] = [
+const PROGRAMS: [Program; 3] = [
     Program { package: "postgresql", check: PostgresServer::check_installed },
     Program { package: "pgbouncer", check: PgBouncer::check_installed },
+    Program { package: "redis-server", check: RedisServer::check_installed },
 ];
 
 /// Servers that run until this is dropped, or until this process ends.
 pub(crate) struct Servers {
     postgres: PostgresServer,
+    redis: RedisServer,
 }
 
 impl Servers {
@@ -35,12 +37,14 @@ impl Servers {
         }
         let postgres = PostgresServer::start()?;
         talk(&format!("== tests: PostgreSQL at {}", postgres.url()));
-        Ok(Self { postgres })
+        let redis = RedisServer::start(&[])?;
+        talk(&format!("== tests: Redis at {}", redis.url()));
+        Ok(Self { postgres, redis })
     }
 
     /// What tests find them by.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![(POSTGRES_URL, self.postgres.url())]
+        vec![(POSTGRES_URL, self.postgres.url()), (REDIS_URL, self.redis.url())]
     }
 }
 

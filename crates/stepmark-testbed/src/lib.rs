@@ -13,7 +13,9 @@ mod user;
 mod pgbouncer;
 mod postgres;
 mod proxy;
+mod redis;
 
 pub use pgbouncer::PgBouncer;
 pub use postgres::{POSTGRES_URL, PostgresServer};
 pub use proxy::{Cut, Proxy};
+pub use redis::{REDIS_URL, RedisServer};

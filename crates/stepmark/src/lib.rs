@@ -38,10 +38,11 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `postgres` | `PostgresStore`: threads in a database that several machines share |
+//! | `redis` | `RedisStore`: threads in a Redis server, which may expire |
+//! | `tls` | encrypted connections of such stores |
 //! | `compression` | `store::codec`: large values are kept compressed |
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
-//! | `postgres` | `PostgresStore`: threads in a database that several machines share |
-//! | `tls` | encrypted connections of such stores |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
@@ -64,6 +65,8 @@ pub use stepmark_engine::{
 };
 #[cfg(feature = "postgres")]
 pub use stepmark_store_postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use stepmark_store_redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -266,6 +269,8 @@ pub mod store {
     pub use stepmark_core::store::*;
     #[cfg(feature = "postgres")]
     pub use stepmark_store_postgres as postgres;
+    #[cfg(feature = "redis")]
+    pub use stepmark_store_redis as redis;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
 }
