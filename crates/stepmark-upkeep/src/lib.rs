@@ -21,6 +21,7 @@
 
 mod error;
 
+mod copy_thread;
 mod export;
 mod import;
 
@@ -33,6 +34,7 @@ mod file;
 mod frame;
 mod row;
 
+pub use copy_thread::copy_thread;
 pub use error::{Error, Result};
 pub use export::{export, threads_of};
 pub use frame::FILE_VERSION;

@@ -149,8 +149,8 @@ impl CodecStore {
             return Ok(self.blobs.put(scope, bytes, None));
         }
         let coder = Coder { thread: ThreadUid([0; 16]), level: self.codec.level.filter(|_| !seals), keys: None };
-        let (coded, stored) = coder.encode_blob(&nothing().head, &bytes)?;
-        self.inner.blob(BlobCall::Put { scope: scope.clone(), bytes: coded }).await?;
+        let (smaller, stored) = coder.encode_blob(&nothing().head, &bytes)?;
+        self.inner.blob(BlobCall::Put { scope: scope.clone(), bytes: smaller }).await?;
         Ok(self.blobs.put(scope, bytes, Some(stored)))
     }
 
