@@ -5,6 +5,7 @@
 
 mod cache;
 mod children;
+mod fold;
 mod ids;
 mod ledger;
 mod read;
@@ -25,8 +26,10 @@ use crate::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+pub use fold::{Fold, Row};
 use ids::IdMap;
 use thread::Thread;
+pub use write::Verdict;
 
 /// A store in memory. Clones share one content.
 #[derive(Clone, Debug)]

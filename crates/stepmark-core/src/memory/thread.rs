@@ -77,6 +77,19 @@ impl Space {
         self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival))
     }
 
+    pub(super) fn put_branch(&mut self, branch: BranchRow) {
+        match self.branch_mut(branch.id) {
+            Some(row) => *row = branch,
+            None => self.branches.push(branch),
+        }
+    }
+
+    pub(super) fn put_checkpoint(&mut self, arrival: u64, row: CheckpointRow) {
+        self.ids.insert(row.id.clone(), arrival);
+        self.places.insert((row.branch, row.height), arrival);
+        self.checkpoints.insert(arrival, row);
+    }
+
     /// The pending rows on a checkpoint in a branch's lane, in key order.
     pub(super) fn pending_of(&self, base: &CheckpointId, branch: BranchId) -> impl Iterator<Item = &PendingRow> {
         self.pending.values().filter(move |row| row.base == *base && row.lane == branch.lane())
