@@ -10,9 +10,12 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use stepmark_core::error::Result;
+use stepmark_core::error::{Error, Result, Subject};
 
 use crate::error::from_objects;
+
+/// S3 refuses a create also because another one runs at the same moment; that one may fail.
+const CREATES_MAX: usize = 16;
 
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,14 +53,21 @@ impl Bucket {
     }
 
     /// Makes an object whole, unless there is one: the one operation that decides anything. Answers whether it made it;
-    /// after a lost answer it may say no to who did.
+    /// after a lost answer it may say no to who did. In any case the object is there afterwards.
     pub(crate) async fn create(&self, path: &Path, bytes: impl Into<Bytes>) -> Result<bool> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(path, PutPayload::from(bytes.into()), options).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
-            Err(error) => Err(from_objects(path, error)),
+        let payload = PutPayload::from(bytes.into());
+        for _ in 0..CREATES_MAX {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            match self.objects.put_opts(path, payload.clone(), options).await {
+                Ok(_) => return Ok(true),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
+                Err(error) => return Err(from_objects(path, error)),
+            }
+            if self.has(path).await? {
+                return Ok(false);
+            }
         }
+        Err(Error::unavailable(Subject::Store, path, "it is neither there nor can it be created"))
     }
 
     /// Puts an object in the place of what is there.

@@ -7,6 +7,9 @@
 
 mod store;
 
+#[cfg(feature = "s3")]
+mod s3;
+
 mod create;
 mod delete;
 mod line;

@@ -147,7 +147,9 @@ mod tests {
         for pair in names[1..].windows(2) {
             assert!(of(pair[0]) < of(pair[1]), "{pair:?}");
             let after = paths.after_name("s", pair[0]).to_string();
-            assert!(of(pair[0]) < after && after < of(pair[1]), "{pair:?}");
+            // What lies behind a cut name begins with all names that are cut alike.
+            let is_cut = pair[0].len() > NAME_BYTES_MAX;
+            assert!((is_cut || of(pair[0]) < after) && after < of(pair[1]), "{pair:?}");
         }
     }
 

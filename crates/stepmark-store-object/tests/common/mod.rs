@@ -1,6 +1,8 @@
 //! What do the tests of this crate share: places, and hands that damage what lies there.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod watched;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
