@@ -69,7 +69,7 @@ pub fn encoded(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn node(structure: Structure, list: Option<ListMark>, body: Vec<u8>) -> ValueNode {
-    ValueNode { head: ValueHead { structure, blob: None, state_version: 1, closed: false, list }, body }
+    ValueNode { head: ValueHead { list, ..ValueHead::new(structure, 1) }, body }
 }
 
 /// A node that holds the whole of `value`.

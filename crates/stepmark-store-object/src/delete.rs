@@ -6,7 +6,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use stepmark_core::error::Result;
-use stepmark_core::memory::Row;
+use stepmark_core::memory::Change;
 
 use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
 use crate::{entry, names, paths};
@@ -14,7 +14,7 @@ use crate::{entry, names, paths};
 /// Deletes a thread, or goes on with that.
 pub(crate) async fn delete(log: &ThreadLog) -> Result<()> {
     let propose = |known: &Known| match known.fold.thread() {
-        Some(_) => Ok(Proposal::Write(vec![Row::Deleted], ())),
+        Some(_) => Ok(Proposal::Write(vec![Change::Deleted], ())),
         None if known.fold.is_deleted() => Ok(Proposal::Answer(())),
         None => Err(known.fold.missing()),
     };
@@ -31,7 +31,7 @@ pub(crate) async fn empty(log: &ThreadLog) -> Result<()> {
         return Ok(());
     }
     for record in first.read(log.uid)? {
-        if let Row::Thread(row) = record.row {
+        if let Change::Thread(row) = record.row {
             names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
         }
     }
@@ -41,7 +41,7 @@ pub(crate) async fn empty(log: &ThreadLog) -> Result<()> {
     let listed = bucket.list(&paths.log(log.uid), None).await?;
     let numbers: Vec<u64> = listed.iter().filter_map(|found| paths::number(&found.path)).collect();
     let overwrite = |number: u64| async move {
-        let end = entry::encode(log.uid, number, [0; 16], &[Row::Deleted]);
+        let end = entry::encode(log.uid, number, [0; 16], &[Change::Deleted]);
         bucket.overwrite(&paths.entry(log.uid, number), end).await
     };
     let others = numbers.into_iter().filter(|number| *number > 0).map(overwrite);

@@ -7,7 +7,7 @@
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, ThreadUid, hash16};
 use stepmark_core::load::damaged;
-use stepmark_core::memory::Row;
+use stepmark_core::memory::Change;
 use stepmark_core::wire::{Reader, WireError, Writer};
 
 use crate::record::{self, Record, Records};
@@ -36,7 +36,7 @@ pub(crate) struct Entry {
 }
 
 /// Writes an entry.
-pub(crate) fn encode(uid: ThreadUid, number: u64, nonce: WriteNonce, rows: &[Row]) -> Vec<u8> {
+pub(crate) fn encode(uid: ThreadUid, number: u64, nonce: WriteNonce, rows: &[Change]) -> Vec<u8> {
     let mut records = Records::default();
     for row in rows {
         records.add(row, uid);
@@ -120,7 +120,7 @@ fn is_whole(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid) -> boo
     match record::read(letter, columns, hash, uid) {
         Ok(Record { row, outside }) => {
             let packed = match &row {
-                Row::Checkpoint(namespace, row) => row.packed_hash == row.hash_packed(uid, namespace),
+                Change::Checkpoint(namespace, row) => row.packed_hash == row.hash_packed(uid, namespace),
                 _ => true,
             };
             !outside.is_empty() || (packed && record::hash(&row, uid) == hash)
@@ -148,7 +148,7 @@ impl Head {
 
     /// Whether the thread ends here: it was deleted.
     pub(crate) fn is_end(&self, uid: ThreadUid) -> bool {
-        self.read(uid).is_ok_and(|records| records.iter().any(|record| record.row == Row::Deleted))
+        self.read(uid).is_ok_and(|records| records.iter().any(|record| record.row == Change::Deleted))
     }
 
     /// Where the bodies of its entry begin.

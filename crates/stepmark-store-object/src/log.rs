@@ -13,7 +13,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use stepmark_core::clock::IdGen;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, ThreadUid};
-use stepmark_core::memory::{Fold, Row};
+use stepmark_core::memory::{Change, Fold};
 use stepmark_core::value::ValueHead;
 
 use crate::bucket::Bucket;
@@ -75,7 +75,7 @@ pub(crate) struct ThreadLog {
 /// What a write would add to what is known.
 pub(crate) enum Proposal<T> {
     /// These rows; then the answer.
-    Write(Vec<Row>, T),
+    Write(Vec<Change>, T),
     /// Nothing is to be written.
     Answer(T),
 }
@@ -200,7 +200,7 @@ impl ThreadLog {
     }
 
     /// Takes a number for an entry; else learns whose it is.
-    async fn take(&self, number: u64, rows: &[Row]) -> Result<bool> {
+    async fn take(&self, number: u64, rows: &[Change]) -> Result<bool> {
         let mut nonce: WriteNonce = [0; 16];
         self.shared.ids.fill(&mut nonce);
         let path = self.shared.paths.entry(self.uid, number);

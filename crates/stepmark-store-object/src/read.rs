@@ -11,13 +11,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use stepmark_core::checkpoint::{CheckpointRow, Manifest, PackedPlace};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId, RecordHash};
-use stepmark_core::load::{check_checkpoint, check_hash, damaged, manifest_of, walk_chain, wanted_values};
+use stepmark_core::load::{check_checkpoint, check_hash, damaged, head_of, walk_chain, wanted_values};
 use stepmark_core::rows::GraphRow;
 use stepmark_core::store::{Chain, Channels, HistoryPage, HistoryQuery, Load, Loaded};
 use stepmark_core::value::{ValueAddress, ValueNode, ValueRef, ValueRow, find_packed};
 
 use crate::log::{Known, REQUESTS_MAX, Span, ThreadLog};
-use crate::record::{BodyKey, marked};
+use crate::record::{BodyKey, is_outside, marked};
 
 /// Reads a thread at a place.
 pub(crate) async fn load(log: &Arc<ThreadLog>, load: &Load) -> Result<Loaded> {
@@ -87,7 +87,7 @@ impl Reader<'_> {
 
     /// Brings a checkpoint's manifest, and compares its hash.
     async fn fill_manifest(&self, row: &mut CheckpointRow) -> Result<()> {
-        if row.manifest.is_empty() {
+        if is_outside(&row.manifest) {
             let key = BodyKey::Manifest(self.namespace.to_owned(), row.branch, row.height);
             if let Some(span) = self.span(&key) {
                 row.manifest = self.body(&span).await?.into();
@@ -104,7 +104,7 @@ impl Reader<'_> {
         } else {
             row.packed.clear();
         }
-        manifest_of(row).map(Some)
+        head_of(row).map(Some)
     }
 
     /// The packed values of a checkpoint that is known to be there.

@@ -9,7 +9,7 @@ use stepmark_core::child::ChildRow;
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
 use stepmark_core::error::Subject;
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid, hash16};
-use stepmark_core::memory::Row;
+use stepmark_core::memory::Change;
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, TagRow, ThreadRow, Tip, ref_hash};
 use stepmark_core::value::{ValueAddress, ValueHead, ValueNode, ValueRow, decode_packed};
@@ -48,7 +48,7 @@ pub(crate) struct Outside {
 /// A record as it was read: its row without what lies outside.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) row: Row,
+    pub(crate) row: Change,
     pub(crate) outside: Vec<Outside>,
 }
 
@@ -61,46 +61,46 @@ pub(crate) struct Records {
 
 impl Records {
     /// Adds a row.
-    pub(crate) fn add(&mut self, row: &Row, uid: ThreadUid) {
+    pub(crate) fn add(&mut self, row: &Change, uid: ThreadUid) {
         let mut columns = Writer::with_capacity(256);
         self.write_columns(row, &mut columns);
         self.head.u8(letter(row)).bytes(columns.as_slice()).raw(&hash(row, uid).0);
     }
 
-    fn write_columns(&mut self, row: &Row, columns: &mut Writer) {
+    fn write_columns(&mut self, row: &Change, columns: &mut Writer) {
         match row {
-            Row::Thread(row) => {
+            Change::Thread(row) => {
                 columns.str(&row.scope).str(&row.name).u64(row.head.get()).u64(row.created_at as u64);
             }
-            Row::Name(name, branch) => {
+            Change::Name(name, branch) => {
                 columns.str(name).u64(branch.get());
             }
-            Row::Branch(namespace, row) => write_branch(namespace, row, columns),
-            Row::Run(row, begins) => write_run(row, *begins, columns),
-            Row::Checkpoint(namespace, row) => self.write_checkpoint(namespace, row, columns),
-            Row::Value(namespace, ValueRow { address, node }) => {
+            Change::Branch(namespace, row) => write_branch(namespace, row, columns),
+            Change::Run(row, begins) => write_run(row, *begins, columns),
+            Change::Checkpoint(namespace, row) => self.write_checkpoint(namespace, row, columns),
+            Change::Value(namespace, ValueRow { address, node }) => {
                 columns.str(namespace).u64(address.branch.get()).varint(address.height);
                 columns.varint(u64::from(address.ordinal)).bytes(&node.head.encode());
                 self.write_body(&node.body, true, columns);
             }
-            Row::Pending(namespace, row) => {
+            Change::Pending(namespace, row) => {
                 columns.str(namespace).bytes(&row.base.to_stored()).u64(row.lane.0).u8(row.kind.number());
                 columns.raw(&row.task.0).varint(row.ordinal).bytes(&row.encode_head());
                 self.write_body(&row.body, may_lie_outside(row.kind), columns);
             }
-            Row::Tag(namespace, row) => {
+            Change::Tag(namespace, row) => {
                 columns.str(namespace).str(&row.name).u64(row.branch.get()).varint(row.height);
             }
-            Row::NoTag(name) => {
+            Change::NoTag(name) => {
                 columns.str(name);
             }
-            Row::Child(root, root_height, row) => {
+            Change::Child(root, root_height, row) => {
                 columns.u64(root.get()).varint(*root_height).str(&row.namespace);
                 columns.u64(row.branch.get()).varint(row.height);
             }
-            Row::Effect(row) => write_effect(row, columns),
-            Row::Attempt(row) => write_attempt(row, columns),
-            Row::Deleted => {}
+            Change::Effect(row) => write_effect(row, columns),
+            Change::Attempt(row) => write_attempt(row, columns),
+            Change::Deleted => {}
         }
     }
 
@@ -170,6 +170,21 @@ fn write_attempt(row: &AttemptRow, columns: &mut Writer) {
     columns.varint(row.epoch).raw(&row.task.0).u8(row.status.number());
 }
 
+/// A checkpoint as it is kept where its large bodies lie outside: its hashes tell which they are.
+pub(crate) fn light_checkpoint(row: &mut CheckpointRow) {
+    if row.manifest.len() > INLINE_BYTES_MAX {
+        row.manifest = vec![OUTSIDE_MARK];
+    }
+    if row.packed.len() > INLINE_BYTES_MAX {
+        row.packed.clear();
+    }
+}
+
+/// Whether a manifest is only what stands for one.
+pub(crate) fn is_outside(manifest: &[u8]) -> bool {
+    manifest == [OUTSIDE_MARK]
+}
+
 /// A row as it is kept where a large body lies outside. Rows that differ still do, and equal ones are equal.
 pub(crate) fn light_value(mut row: ValueRow, uid: ThreadUid, namespace: &str) -> ValueRow {
     if row.node.body.len() > INLINE_BYTES_MAX {
@@ -196,21 +211,21 @@ pub(crate) fn marked(body: &[u8]) -> Option<RecordHash> {
     (*first == OUTSIDE_MARK).then(|| hash.try_into().ok().map(RecordHash)).flatten()
 }
 
-const fn letter(row: &Row) -> u8 {
+const fn letter(row: &Change) -> u8 {
     match row {
-        Row::Thread(_) => b'T',
-        Row::Name(..) => b'N',
-        Row::Branch(..) => b'B',
-        Row::Run(..) => b'R',
-        Row::Checkpoint(..) => b'C',
-        Row::Value(..) => b'V',
-        Row::Pending(..) => b'F',
-        Row::Tag(..) => b'G',
-        Row::NoTag(_) => b'g',
-        Row::Child(..) => b'K',
-        Row::Effect(_) => b'E',
-        Row::Attempt(_) => b'A',
-        Row::Deleted => b'D',
+        Change::Thread(_) => b'T',
+        Change::Name(..) => b'N',
+        Change::Branch(..) => b'B',
+        Change::Run(..) => b'R',
+        Change::Checkpoint(..) => b'C',
+        Change::Value(..) => b'V',
+        Change::Pending(..) => b'F',
+        Change::Tag(..) => b'G',
+        Change::NoTag(_) => b'g',
+        Change::Child(..) => b'K',
+        Change::Effect(_) => b'E',
+        Change::Attempt(_) => b'A',
+        Change::Deleted => b'D',
     }
 }
 
@@ -229,26 +244,26 @@ pub(crate) const fn subject(letter: u8) -> Subject {
 }
 
 /// The hash of a whole row. Of a checkpoint that of its manifest; its packed part has its own.
-pub(crate) fn hash(row: &Row, uid: ThreadUid) -> RecordHash {
+pub(crate) fn hash(row: &Change, uid: ThreadUid) -> RecordHash {
     let plain = |letter: u8, text: &str| {
         let mut writer = Writer::new();
         writer.u8(letter).raw(&uid.0).str(text);
         RecordHash(hash16(writer.as_slice()))
     };
     match row {
-        Row::Thread(row) => row.hash(),
-        Row::Name(name, branch) => ref_hash(uid, name, *branch),
-        Row::Branch(namespace, row) => row.hash(uid, namespace),
-        Row::Run(row, _) => row.hash(uid),
-        Row::Checkpoint(namespace, row) => row.hash_manifest(uid, namespace),
-        Row::Value(namespace, row) => row.hash(uid, namespace),
-        Row::Pending(namespace, row) => row.hash(uid, namespace),
-        Row::Tag(namespace, row) => row.hash(uid, namespace),
-        Row::NoTag(name) => plain(b'g', name),
-        Row::Child(root, root_height, row) => row.hash(uid, *root, *root_height),
-        Row::Effect(row) => row.hash(uid),
-        Row::Attempt(row) => row.hash(uid),
-        Row::Deleted => plain(b'D', ""),
+        Change::Thread(row) => row.hash(),
+        Change::Name(name, branch) => ref_hash(uid, name, *branch),
+        Change::Branch(namespace, row) => row.hash(uid, namespace),
+        Change::Run(row, _) => row.hash(uid),
+        Change::Checkpoint(namespace, row) => row.hash_manifest(uid, namespace),
+        Change::Value(namespace, row) => row.hash(uid, namespace),
+        Change::Pending(namespace, row) => row.hash(uid, namespace),
+        Change::Tag(namespace, row) => row.hash(uid, namespace),
+        Change::NoTag(name) => plain(b'g', name),
+        Change::Child(root, root_height, row) => row.hash(uid, *root, *root_height),
+        Change::Effect(row) => row.hash(uid),
+        Change::Attempt(row) => row.hash(uid),
+        Change::Deleted => plain(b'D', ""),
     }
 }
 
@@ -257,18 +272,18 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
     let reader = &mut Reader::new(columns);
     let mut outside = Vec::new();
     let row = match letter {
-        b'T' => Row::Thread(ThreadRow {
+        b'T' => Change::Thread(ThreadRow {
             uid,
             scope: reader.str()?.to_owned(),
             name: reader.str()?.to_owned(),
             head: branch(reader)?,
             created_at: reader.u64()? as Timestamp,
         }),
-        b'N' => Row::Name(reader.str()?.to_owned(), branch(reader)?),
-        b'B' => Row::Branch(reader.str()?.to_owned(), read_branch(reader)?),
+        b'N' => Change::Name(reader.str()?.to_owned(), branch(reader)?),
+        b'B' => Change::Branch(reader.str()?.to_owned(), read_branch(reader)?),
         b'R' => {
             let begins = reader.flag()?;
-            Row::Run(read_run(reader)?, begins)
+            Change::Run(read_run(reader)?, begins)
         }
         b'C' => read_checkpoint(reader, &mut outside)?,
         b'V' => read_value(reader, hash, &mut outside)?,
@@ -276,17 +291,17 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
         b'G' => {
             let namespace = reader.str()?.to_owned();
             let name = reader.str()?.to_owned();
-            Row::Tag(namespace, TagRow { name, branch: branch(reader)?, height: reader.varint()? })
+            Change::Tag(namespace, TagRow { name, branch: branch(reader)?, height: reader.varint()? })
         }
-        b'g' => Row::NoTag(reader.str()?.to_owned()),
+        b'g' => Change::NoTag(reader.str()?.to_owned()),
         b'K' => {
             let (root, root_height) = (branch(reader)?, reader.varint()?);
             let namespace = reader.str()?.to_owned();
-            Row::Child(root, root_height, ChildRow { namespace, branch: branch(reader)?, height: reader.varint()? })
+            Change::Child(root, root_height, ChildRow { namespace, branch: branch(reader)?, height: reader.varint()? })
         }
-        b'E' => Row::Effect(read_effect(reader)?),
-        b'A' => Row::Attempt(read_attempt(reader)?),
-        b'D' => Row::Deleted,
+        b'E' => Change::Effect(read_effect(reader)?),
+        b'A' => Change::Attempt(read_attempt(reader)?),
+        b'D' => Change::Deleted,
         number => return Err(WireError::Unknown { what: "record", number: u64::from(number) }),
     };
     reader.finish()?;
@@ -363,13 +378,14 @@ impl Body {
     }
 }
 
-fn read_checkpoint(reader: &mut Reader<'_>, outside: &mut Vec<Outside>) -> Result<Row, WireError> {
+fn read_checkpoint(reader: &mut Reader<'_>, outside: &mut Vec<Outside>) -> Result<Change, WireError> {
     let namespace = reader.str()?.to_owned();
     let (branch, height, id) = (branch(reader)?, reader.varint()?, checkpoint(reader)?);
     let (source, created_at) = (Source::from_number(reader.u8()?)?, reader.u64()? as Timestamp);
     let (manifest_hash, packed_hash) = (RecordHash(reader.array()?), RecordHash(reader.array()?));
     let (manifest, packed) = (read_body(reader)?, read_body(reader)?);
-    let manifest = manifest.or_place(|| BodyKey::Manifest(namespace.clone(), branch, height), Vec::new(), outside);
+    let manifest_key = || BodyKey::Manifest(namespace.clone(), branch, height);
+    let manifest = manifest.or_place(manifest_key, vec![OUTSIDE_MARK], outside);
     let is_outside = matches!(packed, Body::Outside { .. });
     let packed = packed.or_place(|| BodyKey::Packed(namespace.clone(), branch, height), Vec::new(), outside);
     if is_outside && let Some(packed) = outside.last_mut() {
@@ -378,25 +394,25 @@ fn read_checkpoint(reader: &mut Reader<'_>, outside: &mut Vec<Outside>) -> Resul
         }
     }
     let row = CheckpointRow { id, branch, height, source, created_at, manifest, manifest_hash, packed, packed_hash };
-    Ok(Row::Checkpoint(namespace, row))
+    Ok(Change::Checkpoint(namespace, row))
 }
 
-fn read_value(reader: &mut Reader<'_>, hash: RecordHash, outside: &mut Vec<Outside>) -> Result<Row, WireError> {
+fn read_value(reader: &mut Reader<'_>, hash: RecordHash, outside: &mut Vec<Outside>) -> Result<Change, WireError> {
     let namespace = reader.str()?.to_owned();
     let address = ValueAddress { branch: branch(reader)?, height: reader.varint()?, ordinal: reader.varint32()? };
     let head = ValueHead::decode(reader.bytes()?)?;
     let body = read_body(reader)?.or_place(|| BodyKey::Value(namespace.clone(), address), mark(hash), outside);
-    Ok(Row::Value(namespace, ValueRow { address, node: ValueNode { head, body } }))
+    Ok(Change::Value(namespace, ValueRow { address, node: ValueNode { head, body } }))
 }
 
-fn read_pending(reader: &mut Reader<'_>, hash: RecordHash, outside: &mut Vec<Outside>) -> Result<Row, WireError> {
+fn read_pending(reader: &mut Reader<'_>, hash: RecordHash, outside: &mut Vec<Outside>) -> Result<Change, WireError> {
     let namespace = reader.str()?.to_owned();
     let (base, lane) = (checkpoint(reader)?, Lane(reader.u64()?));
     let kind = PendingKind::from_number(reader.u8()?)?;
     let (task, ordinal) = (TaskHash(reader.array()?), reader.varint()?);
     let values = PendingRow::decode_head(reader.bytes()?)?;
     let body = read_body(reader)?.or_place(|| BodyKey::Pending(hash), mark(hash), outside);
-    Ok(Row::Pending(namespace, PendingRow { base, lane, kind, task, ordinal, values, body }))
+    Ok(Change::Pending(namespace, PendingRow { base, lane, kind, task, ordinal, values, body }))
 }
 
 fn read_effect(reader: &mut Reader<'_>) -> Result<EffectRow, WireError> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{ResultCache, Rows};
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -296,6 +296,10 @@ impl CheckpointStore for Objects {
     }
 
     fn cache(&self) -> Option<&dyn ResultCache> {
+        None
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
         None
     }
 }

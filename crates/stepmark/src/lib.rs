@@ -253,7 +253,7 @@ pub mod clock {
 
 /// The store seam, for those who choose, wrap or write a store.
 pub mod store {
-    pub use stepmark_core::capability::{CacheKey, ResultCache};
+    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
     #[cfg(feature = "sqlite")]

@@ -23,7 +23,7 @@ use crate::value::{ValueAddress, ValueNode, ValueRow};
 
 /// One row as a log holds it: what its key holds from now on.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Row {
+pub enum Change {
     /// The thread, new or with another head.
     Thread(ThreadRow),
     /// A branch's name, which no other branch has any more.
@@ -105,18 +105,18 @@ impl Fold {
     }
 
     /// Puts a row in the place of what its key held. Values, pending rows and checkpoints never change: the first stays.
-    pub fn put(&mut self, row: Row) {
+    pub fn put(&mut self, row: Change) {
         match row {
-            Row::Thread(row) => self.put_thread(row),
-            Row::Deleted => {
+            Change::Thread(row) => self.put_thread(row),
+            Change::Deleted => {
                 // Unknown is as good as gone: all that is left of a thread may be the row that says so.
                 let _ = self.inner.delete(self.uid);
                 self.inner.deleted.insert(self.uid);
             }
-            Row::Checkpoint(namespace, row) => self.put_checkpoint(namespace, row),
+            Change::Checkpoint(namespace, row) => self.put_checkpoint(namespace, row),
             row => {
                 if let Some(thread) = self.inner.threads.get_mut(&self.uid) {
-                    thread.put(row);
+                    thread.change(row);
                 }
             }
         }
@@ -137,7 +137,7 @@ impl Fold {
         let space = thread.spaces.entry(namespace).or_default();
         if !space.ids.contains_key(&row.id) {
             self.inner.arrivals += 1;
-            space.put_checkpoint(self.inner.arrivals, row);
+            space.add_checkpoint(self.inner.arrivals, row);
         }
     }
 
@@ -179,31 +179,31 @@ impl Fold {
 }
 
 impl Thread {
-    fn put(&mut self, row: Row) {
+    fn change(&mut self, row: Change) {
         match row {
-            Row::Name(name, branch) => {
+            Change::Name(name, branch) => {
                 self.refs.insert(name, branch);
             }
-            Row::Branch(namespace, row) => self.spaces.entry(namespace).or_default().put_branch(row),
-            Row::Run(row, true) => write_run(self, RunWrite::Begin(row)),
-            Row::Run(row, false) => write_run(self, RunWrite::Update(row)),
-            Row::Value(namespace, row) => {
+            Change::Branch(namespace, row) => self.spaces.entry(namespace).or_default().put_branch(row),
+            Change::Run(row, true) => write_run(self, RunWrite::Begin(row)),
+            Change::Run(row, false) => write_run(self, RunWrite::Update(row)),
+            Change::Value(namespace, row) => {
                 write_rows(self.spaces.entry(namespace).or_default(), Vec::new(), vec![row]);
             }
-            Row::Pending(namespace, row) => {
+            Change::Pending(namespace, row) => {
                 write_rows(self.spaces.entry(namespace).or_default(), vec![row], Vec::new());
             }
-            Row::Tag(namespace, row) => {
+            Change::Tag(namespace, row) => {
                 self.tags.insert(row.name.clone(), (namespace, row));
             }
-            Row::NoTag(name) => {
+            Change::NoTag(name) => {
                 self.tags.remove(&name);
             }
-            Row::Child(branch, height, row) => self.children.entry((branch, height)).or_default().push(row),
-            Row::Effect(row) => self.keep_effect(row),
-            Row::Attempt(row) => self.keep_attempt(row),
+            Change::Child(branch, height, row) => self.children.entry((branch, height)).or_default().push(row),
+            Change::Effect(row) => self.keep_effect(row),
+            Change::Attempt(row) => self.keep_attempt(row),
             // The fold's own.
-            Row::Thread(_) | Row::Checkpoint(..) | Row::Deleted => {}
+            Change::Thread(_) | Change::Checkpoint(..) | Change::Deleted => {}
         }
     }
 }

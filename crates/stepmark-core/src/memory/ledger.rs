@@ -10,12 +10,12 @@ use crate::rows::BranchRow;
 impl Thread {
     /// What an intent of a branch's owner is answered.
     pub(super) fn decide(&self, space: &Space, branch: &BranchRow, intent: &EffectIntent) -> Result<Decision> {
-        let asker = Asker { thread: self.row.uid, branch, branches: space.branches.len() as u64 };
+        let asker = Asker { thread: self.row.uid, branch, branches: space.newest_branch() };
         let key = intent.key.encode();
         let entries = self.ledger.range((key.clone(), 0)..=(key, u32::MAX));
         let mut find = |id: BranchId| {
-            let numbered = (1..).zip(&space.branches).find(|(_, row)| row.id == id);
-            Ok(numbered.map(|(number, row)| NumberedBranch { number, row: row.clone() }))
+            let numbered = space.branches.iter().find(|(_, row)| row.id == id);
+            Ok(numbered.map(|(number, row)| NumberedBranch { number: *number, row: row.clone() }))
         };
         decide(asker, intent, entries.map(|(_, entry)| entry.clone()).collect(), &mut find)
     }

@@ -5,7 +5,7 @@ use super::thread::{Space, Thread};
 use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, ThreadUid};
-use crate::load::{check_checkpoint, damaged, manifest_of, walk_chain, wanted_values};
+use crate::load::{check_checkpoint, damaged, head_of, walk_chain, wanted_values};
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, GraphRow, TagRow};
 use crate::store::{
@@ -21,6 +21,7 @@ impl Inner {
             ThreadAddress::Name { scope, name } => *self
                 .names
                 .get(&(scope.clone(), name.clone()))
+                .filter(|uid| self.threads.contains_key(uid))
                 .ok_or_else(|| Error::missing(Subject::Thread, name, ""))?,
         };
         self.threads.get(&uid).ok_or_else(|| self.missing_thread(uid))
@@ -66,7 +67,7 @@ impl Inner {
             loaded.children = thread.children_at(branch, row)?.into_values().collect();
         }
         if load.branches {
-            loaded.branches = space.branches.iter().map(|row| thread.named(row)).collect();
+            loaded.branches = space.branches.values().map(|row| thread.named(row)).collect();
         }
         if load.pending
             && let Some(row) = checkpoint
@@ -79,7 +80,7 @@ impl Inner {
 
     /// The graph record of the run that was asked for, else of the checkpoint's run.
     fn graph_of(&self, thread: &Thread, load: &Load, row: Option<&CheckpointRow>) -> Result<Option<GraphRow>> {
-        let of_checkpoint = || row.map(|row| manifest_of(row).map(|manifest| manifest.run)).transpose();
+        let of_checkpoint = || row.map(|row| head_of(row).map(|manifest| manifest.run)).transpose();
         let run = load.run.clone().map_or_else(of_checkpoint, |run| Ok(Some(run)))?;
         let run = run.and_then(|run| thread.runs.get(&run));
         let key = run.and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
@@ -90,7 +91,7 @@ impl Inner {
         let manifest = match &loaded.checkpoint {
             Some(row) => {
                 check_checkpoint(row, thread.row.uid, &load.namespace, true)?;
-                Some(manifest_of(row)?)
+                Some(head_of(row)?)
             }
             None => None,
         };
@@ -108,7 +109,7 @@ impl Inner {
     fn node(&self, scope: &str, space: &Space, place: ValueRef) -> Result<ValueNode> {
         let ValueAddress { branch, height, ordinal } = place.address;
         let mut node = if place.packed {
-            let row = space.checkpoint_at(branch, height).map(|(_, row)| row);
+            let row = space.row_at(branch, height).map(|(_, row)| row);
             let packed = row.map(|row| find_packed(&row.packed, ordinal)).transpose();
             packed.map_err(|error| damaged(Subject::Value, place.address, error))?.flatten()
         } else {
@@ -166,12 +167,12 @@ fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
             .any(|row| row.kind == PendingKind::Interrupt)
             .then(|| WaitingBranch { branch: thread.named(row), rows })
     };
-    space.branches.iter().filter_map(of_branch).collect()
+    space.branches.values().filter_map(of_branch).collect()
 }
 
 pub(super) fn thread_entry(thread: &Thread, with_waiting: bool) -> ThreadEntry {
     let head = thread.spaces.get("").and_then(|space| space.branch(thread.row.head));
-    let status = thread.last_run.as_ref().and_then(|id| thread.runs.get(id)).map(|run| run.status);
+    let status = thread.last_run().map(|run| run.status);
     let waiting = if with_waiting { waiting(thread) } else { Vec::new() };
     ThreadEntry { thread: thread.row.clone(), tip: head.and_then(|row| row.tip.clone()), status, waiting }
 }
@@ -228,7 +229,7 @@ fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
 pub(super) type Rows = Vec<(u64, CheckpointRow)>;
 
 fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Option<Line>) {
-    let below = space.checkpoints.range(..before.unwrap_or(u64::MAX)).rev();
+    let below = space.checkpoints.range(..before.unwrap_or(u64::MAX)).rev().filter(|(_, row)| row.is_linked());
     let rows = below.take(limit + 1).map(|(arrival, row)| (*arrival, row.clone())).collect();
     page(rows, limit, |arrival, _| Line::All { before: Some(arrival) })
 }

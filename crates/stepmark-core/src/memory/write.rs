@@ -147,7 +147,7 @@ impl Inner {
         }
         for row in [commit.root, commit.checkpoint].into_iter().flatten() {
             self.arrivals += 1;
-            space.put_checkpoint(self.arrivals, row);
+            space.add_checkpoint(self.arrivals, row);
         }
         space.put_branch(commit.branch);
         write_rows(space, commit.pending, commit.values);
@@ -367,7 +367,8 @@ pub(super) fn write_rows(space: &mut Space, pending: Vec<PendingRow>, values: Ve
 pub(super) fn write_run(thread: &mut Thread, run: RunWrite) {
     match run {
         RunWrite::Begin(row) => {
-            thread.last_run = Some(row.id.clone());
+            let number = thread.begun.last_key_value().map_or(1, |(number, _)| number + 1);
+            thread.begun.insert(number, row.id.clone());
             thread.runs.insert(row.id.clone(), row);
         }
         RunWrite::Update(row) => {

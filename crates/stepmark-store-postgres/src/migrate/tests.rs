@@ -1,0 +1,1 @@
+//! Do the migrations lead to `schema.sql`, and do they never change?
