@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -26,10 +26,28 @@ const RULES: [Rule; 10] = [
         uses: &["stepmark-core"],
         tests_use: &["stepmark-conformance", "stepmark-testbed"],
     },
+    Rule {
+        name: "stepmark-codec",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-sqlite"],
+    },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
+        name: "stepmark-upkeep",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-*"],
+    },
+    Rule {
         name: "stepmark",
-        uses: &["stepmark-core", "stepmark-engine", "stepmark-macros", "stepmark-store-*", "stepmark-conformance"],
+        uses: &[
+            "stepmark-codec",
+            "stepmark-conformance",
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-macros",
+            "stepmark-store-*",
+            "stepmark-upkeep",
+        ],
         tests_use: &["stepmark-testbed"],
     },
     // Starts servers for tests and knows nothing of this workspace.
@@ -42,6 +60,7 @@ const RULES: [Rule; 10] = [
             "stepmark-core",
             "stepmark-engine",
             "stepmark-store-*",
+            "stepmark-codec",
             "stepmark-conformance",
             "stepmark-testbed",
         ],
