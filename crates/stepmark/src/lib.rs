@@ -40,6 +40,8 @@
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
 //! | `postgres` | `PostgresStore`: threads in a database that several machines share |
 //! | `redis` | `RedisStore`: threads in a Redis server, which may expire |
+//! | `object` | `Objects`: threads as objects in a directory, or wherever the `object_store` crate reaches |
+//! | `s3` | `Objects::in_bucket`: the same in a bucket that speaks S3 |
 //! | `tls` | encrypted connections of such stores |
 //! | `compression` | `store::codec`: large values are kept compressed |
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
@@ -63,6 +65,8 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{
     App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
 };
+#[cfg(feature = "object")]
+pub use stepmark_store_object::Objects;
 #[cfg(feature = "postgres")]
 pub use stepmark_store_postgres::PostgresStore;
 #[cfg(feature = "redis")]
@@ -267,6 +271,8 @@ pub mod store {
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(feature = "object")]
+    pub use stepmark_store_object as object;
     #[cfg(feature = "postgres")]
     pub use stepmark_store_postgres as postgres;
     #[cfg(feature = "redis")]
