@@ -138,7 +138,7 @@ impl<'a> Birth<'a> {
     fn copied(&mut self, value: ValueRef) -> Result<ValueRef> {
         let newest = self.chains.newest(value)?;
         let (state_version, list) = (newest.head.state_version, newest.head.list);
-        let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list };
+        let head = ValueHead { closed: true, list, ..ValueHead::new(Structure::Full, state_version) };
         let body = self.chains.value(value)?.into_owned();
         let address = ValueAddress { branch: self.branch.id, height: 0, ordinal: self.next_ordinal };
         self.next_ordinal += 1;
