@@ -24,7 +24,7 @@ mod store;
 
 mod blobs;
 mod cache;
-mod raw;
+mod capabilities;
 mod rows;
 mod values;
 

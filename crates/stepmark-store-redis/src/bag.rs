@@ -85,6 +85,11 @@ impl Range {
         Self { to: [b"(", end].concat(), ..self }
     }
 
+    /// The same behind `start`, which is not in it.
+    pub(crate) fn after(self, start: &[u8]) -> Self {
+        Self { from: [b"(", start].concat(), ..self }
+    }
+
     pub(crate) fn first(self, limit: usize) -> Self {
         Self { limit: i64::try_from(limit).unwrap_or(i64::MAX), ..self }
     }
@@ -120,7 +125,7 @@ impl Ask {
             }
             Self::Chain(space, ValueRef { address, packed }) => {
                 let place = u64::from(address.ordinal) << 1 | u64::from(*packed);
-                let branch = address.branch.get().to_le_bytes().to_vec();
+                let branch = keys::bits(address.branch.get()).to_vec();
                 words.extend([b"chain".to_vec(), space.clone(), branch]);
                 words.extend([address.height, place].map(|number| number.to_string().into_bytes()));
             }

@@ -48,7 +48,7 @@ pub(crate) fn of_moment(view: View<'_>, root: &BranchRow, base: &CheckpointRow) 
         let prefix = keys::children_of_root(segment);
         let mut newest: BTreeMap<String, ChildRow> = BTreeMap::new();
         for member in view.bag.range(&Range::of(&prefix), &Rows::Same)? {
-            let is_later = member.last_chunk().is_none_or(|root_height| u64::from_be_bytes(*root_height) > height);
+            let is_later = member.last_chunk().is_none_or(|root_height| keys::from_bits(*root_height) > height);
             if !is_later {
                 let child = child(view, member, segment)?;
                 // Heights of one namespace come rising: the last one stays.

@@ -77,15 +77,27 @@ fn arrivals_range(namespace: &str, before: Option<u64>, fetch: usize) -> (Range,
 }
 
 fn arrivals(view: View<'_>, before: Option<u64>, fetch: usize) -> Result<Arrived> {
-    let (range, rows) = arrivals_range(view.namespace, before, fetch);
     let malformed = || Error::corrupt(Subject::Checkpoint, view.bag.uid, "an arrival leads nowhere");
-    let mut found = Vec::new();
-    for member in view.bag.range(&range, &rows)? {
-        let place: &[u8; 16] = member.last_chunk().ok_or_else(malformed)?;
-        let (branch, height) = records::place(place).ok_or_else(malformed)?;
-        found.push(view.checkpoint_at(branch, height)?.ok_or_else(malformed)?);
+    let (mut found, mut before) = (Arrived::new(), before);
+    loop {
+        let (range, rows) = arrivals_range(view.namespace, before, fetch);
+        let members = view.bag.range(&range, &rows)?;
+        for member in members {
+            let (rest, place) = member.split_last_chunk::<16>().ok_or_else(malformed)?;
+            let (branch, height) = records::place(place).ok_or_else(malformed)?;
+            before = rest.last_chunk().map(|arrival| keys::from_bits(*arrival));
+            match view.checkpoint_at(branch, height)? {
+                Some(row) if found.len() < fetch => found.push(row),
+                Some(_) => {}
+                // A pruned one lends values to others, but does not exist.
+                None if view.bag.has(&keys::pruned(view.namespace, branch, height))? => {}
+                None => return Err(malformed()),
+            }
+        }
+        if found.len() == fetch || members.len() < fetch {
+            return Ok(found);
+        }
     }
-    Ok(found)
 }
 
 /// A walk down a branch and its ancestors.

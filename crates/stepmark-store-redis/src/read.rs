@@ -47,7 +47,7 @@ pub(crate) fn asks(load: &Load) -> Vec<Ask> {
 }
 
 fn place_ask(load: &Load) -> Option<Ask> {
-    let bits = |branch: BranchId| branch.get().to_le_bytes().to_vec();
+    let bits = |branch: BranchId| keys::bits(branch.get()).to_vec();
     let (kind, first, second) = match &load.place {
         Place::Head => ("head", Vec::new(), Vec::new()),
         Place::Branch(branch) => ("branch", bits(*branch), Vec::new()),

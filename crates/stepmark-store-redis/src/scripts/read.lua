@@ -29,6 +29,17 @@ local function row(field)
     return value
 end
 
+-- A number in a field.
+local function bits(number)
+    return '\128' .. struct.pack('>I8', number):sub(2)
+end
+
+-- A branch in a field, of what heads write.
+local function branch_bits(bytes)
+    local turned = bytes:reverse()
+    return string.char((turned:byte(1) + 128) % 256) .. turned:sub(2)
+end
+
 local function range(from, to, limit, reversed)
     local found
     if reversed == '1' then
@@ -76,7 +87,7 @@ end
 
 -- Branch, height and place of a value, as heads write it.
 local function address(bytes, at)
-    local branch, height, place = bytes:sub(at, at + 7), nil, nil
+    local branch, height, place = branch_bits(bytes:sub(at, at + 7)), nil, nil
     height, at = varint(bytes, at + 8)
     place, at = varint(bytes, at)
     return branch, height, place, at
@@ -106,8 +117,8 @@ local walked = {}
 local function chain(namespace, branch, height, place)
     while true do
         local ordinal, packed = math.floor(place / 2), place % 2 == 1
-        local key = namespace .. branch .. struct.pack('>I8', height)
-        local name = key .. struct.pack('>I4', ordinal) .. place % 2
+        local key = namespace .. branch .. bits(height)
+        local name = key .. bits(ordinal) .. place % 2
         if walked[name] then
             return
         end
@@ -116,7 +127,7 @@ local function chain(namespace, branch, height, place)
         if packed then
             head = pack('P' .. key)[ordinal]
         else
-            local value = row('V' .. key .. struct.pack('>I4', ordinal))
+            local value = row('V' .. key .. bits(ordinal))
             head = value and slice(value, 1)
         end
         if not head then
@@ -168,7 +179,7 @@ local function channels(namespace, stored, wanted)
     count, at = varint(head, at)
     local branches = {}
     for index = 0, count - 1 do
-        branches[index] = head:sub(at, at + 7)
+        branches[index] = branch_bits(head:sub(at, at + 7))
         at = at + 8
     end
     count, at = varint(head, at)
@@ -207,7 +218,7 @@ end
 
 -- Pending rows of a checkpoint in a lane, and the values that they name.
 local function pending(namespace, id, lane)
-    local found = starting('F' .. namespace .. string.char(#id) .. id .. lane, -1, '0')
+    local found = starting('F' .. namespace .. id:gsub('%z', '\0\1') .. '\0\0' .. lane, -1, '0')
     for _, member in ipairs(found) do
         local stored = row(member)
         local head = stored and slice(stored, 1) or '\0'
@@ -252,8 +263,8 @@ local function place(namespace, kind, a, b, wanted, with_pending)
     if name then
         row('N' .. name:sub(10))
     end
-    local height = found and struct.unpack('>I8', found, 9) + 1 or 0
-    starting('V' .. namespace .. branch .. struct.pack('>I8', height), 1, '1')
+    local height = found and struct.unpack('>I8', '\0' .. found:sub(10)) + 1 or 0
+    starting('V' .. namespace .. branch .. bits(height), 1, '1')
     if stored and with_pending == '1' then
         pending(namespace, id, branch)
     end

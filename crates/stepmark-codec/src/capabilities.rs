@@ -1,12 +1,15 @@
-//! How do rows pass a codec as they are stored?
+//! What else does a codec answer for?
 //!
-//! Unopened: copies need no key. A blob that was put for such rows is stored with the bytes that it was put with.
+//! Rows pass as they are stored: copies need no key, and a blob that was put for such rows is stored with the bytes that it
+//! was put with. Ids that are derived of contents are hashed with the thread's key.
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, Rows, RowsPage, RowsQuery};
+use stepmark_core::capability::{Restore, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{BlobCall, Outcome};
 
+use crate::seal::KeyOwner;
 use crate::store::CodecStore;
 
 #[async_trait]
@@ -29,6 +32,16 @@ impl Rows for CodecStore {
         let outcome = self.raw()?.restore(restore).await?;
         self.blobs.named(named);
         Ok(outcome)
+    }
+}
+
+#[async_trait]
+impl Secrets for CodecStore {
+    async fn hash(&self, thread: ThreadUid, contents: &[u8]) -> Result<[u8; 16]> {
+        match self.keys(KeyOwner::Thread(thread)).await? {
+            Some(keys) => Ok(keys.hash(contents)),
+            None => Err(Error::unsupported(Subject::Store, "secrets", "nothing is sealed here")),
+        }
     }
 }
 
