@@ -6,6 +6,7 @@
 
 mod children;
 mod effects;
+mod furnished;
 mod outside;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use stepmark_core::value::{
 };
 
 pub use effects::{done, intent, outcome};
+pub use furnished::furnished;
 pub use outside::answer_row;
 
 /// When the first checkpoint of every case is made, in microseconds.

@@ -22,6 +22,7 @@ mod nodes;
 mod payments;
 mod process;
 mod seeds;
+mod smaller;
 mod state;
 mod still;
 mod trace;

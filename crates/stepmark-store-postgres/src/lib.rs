@@ -28,6 +28,10 @@ mod reader;
 mod records;
 
 mod connect;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
+#[cfg(feature = "tls")]
+mod tls;
 mod migrate;
 mod queries;
 mod session;

@@ -4,6 +4,8 @@
 //! that any number of processes may open a new schema at once and a kill leaves either all of it or nothing. Each migration
 //! is safe to repeat; the ledger keeps its checksum, and a schema whose ledger differs is refused.
 
+use std::time::Duration;
+
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::BlobHash;
 use tokio_postgres::Row;
@@ -25,6 +27,9 @@ const MIGRATIONS: [Migration; 1] =
 /// The schema version that this program reads and writes.
 const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 
+/// How long a statement may take here: others may migrate first, and tables of an old schema may be large.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// A line of the ledger.
 type Entry = (i32, String, Vec<u8>);
 
@@ -40,6 +45,7 @@ enum Kind {
 
 /// Brings the schema to the newest version, or says why it cannot be used.
 pub(crate) async fn migrate(place: &Place, session: Session<'_>) -> Result<()> {
+    let session = session.patient(PATIENCE);
     let kind = look(place, session).await?;
     if is_newest(place, &kind)? {
         return Ok(());

@@ -131,11 +131,18 @@ pub(crate) struct Voice {
 pub(crate) struct Session<'c> {
     client: &'c Client,
     voice: &'c Voice,
+    /// How long a statement may take.
+    patience: Duration,
 }
 
 impl<'c> Session<'c> {
     pub(crate) fn new(client: &'c Client, voice: &'c Voice) -> Self {
-        Self { client, voice }
+        Self { client, voice, patience: voice.statement_timeout }
+    }
+
+    /// The same for statements that may take longer than others.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience: self.patience.max(patience), ..self }
     }
 
     /// Runs statements without parameters, such as those that begin and end transactions.
@@ -194,7 +201,7 @@ impl<'c> Session<'c> {
 
     async fn heard<T>(&self, said: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
         self.voice.round_trips.fetch_add(1, Ordering::Relaxed);
-        match tokio::time::timeout(self.voice.statement_timeout, said).await {
+        match tokio::time::timeout(self.patience, said).await {
             Ok(answer) => answer.map_err(|error| from_postgres(&self.voice.name, error)),
             Err(elapsed) => Err(timed_out(&self.voice.name, elapsed)),
         }

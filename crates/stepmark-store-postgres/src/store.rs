@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::ResultCache;
+use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
+use stepmark_core::capability::{ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -16,11 +16,15 @@ use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
 use crate::connect::Place;
+#[cfg(not(feature = "tls"))]
+use crate::no_tls::Tls;
 use crate::reader::{Read, read as read_at};
 use crate::session::{Statements, Voice};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use crate::writer::{Counters, Done, Limits, Work, Writer};
 use crate::{history, migrate, read};
 
@@ -99,8 +103,7 @@ pub struct PostgresOptions {
     statement_timeout_ms: u64,
     connect_timeout_ms: u64,
     reconnect_ms: u64,
-    #[cfg(feature = "tls")]
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Tls,
 }
 
 impl Default for PostgresOptions {
@@ -113,8 +116,7 @@ impl Default for PostgresOptions {
             statement_timeout_ms: 30_000,
             connect_timeout_ms: 5_000,
             reconnect_ms: 5_000,
-            #[cfg(feature = "tls")]
-            tls: None,
+            tls: Tls::default(),
         }
     }
 }
@@ -174,7 +176,7 @@ impl PostgresOptions {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
-        self.tls = Some(tls);
+        self.tls = Tls(Some(tls));
         self
     }
 
@@ -194,7 +196,10 @@ impl PostgresOptions {
             config.application_name("stepmark");
         }
         let name = name_of(&config, &self.schema);
-        let builder = Pool::builder(self.manager(config)).max_size(self.connections).runtime(Runtime::Tokio1);
+        // Only asks whether the connection has ended: a question to the server would be a second round trip.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = self.tls.clone().manager(config, recycling);
+        let builder = Pool::builder(manager).max_size(self.connections).runtime(Runtime::Tokio1);
         let pool = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout)).build();
         let unbuilt = |error| Error::unsupported(Subject::Store, &name, "no pool can be made").with_source(error);
         let pool = pool.map_err(unbuilt)?;
@@ -206,17 +211,6 @@ impl PostgresOptions {
     pub async fn from_pool(self, pool: Pool) -> Result<PostgresStore> {
         let name = format!("postgres schema {:?}", self.schema);
         self.open_at(name, pool).await
-    }
-
-    fn manager(&self, config: Config) -> Manager {
-        // Only asks whether the connection has ended: a question to the server would be a second round trip.
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            let tls = tokio_postgres_rustls::MakeRustlsConnect::new((**tls).clone());
-            return Manager::from_config(config, tls, recycling);
-        }
-        Manager::from_config(config, NoTls, recycling)
     }
 
     async fn open_at(self, name: String, pool: Pool) -> Result<PostgresStore> {
@@ -323,5 +317,9 @@ impl CheckpointStore for PostgresStore {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         Some(self)
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        None
     }
 }

@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -33,14 +33,20 @@ const RULES: [Rule; 11] = [
     },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
+        name: "stepmark-upkeep",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-*"],
+    },
+    Rule {
         name: "stepmark",
         uses: &[
+            "stepmark-codec",
+            "stepmark-conformance",
             "stepmark-core",
             "stepmark-engine",
             "stepmark-macros",
             "stepmark-store-*",
-            "stepmark-codec",
-            "stepmark-conformance",
+            "stepmark-upkeep",
         ],
         tests_use: &["stepmark-testbed"],
     },

@@ -28,9 +28,9 @@ impl Home {
         Self { url, schema: format!("test_{}_{made}", std::process::id()) }
     }
 
-    /// The same schema at another address of the server.
-    pub(crate) fn through(&self, url: String) -> Self {
-        Self { url, schema: self.schema.clone() }
+    /// A schema that another process made.
+    pub(crate) fn in_schema(schema: String) -> Self {
+        Self { url: PostgresServer::shared_url(), schema }
     }
 
     pub(crate) fn schema(&self) -> &str {
