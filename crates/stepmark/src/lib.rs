@@ -40,6 +40,7 @@
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
+//! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -258,6 +259,13 @@ pub mod store {
     pub use stepmark_core::store::*;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
+}
+
+/// Threads that move between stores and files, are copied, and are looked through for damage.
+#[cfg(feature = "upkeep")]
+pub mod upkeep {
+    pub use stepmark_core::store::ThreadAddress;
+    pub use stepmark_upkeep::*;
 }
 
 #[cfg(feature = "testing")]
