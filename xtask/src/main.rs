@@ -12,6 +12,7 @@ mod tidy;
 
 mod printer;
 mod process;
+mod servers;
 mod workspace;
 
 use std::error::Error;

@@ -207,6 +207,7 @@ macro_rules! each_case {
             blob:
                 blob_reads_back
                 put_blob_twice_is_one_blob
+                blob_outlives_the_handle
                 unknown_blob_is_missing
                 blob_value_is_loaded_whole;
             delete:

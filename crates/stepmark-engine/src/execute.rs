@@ -325,6 +325,7 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
         thread_uid: run.thread_uid(),
         namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
         root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
+        around: run.inside.as_ref().map(|inside| Arc::clone(&inside.around)),
         programs: Arc::clone(&run.programs),
         commands: Mutex::default(),
         scope,

@@ -144,6 +144,8 @@ pub(crate) struct TaskInfo {
     pub(crate) namespace: Arc<str>,
     /// The root's task, if this one is a sub-graph's.
     pub(crate) root: Option<Arc<Self>>,
+    /// The task around it that runs the sub-graph, if it is a sub-graph's.
+    pub(crate) around: Option<Arc<Self>>,
     /// The program, then those of the graphs around it, the nearest first.
     pub(crate) programs: Arc<[Arc<Program>]>,
     /// What sub-graphs that the node called command.
@@ -165,6 +167,17 @@ pub(crate) struct TaskInfo {
 }
 
 impl TaskInfo {
+    /// Says that the attempt goes on, and so those of the tasks around it.
+    pub(crate) fn beat(&self) {
+        let mut task = Some(self);
+        while let Some(info) = task {
+            if let Some(tries) = &info.tries {
+                tries.heartbeat.notify_one();
+            }
+            task = info.around.as_deref();
+        }
+    }
+
     /// Which attempt at the task is made now, from 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.tries.as_ref().map_or(self.attempt, |tries| tries.number())
@@ -253,11 +266,10 @@ impl<S: State> Cx<S> {
         self.task.info.attempt()
     }
 
-    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew.
+    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew. In a sub-graph, so
+    /// do those of the tasks around it.
     pub fn heartbeat(&self) {
-        if let Some(tries) = &self.task.info.tries {
-            tries.heartbeat.notify_one();
-        }
+        self.task.info.beat();
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another

@@ -45,6 +45,8 @@ struct Seen {
     trigger: Option<u64>,
     /// How often tasks had to run again, though no process died.
     again: u32,
+    /// How many tasks were given up because processes had died in all their attempts.
+    lost: u32,
     met: Coverage,
     wrong: Vec<String>,
     payments: Payments,
@@ -55,9 +57,11 @@ struct Seen {
 pub(crate) struct Count {
     pub(crate) kind: &'static str,
     pub(crate) begun: u32,
-    /// When it last came to its end, and succeeded.
-    pub(crate) ended: Option<Instant>,
-    /// How often it had begun when [`Lab::fix`] was called.
+    /// Whether it ever came to its end, and succeeded.
+    pub(crate) has_ended: bool,
+    /// When it last did, unless a process has died since.
+    ended: Option<Instant>,
+    /// How often it had begun when it was first known to be durable: see [`Lab::fix`].
     pub(crate) fixed: Option<u32>,
 }
 
@@ -114,6 +118,16 @@ impl Lab {
         self.seen().again
     }
 
+    /// Processes died in all attempts at a task, and its handler makes the result: what it called may be left undone.
+    pub(crate) fn lose(&self) {
+        self.meet("task lost with its processes");
+        self.seen().lost += 1;
+    }
+
+    pub(crate) fn lost(&self) -> u32 {
+        self.seen().lost
+    }
+
     /// A run of the process begins.
     pub(crate) fn run(&self) -> Running {
         self.seen().running.insert(self.process);
@@ -141,7 +155,7 @@ impl Lab {
         seen.met.meet(kind);
         *seen.open.entry(kind).or_default() += 1;
         let count = seen.counts.entry((self.line, name.clone()));
-        count.or_insert(Count { kind, begun: 0, ended: None, fixed: None }).begun += 1;
+        count.or_insert(Count { kind, begun: 0, has_ended: false, ended: None, fixed: None }).begun += 1;
         drop(seen);
         Doing { lab: self.clone(), kind, name }
     }
@@ -178,11 +192,14 @@ impl Lab {
         }
     }
 
-    /// What ended before `until` may not begin again: a later look compares.
+    /// A process died: what it had ended before `until` may not begin again, and a later look compares. What ended after
+    /// that may have been lost with it, however long the next process lives.
     pub(crate) fn fix(&self, until: Instant) {
-        for count in self.seen().counts.values_mut() {
-            if count.ended.is_some_and(|ended| ended < until) {
+        let Seen { counts, met, .. } = &mut *self.seen();
+        for count in counts.values_mut() {
+            if count.ended.take().is_some_and(|ended| ended < until) && count.fixed.is_none() {
                 count.fixed = Some(count.begun);
+                met.meet("durable when a process died");
             }
         }
     }
@@ -224,7 +241,7 @@ impl Doing {
         lab.event(name);
         trace(|| format!("  p{} ends {name}", lab.process));
         if let Some(count) = lab.seen().counts.get_mut(&(lab.line, name.clone())) {
-            count.ended = Some(now());
+            (count.has_ended, count.ended) = (true, Some(now()));
         }
     }
 }

@@ -23,6 +23,7 @@ mod nodes;
 mod payments;
 mod process;
 mod seeds;
+mod smaller;
 mod state;
 mod still;
 mod trace;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use stepmark::effects::Unknown;
 use stepmark::graph::SubGraph;
-use stepmark::robust::TaskFailure;
+use stepmark::robust::{NodeErrorKind, TaskFailure};
 use stepmark::steps::DurableStep;
 use stepmark::{Cx, Dep, In, NodeError, NodeResult, Snap, Update};
 
@@ -285,6 +285,9 @@ pub(crate) fn handler(
             let who = format!("handler of {} after {}", failure.node, trail.log.len());
             let task = Task { trail: &trail, cx: &cx, lab: &lab, who };
             let doing = lab.begin(kind, task.named("handler"));
+            if failure.error.kind() == NodeErrorKind::Lost {
+                lab.lose();
+            }
             let mut update = trail.update();
             match handler {
                 Handler::Writes => update.log.push(task.who.clone()),

@@ -8,6 +8,7 @@ use stepmark::store::CheckpointStore;
 use stepmark::{MemoryStore, Sqlite};
 
 use crate::coverage::Coverage;
+use crate::smaller::smaller;
 use crate::still::still;
 use crate::trial::{Trial, Wrong};
 use crate::wanted::WANTED;
@@ -41,7 +42,7 @@ pub fn simulate(on: On, seeds: u64, test: &str) {
         let trial = Trial::by(seed);
         match run(on, &trial) {
             Ok(met) => coverage.add(met),
-            Err(wrong) => report(&trial, &wrong, test),
+            Err(wrong) => report(&trial, &wrong, (on, test)),
         }
     }
     eprintln!("{seeds} seeds from {first} met\n{coverage}");
@@ -53,11 +54,15 @@ pub fn simulate(on: On, seeds: u64, test: &str) {
     }
 }
 
-fn report(trial: &Trial, wrong: &Wrong, test: &str) -> ! {
-    let Wrong { what, log } = wrong;
-    let Trial { seed, drawn, manner } = trial;
+fn report(trial: &Trial, wrong: &Wrong, (on, test): (On, &str)) -> ! {
+    let seed = trial.seed;
     let command = format!("STEPMARK_SEED={seed} cargo test -p stepmark-sim -- {test} --nocapture");
-    panic!("{what}\n\nafter {log}\n\nof {drawn:?}\n{manner:?}\nrepeat with {command}")
+    let shown = |trial: &Trial, Wrong { what, log }: &Wrong| {
+        format!("{what}\n\nafter {log}\n\nof {:?}\n{:?}", trial.drawn, trial.manner)
+    };
+    let smaller = smaller(trial, |trial| run(on, trial).err());
+    let smaller = smaller.map(|(trial, wrong)| format!("\n\na smaller trial fails as well: {}", shown(&trial, &wrong)));
+    panic!("{}\nrepeat with {command}{}", shown(trial, wrong), smaller.unwrap_or_default())
 }
 
 fn run(on: On, trial: &Trial) -> Result<Coverage, Wrong> {

@@ -187,7 +187,8 @@ impl Story<'_> {
     fn judge(&self) -> Result<(), String> {
         let (manner, lab) = (self.site.manner, &self.site.lab);
         let peace = self.peace.lab.counts();
-        let told = Told { manner, peace: &peace, counts: lab.counts(), breaks: self.breaks, again: lab.agains() };
+        let (breaks, again, lost) = (self.breaks, lab.agains(), lab.lost());
+        let told = Told { manner, peace: &peace, counts: lab.counts(), breaks, again, lost };
         match told.wrongs() {
             wrongs if wrongs.is_empty() => Ok(()),
             wrongs => Err(wrongs.join("\n")),

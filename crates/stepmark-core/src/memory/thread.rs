@@ -98,6 +98,13 @@ impl Space {
         self.checkpoints.insert(arrival, row);
     }
 
+    pub(super) fn put_branch(&mut self, branch: BranchRow) {
+        match self.branch_mut(branch.id) {
+            Some(row) => *row = branch,
+            None => self.add_branch(branch),
+        }
+    }
+
     /// The pending rows on a checkpoint in a branch's lane, in key order.
     pub(super) fn pending_of(&self, base: &CheckpointId, branch: BranchId) -> impl Iterator<Item = &PendingRow> {
         self.pending.values().filter(move |row| row.base == *base && row.lane == branch.lane())

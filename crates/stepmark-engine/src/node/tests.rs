@@ -52,6 +52,7 @@ fn task<S: State>(state: S) -> TaskContext {
             attempt_journal: Attempt::default(),
             namespace: Arc::default(),
             root: None,
+            around: None,
             desk: None,
             state_version: 1,
             standing: Standing::default(),
