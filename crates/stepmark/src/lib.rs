@@ -47,6 +47,7 @@
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
+//! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -279,6 +280,13 @@ pub mod store {
     pub use stepmark_store_redis as redis;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
+}
+
+/// Threads that move between stores and files, are copied, and are looked through for damage.
+#[cfg(feature = "upkeep")]
+pub mod upkeep {
+    pub use stepmark_core::store::ThreadAddress;
+    pub use stepmark_upkeep::*;
 }
 
 #[cfg(feature = "testing")]
