@@ -25,6 +25,7 @@ mod store;
 mod blobs;
 mod cache;
 mod capabilities;
+mod recode;
 mod rows;
 mod values;
 
@@ -46,4 +47,5 @@ mod seal;
 
 #[cfg(feature = "encryption")]
 pub use keys::{FileKeys, Key, KeyOwner, KeyProvider, KeyRing, MasterKeys};
+pub use recode::recode;
 pub use store::{Codec, CodecStore};

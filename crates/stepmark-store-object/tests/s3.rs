@@ -1,4 +1,4 @@
-//! Is the store understood by a server that speaks S3? Races are not asked for: this server checks before it writes.
+//! Does the store keep its promises on a server that speaks S3?
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

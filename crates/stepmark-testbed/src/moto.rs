@@ -1,8 +1,8 @@
 //! How does a test get a server that speaks S3?
 //!
-//! moto, a Python program, in a virtual environment below `target`. It keeps objects in memory and checks before it writes
-//! without a lock: it proves what goes over the wire, and says nothing of races. It runs as who runs the test, because
-//! nobody else may be able to read `target`, and listens at a port of this machine alone.
+//! moto, a Python program, in a virtual environment below `target`. It keeps objects in memory, and by itself checks before
+//! it writes without a lock; here it serves one request at a time, so that of two creates one wins, as in S3. It runs as who
+//! runs the test, because nobody else may be able to read `target`, and listens at a port of this machine alone.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -21,6 +21,17 @@ pub const S3_ENDPOINT: &str = "STEPMARK_TEST_S3_ENDPOINT";
 const PYTHON: &str = "python3";
 /// The S3 part of moto, and what serves it.
 const PACKAGES: [&str; 3] = ["moto[s3]==5.2.5", "flask", "flask-cors"];
+/// moto behind a lock.
+const PROGRAM: &str = "
+import sys, threading
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+moto, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+def one_at_a_time(environ, start_response):
+    with lock:
+        return list(moto(environ, start_response))
+run_simple('127.0.0.1', int(sys.argv[1]), one_at_a_time, threaded=True)
+";
 /// How often a starting server is asked whether it answers, and how long between two looks.
 const LOOKS_MAX: u32 = 3000;
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
@@ -42,9 +53,9 @@ impl MotoServer {
         let (home, port) = (Home::of_own("moto")?, free_port()?);
         let guard = Guard::start_own(home.path(), "kill -9 $(cat pid)")?;
         // The shell becomes the server, so the number that it writes is the server's.
-        let script = "echo $$ >pid; exec \"$0\" -m moto.server -H 127.0.0.1 -p \"$1\" >log 2>&1";
+        let script = "echo $$ >pid; exec \"$0\" -c \"$1\" \"$2\" >log 2>&1";
         let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(python()).arg(port.to_string()).current_dir(home.path());
+        command.args(["-c", script]).arg(python()).arg(PROGRAM).arg(port.to_string()).current_dir(home.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         for _ in 0..LOOKS_MAX {
             if make_bucket(port).is_ok() {
