@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::graphs::{FAILURES, Mode, QUESTIONS, Setup, Shape, Trail};
 use crate::journal::Journal;
+use crate::place::Backend;
 use crate::promises::{MemoryPages, Promises, clean_states, states};
 
 /// How often a driver begins anew: more often than there are calls that a driver sees fail.
@@ -90,6 +91,28 @@ shapes! {
     exit_asking: Asking Mode::Exit,
 }
 
+macro_rules! shapes_on_postgres {
+    ($($name:ident: $shape:ident,)*) => {
+        /// On real time: the connections of a store wait for a server, not for a clock.
+        mod on_postgres {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $name() {
+                every_fault(&Bench::on_postgres(Shape::$shape, Mode::Sync).await).await;
+            })*
+        }
+    };
+}
+
+shapes_on_postgres! {
+    chain_survives_every_fault_of_every_call: Linear,
+    failing_sibling_survives_every_fault_of_every_call: FailingSibling,
+    fan_out_survives_every_fault_of_every_call: FanOut,
+    fork_survives_every_fault_of_every_call: Fork,
+    asking_survives_every_fault_of_every_call: Asking,
+}
+
 /// Each call fails alone, in each way.
 async fn every_fault(bench: &Bench) {
     let mut trials = 0;
@@ -144,6 +167,12 @@ impl Bench {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Sqlite::open(directory.path().join("threads.db")).expect("opens");
         Self::new((shape, mode), Arc::new(store), Some(directory)).await
+    }
+
+    async fn on_postgres(shape: Shape, mode: Mode) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Backend::Postgres.database(directory.path()).open().await.expect("opens");
+        Self::new((shape, mode), store, None).await
     }
 
     async fn new((shape, mode): (Shape, Mode), store: Store, directory: Option<TempDir>) -> Self {

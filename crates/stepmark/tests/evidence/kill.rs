@@ -5,17 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
-use stepmark::{App, Sqlite};
+use stepmark::App;
 use tempfile::TempDir;
 
 use crate::child::Running;
+use crate::database::Database;
 use crate::graphs::{Mode, Setup, Shape, Trail};
 use crate::journal::{Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
+use crate::place::{Backend, on};
 use crate::promises::{JournalFile, Promises, clean_states, is_one_by_one, states, unread_journal};
 use crate::{block_on, seed};
 
@@ -102,10 +103,31 @@ fn killed_exit_branches_are_there_whole_or_not_at_all() {
     check(Shape::Fork, Mode::Exit, &AT_END);
 }
 
-/// A series of kills on one file.
+#[test]
+fn killed_chain_on_postgres_loses_nothing() {
+    check_on(Backend::Postgres, (Shape::Linear, Mode::Sync), &WITHOUT_FLUSH);
+}
+
+#[test]
+fn killed_siblings_on_postgres_lose_nothing() {
+    check_on(Backend::Postgres, (Shape::FailingSibling, Mode::Sync), &ALL);
+}
+
+#[test]
+fn killed_questions_on_postgres_are_not_lost() {
+    check_on(Backend::Postgres, (Shape::Asking, Mode::Sync), &ASKING);
+}
+
+#[test]
+fn killed_async_chain_on_postgres_loses_at_most_as_many_steps_as_it_may() {
+    check_on(Backend::Postgres, (Shape::Linear, ASYNC), &BESIDE);
+}
+
+/// A series of kills on one store.
 struct Loop {
     rng: Rng,
     setup: Setup,
+    database: Database,
     directory: TempDir,
     journal: JournalFile,
     promises: Promises,
@@ -116,6 +138,10 @@ struct Loop {
 }
 
 fn check(shape: Shape, mode: Mode, phases: &[Phase]) {
+    check_on(Backend::Sqlite, (shape, mode), phases);
+}
+
+fn check_on(backend: Backend, (shape, mode): (Shape, Mode), phases: &[Phase]) {
     let seed = seed::of_test();
     let mut rng = Rng::with_seed(seed);
     let (linger_ms, concurrency_max) = if rng.bool() { (0, 8) } else { (5, 1024) };
@@ -125,6 +151,7 @@ fn check(shape: Shape, mode: Mode, phases: &[Phase]) {
         rng,
         setup,
         journal: JournalFile::new(&directory.path().join("journal")),
+        database: backend.database(directory.path()),
         directory,
         promises: Promises::of(setup),
         hits: phases.iter().map(|phase| (*phase, 0)).collect(),
@@ -176,16 +203,12 @@ impl Loop {
     fn orders(&self, from: u32, until: Option<u32>, trap: Option<Trap>) -> Orders {
         let journal = self.directory.path().join("journal");
         let drive = Drive { setup: self.setup, journal, trap, from, until };
-        Orders { database: self.database(), work: Work::Drive(drive) }
-    }
-
-    fn database(&self) -> PathBuf {
-        self.directory.path().join("threads.db")
+        Orders { database: self.database.clone(), work: Work::Drive(drive) }
     }
 
     /// A handle of this process. It is closed before the next child starts, so that each finds what a kill left.
     fn app(&self) -> App<Trail> {
-        self.setup.app(unread_journal()).with(Sqlite::open(self.database()).expect("the file opens after a kill"))
+        on(self.setup.app(unread_journal()), &self.database)
     }
 
     fn check(&mut self) {
@@ -193,7 +216,8 @@ impl Loop {
         self.promises.assert_nothing_repeated();
         // Often the next child is the first to open what the kill left.
         if self.rng.u32(0..3) == 0 {
-            self.checked = block_on(self.promises.assert_checkpoints(&self.app(), self.checked));
+            let app = self.app();
+            self.checked = block_on(self.promises.assert_checkpoints(&app, self.checked));
         }
     }
 

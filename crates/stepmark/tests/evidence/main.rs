@@ -4,10 +4,12 @@
 #![cfg(unix)]
 
 mod child;
+mod database;
 mod graphs;
 mod journal;
 mod letters;
 mod orders;
+mod place;
 mod promises;
 mod seed;
 
@@ -18,8 +20,13 @@ mod slow_processes;
 mod takeover;
 mod zombie;
 
+thread_local! {
+    /// One for each test: connections of a store live as long as their runtime.
+    static RUNTIME: tokio::runtime::Runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+}
+
 /// Runs a future of a test that is not one itself.
 fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(future)
+    RUNTIME.with(|runtime| runtime.block_on(future))
 }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::Database;
 use crate::graphs::Setup;
 use crate::journal::Trap;
 
 /// The argument of the child, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
-    pub(crate) database: PathBuf,
+    pub(crate) database: Database,
     pub(crate) work: Work,
 }
 

@@ -1,13 +1,14 @@
-//! Do several processes that write to one file at once lose, repeat or interleave anything?
+//! Do several processes that write to one store at once lose, repeat or interleave anything?
 
 use std::collections::BTreeSet;
 
-use stepmark::{App, Sqlite};
+use stepmark::App;
 
 use crate::block_on;
 use crate::child::Running;
 use crate::letters::{self, Letters};
 use crate::orders::{Orders, Share, Work};
+use crate::place::{Backend, on};
 
 const PROCESSES: u32 = 4;
 const THREADS: u32 = 50;
@@ -17,8 +18,17 @@ const INPUTS: u32 = 20;
 
 #[test]
 fn four_processes_apply_each_input_once_in_one_line() {
+    apply_each_input_once(Backend::Sqlite);
+}
+
+#[test]
+fn four_processes_on_postgres_apply_each_input_once_in_one_line() {
+    apply_each_input_once(Backend::Postgres);
+}
+
+fn apply_each_input_once(backend: Backend) {
     let directory = tempfile::tempdir().expect("a directory");
-    let database = directory.path().join("threads.db");
+    let database = backend.database(directory.path());
     let start = |writer: u32| {
         let threads = (0..THREADS).map(|number| thread_name(writer, number)).collect();
         let share = Share { writer, threads, inputs: INPUTS };
@@ -30,7 +40,7 @@ fn four_processes_apply_each_input_once_in_one_line() {
         assert!(lines.is_empty(), "a store refused what it should not: {lines:?}");
         assert!(status.success(), "a process failed: {status}");
     }
-    let app = letters::app().with(Sqlite::open(&database).expect("opens"));
+    let app = on(letters::app(), &database);
     for number in 0..SHARED_THREADS {
         block_on(check(&app, &thread_name(0, number), &(0..PROCESSES).collect::<Vec<_>>()));
     }

@@ -1,13 +1,14 @@
 //! Can a process that was stopped, and whose thread another process finished, still write when it goes on?
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use stepmark::{App, Sqlite};
+use stepmark::App;
 
 use crate::block_on;
 use crate::child::Running;
 use crate::graphs::{Mode, Setup, Shape, Trail};
 use crate::journal::{Event, Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
+use crate::place::{Backend, on};
 use crate::promises::{JournalFile, Promises, clean_states, states, unread_journal};
 
 const THREAD: &str = "thread-0";
@@ -55,11 +56,24 @@ fn exit_zombie_stopped_before_its_commit_writes_nothing() {
     check(Shape::Linear, Mode::Exit, Phase::CommitSent, 1);
 }
 
+#[test]
+fn zombies_on_postgres_write_nothing() {
+    for phase in [Phase::TaskRunning, Phase::CommitSent, Phase::CommitAcknowledged] {
+        check_on(Backend::Postgres, (Shape::Linear, Mode::Sync), (phase, 4));
+    }
+    check_on(Backend::Postgres, (Shape::FanOut, Mode::Sync), (Phase::TaskRunning, 2));
+    check_on(Backend::Postgres, (Shape::FailingSibling, Mode::Sync), (Phase::FlushSent, 1));
+}
+
 /// Stops a child at the `nth` event of a phase, finishes its thread here, and lets it go on.
 fn check(shape: Shape, mode: Mode, phase: Phase, nth: u32) {
+    check_on(Backend::Sqlite, (shape, mode), (phase, nth));
+}
+
+fn check_on(backend: Backend, (shape, mode): (Shape, Mode), (phase, nth): (Phase, u32)) {
     let setup = Setup { shape, mode, rounds: 2, linger_ms: 5, concurrency_max: 64 };
     let directory = tempfile::tempdir().expect("a directory");
-    let (database, journal) = (directory.path().join("threads.db"), directory.path().join("journal"));
+    let (database, journal) = (backend.database(directory.path()), directory.path().join("journal"));
     let mut file = JournalFile::new(&journal);
     let trap = Some(Trap { phase, nth, spring: Spring::Stop });
     let drive = Drive { setup, journal, trap, from: 0, until: Some(1) };
@@ -69,7 +83,7 @@ fn check(shape: Shape, mode: Mode, phase: Phase, nth: u32) {
     let mut promises = Promises::of(setup);
     file.read().into_iter().for_each(|event| promises.hear(event));
 
-    let app = setup.app(unread_journal()).with(Sqlite::open(&database).expect("opens"));
+    let app = on(setup.app(unread_journal()), &database);
     block_on(setup.drive(&app, THREAD)).expect("the take-over comes to the end");
     let line = block_on(history(&app));
     assert!(file.read().is_empty(), "a stopped process does nothing");

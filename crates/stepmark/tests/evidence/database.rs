@@ -1,0 +1,29 @@
+//! Which store does a test share with the processes that it starts?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use stepmark::Sqlite;
+use stepmark::store::{CheckpointStore, Error};
+use stepmark_store_postgres::PostgresStore;
+
+/// Where it is, so that another process can open it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Database {
+    /// An SQLite file.
+    File(PathBuf),
+    /// A schema of a PostgreSQL server.
+    Schema { url: String, name: String },
+}
+
+impl Database {
+    pub(crate) async fn open(&self) -> Result<Arc<dyn CheckpointStore>, Error> {
+        match self {
+            Self::File(path) => Ok(Arc::new(Sqlite::open(path)?)),
+            Self::Schema { url, name } => {
+                Ok(Arc::new(PostgresStore::options().schema(name).connections(4).open(url).await?))
+            }
+        }
+    }
+}
