@@ -112,7 +112,7 @@ impl Guard {
         let _turn = self.turn(tries).await?;
         let info = &context.info;
         let output = match (self.repeat(node, context, tries).await, &self.policy.handler) {
-            (Err(error), Some(handler)) if !info.waits() && !is_out_of_time(&error) => {
+            (Err(error), Some(handler)) if !info.waits() && is_of_task(&error) => {
                 self.handle(handler, context, tries, error).await
             }
             (output, _) => output,
@@ -209,6 +209,12 @@ impl Guard {
         let idle = idle_timeout.map(|silence| (silence, &tries.heartbeat));
         TimeLimits { clock: &*self.clock, attempt: timeout, idle, step: self.deadline.as_ref() }
     }
+}
+
+/// Whether a handler may make an error good: it brings back neither the time of the step, nor a run that lost its branch or
+/// its store.
+fn is_of_task(error: &NodeError) -> bool {
+    !is_out_of_time(error) && !error.is_of_run()
 }
 
 /// Whether the whole step is out of time: nothing of it is tried again.

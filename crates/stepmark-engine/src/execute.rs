@@ -86,15 +86,18 @@ impl Ended {
 /// and nothing else can run: the run has ended then.
 pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
     run.deadline = run.host.settings.step_timeout.map(|after| Deadline::new(&*run.host.clock, after));
+    let mut has_asked = false;
     if run.stored.is_empty() && run.position.next.len() == 1 && run.journals.is_empty() && !run.task_waits(0) {
         match run_single(run).await? {
             Some(finished) => return Ok(Some(vec![finished])),
             // Its question is in the journal of the root's task; run once more, it would be asked twice.
             None if run.inside.is_some() => return Ok(None),
-            None => {}
+            None => has_asked = true,
         }
     }
     let mut step = Step::new(run);
+    // The only task would ask once more, and its sub-graphs with it.
+    step.next = usize::from(has_asked);
     loop {
         step.run(run).await?;
         let Step { results, failed, .. } = &mut step;

@@ -142,6 +142,11 @@ impl NodeError {
         Self(Box::new(Inner { message, live, is_fatal: true, ..Inner::default() }))
     }
 
+    /// Whether it is no task's but its run's.
+    pub(crate) fn is_of_run(&self) -> bool {
+        self.downcast_ref::<Lost>().is_some()
+    }
+
     /// The error of the run that came through a node, once.
     pub(crate) fn take_lost(&self) -> Option<crate::error::Error> {
         let lost: &Lost = self.downcast_ref()?;

@@ -72,10 +72,12 @@ impl Job {
         let task = Task { trail: &trail, cx: &cx, lab: &lab, who };
         let doing = lab.begin(self.kind(), task.named("task"));
         let place = matches!(self.fails, Fails::Broken { is_durable: true, .. }).then(|| place(cx.node(), &trail));
-        place.iter().for_each(|place| lab.attempt(place));
+        if let Some(place) = &place {
+            lab.attempt(place);
+        }
         let made = self.attempt(&task).await;
-        if made.is_err() {
-            place.iter().for_each(|place| lab.attempt_failed(place));
+        if let (Some(place), Err(_)) = (&place, &made) {
+            lab.attempt_failed(place);
         }
         let update = made?;
         doing.end();

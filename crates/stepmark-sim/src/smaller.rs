@@ -3,22 +3,26 @@
 //! A drawing has a dozen features at once, and a failure needs two or three of them. One after the other is left out, as
 //! long as the trial still fails; what is left shows what it is about.
 
+use stepmark::clock::{Clock, SystemClock};
+
 use crate::drawn::{Does, Drawn, Fails, Inner, Node, Stage, Way};
 use crate::process::{Answers, Manner};
 use crate::trace;
 use crate::trial::{Trial, Wrong};
 
-/// How many trials are tried at most.
+/// How many trials are tried at most, and for how long.
 const TRIALS_MAX: u32 = 600;
+const TRIED_MAX_US: i64 = 30_000_000;
 
 /// The smallest trial that is found to fail, and what it fails with; `None` if none is smaller.
 pub(crate) fn smaller(failing: &Trial, fails: impl Fn(&Trial) -> Option<Wrong>) -> Option<(Trial, Wrong)> {
     let (mut smallest, mut left) = (None::<(Trial, Wrong)>, TRIALS_MAX);
+    let begun = SystemClock.now();
     let found = trace::without(|| {
         'again: loop {
             let trial = smallest.as_ref().map_or(failing, |(trial, _)| trial);
             for candidate in trial.smaller() {
-                if left == 0 {
+                if left == 0 || SystemClock.now() - begun > TRIED_MAX_US {
                     return smallest;
                 }
                 left -= 1;

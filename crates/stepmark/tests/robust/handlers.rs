@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stepmark::graph::SubGraph;
 use stepmark::robust::TaskFailure;
 use stepmark::store::CheckpointStore;
+use stepmark::testing::crash_after;
 use stepmark::{
     App, Cx, Dep, END, ErrorKind, Goto, Graph, In, MemoryStore, NodeError, NodeResult, Question, Retry, Snap, Update,
     to,
@@ -198,6 +200,34 @@ async fn a_crash_at_any_write_keeps_what_a_handler_made() {
         reused += outcome.stats().reused;
     }
     assert!(reused > 0, "no result of a handler was read back");
+}
+
+/// What a sub-graph writes fails the run, not the task that called it. A handler would make another end of an outage.
+#[tokio::test(start_paused = true)]
+async fn a_handler_makes_good_no_failure_of_the_store() {
+    let app = |store: FaultStore, calls: &Calls| {
+        let mut inner = Graph::<Work>::new("inner");
+        let node = inner.node("inside", last);
+        inner.start(node);
+        let inner = SubGraph::new(&inner.build().expect("a sound graph"));
+        let mut graph = Graph::<Work>::new("outer");
+        let node = graph.node("calls", inner.mapped(|_: &Work, _| (), |_: &Work, _| ()));
+        graph.start(node);
+        graph
+            .policy(node)
+            .on_error(async |failure: TaskFailure, calls: Dep<Calls>| calls.note(failure.error.to_string()));
+        graph.build().expect("a sound graph").with(store).provide(calls.clone())
+    };
+    for call in 0.. {
+        let (store, calls) = (crash_after(MemoryStore::new(), call), Calls::default());
+        let ended = app(store, &calls).thread("t").input(|_| ()).run().await;
+        assert_eq!(calls.notes(), [""; 0], "died at call {call}");
+        let Err(error) = ended else {
+            assert!(call > 4, "{call} calls are no test");
+            return;
+        };
+        assert_eq!(error.kind(), ErrorKind::Store);
+    }
 }
 
 async fn not_a_handler(failure: TaskFailure) {

@@ -88,6 +88,16 @@ pub(crate) fn drafting() -> App<Draft> {
     graph.build().expect("it can run")
 }
 
+/// write → a stop → polish.
+pub(crate) fn stopping() -> App<Draft> {
+    let mut graph = Graph::<Draft>::new("stopping");
+    let (first, second) = (graph.node("write", write), graph.node("polish", polish));
+    graph.start(first);
+    graph.edge(first, second);
+    graph.interrupt_before(second);
+    graph.build().expect("it can run")
+}
+
 /// write → approve.
 pub(crate) fn approving() -> App<Draft> {
     let mut graph = Graph::<Draft>::new("approving");

@@ -10,13 +10,14 @@ use stepmark::testing::assert_recovers;
 use stepmark::{App, Cx, Ending, Graph, In, MemoryStore, NodeError, NodeResult, Snap, Update, to};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 
-use crate::bench::{Draft, Lab, Report, around, drafting, give};
+use crate::bench::{Draft, Lab, Report, around, drafting, give, stopping};
 use crate::stores::{On, on_each_store};
 
 on_each_store! {
     a_sub_graph_runs_as_a_node,
     what_a_sub_graph_finished_is_not_run_again,
     a_stateless_sub_graph_begins_anew,
+    a_stop_inside_runs_nothing_twice,
     a_private_sub_graph_forgets_and_a_persistent_one_does_not,
     a_persistent_sub_graph_goes_on_where_it_failed,
     a_sub_graph_runs_without_a_store,
@@ -48,6 +49,16 @@ async fn a_stateless_sub_graph_begins_anew(on: On) {
     app.thread("t").input(|_| ()).run().await.expect_err("it broke");
     app.thread("t").resume().await.expect("it goes on");
     assert_eq!(lab.ran(), ["open", "write", "polish", "write", "polish", "close"]);
+}
+
+async fn a_stop_inside_runs_nothing_twice(on: On) {
+    for lifetime in [|graph| graph, SubGraph::persistent, SubGraph::stateless] {
+        let (app, lab) = around(lifetime(SubGraph::new(&stopping())), on.store());
+        let outcome = app.thread("t").input(|_| ()).run().await.expect("it stops");
+        assert_eq!((outcome.ending(), lab.ran()), (Ending::Interrupted, vec!["open".into(), "write".into()]));
+        let outcome = app.thread("t").resume().await.expect("it goes on");
+        assert_eq!(outcome.state().log, ["opened", "about ", "1 lines", "closed after 3"]);
+    }
 }
 
 async fn a_private_sub_graph_forgets_and_a_persistent_one_does_not(on: On) {
