@@ -283,6 +283,9 @@ pub mod store {
 }
 
 /// Threads that move between stores and files, are copied, and are looked through for damage.
+///
+/// A file is whole, or says where it is not; an import may be repeated after any crash. Nothing here needs the types of a
+/// state, and a thread that is sealed moves as it is.
 #[cfg(feature = "upkeep")]
 pub mod upkeep {
     pub use stepmark_core::store::ThreadAddress;
