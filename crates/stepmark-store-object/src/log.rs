@@ -93,10 +93,13 @@ impl ThreadLog {
     /// Reads what others wrote; everything that was acknowledged before the call is known when it returns. Answers the
     /// next number.
     pub(crate) async fn catch_up(&self) -> Result<u64> {
-        let mut next = self.known().next;
-        if next == 0 {
-            next = self.open().await?;
-        }
+        let next = self.known().next;
+        let next = if next == 0 { self.open().await? } else { next };
+        self.follow(next).await
+    }
+
+    /// Reads one entry after another until there is none.
+    async fn follow(&self, mut next: u64) -> Result<u64> {
         while !self.known().fold.is_deleted() {
             let Some(bytes) = self.read(next).await? else { break };
             next = self.learn(&entry::decode(self.uid, next, &bytes)?.head)?;
@@ -158,12 +161,14 @@ impl ThreadLog {
                 bytes.map(|bytes| entry::decode(self.uid, number, &bytes)).transpose()
             })
             .buffered(REQUESTS_MAX);
+        let mut groups = Vec::new();
         while let Some(entry) = reads.next().await {
             let Some(Entry { head, .. }) = entry? else { break };
             next = self.learn(&head)?;
-            if let Some(group) = self.whole_group() {
-                self.pack(group).await;
-            }
+            groups.extend(self.whole_group());
+        }
+        for group in groups {
+            self.pack(group).await;
         }
         Ok(next)
     }
@@ -207,9 +212,8 @@ impl ThreadLog {
         let bytes = Bytes::from(entry::encode(self.uid, number, nonce, rows));
         let won = self.shared.bucket.create(&path, bytes.clone()).await?;
         let stored = if won { Some(bytes) } else { self.shared.bucket.get(&path).await? };
-        let Some(stored) = stored else {
-            return Err(Error::corrupt(Subject::Thread, entry::entry_name(self.uid, number), "it is gone"));
-        };
+        let gone = || Error::corrupt(Subject::Thread, entry::entry_name(self.uid, number), "it was there and is gone");
+        let stored = stored.ok_or_else(gone)?;
         let entry = entry::decode(self.uid, number, &stored)?;
         self.learn(&entry.head)?;
         // A create that is sent again after a lost answer finds its own object.
@@ -243,8 +247,14 @@ impl ThreadLog {
                 return;
             }
             let made = bucket.create(&path, entry::encode_pack(self.uid, &heads)).await;
-            // Deleted meanwhile: its rows must not outlive it here.
-            if made.is_err() || (self.is_emptied().await && bucket.remove(&path).await.is_ok()) {
+            // Rows of a deleted thread must not outlive it here. Whoever deletes it says so in its log first and removes packs
+            // then: one that is made too late for that is made after the log says so.
+            let next = self.known().next;
+            let goes_on = self.follow(next).await.is_ok() && self.is_there();
+            if !goes_on {
+                let _ = bucket.remove(&path).await;
+            }
+            if made.is_err() || !goes_on {
                 return;
             }
             let larger = size * PACK_ENTRIES;
@@ -260,13 +270,6 @@ impl ThreadLog {
             }
             size = larger;
         }
-    }
-
-    /// Whether the thread's first entry says that it was deleted.
-    async fn is_emptied(&self) -> bool {
-        let first = self.read(0).await.ok().flatten();
-        let first = first.and_then(|bytes| entry::decode(self.uid, 0, &bytes).ok());
-        first.is_some_and(|entry| entry.head.is_end(self.uid))
     }
 
     /// Whether the thread is there: neither missing nor deleted.

@@ -71,3 +71,21 @@ async fn step_of_a_known_thread_is_one_request() {
     line.steps(10).await;
     assert_eq!((watched.reads() - reads, watched.writes() - writes), (0, 10));
 }
+
+/// A packer sleeps while somebody deletes the thread. Its pack holds rows of the thread; it goes again.
+#[tokio::test]
+async fn pack_that_comes_after_the_deletion_goes_again() {
+    let place = Arc::<InMemory>::default();
+    let (store, watched) = opened(&place).await;
+    watched.hold_packs();
+    let line = Line::grown(&store, "t", 31).await;
+    let (other, _) = opened(&place).await;
+    other.delete_thread(line.thread.uid).await.expect("it is deleted");
+    let writes = watched.writes();
+    watched.let_packs_go();
+    // It is made, and removed.
+    while watched.writes() < writes + 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(packs(&place).await, Vec::<String>::new());
+}

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use redis::Value;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::ThreadUid;
+use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::value::ValueRef;
 
 use crate::keys;
@@ -24,6 +24,8 @@ pub(crate) enum Ask {
     Range(Range, Rows),
     /// The checkpoint with this stored id, in this stored namespace; with its packed values or without.
     Id(Bytes, Bytes, bool),
+    /// A branch in this stored namespace, and all that it was forked from, with their numbers.
+    Line(Bytes, BranchId),
     /// A value in this stored namespace, and all that it follows from.
     Chain(Bytes, ValueRef),
     /// The run that began last.
@@ -122,6 +124,9 @@ impl Ask {
             }
             Self::Id(space, id, packed) => {
                 words.extend([b"id".to_vec(), space.clone(), id.clone(), flag(*packed)]);
+            }
+            Self::Line(space, branch) => {
+                words.extend([b"line".to_vec(), space.clone(), keys::bits(branch.get()).to_vec()]);
             }
             Self::Chain(space, ValueRef { address, packed }) => {
                 let place = u64::from(address.ordinal) << 1 | u64::from(*packed);

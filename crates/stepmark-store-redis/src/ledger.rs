@@ -41,7 +41,7 @@ pub(crate) fn decide_intent(view: View<'_>, branch: &BranchRow, intent: &EffectI
     let asker = Asker { thread: view.bag.uid, branch, branches };
     let root = view.root();
     let decision = decide(asker, intent, entries.clone(), &mut |id: BranchId| {
-        let Some(row) = root.branch(id)? else { return Ok(None) };
+        let Some(row) = root.branch_of_line(id)? else { return Ok(None) };
         let gone = || Error::corrupt(Subject::Branch, id, "its number is gone");
         let number = root.bag.row(&keys::branch_number("", id))?.ok_or_else(gone)?;
         Ok(Some(NumberedBranch { number: records::number(number, id)?, row }))

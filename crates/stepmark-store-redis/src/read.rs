@@ -30,7 +30,10 @@ pub(crate) struct Read {
 /// What a load asks for at first.
 pub(crate) fn asks(load: &Load) -> Vec<Ask> {
     let mut asks = vec![Ask::Row(keys::THREAD.to_vec())];
-    asks.extend(place_ask(load));
+    match &load.place {
+        Place::Child { root, base } => asks.extend(children::asks(*root, base)),
+        _ => asks.extend(place_ask(load)),
+    }
     if let Some(run) = &load.run {
         asks.push(Ask::Row(keys::run(run)));
     }
@@ -83,22 +86,31 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
         _ => Vec::new(),
     };
     let height = checkpoint.as_ref().map_or(0, |row| row.height + 1);
+    // All parts are looked up before the first that is missed ends it, so that they are asked for at once.
+    let next_ordinal = view.next_ordinal(branch.id, height);
+    let chains = chains(view, load, checkpoint.as_ref(), &pending);
+    let branches = if load.branches { view.branches() } else { Ok(Vec::new()) };
+    let tags = if load.tags { tags(view) } else { Ok(Vec::new()) };
+    let run = load.run.as_ref().map(|id| view.run(id)).transpose();
+    let children = match &checkpoint {
+        Some(row) if load.children && load.namespace.is_empty() => children::of_moment(view, &branch, row),
+        _ => Ok(Vec::new()),
+    };
+    let effects = if load.effects { ledger::entries(bag) } else { Ok(Vec::new()) };
+    let branch = view.with_name(branch);
     let loaded = Loaded {
-        next_ordinal: view.next_ordinal(branch.id, height)?,
-        chains: chains(view, load, checkpoint.as_ref(), &pending)?,
-        branches: if load.branches { view.branches()? } else { Vec::new() },
-        tags: if load.tags { tags(view)? } else { Vec::new() },
-        graph: None,
-        run: load.run.as_ref().map(|id| view.run(id)).transpose()?.flatten(),
-        children: match &checkpoint {
-            Some(row) if load.children && load.namespace.is_empty() => children::of_moment(view, &branch, row)?,
-            _ => Vec::new(),
-        },
-        branch: view.with_name(branch)?,
         thread,
+        branch: branch?,
         checkpoint,
+        chains: chains?,
         pending,
-        effects: if load.effects { ledger::entries(bag)? } else { Vec::new() },
+        next_ordinal: next_ordinal?,
+        branches: branches?,
+        tags: tags?,
+        run: run?.flatten(),
+        graph: None,
+        children: children?,
+        effects: effects?,
     };
     let graph = if load.graph { graph_of(view, load, loaded.checkpoint.as_ref())? } else { None };
     Ok(Read { loaded, graph })

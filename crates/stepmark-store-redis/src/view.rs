@@ -53,6 +53,13 @@ impl<'a> View<'a> {
         stored.map(|stored| records::branch(stored, self.space(), id)).transpose()
     }
 
+    /// The same of a branch whose ancestors are wanted too.
+    pub(crate) fn branch_of_line(self, id: BranchId) -> Result<Option<BranchRow>> {
+        let ask = || Ask::Line(keys::space(self.namespace), id);
+        let stored = self.bag.looked_up(&keys::branch(self.namespace, id), ask)?;
+        stored.map(|stored| records::branch(stored, self.space(), id)).transpose()
+    }
+
     /// A branch that the caller names.
     pub(crate) fn known_branch(self, id: BranchId) -> Result<BranchRow> {
         self.branch(id)?.ok_or_else(|| Error::missing(Subject::Branch, id, ""))
@@ -62,7 +69,7 @@ impl<'a> View<'a> {
     /// loop.
     pub(crate) fn parent(self, fork: ForkPoint) -> Result<BranchRow> {
         let gone = || Error::corrupt(Subject::Branch, fork.branch, "a branch was forked from it but it is gone");
-        let parent = self.branch(fork.branch)?.ok_or_else(gone)?;
+        let parent = self.branch_of_line(fork.branch)?.ok_or_else(gone)?;
         if parent.fork.is_some_and(|older| older.height >= fork.height) {
             return Err(Error::corrupt(Subject::Branch, parent.id, "it begins above the fork of its child"));
         }

@@ -13,6 +13,7 @@ use stepmark_store_object::object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::sync::Semaphore;
 
 /// Where a caller is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +33,29 @@ pub(crate) struct Watched {
     is_cut: AtomicBool,
     writes: AtomicU64,
     reads: AtomicU64,
+    /// Packs wait until this is open.
+    packs: Semaphore,
 }
 
 impl Watched {
     pub(crate) fn new(place: Arc<InMemory>, cut: Cut) -> Arc<Self> {
         Arc::new(Self {
+            packs: Semaphore::new(Semaphore::MAX_PERMITS),
             place,
             cut,
             is_cut: AtomicBool::new(false),
             writes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
         })
+    }
+
+    /// Lets packs wait, which their writers do behind everybody's back.
+    pub(crate) fn hold_packs(&self) {
+        self.packs.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn let_packs_go(&self) {
+        self.packs.add_permits(Semaphore::MAX_PERMITS);
     }
 
     pub(crate) fn is_cut(&self) -> bool {
@@ -89,6 +102,9 @@ impl fmt::Display for Watched {
 #[async_trait]
 impl ObjectStore for Watched {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        if location.as_ref().contains("/packs/") {
+            let _gone = self.packs.acquire().await.expect("never closed");
+        }
         let (reaches, answers) = self.write();
         if !reaches {
             return Err(cut_off());

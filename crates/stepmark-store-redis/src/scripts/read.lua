@@ -6,6 +6,7 @@
 --                                                member has behind SKIP bytes
 --   last                                         the run that began last
 --   id      NAMESPACE ID PACKED                  the checkpoint with this id
+--   line    NAMESPACE BRANCH                     a branch and all that it was forked from, with their numbers
 --   chain   NAMESPACE BRANCH HEIGHT PLACE        a value and all that it follows from
 --   place   NAMESPACE KIND A B VALUES PENDING    what a load of this place will need
 -- The answer: gone, then names and rows by turns, then ranges with their members.
@@ -205,6 +206,21 @@ local function tip_of(branch)
     end
 end
 
+-- A branch and those below it. A line is no longer than there are branches, whatever damaged rows say.
+local function line(namespace, branch)
+    while branch and not seen['b' .. namespace .. branch] do
+        row('b' .. namespace .. branch)
+        local stored, at = row('B' .. namespace .. branch), 10
+        branch = nil
+        if stored and stored:byte(9) == 1 then
+            _, at = slice(stored, 18)
+        end
+        if stored and stored:byte(at) == 1 then
+            branch = branch_bits(stored:sub(at + 1, at + 8))
+        end
+    end
+end
+
 local function checkpoint(namespace, id, packed)
     local place = row('I' .. namespace .. id)
     if place then
@@ -299,6 +315,10 @@ while at <= #ARGV do
         end
     elseif what == 'id' then
         checkpoint(take(), take(), take() == '1')
+    elseif what == 'line' then
+        local namespace, branch = take(), take()
+        pcall(line, namespace, branch)
+        row('B' .. namespace .. branch)
     elseif what == 'chain' then
         local namespace, branch, height, value = take(), take(), tonumber(take()), tonumber(take())
         pcall(chain, namespace, branch, height, value)
