@@ -56,12 +56,18 @@ pub(crate) struct Pairs {
 }
 
 /// Measures ours and the raw limit [`PAIRS`] times, in turns. Each closure gets the number of its turn.
-pub(crate) fn pairs(
+pub(crate) fn pairs(ours: impl FnMut(usize) -> Result<f64>, raw: impl FnMut(usize) -> Result<f64>) -> Result<Pairs> {
+    many_pairs(PAIRS, ours, raw)
+}
+
+/// The same in more and shorter turns, for two that hardly differ.
+pub(crate) fn many_pairs(
+    turns: usize,
     mut ours: impl FnMut(usize) -> Result<f64>,
     mut raw: impl FnMut(usize) -> Result<f64>,
 ) -> Result<Pairs> {
     let mut figures = (Vec::new(), Vec::new(), Vec::new());
-    for turn in 0..PAIRS {
+    for turn in 0..turns {
         let (mine, limit) = (ours(turn)?, raw(turn)?);
         figures.0.push(mine);
         figures.1.push(limit);

@@ -13,6 +13,8 @@ use crate::measure::{self, Pairs, timed};
 use crate::report::Figure;
 use crate::{Result, disk, graphs, runtime};
 
+/// More and shorter turns than elsewhere: what is compared hardly differs.
+const TURNS: usize = 15;
 /// How many bytes the document has.
 const DOCUMENT_BYTES: usize = 24 * 1024;
 
@@ -76,12 +78,12 @@ fn large(store: impl CheckpointStore, steps: u64) -> Result<f64> {
 fn beside(coded: impl Fn(Sqlite) -> Result<f64>, plain: impl Fn(Sqlite) -> Result<f64>) -> Result<Pairs> {
     let directory = disk::directory()?;
     let open = |kind: &str, turn: usize| Sqlite::open(directory.path().join(format!("{kind}{turn}.db")));
-    measure::pairs(|turn| coded(open("coded", turn)?), |turn| plain(open("plain", turn)?))
+    measure::many_pairs(TURNS, |turn| coded(open("coded", turn)?), |turn| plain(open("plain", turn)?))
 }
 
 /// P2 with codecs.
 pub(crate) fn run(arguments: &Arguments) -> Result<Vec<Figure>> {
-    let steps = u64::from(arguments.amount(2_000, 300));
+    let steps = u64::from(arguments.amount(700, 100));
     let fewer = steps / 4;
     let compressing = || Codec::new().compressed();
     let keys = MasterKeys::new(Key::random()?);
