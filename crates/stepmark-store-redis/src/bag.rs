@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use redis::Value;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::ThreadUid;
+use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::value::ValueRef;
 
 use crate::keys;
@@ -24,6 +24,8 @@ pub(crate) enum Ask {
     Range(Range, Rows),
     /// The checkpoint with this stored id, in this stored namespace; with its packed values or without.
     Id(Bytes, Bytes, bool),
+    /// A branch in this stored namespace, and all that it was forked from, with their numbers.
+    Line(Bytes, BranchId),
     /// A value in this stored namespace, and all that it follows from.
     Chain(Bytes, ValueRef),
     /// The run that began last.
@@ -85,6 +87,11 @@ impl Range {
         Self { to: [b"(", end].concat(), ..self }
     }
 
+    /// The same behind `start`, which is not in it.
+    pub(crate) fn after(self, start: &[u8]) -> Self {
+        Self { from: [b"(", start].concat(), ..self }
+    }
+
     pub(crate) fn first(self, limit: usize) -> Self {
         Self { limit: i64::try_from(limit).unwrap_or(i64::MAX), ..self }
     }
@@ -118,9 +125,12 @@ impl Ask {
             Self::Id(space, id, packed) => {
                 words.extend([b"id".to_vec(), space.clone(), id.clone(), flag(*packed)]);
             }
+            Self::Line(space, branch) => {
+                words.extend([b"line".to_vec(), space.clone(), keys::bits(branch.get()).to_vec()]);
+            }
             Self::Chain(space, ValueRef { address, packed }) => {
                 let place = u64::from(address.ordinal) << 1 | u64::from(*packed);
-                let branch = address.branch.get().to_le_bytes().to_vec();
+                let branch = keys::bits(address.branch.get()).to_vec();
                 words.extend([b"chain".to_vec(), space.clone(), branch]);
                 words.extend([address.height, place].map(|number| number.to_string().into_bytes()));
             }

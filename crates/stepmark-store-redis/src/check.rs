@@ -44,7 +44,8 @@ pub(crate) fn asks(commit: &Commit) -> Vec<Ask> {
         [keys::checkpoint, keys::packed].map(|field| Ask::Row(field(&commit.namespace, row.branch, row.height)))
     });
     let branch = Ask::Row(keys::branch(&commit.namespace, commit.branch.id));
-    places.chain([branch, Ask::Row(keys::THREAD.to_vec())]).collect()
+    let own = [keys::THREAD, keys::RESTORED].map(|field| Ask::Row(field.to_vec()));
+    places.chain(own).chain([branch]).collect()
 }
 
 /// Whether a commit may be written. A refused one may be a repeated one: what it wrote decides, never the tip.
@@ -123,7 +124,7 @@ fn check_thread(view: View<'_>, commit: &Commit, facts: Facts) -> Result<Option<
     }
     match &commit.new_thread {
         None => view.known_thread().map(Some),
-        Some(new) if facts.name_taken || view.bag.is_there()? => {
+        Some(new) if facts.name_taken || view.bag.is_there()? || view.bag.has(keys::RESTORED)? => {
             Err(Error::exists(Subject::Thread, &new.name, "go on with the existing thread"))
         }
         Some(_) => Ok(None),

@@ -12,7 +12,7 @@ use stepmark_core::id::{BranchId, CheckpointId};
 use stepmark_core::pending::PendingKind;
 use stepmark_core::rows::BranchRow;
 
-use crate::bag::{Range, Rows};
+use crate::bag::{Ask, Range, Rows};
 use crate::keys;
 use crate::records::{self, place_name};
 use crate::view::View;
@@ -48,7 +48,7 @@ pub(crate) fn of_moment(view: View<'_>, root: &BranchRow, base: &CheckpointRow) 
         let prefix = keys::children_of_root(segment);
         let mut newest: BTreeMap<String, ChildRow> = BTreeMap::new();
         for member in view.bag.range(&Range::of(&prefix), &Rows::Same)? {
-            let is_later = member.last_chunk().is_none_or(|root_height| u64::from_be_bytes(*root_height) > height);
+            let is_later = member.last_chunk().is_none_or(|root_height| keys::from_bits(*root_height) > height);
             if !is_later {
                 let child = child(view, member, segment)?;
                 // Heights of one namespace come rising: the last one stays.
@@ -96,9 +96,21 @@ fn committed(view: View<'_>, segments: &[(BranchId, u64)]) -> Result<Option<Chil
 fn standing(view: View<'_>, child: &ChildRow, values: bool) -> Result<(BranchRow, CheckpointRow)> {
     let name = place_name(child.branch, child.height);
     let gone = || Error::corrupt(Subject::Checkpoint, &name, "a row names it but it is gone");
-    let (_, named) = view.checkpoint_at(child.branch, child.height)?.ok_or_else(gone)?;
-    let row = view.checkpoint(&named.id, values)?.ok_or_else(gone)?;
-    Ok((view.branch(row.branch)?.ok_or_else(gone)?, row))
+    let (namespace, branch, height) = (view.namespace, child.branch, child.height);
+    let packed = values.then(|| keys::packed(namespace, branch, height));
+    view.bag.expect(
+        [keys::checkpoint(namespace, branch, height), keys::branch(namespace, branch)].into_iter().chain(packed),
+    );
+    let (_, row) = view.checkpoint_at(branch, height)?.ok_or_else(gone)?;
+    let row = if values { view.with_packed(row)? } else { row };
+    Ok((view.branch(branch)?.ok_or_else(gone)?, row))
+}
+
+/// What a load of such a place asks for at first.
+pub(crate) fn asks(root: BranchId, base: &CheckpointId) -> Vec<Ask> {
+    let pending = Range::of(&keys::pending_kind("", base, root.lane(), PendingKind::Child));
+    let id = Ask::Id(keys::space(""), base.to_stored(), false);
+    vec![Ask::Line(keys::space(""), root), id, Ask::Range(pending, Rows::Same)]
 }
 
 /// The segments of a branch's lineage that have a height, or lie below it, newest first; each with the greatest height of

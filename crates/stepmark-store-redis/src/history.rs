@@ -32,7 +32,7 @@ type Arrived = Vec<(u64, CheckpointRow)>;
 /// What a page of checkpoints asks for at first.
 pub(crate) fn asks(query: &HistoryQuery) -> Vec<Ask> {
     let line = match query.line {
-        Line::Lineage { branch, .. } => vec![Ask::Row(keys::branch(&query.namespace, branch))],
+        Line::Lineage { branch, .. } => vec![Ask::Line(keys::space(&query.namespace), branch)],
         Line::All { before } => {
             let (range, rows) = arrivals_range(&query.namespace, before, fetch(query.limit));
             vec![Ask::Range(range, rows)]
@@ -77,44 +77,55 @@ fn arrivals_range(namespace: &str, before: Option<u64>, fetch: usize) -> (Range,
 }
 
 fn arrivals(view: View<'_>, before: Option<u64>, fetch: usize) -> Result<Arrived> {
-    let (range, rows) = arrivals_range(view.namespace, before, fetch);
     let malformed = || Error::corrupt(Subject::Checkpoint, view.bag.uid, "an arrival leads nowhere");
-    let mut found = Vec::new();
-    for member in view.bag.range(&range, &rows)? {
-        let place: &[u8; 16] = member.last_chunk().ok_or_else(malformed)?;
-        let (branch, height) = records::place(place).ok_or_else(malformed)?;
-        found.push(view.checkpoint_at(branch, height)?.ok_or_else(malformed)?);
-    }
-    Ok(found)
-}
-
-/// A walk down a branch and its ancestors.
-fn lineage(view: View<'_>, branch: BranchId, below: Option<u64>, fetch: usize) -> Result<Arrived> {
-    let mut segment = view.known_branch(branch)?;
-    let tip = segment.tip.as_ref().map_or(0, |tip| tip.height + 1);
-    let mut below = below.map_or(tip, |below| below.min(tip));
-    let mut rows = Arrived::new();
-    while below > 0 && rows.len() < fetch {
-        match segment.fork {
-            Some(fork) if below <= fork.height + 1 => segment = view.parent(fork)?,
-            _ => below = take(view, &segment, below, (fetch, &mut rows))?,
+    let (mut found, mut before) = (Arrived::new(), before);
+    loop {
+        let (range, rows) = arrivals_range(view.namespace, before, fetch);
+        let members = view.bag.range(&range, &rows)?;
+        for member in members {
+            let (rest, place) = member.split_last_chunk::<16>().ok_or_else(malformed)?;
+            let (branch, height) = records::place(place).ok_or_else(malformed)?;
+            before = rest.last_chunk().map(|arrival| keys::from_bits(*arrival));
+            match view.checkpoint_at(branch, height)? {
+                Some(row) if found.len() < fetch => found.push(row),
+                Some(_) => {}
+                // A pruned one lends values to others, but does not exist.
+                None if view.bag.has(&keys::pruned(view.namespace, branch, height))? => {}
+                None => return Err(malformed()),
+            }
+        }
+        if found.len() == fetch || members.len() < fetch {
+            return Ok(found);
         }
     }
-    Ok(rows)
 }
 
-/// Adds a segment's heights below `below`, without a gap; answers where to go on.
-fn take(view: View<'_>, segment: &BranchRow, below: u64, (fetch, rows): (usize, &mut Arrived)) -> Result<u64> {
-    let bottom = segment.fork.map_or(0, |fork| fork.height + 1);
-    let bottom = bottom.max(below.saturating_sub((fetch - rows.len()) as u64));
-    let heights = || (bottom..below).rev();
-    view.bag.expect(heights().map(|height| keys::checkpoint(view.namespace, segment.id, height)));
-    for height in heights() {
-        let place = || place_name(segment.id, height);
-        let skipped = || Error::corrupt(Subject::Checkpoint, place(), "its lineage skips it");
-        rows.push(view.checkpoint_at(segment.id, height)?.ok_or_else(skipped)?);
+/// The checkpoints down a branch and its ancestors.
+fn lineage(view: View<'_>, branch: BranchId, below: Option<u64>, fetch: usize) -> Result<Arrived> {
+    let places = places(view, view.known_branch(branch)?, below, fetch)?;
+    view.bag.expect(places.iter().map(|(segment, height)| keys::checkpoint(view.namespace, *segment, *height)));
+    let read = |(segment, height)| {
+        let skipped = || Error::corrupt(Subject::Checkpoint, place_name(segment, height), "its lineage skips it");
+        view.checkpoint_at(segment, height)?.ok_or_else(skipped)
+    };
+    places.into_iter().map(read).collect()
+}
+
+/// Where they lie, without a gap.
+fn places(view: View<'_>, mut segment: BranchRow, below: Option<u64>, fetch: usize) -> Result<Vec<(BranchId, u64)>> {
+    let tip = segment.tip.as_ref().map_or(0, |tip| tip.height + 1);
+    let mut height = below.map_or(tip, |below| below.min(tip));
+    let mut places = Vec::new();
+    while height > 0 && places.len() < fetch {
+        match segment.fork {
+            Some(fork) if height <= fork.height + 1 => segment = view.parent(fork)?,
+            _ => {
+                height -= 1;
+                places.push((segment.id, height));
+            }
+        }
     }
-    Ok(bottom)
+    Ok(places)
 }
 
 impl Link {

@@ -1,8 +1,8 @@
 //! Which keys does the store use, and which fields of a thread's hash?
 //!
 //! All of a thread lies under two keys with its uid as hash tag, and a third that outlives them; what belongs to a scope, a
-//! blob or a graph has a tag of its own. Within a thread numbers that are walked in order are big-endian, and names and
-//! namespaces have their length before them, so that no field is the beginning of another of its kind.
+//! blob or a graph has a tag of its own. A thread's fields are written so that their bytes compare as their parts do, one
+//! after another, and that no text in them is the beginning of another one.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, Lane, RunId, ThreadUid};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::value::ValueAddress;
-use stepmark_core::wire::Writer;
 
 /// A key, or the name of a field.
 pub(crate) type Bytes = Vec<u8>;
@@ -82,42 +81,124 @@ impl std::fmt::Display for BlobHashPart {
 
 /// The thread's row.
 pub(crate) const THREAD: &[u8] = b"T";
+/// The row of a thread that is being restored: nobody finds it.
+pub(crate) const RESTORED: &[u8] = b"t";
 /// In the order: runs by number, which has eight bytes before the id.
 pub(crate) const RUNS: &[u8] = b"R";
-
 /// How long the thread lives after its last write, in milliseconds; absent where it does not expire.
 pub(crate) const LIFE: &[u8] = b"x";
 
-/// The stored form of a namespace in fields.
-pub(crate) fn space(namespace: &str) -> Bytes {
-    let mut writer = Writer::with_capacity(namespace.len() + 2);
-    writer.str(namespace);
-    writer.into_vec()
+/// A number in a field: signed ones compare as their bytes do.
+pub(crate) fn bits(number: u64) -> [u8; 8] {
+    (number ^ 1 << 63).to_be_bytes()
 }
 
-fn field(kind: u8, namespace: &str) -> Writer {
-    let mut writer = Writer::with_capacity(namespace.len() + 64);
-    writer.u8(kind).str(namespace);
-    writer
+/// The number that `bits` made these bytes of.
+pub(crate) fn from_bits(bits: [u8; 8]) -> u64 {
+    u64::from_be_bytes(bits) ^ 1 << 63
+}
+
+/// Writes a field.
+struct Field(Bytes);
+
+impl Field {
+    fn of(kind: u8) -> Self {
+        let mut field = Vec::with_capacity(96);
+        field.push(kind);
+        Self(field)
+    }
+
+    fn in_space(kind: u8, namespace: &str) -> Self {
+        Self::of(kind).bytes(namespace.as_bytes())
+    }
+
+    /// A zero is followed by a one, and the end is two zeros: it comes before whatever goes on.
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        for byte in bytes {
+            self.0.push(*byte);
+            if *byte == 0 {
+                self.0.push(1);
+            }
+        }
+        self.0.extend_from_slice(&[0, 0]);
+        self
+    }
+
+    fn bits(self, number: u64) -> Self {
+        self.raw(&bits(number))
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+}
+
+/// Takes a field apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a>(pub(crate) &'a [u8]);
+
+impl Parts<'_> {
+    pub(crate) fn bytes(&mut self) -> Option<Bytes> {
+        let mut bytes = Bytes::new();
+        loop {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            if *byte == 0 {
+                let (mark, rest) = self.0.split_first()?;
+                self.0 = rest;
+                match mark {
+                    0 => return Some(bytes),
+                    1 => {}
+                    _ => return None,
+                }
+            }
+            bytes.push(*byte);
+        }
+    }
+
+    pub(crate) fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?).ok()
+    }
+
+    pub(crate) fn bits(&mut self) -> Option<u64> {
+        let (bits, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(from_bits(*bits))
+    }
+
+    pub(crate) fn branch(&mut self) -> Option<BranchId> {
+        BranchId::new(self.bits()?)
+    }
+}
+
+/// The stored form of a namespace in fields.
+pub(crate) fn space(namespace: &str) -> Bytes {
+    Field(Bytes::new()).bytes(namespace.as_bytes()).0
 }
 
 pub(crate) fn branch(namespace: &str, id: BranchId) -> Bytes {
-    field(b'B', namespace).u64(id.get()).take()
+    Field::in_space(b'B', namespace).bits(id.get()).0
 }
 
 /// The number of a branch in the order of creation.
 pub(crate) fn branch_number(namespace: &str, id: BranchId) -> Bytes {
-    field(b'b', namespace).u64(id.get()).take()
+    Field::in_space(b'b', namespace).bits(id.get()).0
 }
 
 /// How many branches were made.
 pub(crate) fn branch_count(namespace: &str) -> Bytes {
-    field(b'm', namespace).take()
+    Field::in_space(b'm', namespace).0
 }
 
 /// In the order: branches of a namespace by number.
 pub(crate) fn branches(namespace: &str) -> Bytes {
-    field(b'b', namespace).take()
+    Field::in_space(b'b', namespace).0
+}
+
+/// In the order: a branch by its number.
+pub(crate) fn numbered_branch(namespace: &str, number: u64, id: BranchId) -> Bytes {
+    Field::in_space(b'b', namespace).bits(number).bits(id.get()).0
 }
 
 /// A branch's name.
@@ -127,9 +208,7 @@ pub(crate) fn name(name: &str) -> Bytes {
 
 /// In the order: names of a branch, or with a name that one.
 pub(crate) fn names_of(branch: BranchId, name: &str) -> Bytes {
-    let mut writer = Writer::with_capacity(name.len() + 9);
-    writer.u8(b'n').u64(branch.get()).raw(name.as_bytes());
-    writer.into_vec()
+    Field::of(b'n').bits(branch.get()).raw(name.as_bytes()).0
 }
 
 pub(crate) fn run(id: &RunId) -> Bytes {
@@ -138,99 +217,106 @@ pub(crate) fn run(id: &RunId) -> Bytes {
 
 /// Where the checkpoint with an id lies.
 pub(crate) fn place_of(namespace: &str, id: &CheckpointId) -> Bytes {
-    id.with_stored(|stored| field(b'I', namespace).raw(stored).take())
+    id.with_stored(|stored| Field::in_space(b'I', namespace).raw(stored).0)
 }
 
 /// Branch and height of a checkpoint, as the end of a field.
 pub(crate) fn place(branch: BranchId, height: u64) -> [u8; 16] {
     let mut place = [0; 16];
-    place[..8].copy_from_slice(&branch.get().to_le_bytes());
-    place[8..].copy_from_slice(&height.to_be_bytes());
+    place[..8].copy_from_slice(&bits(branch.get()));
+    place[8..].copy_from_slice(&bits(height));
     place
 }
 
 pub(crate) fn checkpoint(namespace: &str, branch: BranchId, height: u64) -> Bytes {
-    field(b'C', namespace).raw(&place(branch, height)).take()
+    Field::in_space(b'C', namespace).raw(&place(branch, height)).0
+}
+
+/// A checkpoint that was pruned, and lends packed values to others.
+pub(crate) fn pruned(namespace: &str, branch: BranchId, height: u64) -> Bytes {
+    Field::in_space(b'c', namespace).raw(&place(branch, height)).0
 }
 
 /// In the order: checkpoints of a namespace by arrival, or with an arrival those from it on.
 pub(crate) fn arrivals(namespace: &str, arrival: Option<u64>) -> Bytes {
-    let arrival = arrival.map(u64::to_be_bytes);
-    field(b'C', namespace).raw(arrival.as_ref().map_or(&[], |bytes| &bytes[..])).take()
+    let all = Field::in_space(b'C', namespace);
+    match arrival {
+        None => all.0,
+        Some(arrival) => all.bits(arrival).0,
+    }
 }
 
 pub(crate) fn packed(namespace: &str, branch: BranchId, height: u64) -> Bytes {
-    field(b'P', namespace).raw(&place(branch, height)).take()
+    Field::in_space(b'P', namespace).raw(&place(branch, height)).0
 }
 
 pub(crate) fn value(namespace: &str, address: ValueAddress) -> Bytes {
+    address_field(b'V', namespace, address)
+}
+
+fn address_field(kind: u8, namespace: &str, address: ValueAddress) -> Bytes {
     let place = place(address.branch, address.height);
-    field(b'V', namespace).raw(&place).raw(&address.ordinal.to_be_bytes()).take()
+    Field::in_space(kind, namespace).raw(&place).bits(u64::from(address.ordinal)).0
 }
 
 /// In the order: the values of a height.
 pub(crate) fn values_at(namespace: &str, branch: BranchId, height: u64) -> Bytes {
-    field(b'V', namespace).raw(&place(branch, height)).take()
+    Field::in_space(b'V', namespace).raw(&place(branch, height)).0
 }
 
 /// Which blob a value names.
 pub(crate) fn blob_use(namespace: &str, address: ValueAddress) -> Bytes {
-    let place = place(address.branch, address.height);
-    field(b'U', namespace).raw(&place).raw(&address.ordinal.to_be_bytes()).take()
+    address_field(b'U', namespace, address)
 }
 
 /// In the order: the pending rows of a checkpoint in a lane.
 pub(crate) fn pending_of(namespace: &str, base: &CheckpointId, lane: Lane) -> Bytes {
-    base.with_stored(|stored| field(b'F', namespace).bytes(stored).u64(lane.0).take())
+    base.with_stored(|stored| Field::in_space(b'F', namespace).bytes(stored).bits(lane.0).0)
 }
 
 /// In the order: those of one kind.
 pub(crate) fn pending_kind(namespace: &str, base: &CheckpointId, lane: Lane, kind: PendingKind) -> Bytes {
-    let mut key = pending_of(namespace, base, lane);
-    key.push(kind.number());
-    key
+    Field(pending_of(namespace, base, lane)).bits(u64::from(kind.number())).0
 }
 
 pub(crate) fn pending(namespace: &str, row: &PendingRow) -> Bytes {
-    let mut key = pending_kind(namespace, &row.base, row.lane, row.kind);
-    key.extend_from_slice(&row.task.0);
-    key.extend_from_slice(&row.ordinal.to_be_bytes());
-    key
+    Field(pending_kind(namespace, &row.base, row.lane, row.kind)).bytes(&row.task.0).bits(row.ordinal).0
 }
 
 pub(crate) fn tag(name: &str) -> Bytes {
     [b"G", name.as_bytes()].concat()
 }
 
+/// In the order: where every sub-graph stood.
+pub(crate) fn children_of_root(root: BranchId) -> Bytes {
+    Field::of(b'K').bits(root.get()).0
+}
+
 /// In the order: where a sub-graph stood, by the root's height.
 pub(crate) fn children_of(root: BranchId, namespace: &str) -> Bytes {
-    let mut writer = Writer::with_capacity(namespace.len() + 20);
-    writer.u8(b'K').u64(root.get()).str(namespace);
-    writer.into_vec()
+    Field(children_of_root(root)).bytes(namespace.as_bytes()).0
 }
 
 pub(crate) fn child(root: BranchId, namespace: &str, height: u64) -> Bytes {
-    [&children_of(root, namespace)[..], &height.to_be_bytes()].concat()
-}
-
-/// In the order: where every sub-graph stood.
-pub(crate) fn children_of_root(root: BranchId) -> Bytes {
-    [b"K", &root.get().to_le_bytes()[..]].concat()
+    Field(children_of(root, namespace)).bits(height).0
 }
 
 /// In the order: the generations of an effect's key, or its attempts.
 pub(crate) fn of_effect(kind: u8, key: &EffectKey) -> Bytes {
-    let mut writer = Writer::with_capacity(64);
-    writer.u8(kind).bytes(&key.encode());
-    writer.into_vec()
+    Field::of(kind).bytes(&key.encode()).0
 }
 
 pub(crate) fn effect(key: &EffectKey, generation: u32) -> Bytes {
-    [&of_effect(b'E', key)[..], &generation.to_be_bytes()].concat()
+    Field(of_effect(b'E', key)).bits(u64::from(generation)).0
+}
+
+/// In the order: the attempts of one generation.
+pub(crate) fn attempts(key: &EffectKey, generation: u32) -> Bytes {
+    Field(of_effect(b'A', key)).bits(u64::from(generation)).0
 }
 
 pub(crate) fn attempt(key: &EffectKey, generation: u32, number: u32) -> Bytes {
-    [&of_effect(b'A', key)[..], &generation.to_be_bytes(), &number.to_be_bytes()].concat()
+    Field(attempts(key, generation)).bits(u64::from(number)).0
 }
 
 /// How often anything of an effect's key was written.
@@ -238,12 +324,31 @@ pub(crate) fn effect_turns(key: &EffectKey) -> Bytes {
     of_effect(b'L', key)
 }
 
-trait Take {
-    fn take(&mut self) -> Bytes;
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Take for Writer {
-    fn take(&mut self) -> Bytes {
-        std::mem::take(self).into_vec()
+    fn written(text: &str, number: u64) -> Bytes {
+        Field::of(b'V').bytes(text.as_bytes()).bits(number).0
+    }
+
+    #[test]
+    fn fields_compare_as_their_parts() {
+        let minus_one = u64::MAX;
+        let rising = [("", 5), ("a", minus_one), ("a", 0), ("a", 1), ("a\0", 0), ("a\u{1}", 0), ("aa", 0), ("b", 0)];
+        for pair in rising.windows(2) {
+            assert!(written(pair[0].0, pair[0].1) < written(pair[1].0, pair[1].1), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn fields_are_taken_apart_as_they_were_written() {
+        for (text, number) in [("", 0), ("a\0b\u{1}", u64::MAX), ("research/0", 1 << 63)] {
+            let field = written(text, number);
+            let mut parts = Parts(&field[1..]);
+            assert_eq!((parts.text().as_deref(), parts.bits(), parts.0), (Some(text), Some(number), &[][..]));
+        }
+        assert_eq!(Parts(b"a\0\x02").bytes(), None);
+        assert_eq!(Parts(b"a\0").bytes(), None);
     }
 }

@@ -5,7 +5,7 @@
 
 use stepmark_core::effect::{AttemptRow, EffectEntry, EffectIntent, EffectKey, EffectOutcome, EffectRow};
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::BranchId;
+use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::ledger::{Asker, Decision, NumberedBranch, decide, entry_name, settle};
 use stepmark_core::rows::BranchRow;
 
@@ -41,7 +41,7 @@ pub(crate) fn decide_intent(view: View<'_>, branch: &BranchRow, intent: &EffectI
     let asker = Asker { thread: view.bag.uid, branch, branches };
     let root = view.root();
     let decision = decide(asker, intent, entries.clone(), &mut |id: BranchId| {
-        let Some(row) = root.branch(id)? else { return Ok(None) };
+        let Some(row) = root.branch_of_line(id)? else { return Ok(None) };
         let gone = || Error::corrupt(Subject::Branch, id, "its number is gone");
         let number = root.bag.row(&keys::branch_number("", id))?.ok_or_else(gone)?;
         Ok(Some(NumberedBranch { number: records::number(number, id)?, row }))
@@ -71,10 +71,15 @@ fn decided(key: EffectKey, decision: Decision, entries: &[EffectEntry]) -> Decid
 
 /// The whole ledger of a thread, by key and generation.
 pub(crate) fn entries(bag: &Bag) -> Result<Vec<EffectEntry>> {
-    let mut entries = joined(bag, [&Range::of(b"E"), &Range::of(b"A")])?;
-    // In fields a key has its length before it.
-    entries.sort_by_cached_key(|entry| (entry.row.key.encode(), entry.row.generation));
-    Ok(entries)
+    joined(bag, [&Range::of(b"E"), &Range::of(b"A")])
+}
+
+/// The entry that a member of the order leads to, with its attempts.
+pub(crate) fn entry(bag: &Bag, member: &[u8]) -> Result<EffectEntry> {
+    let attempts = Range::of(&[b"A", &member[1..]].concat());
+    let row = record(bag, member, records::effect);
+    let attempts = records_of(bag, &attempts, records::attempt)?;
+    Ok(EffectEntry { row: row?, attempts })
 }
 
 /// The generations of a key.
@@ -103,15 +108,14 @@ fn joined(bag: &Bag, [effects, attempts]: [&Range; 2]) -> Result<Vec<EffectEntry
     }
 }
 
-fn records_of<T>(
-    bag: &Bag,
-    range: &Range,
-    read: fn(&[u8], &[u8], stepmark_core::id::ThreadUid) -> Result<T>,
-) -> Result<Vec<T>> {
-    let members = bag.range(range, &Rows::Same)?;
-    let record = |member: &Bytes| {
-        let gone = || Error::corrupt(Subject::Effect, bag.uid, "the key of an entry is there but the entry is gone");
-        read(bag.row(member)?.ok_or_else(gone)?, &member[1..], bag.uid)
-    };
-    members.iter().map(record).collect()
+/// Reads a record with its key.
+type Read<T> = fn(&[u8], &[u8], ThreadUid) -> Result<T>;
+
+fn records_of<T>(bag: &Bag, range: &Range, read: Read<T>) -> Result<Vec<T>> {
+    bag.range(range, &Rows::Same)?.iter().map(|member| record(bag, member, read)).collect()
+}
+
+fn record<T>(bag: &Bag, member: &[u8], read: Read<T>) -> Result<T> {
+    let gone = || Error::corrupt(Subject::Effect, bag.uid, "the key of an entry is there but the entry is gone");
+    read(bag.row(member)?.ok_or_else(gone)?, &member[1..], bag.uid)
 }

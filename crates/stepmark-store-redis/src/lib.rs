@@ -34,6 +34,8 @@ mod history;
 mod ledger;
 mod names;
 mod read;
+mod restore;
+mod rows;
 mod view;
 
 mod bag;

@@ -17,7 +17,7 @@ use crate::keys::{Bytes, Keys};
 
 /// How often a call reads again because it missed something. Each time it knows more; only a thread that never stands still
 /// could keep it longer.
-const READS_MAX: usize = 64;
+const READS_MAX: usize = 1000;
 /// The longest pause between two attempts to reach a server that is gone.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -106,24 +106,33 @@ impl Link {
         }
     }
 
-    /// Calls scripts in one unit, one after the other.
+    /// Calls scripts that only read in one unit, one after the other.
     pub(crate) async fn call_all(&self, calls: &[(&Script, Vec<Bytes>, Vec<Bytes>)]) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(calls.len());
         pipeline.atomic();
         for (script, keys, words) in calls {
             pipeline.add_command(evaluate("EVALSHA", script.get_hash().as_bytes(), keys, words)).ignore();
         }
-        let mut connection = self.connection.clone();
-        for (script, ..) in calls.first().into_iter().chain(calls.last()) {
-            script.load_async(&mut connection).await.map_err(|error| from_redis(&self.place, error))?;
-        }
-        let count = calls.len();
-        let answer = connection.send_packed_commands(&pipeline, count + 1, 1).await;
-        let answer = answer.and_then(|mut answers| answers.pop().unwrap_or_default().extract_error());
+        let answer = match self.try_send_all(&pipeline, calls.len()).await {
+            Err(error) if is_unknown_script(&error) => {
+                // The first and the last of the calls are of all scripts that there are.
+                for (script, ..) in calls.first().into_iter().chain(calls.last()) {
+                    let loaded = script.load_async(&mut self.connection.clone()).await;
+                    loaded.map_err(|error| from_redis(&self.place, error))?;
+                }
+                self.try_send_all(&pipeline, calls.len()).await
+            }
+            answer => answer,
+        };
         match answer.map_err(|error| from_redis(&self.place, error))? {
-            Value::Array(answers) if answers.len() == count => Ok(answers),
+            Value::Array(answers) if answers.len() == calls.len() => Ok(answers),
             _ => Err(self.unreadable()),
         }
+    }
+
+    async fn try_send_all(&self, pipeline: &Pipeline, count: usize) -> Result<Value, RedisError> {
+        let mut answers = self.connection.clone().send_packed_commands(pipeline, count + 1, 1).await?;
+        answers.pop().unwrap_or_default().extract_error()
     }
 
     pub(crate) fn unreadable(&self) -> stepmark_core::error::Error {

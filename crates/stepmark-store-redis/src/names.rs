@@ -14,7 +14,7 @@ use stepmark_core::rows::ThreadRow;
 
 use crate::bag::{Odd, bytes, list, optional};
 use crate::error::overtaken;
-use crate::keys::{self, Bytes};
+use crate::keys::Bytes;
 use crate::link::Link;
 
 /// How often a name is asked for that others reserve at the same time.
@@ -104,7 +104,8 @@ impl Link {
         let held = self.holder(&row.scope, &row.name).await?;
         let Some(Held { uid, .. }) = held.filter(|held| held.uid != row.uid) else { return Ok(false) };
         let [rows, ..] = self.keys.thread(uid);
-        let answer = self.send(redis::cmd("HEXISTS").arg(rows).arg(keys::THREAD)).await?;
+        // Also one that is still being restored has its name.
+        let answer = self.send(redis::cmd("EXISTS").arg(rows)).await?;
         Ok(answer == Value::Int(1))
     }
 

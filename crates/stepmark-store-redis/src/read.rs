@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::BranchId;
-use stepmark_core::load::{damaged, manifest_of, walk_chain, wanted_values};
+use stepmark_core::load::{damaged, head_of, walk_chain, wanted_values};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow};
 use stepmark_core::store::{Chain, Channels, Load, Loaded, Place, TagEntry};
@@ -30,7 +30,10 @@ pub(crate) struct Read {
 /// What a load asks for at first.
 pub(crate) fn asks(load: &Load) -> Vec<Ask> {
     let mut asks = vec![Ask::Row(keys::THREAD.to_vec())];
-    asks.extend(place_ask(load));
+    match &load.place {
+        Place::Child { root, base } => asks.extend(children::asks(*root, base)),
+        _ => asks.extend(place_ask(load)),
+    }
     if let Some(run) = &load.run {
         asks.push(Ask::Row(keys::run(run)));
     }
@@ -47,7 +50,7 @@ pub(crate) fn asks(load: &Load) -> Vec<Ask> {
 }
 
 fn place_ask(load: &Load) -> Option<Ask> {
-    let bits = |branch: BranchId| branch.get().to_le_bytes().to_vec();
+    let bits = |branch: BranchId| keys::bits(branch.get()).to_vec();
     let (kind, first, second) = match &load.place {
         Place::Head => ("head", Vec::new(), Vec::new()),
         Place::Branch(branch) => ("branch", bits(*branch), Vec::new()),
@@ -83,22 +86,31 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
         _ => Vec::new(),
     };
     let height = checkpoint.as_ref().map_or(0, |row| row.height + 1);
+    // All parts are looked up before the first that is missed ends it, so that they are asked for at once.
+    let next_ordinal = view.next_ordinal(branch.id, height);
+    let chains = chains(view, load, checkpoint.as_ref(), &pending);
+    let branches = if load.branches { view.branches() } else { Ok(Vec::new()) };
+    let tags = if load.tags { tags(view) } else { Ok(Vec::new()) };
+    let run = load.run.as_ref().map(|id| view.run(id)).transpose();
+    let children = match &checkpoint {
+        Some(row) if load.children && load.namespace.is_empty() => children::of_moment(view, &branch, row),
+        _ => Ok(Vec::new()),
+    };
+    let effects = if load.effects { ledger::entries(bag) } else { Ok(Vec::new()) };
+    let branch = view.with_name(branch);
     let loaded = Loaded {
-        next_ordinal: view.next_ordinal(branch.id, height)?,
-        chains: chains(view, load, checkpoint.as_ref(), &pending)?,
-        branches: if load.branches { view.branches()? } else { Vec::new() },
-        tags: if load.tags { tags(view)? } else { Vec::new() },
-        graph: None,
-        run: load.run.as_ref().map(|id| view.run(id)).transpose()?.flatten(),
-        children: match &checkpoint {
-            Some(row) if load.children && load.namespace.is_empty() => children::of_moment(view, &branch, row)?,
-            _ => Vec::new(),
-        },
-        branch: view.with_name(branch)?,
         thread,
+        branch: branch?,
         checkpoint,
+        chains: chains?,
         pending,
-        effects: if load.effects { ledger::entries(bag)? } else { Vec::new() },
+        next_ordinal: next_ordinal?,
+        branches: branches?,
+        tags: tags?,
+        run: run?.flatten(),
+        graph: None,
+        children: children?,
+        effects: effects?,
     };
     let graph = if load.graph { graph_of(view, load, loaded.checkpoint.as_ref())? } else { None };
     Ok(Read { loaded, graph })
@@ -108,7 +120,7 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
 fn graph_of(view: View<'_>, load: &Load, row: Option<&CheckpointRow>) -> Result<Option<(String, [u8; 16])>> {
     let id = match (&load.run, row) {
         (Some(id), _) => id.clone(),
-        (None, Some(row)) => manifest_of(row)?.run,
+        (None, Some(row)) => head_of(row)?.run,
         (None, None) => return Ok(None),
     };
     Ok(match view.run(&id)? {
@@ -187,7 +199,7 @@ fn chains(
     checkpoint: Option<&CheckpointRow>,
     pending: &[PendingRow],
 ) -> Result<Vec<Chain>> {
-    let manifest = checkpoint.map(manifest_of).transpose()?;
+    let manifest = checkpoint.map(head_of).transpose()?;
     let mut nodes = Nodes { view, packed: HashMap::new() };
     let wanted = wanted_values(&load.channels, manifest.as_ref(), pending);
     nodes.expect(&wanted);

@@ -17,7 +17,7 @@ use stepmark_core::rows::{
 use stepmark_core::value::{ValueAddress, ValueHead, ValueNode, ValueRow};
 use stepmark_core::wire::{Reader, WireError, Writer};
 
-use crate::keys::Bytes;
+use crate::keys::{Bytes, Parts, bits, from_bits};
 
 const HASH_BYTES: usize = 16;
 const ARRIVAL_BYTES: usize = 8;
@@ -70,6 +70,11 @@ fn branch_id(reader: &mut Reader<'_>) -> Result<BranchId, WireError> {
     BranchId::new(reader.u64()?).ok_or(WireError::Malformed("branch id"))
 }
 
+/// The same as in fields, for rows that the reading script looks into.
+fn branch_bits(reader: &mut Reader<'_>) -> Result<BranchId, WireError> {
+    BranchId::new(from_bits(reader.array()?)).ok_or(WireError::Malformed("branch id"))
+}
+
 fn write_id(writer: &mut Writer, id: &CheckpointId) {
     id.with_stored(|stored| {
         writer.bytes(stored);
@@ -101,18 +106,13 @@ fn optional<'a, T>(
 /// A thread: its head first, which is what moves.
 pub(crate) fn encode_thread(row: &ThreadRow) -> Bytes {
     let mut writer = Writer::with_capacity(64 + row.scope.len() + row.name.len());
-    writer.raw(&head_part(row.head)).str(&row.scope).str(&row.name).u64(row.created_at as u64);
+    writer.raw(&bits(row.head.get())).str(&row.scope).str(&row.name).u64(row.created_at as u64);
     sealed(writer, row.hash())
-}
-
-/// How the stored row of a thread with this head begins.
-pub(crate) fn head_part(head: BranchId) -> [u8; 8] {
-    head.get().to_le_bytes()
 }
 
 pub(crate) fn thread(stored: &[u8], uid: ThreadUid) -> Result<ThreadRow> {
     let opened = open(stored, |reader| {
-        let (head, scope, name) = (branch_id(reader)?, reader.str()?.to_owned(), reader.str()?.to_owned());
+        let (head, scope, name) = (branch_bits(reader)?, reader.str()?.to_owned(), reader.str()?.to_owned());
         Ok(ThreadRow { uid, scope, name, head, created_at: reader.u64()? as i64 })
     });
     let (row, hash) = opened.map_err(|error| damaged(Subject::Thread, uid, error))?;
@@ -172,17 +172,17 @@ pub(crate) fn branch(stored: &[u8], space: Space<'_>, id: BranchId) -> Result<Br
 /// The number of a branch, which its script gave it.
 pub(crate) fn number(stored: &[u8], id: BranchId) -> Result<u64> {
     let bytes = stored.try_into().map_err(|_| Error::corrupt(Subject::Branch, id, "its number has another length"))?;
-    Ok(u64::from_be_bytes(bytes))
+    Ok(from_bits(bytes))
 }
 
 pub(crate) fn encode_name(uid: ThreadUid, name: &str, branch: BranchId) -> Bytes {
     let mut writer = Writer::with_capacity(24);
-    writer.u64(branch.get());
+    writer.raw(&bits(branch.get()));
     sealed(writer, ref_hash(uid, name, branch))
 }
 
 pub(crate) fn name(stored: &[u8], uid: ThreadUid, name: &str) -> Result<BranchId> {
-    let (branch, hash) = open(stored, branch_id).map_err(|error| damaged(Subject::Branch, name, error))?;
+    let (branch, hash) = open(stored, branch_bits).map_err(|error| damaged(Subject::Branch, name, error))?;
     check_hash(hash, ref_hash(uid, name, branch), Subject::Branch, name)?;
     Ok(branch)
 }
@@ -223,8 +223,23 @@ pub(crate) fn run(stored: &[u8], uid: ThreadUid, id: &RunId) -> Result<RunRow> {
 
 /// The branch and the height that `keys::place` made these bytes of.
 pub(crate) fn place(stored: &[u8; 16]) -> Option<(BranchId, u64)> {
-    let (branch, height) = stored.split_first_chunk::<8>()?;
-    Some((BranchId::new(u64::from_le_bytes(*branch))?, u64::from_be_bytes(height.try_into().ok()?)))
+    let mut parts = Parts(stored);
+    Some((parts.branch()?, parts.bits()?))
+}
+
+/// Which graph a run's row names, damaged or not.
+pub(crate) fn graph_of_run(stored: &[u8]) -> Option<(String, [u8; 16])> {
+    let read = || {
+        let mut reader = Reader::new(split(stored)?.columns);
+        reader.u64()?;
+        let graph = reader.str()?.to_owned();
+        reader.raw(1 + HASH_BYTES + 8)?;
+        optional(&mut reader, Reader::u64)?;
+        read_tip(&mut reader)?;
+        Ok::<_, WireError>((graph, optional(&mut reader, Reader::array)?))
+    };
+    let (graph, signature) = read().ok()?;
+    Some((graph, signature?))
 }
 
 /// How the stored row of the checkpoint with this id begins.
@@ -264,7 +279,7 @@ pub(crate) fn checkpoint(stored: &[u8], space: Space<'_>, at: (BranchId, u64)) -
     let (mut row, hash) = opened.map_err(|error| damaged(Subject::Checkpoint, name(), error))?;
     row.manifest_hash = hash;
     check_checkpoint(&row, space.uid, space.namespace, false)?;
-    Ok((u64::from_be_bytes(*arrival), row))
+    Ok((from_bits(*arrival), row))
 }
 
 pub(crate) fn encode_packed(row: &CheckpointRow) -> Bytes {
@@ -319,10 +334,8 @@ pub(crate) fn pending(stored: &[u8], key: &[u8], space: Space<'_>, of: (&Checkpo
     let (base, lane) = of;
     let read = || {
         let (head, body, hash) = halves(stored)?;
-        let mut reader = Reader::new(key);
-        let (kind, task) = (PendingKind::from_number(reader.u8()?)?, TaskHash(reader.array()?));
-        let ordinal = u64::from_be_bytes(reader.array()?);
-        reader.finish()?;
+        let (kind, task, ordinal) = pending_key(Parts(key)).ok_or(WireError::Malformed("key"))?;
+        let kind = PendingKind::from_number(kind)?;
         let values = PendingRow::decode_head(head)?;
         Ok((head, PendingRow { base: base.clone(), lane, kind, task, ordinal, values, body: body.to_vec() }, hash))
     };
@@ -331,6 +344,11 @@ pub(crate) fn pending(stored: &[u8], key: &[u8], space: Space<'_>, of: (&Checkpo
     same_head(head, &row.encode_head(), Subject::Pending, &name)?;
     check_hash(hash, row.hash(space.uid, space.namespace), Subject::Pending, &name)?;
     Ok(row)
+}
+
+fn pending_key(mut parts: Parts<'_>) -> Option<(u8, TaskHash, u64)> {
+    let (kind, task, ordinal) = (parts.bits()?, parts.bytes()?, parts.bits()?);
+    parts.0.is_empty().then_some((u8::try_from(kind).ok()?, TaskHash(task.try_into().ok()?), ordinal))
 }
 
 pub(crate) fn encode_tag(row: &TagRow, space: Space<'_>) -> Bytes {
@@ -371,9 +389,9 @@ pub(crate) fn encode_child(row: &ChildRow, uid: ThreadUid, root: BranchId, heigh
 /// The same; `key` is what its field has behind the root's branch.
 pub(crate) fn child(stored: &[u8], key: &[u8], uid: ThreadUid, root: BranchId) -> Result<ChildRow> {
     let read = || {
-        let mut reader = Reader::new(key);
-        let (namespace, root_height) = (reader.str()?.to_owned(), u64::from_be_bytes(reader.array()?));
-        reader.finish()?;
+        let mut parts = Parts(key);
+        let mut key = || Some((parts.text()?, parts.bits()?));
+        let (namespace, root_height) = key().ok_or(WireError::Malformed("key"))?;
         let (place, hash) = open(stored, |reader| Ok((branch_id(reader)?, reader.u64()?)))?;
         Ok((ChildRow { namespace, branch: place.0, height: place.1 }, root_height, hash))
     };
@@ -432,13 +450,15 @@ pub(crate) fn attempt(stored: &[u8], key: &[u8], uid: ThreadUid) -> Result<Attem
 /// Key and generation at the beginning of a field.
 fn effect_key(field: &[u8], uid: ThreadUid) -> Result<(EffectKey, u32)> {
     let name = format!("of thread {uid}");
-    let mut reader = Reader::new(field);
+    let mut parts = Parts(field);
     let mut read = || {
-        let stored = reader.bytes()?;
-        Ok((stored, EffectKey::decode(stored)?, u32::from_be_bytes(reader.array()?)))
+        let malformed = || WireError::Malformed("key");
+        let (stored, generation) = (parts.bytes().ok_or_else(malformed)?, parts.bits().ok_or_else(malformed)?);
+        let generation = u32::try_from(generation).map_err(|_| malformed())?;
+        Ok((EffectKey::decode(&stored)?, generation, stored))
     };
-    let (stored, key, generation) = read().map_err(|error| damaged(Subject::Effect, &name, error))?;
-    same_head(stored, &key.encode(), Subject::Effect, &key)?;
+    let (key, generation, stored) = read().map_err(|error| damaged(Subject::Effect, &name, error))?;
+    same_head(&stored, &key.encode(), Subject::Effect, &key)?;
     Ok((key, generation))
 }
 

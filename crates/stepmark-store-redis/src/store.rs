@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -218,6 +218,11 @@ impl RedisStore {
         }
     }
 
+    async fn write_restored(self, restore: Restore) -> Result<Outcome> {
+        let _alone = self.lane(restore.thread.uid).write().await;
+        self.link().restore(&restore, self.inner.life_ms).await
+    }
+
     async fn delete(self, thread: ThreadUid) -> Result<()> {
         let _alone = self.lane(thread).write().await;
         let link = self.link();
@@ -230,6 +235,17 @@ impl RedisStore {
             },
             _ => Err(Error::missing(Subject::Thread, thread, "")),
         }
+    }
+}
+
+#[async_trait]
+impl Rows for RedisStore {
+    async fn page(&self, query: RowsQuery) -> Result<RowsPage> {
+        self.link().page_of_rows(&query).await
+    }
+
+    async fn restore(&self, restore: Restore) -> Result<Outcome> {
+        Finished::new(self.clone().write_restored(restore)).await
     }
 }
 
@@ -282,6 +298,6 @@ impl CheckpointStore for RedisStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
-        None
+        Some(self)
     }
 }

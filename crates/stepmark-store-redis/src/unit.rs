@@ -6,10 +6,10 @@
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::effect::EffectEntry;
 use stepmark_core::error::Result;
-use stepmark_core::id::CheckpointId;
+use stepmark_core::id::{BranchId, CheckpointId, RunId};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::ThreadRow;
-use stepmark_core::store::{Commit, Expect, Fence, Records, RunWrite, TagWrite};
+use stepmark_core::store::{BlobUse, Commit, Expect, Fence, Records, RunWrite, TagWrite};
 use stepmark_core::value::ValueRow;
 
 use crate::bag::{Ask, Bag, Range};
@@ -89,11 +89,7 @@ impl Unit {
         let field = keys::THREAD.to_vec();
         match (&commit.new_thread, thread, commit.expect_head) {
             (Some(row), ..) => {
-                let Birth { turn, life_ms } = birth.unwrap_or_default();
-                self.expect("turn", [turn.to_string().into_bytes()]);
-                if let Some(life_ms) = life_ms {
-                    self.write("row", [keys::LIFE.to_vec(), life_ms.to_string().into_bytes()]);
-                }
+                self.born(birth.unwrap_or_default());
                 self.write("row", [field, records::encode_thread(row)]);
             }
             (None, Some(row), _) => {
@@ -101,7 +97,7 @@ impl Unit {
                 let moved = ThreadRow { head: commit.branch.id, ..row.clone() };
                 self.write("row", [field, records::encode_thread(&moved)]);
             }
-            (None, None, Some(head)) => self.row("begins", field, Some(records::head_part(head).to_vec())),
+            (None, None, Some(head)) => self.row("begins", field, Some(keys::bits(head.get()).to_vec())),
             (None, None, None) => self.row("there", field, None),
         }
     }
@@ -132,7 +128,7 @@ impl Unit {
                         None => self.row("there", point, None),
                     }
                 }
-                let id = branch.id.get().to_le_bytes().to_vec();
+                let id = keys::bits(branch.id.get()).to_vec();
                 self.write("branch", [keys::space(namespace), id]);
             }
         }
@@ -170,6 +166,7 @@ impl Unit {
             let id = commit.branch.id;
             self.write("row", [field, records::encode_name(commit.thread, &name.name, id)]);
             self.write("member", [keys::names_of(id, &name.name)]);
+            self.write("member", [keys::name(&name.name)]);
         }
         for run in &commit.runs {
             let (row, field) = (run.row(), keys::run(&run.row().id));
@@ -209,7 +206,7 @@ impl Unit {
             if commit.claims() && !commit.values.iter().any(|row| row.address == used.value) {
                 self.row("absent", keys::value(&commit.namespace, used.value), None);
             }
-            self.write("row", [keys::blob_use(&commit.namespace, used.value), used.hash.0.to_vec()]);
+            self.uses(&commit.namespace, used);
         }
     }
 
@@ -239,6 +236,80 @@ impl Unit {
         self.write("more", [keys::effect_turns(&row.key)]);
     }
 
+    /// The beginning of a unit that restores a thread, with its `birth` where nothing of it is there.
+    pub(crate) fn of_restored(row: &ThreadRow, birth: Option<Birth>, publish: bool) -> Self {
+        let mut unit = Self::default();
+        let (field, stored) = (keys::RESTORED.to_vec(), records::encode_thread(row));
+        match birth {
+            Some(birth) => unit.born(birth),
+            None => unit.row("equal", field.clone(), Some(stored.clone())),
+        }
+        match (publish, birth) {
+            (true, _) => {
+                unit.write("drop", [field]);
+                unit.write("row", [keys::THREAD.to_vec(), stored]);
+            }
+            (false, Some(_)) => unit.write("row", [field, stored]),
+            (false, None) => {}
+        }
+        unit
+    }
+
+    /// Expects that a row is there.
+    pub(crate) fn needs(&mut self, field: Bytes) {
+        self.row("there", field, None);
+    }
+
+    /// Expects that a row is not there.
+    pub(crate) fn forbids(&mut self, field: Bytes) {
+        self.row("absent", field, None);
+    }
+
+    /// Writes a row that must not be there, in its place in the order if its class has one.
+    pub(crate) fn adds(&mut self, field: Bytes, row: Bytes) {
+        self.forbids(field.clone());
+        match field.first() {
+            Some(b'C' | b'c') => self.write("checkpoint", [field, row]),
+            Some(b'B' | b'I' | b'P' | b'R') => self.write("row", [field, row]),
+            _ => {
+                self.write("row", [field.clone(), row]);
+                self.write("member", [field]);
+            }
+        }
+    }
+
+    /// Gives a run its place, before its row is written.
+    pub(crate) fn begins(&mut self, id: &RunId) {
+        self.write("run", [id.to_stored()]);
+    }
+
+    /// Gives a branch a number that it had elsewhere.
+    pub(crate) fn numbers(&mut self, namespace: &str, number: u64, id: BranchId) {
+        self.write("row", [keys::branch_number(namespace, id), keys::bits(number).to_vec()]);
+        self.write("member", [keys::numbered_branch(namespace, number, id)]);
+        self.write("raise", [keys::branch_count(namespace), number.to_string().into_bytes()]);
+    }
+
+    /// Lets a branch be found by its name's reverse.
+    pub(crate) fn names(&mut self, name: &str, branch: BranchId) {
+        self.write("member", [keys::names_of(branch, name)]);
+    }
+
+    pub(crate) fn counts(&mut self, field: Bytes) {
+        self.write("more", [field]);
+    }
+
+    pub(crate) fn uses(&mut self, namespace: &str, used: &BlobUse) {
+        self.write("row", [keys::blob_use(namespace, used.value), used.hash.0.to_vec()]);
+    }
+
+    fn born(&mut self, Birth { turn, life_ms }: Birth) {
+        self.expect("turn", [turn.to_string().into_bytes()]);
+        if let Some(life_ms) = life_ms {
+            self.write("row", [keys::LIFE.to_vec(), life_ms.to_string().into_bytes()]);
+        }
+    }
+
     /// The unit of an append that its owner's fence guards, or of one from outside whose rows were read and found well.
     pub(crate) fn of_append(append: &Records, read: Option<(&Bag, &ThreadRow)>) -> Result<Self> {
         let mut unit = Self::default();
@@ -259,7 +330,7 @@ impl Unit {
         }
         unit.rows(&append.pending, &append.values, space, false);
         for used in &append.blobs {
-            unit.write("row", [keys::blob_use(space.namespace, used.value), used.hash.0.to_vec()]);
+            unit.uses(space.namespace, used);
         }
         if let Some(run) = &append.run {
             unit.row("there", keys::run(&run.id), None);

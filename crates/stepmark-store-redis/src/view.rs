@@ -15,7 +15,7 @@ use stepmark_core::store::NamedBranch;
 use stepmark_core::value::ValueAddress;
 
 use crate::bag::{Ask, Bag, Range, Rows};
-use crate::keys;
+use crate::keys::{self, Parts};
 use crate::records::{self, Space};
 
 /// A namespace of a thread, as far as it was read.
@@ -53,6 +53,13 @@ impl<'a> View<'a> {
         stored.map(|stored| records::branch(stored, self.space(), id)).transpose()
     }
 
+    /// The same of a branch whose ancestors are wanted too.
+    pub(crate) fn branch_of_line(self, id: BranchId) -> Result<Option<BranchRow>> {
+        let ask = || Ask::Line(keys::space(self.namespace), id);
+        let stored = self.bag.looked_up(&keys::branch(self.namespace, id), ask)?;
+        stored.map(|stored| records::branch(stored, self.space(), id)).transpose()
+    }
+
     /// A branch that the caller names.
     pub(crate) fn known_branch(self, id: BranchId) -> Result<BranchRow> {
         self.branch(id)?.ok_or_else(|| Error::missing(Subject::Branch, id, ""))
@@ -62,7 +69,7 @@ impl<'a> View<'a> {
     /// loop.
     pub(crate) fn parent(self, fork: ForkPoint) -> Result<BranchRow> {
         let gone = || Error::corrupt(Subject::Branch, fork.branch, "a branch was forked from it but it is gone");
-        let parent = self.branch(fork.branch)?.ok_or_else(gone)?;
+        let parent = self.branch_of_line(fork.branch)?.ok_or_else(gone)?;
         if parent.fork.is_some_and(|older| older.height >= fork.height) {
             return Err(Error::corrupt(Subject::Branch, parent.id, "it begins above the fork of its child"));
         }
@@ -100,16 +107,15 @@ impl<'a> View<'a> {
         // Names of one branch come rising: the first one stays.
         let mut first: HashMap<BranchId, &[u8]> = HashMap::new();
         for member in members {
-            let id = member.get(1..9).and_then(|bits| BranchId::new(u64::from_le_bytes(bits.try_into().ok()?)));
-            if let Some(id) = id {
+            if let Some(id) = Parts(&member[1..]).branch() {
                 first.entry(id).or_insert(member);
             }
         }
         let mut found = Vec::new();
         for member in self.bag.range(&numbers, &rows)? {
-            let bits = member.last_chunk().map_or(0, |bits| u64::from_le_bytes(*bits));
             let malformed = || Error::corrupt(Subject::Branch, self.bag.uid, "a branch has no id");
-            let id = BranchId::new(bits).ok_or_else(malformed)?;
+            let id =
+                member.last_chunk().and_then(|bits| BranchId::new(keys::from_bits(*bits))).ok_or_else(malformed)?;
             let gone = || Error::corrupt(Subject::Branch, id, "it was made but it is gone");
             let row = self.branch(id)?.ok_or_else(gone)?;
             let name = first.get(&id).map(|member| self.name_in(member, id)).transpose()?;
@@ -150,16 +156,20 @@ impl<'a> View<'a> {
     pub(crate) fn checkpoint(self, id: &CheckpointId, values: bool) -> Result<Option<CheckpointRow>> {
         let Some((branch, height)) = self.place_of(id, values)? else { return Ok(None) };
         let gone = || Error::corrupt(Subject::Checkpoint, id, "its id is there but it is gone");
-        let (_, mut row) = self.checkpoint_at(branch, height)?.ok_or_else(gone)?;
+        let (_, row) = self.checkpoint_at(branch, height)?.ok_or_else(gone)?;
         if row.id != *id {
             return Err(Error::corrupt(Subject::Checkpoint, id, "its id leads to another"));
         }
-        if values {
-            let stored = self.bag.row(&keys::packed(self.namespace, branch, height))?.ok_or_else(gone)?;
-            let place = PackedPlace { branch, height };
-            row.packed = records::packed(stored, self.space(), place, Some(row.packed_hash))?;
-        }
-        Ok(Some(row))
+        if values { self.with_packed(row).map(Some) } else { Ok(Some(row)) }
+    }
+
+    /// A checkpoint with its packed values.
+    pub(crate) fn with_packed(self, mut row: CheckpointRow) -> Result<CheckpointRow> {
+        let place = PackedPlace { branch: row.branch, height: row.height };
+        let gone = || Error::corrupt(Subject::Checkpoint, &row.id, "its packed values are gone");
+        let stored = self.bag.row(&keys::packed(self.namespace, row.branch, row.height))?.ok_or_else(gone)?;
+        row.packed = records::packed(stored, self.space(), place, Some(row.packed_hash))?;
+        Ok(row)
     }
 
     /// The checkpoint at a height of a segment without its packed part, and its arrival.
@@ -190,7 +200,8 @@ impl<'a> View<'a> {
     pub(crate) fn next_ordinal(self, branch: BranchId, height: u64) -> Result<u32> {
         let range = Range::of(&keys::values_at(self.namespace, branch, height)).last(1);
         let largest = self.bag.range(&range, &Rows::None)?.first().and_then(|member| member.last_chunk());
-        Ok(largest.map_or(0, |largest| u32::from_be_bytes(*largest).saturating_add(1)))
+        let next = largest.map_or(0, |largest| keys::from_bits(*largest).saturating_add(1));
+        Ok(u32::try_from(next).unwrap_or(u32::MAX))
     }
 
     /// Whether a value row is there.

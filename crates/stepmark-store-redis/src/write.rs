@@ -124,7 +124,7 @@ impl Link {
     }
 
     /// Writes a unit; answers whether what it expects held.
-    async fn write(&self, thread: ThreadUid, unit: Unit) -> Result<bool> {
+    pub(crate) async fn write(&self, thread: ThreadUid, unit: Unit) -> Result<bool> {
         match self.call(&self.scripts.write, &self.keys.thread(thread), &unit.words()).await? {
             Value::Int(1) => Ok(true),
             Value::Int(0) => Ok(false),
@@ -150,7 +150,7 @@ impl Link {
 
     /// Marks the blobs of a write as used now; answers the first that is not there. Whoever collects blobs leaves them for a
     /// day, until when the write that names them is done.
-    async fn touch(&self, scope: &str, blobs: &[BlobUse]) -> Result<Option<BlobHash>> {
+    pub(crate) async fn touch(&self, scope: &str, blobs: &[BlobUse]) -> Result<Option<BlobHash>> {
         for used in blobs {
             let key = self.keys.blob(scope, used.hash);
             if self.call(&self.scripts.put, &[key], &[]).await? != Value::Int(1) {

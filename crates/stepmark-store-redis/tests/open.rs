@@ -124,3 +124,21 @@ async fn commits_and_loads_are_one_round_trip() {
     let claim = line.claim();
     assert_eq!(turns(&proxy, line.apply(claim)).await, 1);
 }
+
+#[tokio::test]
+async fn deep_lineage_is_walked_in_few_round_trips() {
+    let server = RedisServer::start(&[]).expect("a server");
+    let proxy = Proxy::start(server.port()).expect("a proxy");
+    let home = Home::at(format!("redis://127.0.0.1:{}/", proxy.port()));
+    let store = home.store().await;
+    let mut line = Line::born(&store, "t").await;
+    line.assert_stored().await;
+    for _ in 0..150 {
+        line = line.forked(None).await;
+        line.step().await;
+    }
+    let query = line.lineage(None, 1000);
+    assert!(turns(&proxy, store.history(query.clone())).await <= 2);
+    assert_eq!(store.history(query).await.expect("the line is known").entries.len(), 151);
+    assert_eq!(turns(&proxy, line.read()).await, 1);
+}

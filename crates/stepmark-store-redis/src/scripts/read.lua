@@ -6,6 +6,7 @@
 --                                                member has behind SKIP bytes
 --   last                                         the run that began last
 --   id      NAMESPACE ID PACKED                  the checkpoint with this id
+--   line    NAMESPACE BRANCH                     a branch and all that it was forked from, with their numbers
 --   chain   NAMESPACE BRANCH HEIGHT PLACE        a value and all that it follows from
 --   place   NAMESPACE KIND A B VALUES PENDING    what a load of this place will need
 -- The answer: gone, then names and rows by turns, then ranges with their members.
@@ -27,6 +28,17 @@ local function row(field)
     values[#values + 1] = value
     seen[field] = #values
     return value
+end
+
+-- A number in a field.
+local function bits(number)
+    return '\128' .. struct.pack('>I8', number):sub(2)
+end
+
+-- A branch in a field, of what heads write.
+local function branch_bits(bytes)
+    local turned = bytes:reverse()
+    return string.char((turned:byte(1) + 128) % 256) .. turned:sub(2)
 end
 
 local function range(from, to, limit, reversed)
@@ -76,7 +88,7 @@ end
 
 -- Branch, height and place of a value, as heads write it.
 local function address(bytes, at)
-    local branch, height, place = bytes:sub(at, at + 7), nil, nil
+    local branch, height, place = branch_bits(bytes:sub(at, at + 7)), nil, nil
     height, at = varint(bytes, at + 8)
     place, at = varint(bytes, at)
     return branch, height, place, at
@@ -106,8 +118,8 @@ local walked = {}
 local function chain(namespace, branch, height, place)
     while true do
         local ordinal, packed = math.floor(place / 2), place % 2 == 1
-        local key = namespace .. branch .. struct.pack('>I8', height)
-        local name = key .. struct.pack('>I4', ordinal) .. place % 2
+        local key = namespace .. branch .. bits(height)
+        local name = key .. bits(ordinal) .. place % 2
         if walked[name] then
             return
         end
@@ -116,7 +128,7 @@ local function chain(namespace, branch, height, place)
         if packed then
             head = pack('P' .. key)[ordinal]
         else
-            local value = row('V' .. key .. struct.pack('>I4', ordinal))
+            local value = row('V' .. key .. bits(ordinal))
             head = value and slice(value, 1)
         end
         if not head then
@@ -168,7 +180,7 @@ local function channels(namespace, stored, wanted)
     count, at = varint(head, at)
     local branches = {}
     for index = 0, count - 1 do
-        branches[index] = head:sub(at, at + 7)
+        branches[index] = branch_bits(head:sub(at, at + 7))
         at = at + 8
     end
     count, at = varint(head, at)
@@ -194,6 +206,21 @@ local function tip_of(branch)
     end
 end
 
+-- A branch and those below it. A line is no longer than there are branches, whatever damaged rows say.
+local function line(namespace, branch)
+    while branch and not seen['b' .. namespace .. branch] do
+        row('b' .. namespace .. branch)
+        local stored, at = row('B' .. namespace .. branch), 10
+        branch = nil
+        if stored and stored:byte(9) == 1 then
+            _, at = slice(stored, 18)
+        end
+        if stored and stored:byte(at) == 1 then
+            branch = branch_bits(stored:sub(at + 1, at + 8))
+        end
+    end
+end
+
 local function checkpoint(namespace, id, packed)
     local place = row('I' .. namespace .. id)
     if place then
@@ -207,7 +234,7 @@ end
 
 -- Pending rows of a checkpoint in a lane, and the values that they name.
 local function pending(namespace, id, lane)
-    local found = starting('F' .. namespace .. string.char(#id) .. id .. lane, -1, '0')
+    local found = starting('F' .. namespace .. id:gsub('%z', '\0\1') .. '\0\0' .. lane, -1, '0')
     for _, member in ipairs(found) do
         local stored = row(member)
         local head = stored and slice(stored, 1) or '\0'
@@ -252,8 +279,8 @@ local function place(namespace, kind, a, b, wanted, with_pending)
     if name then
         row('N' .. name:sub(10))
     end
-    local height = found and struct.unpack('>I8', found, 9) + 1 or 0
-    starting('V' .. namespace .. branch .. struct.pack('>I8', height), 1, '1')
+    local height = found and struct.unpack('>I8', '\0' .. found:sub(10)) + 1 or 0
+    starting('V' .. namespace .. branch .. bits(height), 1, '1')
     if stored and with_pending == '1' then
         pending(namespace, id, branch)
     end
@@ -288,6 +315,10 @@ while at <= #ARGV do
         end
     elseif what == 'id' then
         checkpoint(take(), take(), take() == '1')
+    elseif what == 'line' then
+        local namespace, branch = take(), take()
+        pcall(line, namespace, branch)
+        row('B' .. namespace .. branch)
     elseif what == 'chain' then
         local namespace, branch, height, value = take(), take(), tonumber(take()), tonumber(take())
         pcall(chain, namespace, branch, height, value)
