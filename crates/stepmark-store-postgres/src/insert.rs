@@ -13,7 +13,8 @@ use tokio_postgres::Row;
 
 use crate::queries;
 use crate::records::Space;
-use crate::session::{Cells, Session, params};
+use crate::session::{Cells, Param, Session, params};
+use crate::step::{Column, column};
 
 /// Moves a branch if it has this tip and this epoch, and its thread this head; answers whether it did.
 pub(crate) async fn moved_branch(
@@ -162,14 +163,10 @@ async fn value_rows(
     Space { thread, uid, namespace }: Space<'_>,
     rows: &[ValueRow],
 ) -> Result<()> {
-    let branches: Vec<i64> = rows.iter().map(|row| row.address.branch.get() as i64).collect();
-    let heights: Vec<i64> = rows.iter().map(|row| row.address.height as i64).collect();
-    let ordinals: Vec<i64> = rows.iter().map(|row| i64::from(row.address.ordinal)).collect();
-    let hashes: Vec<Vec<u8>> = rows.iter().map(|row| row.hash(uid, namespace).0.to_vec()).collect();
-    let heads: Vec<Vec<u8>> = rows.iter().map(|row| row.node.head.encode()).collect();
-    let bodies: Vec<&[u8]> = rows.iter().map(|row| &row.node.body[..]).collect();
-    let cells = params![thread, namespace, branches, heights, ordinals, hashes, heads, bodies];
-    session.execute(queries::COMMIT_VALUES, cells).await.map(drop)
+    let columns = value_columns((uid, namespace), rows);
+    let lists = columns.iter().map(|column| &**column as &dyn Param);
+    let all: Vec<&dyn Param> = params![thread, namespace].iter().copied().chain(lists).collect();
+    session.execute(queries::COMMIT_VALUES, &all).await.map(drop)
 }
 
 async fn pending_rows(
@@ -177,16 +174,38 @@ async fn pending_rows(
     Space { thread, uid, namespace }: Space<'_>,
     rows: &[PendingRow],
 ) -> Result<()> {
-    let bases: Vec<Vec<u8>> = rows.iter().map(|row| row.base.to_stored()).collect();
-    let lanes: Vec<i64> = rows.iter().map(|row| row.lane.0 as i64).collect();
-    let kinds: Vec<i16> = rows.iter().map(|row| i16::from(row.kind.number())).collect();
-    let tasks: Vec<&[u8]> = rows.iter().map(|row| &row.task.0[..]).collect();
-    let ordinals: Vec<i64> = rows.iter().map(|row| row.ordinal as i64).collect();
-    let hashes: Vec<Vec<u8>> = rows.iter().map(|row| row.hash(uid, namespace).0.to_vec()).collect();
-    let heads: Vec<Vec<u8>> = rows.iter().map(PendingRow::encode_head).collect();
-    let bodies: Vec<&[u8]> = rows.iter().map(|row| &row.body[..]).collect();
-    let cells = params![thread, namespace, bases, lanes, kinds, tasks, ordinals, hashes, heads, bodies];
-    session.execute(queries::COMMIT_PENDING, cells).await.map(drop)
+    let columns = pending_columns((uid, namespace), rows);
+    let lists = columns.iter().map(|column| &**column as &dyn Param);
+    let all: Vec<&dyn Param> = params![thread, namespace].iter().copied().chain(lists).collect();
+    session.execute(queries::COMMIT_PENDING, &all).await.map(drop)
+}
+
+/// The columns of value rows, but for thread and namespace.
+pub(crate) fn value_columns<'a>((uid, namespace): (ThreadUid, &str), rows: &'a [ValueRow]) -> Vec<Column<'a>> {
+    let rows: Vec<&'a ValueRow> = rows.iter().collect();
+    vec![
+        column(&rows, |row| row.address.branch.get() as i64),
+        column(&rows, |row| row.address.height as i64),
+        column(&rows, |row| i64::from(row.address.ordinal)),
+        column(&rows, |row| row.hash(uid, namespace).0.to_vec()),
+        column(&rows, |row| row.node.head.encode()),
+        column(&rows, |row| &row.node.body[..]),
+    ]
+}
+
+/// The columns of pending rows, but for thread and namespace.
+pub(crate) fn pending_columns<'a>((uid, namespace): (ThreadUid, &str), rows: &'a [PendingRow]) -> Vec<Column<'a>> {
+    let rows: Vec<&'a PendingRow> = rows.iter().collect();
+    vec![
+        column(&rows, |row| row.base.to_stored()),
+        column(&rows, |row| row.lane.0 as i64),
+        column(&rows, |row| i16::from(row.kind.number())),
+        column(&rows, |row| &row.task.0[..]),
+        column(&rows, |row| row.ordinal as i64),
+        column(&rows, |row| row.hash(uid, namespace).0.to_vec()),
+        column(&rows, |row| row.encode_head()),
+        column(&rows, |row| &row.body[..]),
+    ]
 }
 
 /// Which values name which blobs.

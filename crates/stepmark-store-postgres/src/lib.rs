@@ -11,6 +11,7 @@ mod store;
 mod writer;
 
 mod desk;
+mod direct;
 mod step;
 
 mod apply;

@@ -217,6 +217,61 @@ WITH m AS (
 )
 SELECT place FROM u";
 
+// ---- a new thread, or a flush, in one statement ----
+
+/// Nothing is there that could be locked: the keys are unique, and a taken one undoes the statement.
+pub(crate) const BIRTH: &str = "
+WITH t AS (
+    INSERT INTO @thread (scope, name, uid, head, created_at, hash)
+    SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM @tombstone WHERE uid = $3)
+    RETURNING number
+), b AS (
+    INSERT INTO @branch (thread, namespace, branch, arrival, tip_height, tip_id, epoch, claim, effects, hash)
+    SELECT number, $7, $8, 1, $9, $10, $11, $12, $13, $14 FROM t
+), f AS (
+    INSERT INTO @ref (thread, name, branch, hash) SELECT number, $15, $8, $16 FROM t WHERE $15 IS NOT NULL
+), c AS (
+    INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,
+                             manifest, packed)
+    SELECT t.number, $7, $8, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash, k.manifest, k.packed
+    FROM t, unnest($17, $18, $19, $20, $21, $22, $23, $24, $25)
+    AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed)
+), w AS (
+    INSERT INTO @value (thread, namespace, branch, height, ordinal, hash, head, body)
+    SELECT t.number, $7, $8, v.height, v.ordinal, v.hash, v.head, v.body
+    FROM t, unnest($26, $27, $28, $29, $30, $31) AS v (place, height, ordinal, hash, head, body)
+), n AS (
+    INSERT INTO @run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+                      graph_signature)
+    SELECT t.number, r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id,
+           r.hash, r.graph_signature
+    FROM t, unnest($32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)
+    AS r (place, begins, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+          graph_signature)
+), g AS (
+    INSERT INTO @graph (name, signature, record, hash)
+    SELECT x.name, x.signature, x.record, x.hash
+    FROM t, unnest($45, $46, $47, $48, $49) AS x (place, name, signature, record, hash)
+    ON CONFLICT DO NOTHING
+)
+SELECT number FROM t";
+
+/// Results of a branch's owner: the branch stays as it is until they are there.
+pub(crate) const FLUSH: &str = "
+WITH l AS (
+    SELECT b.thread FROM @branch b
+    WHERE b.thread = (SELECT number FROM @thread WHERE uid = $1) AND b.namespace = $2 AND b.branch = $3 AND b.epoch = $4
+      AND b.tip_height IS NOT DISTINCT FROM $5 AND b.tip_id IS NOT DISTINCT FROM $6
+    FOR UPDATE
+), v AS (
+    INSERT INTO @value (thread, namespace, branch, height, ordinal, hash, head, body)
+    SELECT l.thread, $2, x.* FROM l, unnest($7, $8, $9, $10, $11, $12) x
+), p AS (
+    INSERT INTO @pending (thread, namespace, base, lane, kind, task, ordinal, hash, head, body)
+    SELECT l.thread, $2, x.* FROM l, unnest($13, $14, $15, $16, $17, $18, $19, $20) x
+)
+SELECT 1 FROM l";
+
 // ---- what a commit or an append checks ----
 
 pub(crate) const CHECK_TOMBSTONE: &str = "SELECT 1 FROM @tombstone WHERE uid = $1";

@@ -45,7 +45,12 @@ pub(crate) async fn write(session: Session<'_>, steps: &[Step<'_>]) -> Result<Ve
     }
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    /// The rows of a commit that makes its thread.
+    pub(crate) fn of_birth(commit: &'a Commit) -> Self {
+        Self { commit, tip: None, epoch: 0 }
+    }
+
     /// Whether it brings one checkpoint at most, and nothing beside it.
     fn is_bare(&self) -> bool {
         let Commit { root, values, runs, graph, .. } = self.commit;
@@ -110,9 +115,19 @@ async fn write_many(session: Session<'_>, steps: &[Step<'_>]) -> Result<Vec<bool
     Ok(held)
 }
 
-type Column<'a> = Box<dyn Param + 'a>;
+/// The checkpoints, values, runs and graphs of steps, each row with its step's place.
+pub(crate) fn rows_of<'a>(steps: &[Step<'a>]) -> Vec<Column<'a>> {
+    let mut columns = checkpoints(steps);
+    columns.extend(values(steps));
+    columns.extend(runs(steps));
+    columns.extend(graphs(steps));
+    columns
+}
 
-fn column<'a, T: Stored + 'a, R>(rows: &[R], cell: impl Fn(&R) -> T) -> Column<'a> {
+/// One column of many rows.
+pub(crate) type Column<'a> = Box<dyn Param + 'a>;
+
+pub(crate) fn column<'a, T: Stored + 'a, R>(rows: &[R], cell: impl Fn(&R) -> T) -> Column<'a> {
     Box::new(rows.iter().map(cell).collect::<Vec<T>>())
 }
 

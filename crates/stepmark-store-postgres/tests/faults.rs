@@ -248,14 +248,14 @@ async fn plain_step_is_one_round_trip() {
     let proxy = Proxy::start(port_of(home.url())).expect("a proxy");
     let store = behind(&proxy, &home).await;
     let line_store: Arc<dyn CheckpointStore> = Arc::new(store.clone());
-    let mut line = Line::grown(&line_store, "t", 1).await;
     let (turns, counted) = (proxy.turns(), store.stats().round_trips);
-    line.steps(20).await;
+    let mut line = Line::grown(&line_store, "t", 20).await;
     let claim = line.claim();
     line.apply(claim).await;
-    assert_eq!(proxy.turns() - turns, 21, "one turn each");
-    assert_eq!(store.stats().round_trips - counted, 21, "and the store knows");
-    assert_eq!(store.stats().alone, 1, "the birth alone was more than a step");
+    line_store.append(line.flush(0, "result")).await.expect("the owner flushes");
+    assert_eq!(proxy.turns() - turns, 23, "a thread, 20 steps, a claim and a flush: one turn each");
+    assert_eq!(store.stats().round_trips - counted, 23, "and the store knows");
+    assert_eq!(store.stats().alone, 0, "none of them took a transaction of its own");
 }
 
 #[tokio::test]
