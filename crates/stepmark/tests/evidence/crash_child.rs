@@ -11,6 +11,8 @@ mod letters;
 #[cfg(unix)]
 mod orders;
 #[cfg(unix)]
+mod place;
+#[cfg(unix)]
 mod send;
 
 #[cfg(not(unix))]
@@ -23,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let orders = std::env::args().nth(1).ok_or("the tests of `stepmark` start this program with their orders")?;
     let orders: orders::Orders = serde_json::from_str(&orders)?;
-    let store = stepmark::Sqlite::open(&orders.database)?;
+    let store = orders.place.open().await?;
     match orders.work {
         Work::Drive(drive) => drive_threads(store, drive).await?,
         Work::Share(orders) => send::send_inputs(&letters::app().with(watched(store)), &orders).await?,
@@ -32,13 +34,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[cfg(unix)]
-async fn drive_threads(store: stepmark::Sqlite, orders: orders::Drive) -> stepmark::Result<()> {
+type Store = std::sync::Arc<dyn stepmark::store::CheckpointStore>;
+
+#[cfg(unix)]
+async fn drive_threads(store: Store, orders: orders::Drive) -> stepmark::Result<()> {
     use journal::{Event, Journal};
     use journal_file::FilePages;
     use stepmark_conformance::WitnessStore;
 
     let journal = Journal::new(FilePages::append_to(&orders.journal), orders.trap);
-    let store = WitnessStore::new(std::sync::Arc::new(store), journal.clone());
+    let store = WitnessStore::new(store, journal.clone());
     let app = orders.setup.app(journal.clone()).with(store);
     journal.note(&Event::Began);
     #[expect(clippy::print_stdout, reason = "the parent waits for it")]
@@ -56,8 +61,8 @@ async fn drive_threads(store: stepmark::Sqlite, orders: orders::Drive) -> stepma
 
 /// The store behind a witness that says on standard output what no writer should ever hear.
 #[cfg(unix)]
-fn watched(store: stepmark::Sqlite) -> stepmark_conformance::WitnessStore<Alarm> {
-    stepmark_conformance::WitnessStore::new(std::sync::Arc::new(store), Alarm)
+fn watched(store: Store) -> stepmark_conformance::WitnessStore<Alarm> {
+    stepmark_conformance::WitnessStore::new(store, Alarm)
 }
 
 #[cfg(unix)]

@@ -90,6 +90,38 @@ shapes! {
     exit_asking: Asking Mode::Exit,
 }
 
+/// The clock is not paused: a server answers in real time.
+#[cfg(feature = "redis")]
+mod redis {
+    use super::*;
+
+    async fn bench(shape: Shape, mode: Mode) -> (TempDir, Bench) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = crate::backend::Backend::Redis.place(directory.path()).open().await.expect("the server answers");
+        (directory, Bench::new((shape, mode), store, None).await)
+    }
+
+    #[tokio::test]
+    async fn chain_survives_every_fault_of_every_call() {
+        every_fault(&bench(Shape::Linear, Mode::Sync).await.1).await;
+    }
+
+    #[tokio::test]
+    async fn failing_sibling_survives_every_fault_of_every_call() {
+        every_fault(&bench(Shape::FailingSibling, Mode::Sync).await.1).await;
+    }
+
+    #[tokio::test]
+    async fn fork_survives_many_faults() {
+        many_faults(&bench(Shape::Fork, Mode::Async { behind_max: 3 }).await.1).await;
+    }
+
+    #[tokio::test]
+    async fn asking_survives_many_faults() {
+        many_faults(&bench(Shape::Asking, Mode::Sync).await.1).await;
+    }
+}
+
 /// Each call fails alone, in each way.
 async fn every_fault(bench: &Bench) {
     let mut trials = 0;

@@ -5,17 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
-use stepmark::{App, Sqlite};
+use stepmark::App;
 use tempfile::TempDir;
 
+use crate::backend::Backend;
 use crate::child::Running;
+use crate::faults::shared;
 use crate::graphs::{Mode, Setup, Shape, Trail};
 use crate::journal::{Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
+use crate::place::Place;
 use crate::promises::{JournalFile, Promises, clean_states, is_one_by_one, states, unread_journal};
 use crate::{block_on, seed};
 
@@ -102,8 +104,34 @@ fn killed_exit_branches_are_there_whole_or_not_at_all() {
     check(Shape::Fork, Mode::Exit, &AT_END);
 }
 
-/// A series of kills on one file.
+#[cfg(feature = "redis")]
+mod redis {
+    use super::*;
+
+    #[test]
+    fn killed_chain_loses_nothing() {
+        check_on(Backend::Redis, Shape::Linear, Mode::Sync, &WITHOUT_FLUSH);
+    }
+
+    #[test]
+    fn killed_siblings_of_a_failing_task_lose_nothing() {
+        check_on(Backend::Redis, Shape::FailingSibling, Mode::Sync, &ALL);
+    }
+
+    #[test]
+    fn killed_questions_and_answers_are_not_lost() {
+        check_on(Backend::Redis, Shape::Asking, Mode::Sync, &ASKING);
+    }
+
+    #[test]
+    fn killed_async_branches_lose_at_most_as_many_steps_as_they_may() {
+        check_on(Backend::Redis, Shape::Fork, ASYNC, &BESIDE);
+    }
+}
+
+/// A series of kills on one store.
 struct Loop {
+    place: Place,
     rng: Rng,
     setup: Setup,
     directory: TempDir,
@@ -116,12 +144,17 @@ struct Loop {
 }
 
 fn check(shape: Shape, mode: Mode, phases: &[Phase]) {
+    check_on(Backend::Sqlite, shape, mode, phases);
+}
+
+fn check_on(backend: Backend, shape: Shape, mode: Mode, phases: &[Phase]) {
     let seed = seed::of_test();
     let mut rng = Rng::with_seed(seed);
     let (linger_ms, concurrency_max) = if rng.bool() { (0, 8) } else { (5, 1024) };
     let setup = Setup { shape, mode, rounds: 2, linger_ms, concurrency_max };
     let directory = tempfile::tempdir().expect("a directory");
     let mut kills = Loop {
+        place: backend.place(directory.path()),
         rng,
         setup,
         journal: JournalFile::new(&directory.path().join("journal")),
@@ -176,16 +209,12 @@ impl Loop {
     fn orders(&self, from: u32, until: Option<u32>, trap: Option<Trap>) -> Orders {
         let journal = self.directory.path().join("journal");
         let drive = Drive { setup: self.setup, journal, trap, from, until };
-        Orders { database: self.database(), work: Work::Drive(drive) }
-    }
-
-    fn database(&self) -> PathBuf {
-        self.directory.path().join("threads.db")
+        Orders { place: self.place.clone(), work: Work::Drive(drive) }
     }
 
     /// A handle of this process. It is closed before the next child starts, so that each finds what a kill left.
     fn app(&self) -> App<Trail> {
-        self.setup.app(unread_journal()).with(Sqlite::open(self.database()).expect("the file opens after a kill"))
+        self.setup.app(unread_journal()).with(shared(block_on(self.place.open()).expect("it opens after a kill")))
     }
 
     fn check(&mut self) {

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::graphs::Setup;
 use crate::journal::Trap;
+use crate::place::Place;
 
 /// The argument of the child, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
-    pub(crate) database: PathBuf,
+    pub(crate) place: Place,
     pub(crate) work: Work,
 }
 

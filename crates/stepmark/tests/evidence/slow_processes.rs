@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use stepmark::{App, Sqlite};
+use stepmark::App;
 
+use crate::backend::Backend;
 use crate::block_on;
 use crate::child::Running;
+use crate::faults::shared;
 use crate::letters::{self, Letters};
 use crate::orders::{Orders, Share, Work};
 
@@ -18,11 +20,11 @@ const INPUTS: u32 = 20;
 #[test]
 fn four_processes_apply_each_input_once_in_one_line() {
     let directory = tempfile::tempdir().expect("a directory");
-    let database = directory.path().join("threads.db");
+    let place = Backend::Sqlite.place(directory.path());
     let start = |writer: u32| {
         let threads = (0..THREADS).map(|number| thread_name(writer, number)).collect();
         let share = Share { writer, threads, inputs: INPUTS };
-        Running::start(&Orders { database: database.clone(), work: Work::Share(share) })
+        Running::start(&Orders { place: place.clone(), work: Work::Share(share) })
     };
     let children: Vec<Running> = (0..PROCESSES).map(start).collect();
     for child in children {
@@ -30,7 +32,7 @@ fn four_processes_apply_each_input_once_in_one_line() {
         assert!(lines.is_empty(), "a store refused what it should not: {lines:?}");
         assert!(status.success(), "a process failed: {status}");
     }
-    let app = letters::app().with(Sqlite::open(&database).expect("opens"));
+    let app = letters::app().with(shared(block_on(place.open()).expect("opens")));
     for number in 0..SHARED_THREADS {
         block_on(check(&app, &thread_name(0, number), &(0..PROCESSES).collect::<Vec<_>>()));
     }

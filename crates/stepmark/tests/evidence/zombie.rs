@@ -1,10 +1,12 @@
 //! Can a process that was stopped, and whose thread another process finished, still write when it goes on?
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use stepmark::{App, Sqlite};
+use stepmark::App;
 
+use crate::backend::Backend;
 use crate::block_on;
 use crate::child::Running;
+use crate::faults::shared;
 use crate::graphs::{Mode, Setup, Shape, Trail};
 use crate::journal::{Event, Phase, Spring, Trap};
 use crate::orders::{Drive, Orders, Work};
@@ -55,21 +57,45 @@ fn exit_zombie_stopped_before_its_commit_writes_nothing() {
     check(Shape::Linear, Mode::Exit, Phase::CommitSent, 1);
 }
 
+#[cfg(feature = "redis")]
+mod redis {
+    use super::*;
+
+    #[test]
+    fn zombie_stopped_inside_a_task_writes_nothing() {
+        check_on(Backend::Redis, Shape::Linear, Mode::Sync, (Phase::TaskRunning, 4));
+    }
+
+    #[test]
+    fn zombie_stopped_before_its_commit_was_answered_writes_nothing() {
+        check_on(Backend::Redis, Shape::Linear, Mode::Sync, (Phase::CommitAcknowledged, 4));
+    }
+
+    #[test]
+    fn async_zombie_stopped_before_one_of_its_commits_writes_nothing() {
+        check_on(Backend::Redis, Shape::Linear, ASYNC, (Phase::CommitSent, 4));
+    }
+}
+
 /// Stops a child at the `nth` event of a phase, finishes its thread here, and lets it go on.
 fn check(shape: Shape, mode: Mode, phase: Phase, nth: u32) {
+    check_on(Backend::Sqlite, shape, mode, (phase, nth));
+}
+
+fn check_on(backend: Backend, shape: Shape, mode: Mode, (phase, nth): (Phase, u32)) {
     let setup = Setup { shape, mode, rounds: 2, linger_ms: 5, concurrency_max: 64 };
     let directory = tempfile::tempdir().expect("a directory");
-    let (database, journal) = (directory.path().join("threads.db"), directory.path().join("journal"));
+    let (place, journal) = (backend.place(directory.path()), directory.path().join("journal"));
     let mut file = JournalFile::new(&journal);
     let trap = Some(Trap { phase, nth, spring: Spring::Stop });
     let drive = Drive { setup, journal, trap, from: 0, until: Some(1) };
-    let child = Running::start(&Orders { database: database.clone(), work: Work::Drive(drive) });
+    let child = Running::start(&Orders { place: place.clone(), work: Work::Drive(drive) });
     assert!(child.wait_until_ready(), "the child does not open its store");
     wait_until_stopped(child.pid());
     let mut promises = Promises::of(setup);
     file.read().into_iter().for_each(|event| promises.hear(event));
 
-    let app = setup.app(unread_journal()).with(Sqlite::open(&database).expect("opens"));
+    let app = setup.app(unread_journal()).with(shared(block_on(place.open()).expect("opens")));
     block_on(setup.drive(&app, THREAD)).expect("the take-over comes to the end");
     let line = block_on(history(&app));
     assert!(file.read().is_empty(), "a stopped process does nothing");
