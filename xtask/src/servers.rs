@@ -6,7 +6,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use stepmark_testbed::{POSTGRES_URL, PgBouncer, PostgresServer, REDIS_URL, RedisServer};
+use stepmark_testbed::{MotoServer, POSTGRES_URL, PgBouncer, PostgresServer, REDIS_URL, RedisServer, S3_ENDPOINT};
 
 use crate::Outcome;
 use crate::printer::talk;
@@ -17,16 +17,18 @@ struct Program {
     check: fn() -> io::Result<()>,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     Program { package: "postgresql", check: PostgresServer::check_installed },
     Program { package: "pgbouncer", check: PgBouncer::check_installed },
     Program { package: "redis-server", check: RedisServer::check_installed },
+    Program { package: "python3-venv", check: MotoServer::check_python },
 ];
 
 /// Servers that run until this is dropped, or until this process ends.
 pub(crate) struct Servers {
     postgres: PostgresServer,
     redis: RedisServer,
+    s3: MotoServer,
 }
 
 impl Servers {
@@ -35,16 +37,22 @@ impl Servers {
         for program in &PROGRAMS {
             install(program)?;
         }
+        if let Err(missing) = MotoServer::check_installed() {
+            talk(&format!("== tests: {missing}"));
+            MotoServer::install()?;
+        }
         let postgres = PostgresServer::start()?;
         talk(&format!("== tests: PostgreSQL at {}", postgres.url()));
         let redis = RedisServer::start(&[])?;
         talk(&format!("== tests: Redis at {}", redis.url()));
-        Ok(Self { postgres, redis })
+        let s3 = MotoServer::start()?;
+        talk(&format!("== tests: S3 at {}", s3.endpoint()));
+        Ok(Self { postgres, redis, s3 })
     }
 
     /// What tests find them by.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![(POSTGRES_URL, self.postgres.url()), (REDIS_URL, self.redis.url())]
+        vec![(POSTGRES_URL, self.postgres.url()), (REDIS_URL, self.redis.url()), (S3_ENDPOINT, self.s3.endpoint())]
     }
 }
 

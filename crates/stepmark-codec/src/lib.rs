@@ -15,8 +15,36 @@
 //! # Ok::<(), stepmark_core::error::Error>(())
 //! ```
 //!
+//! # What stays plain
+//!
+//! Names – of threads, branches, tags, nodes, channels, graphs, run ids, and the names under which callers know effects –
+//! addresses, kinds, lengths, counts, hashes of stored bytes, steps, sources, statuses, times, and the drawings of graphs. So
+//! put no secret into a name. That two records are equal is not seen, but for equal blobs of one thread.
+//!
+//! # Keys
+//!
+//! | provider | a thread's key | can be destroyed alone |
+//! | --- | --- | --- |
+//! | `MasterKeys` | derived from a master key: an environment variable, or a file | no |
+//! | `FileKeys` | random, in a small file of its own, wrapped by a master key | yes |
+//! | your own `KeyProvider` | wherever your keys live | as you like |
+//!
+//! Rotate by giving a provider a newer key: what is written from then on is sealed with it, and older keys open what they
+//! sealed. `recode` copies a thread, offline, to another store where all of it is sealed with the newest key, or with its first; then
+//! older keys can go. A destroyed key makes its thread unreadable in every copy and backup of the store, at once and for
+//! ever: calls answer `Deleted` (key). Results of nodes that are kept for a while belong to no thread; the store's own key seals
+//! them until their time is over. A wrong key is `Corrupt` (key), one that is not there `Missing` (key); both name the thread, and
+//! nothing is lost.
+//!
+//! # Costs and limits
+//!
+//! A sealed record is about 35 bytes longer. Compression comes first, so lengths tell how well contents compress. Blobs are
+//! shared within a thread, not between threads. Where another backend is moved to, [`recode`] seals while it copies; verbatim copies
+//! (export, import, archives) need no key. Mixing is refused: a store is sealed from its first thread on.
+//!
 //! Read in this order: `store` is what a call goes through, `rows` and `values` what is done to records, `place` where sealed
-//! content belongs, `seal` how it is sealed, `keys` where keys come from.
+//! content belongs, `seal` how it is sealed, `keys` where keys come from, `recode` how a thread
+//! gets others.
 
 #![deny(clippy::missing_trait_methods)]
 
@@ -24,7 +52,8 @@ mod store;
 
 mod blobs;
 mod cache;
-mod raw;
+mod capabilities;
+mod recode;
 mod rows;
 mod values;
 
@@ -46,4 +75,5 @@ mod seal;
 
 #[cfg(feature = "encryption")]
 pub use keys::{FileKeys, Key, KeyOwner, KeyProvider, KeyRing, MasterKeys};
+pub use recode::recode;
 pub use store::{Codec, CodecStore};

@@ -17,6 +17,7 @@ mod compressed_memory {
 
     stepmark_conformance::suite!(crate::memory(compressing), skip = [
         flipped_byte_is_named => "memory has no stored bytes to flip",
+        coded_records_pass_unopened => "what a codec made goes to no second one",
         damaged_row_does_not_end_the_walk => "memory has no stored bytes to flip",
     ]);
 }
@@ -26,6 +27,7 @@ mod sealed_memory {
 
     stepmark_conformance::suite!(crate::memory(both), skip = [
         flipped_byte_is_named => "memory has no stored bytes to flip",
+        coded_records_pass_unopened => "what a codec made goes to no second one",
         damaged_row_does_not_end_the_walk => "memory has no stored bytes to flip",
         rows_read_back_as_stored => "what is stored is not what was written",
     ]);
@@ -34,13 +36,16 @@ mod sealed_memory {
 mod compressed_file {
     use crate::common::compressing;
 
-    stepmark_conformance::suite!(crate::Files::new(compressing()));
+    stepmark_conformance::suite!(crate::Files::new(compressing()), skip = [
+        coded_records_pass_unopened => "what a codec made goes to no second one",
+    ]);
 }
 
 mod sealed_file {
     use crate::common::both;
 
     stepmark_conformance::suite!(crate::Files::new(both()), skip = [
+        coded_records_pass_unopened => "what a codec made goes to no second one",
         rows_read_back_as_stored => "what is stored is not what was written",
         half_restored_thread_outlives_the_handle => "a blob waits in its handle for what names it",
         blob_outlives_the_handle => "a sealed blob is read by loading the value that names it",

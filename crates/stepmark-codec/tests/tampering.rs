@@ -345,6 +345,27 @@ async fn sealed_and_plain_threads_are_not_taken_for_each_other() {
     assert!(refusal.kind() == ErrorKind::Unsupported && refusal.to_string().contains("keys"), "{refusal}");
 }
 
+/// Rows that are not sealed do not come in by the back door, whatever reads them later.
+#[tokio::test]
+async fn plaintext_rows_are_not_restored() {
+    let (sealed, plain) = (Sealed::new(sealing()).await, Sealed::new(Codec::new()).await);
+    let store = sealing().around(MemoryStore::new());
+    let rows: &dyn Rows = store.rows().expect("memory shows them");
+    let restore =
+        |thread: &Line, row: &Row| Restore { thread: thread.thread.clone(), rows: vec![row.clone()], publish: false };
+    for row in &plain.rows {
+        let is_plain = matches!(row, Row::Value { .. } | Row::Checkpoint { .. } | Row::Pending { .. } | Row::Effect(_));
+        let answer = rows.restore(restore(&plain.line, row)).await;
+        let refused = answer.is_err_and(|error| error.kind() == ErrorKind::Invalid);
+        assert_eq!(refused, is_plain, "{row}");
+    }
+    let store = sealing().around(MemoryStore::new());
+    let rows: &dyn Rows = store.rows().expect("memory shows them");
+    for row in sealed.rows.iter().filter(|row| row.blobs().expect("heads read").is_empty()) {
+        rows.restore(restore(&sealed.line, row)).await.expect("it is sealed");
+    }
+}
+
 /// Every byte of every sealed body is covered.
 #[tokio::test]
 async fn flipped_bytes_are_refused_and_named() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery};
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -284,6 +284,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn rows(&self) -> Option<&dyn Rows> {
         self.store.rows().map(|_| self as &dyn Rows)
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        self.store.secrets()
     }
 }
 

@@ -163,6 +163,7 @@ macro_rules! each_case {
                 moment_has_its_branchs_lane
                 only_named_channels_are_loaded
                 payloads_are_loaded
+                coded_records_pass_unopened
                 value_chain_crosses_branches
                 unchanged_value_is_loaded
                 next_ordinal_skips_flushed_values

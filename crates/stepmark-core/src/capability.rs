@@ -6,8 +6,10 @@
 mod cache;
 mod row;
 mod rows;
+mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
+pub use secrets::Secrets;

@@ -5,6 +5,7 @@
 
 mod cache;
 mod children;
+mod fold;
 mod ids;
 mod ledger;
 mod read;
@@ -26,8 +27,10 @@ use crate::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+pub use fold::{Change, Fold};
 use ids::IdMap;
 use thread::Thread;
+pub use write::Verdict;
 
 /// A store in memory. Clones share one content.
 #[derive(Clone, Debug)]

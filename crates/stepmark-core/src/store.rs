@@ -17,7 +17,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows};
+use crate::capability::{ResultCache, Rows, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -121,7 +121,8 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// `malformed_append_is_invalid`, `malformed_effect_is_invalid`).
     async fn append(&self, append: Records) -> Result<Appended>;
 
-    /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment.
+    /// Reads a thread at a place: rows, chosen channels with their whole chains, and pending rows, of one moment. It reads
+    /// plain heads alone: what a codec made of the rest passes unopened (`coded_records_pass_unopened`).
     ///
     /// # Atomicity
     /// Everything returned belongs to one committed state (`load_is_a_snapshot`).
@@ -174,7 +175,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Puts, reads or looks for content-addressed bytes of a scope.
     ///
     /// # Atomicity
-    /// A blob is there whole or not at all (`blob_reads_back`).
+    /// A blob is there whole or not at all (`blob_reads_back`), also for the next handle (`blob_outlives_the_handle`).
     ///
     /// # Idempotence
     /// Putting equal bytes again refreshes the time of last use (`put_blob_twice_is_one_blob`).
@@ -223,6 +224,12 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// How the rows of its threads are read and written as they are stored; `None` where they cannot be. A wrapper answers
     /// for what it wraps: rows pass as its store has them.
     fn rows(&self) -> Option<&dyn Rows>;
+
+    /// What an id that is derived of contents is hashed with, where they are sealed; absent where anybody can read them. A
+    /// wrapper answers for what it wraps.
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
+    }
 }
 
 /// What to do with a blob.

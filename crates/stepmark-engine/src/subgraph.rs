@@ -272,7 +272,9 @@ impl CallPlace {
             let (state, manifest) = self.ended(&host, &fence, place).await?;
             return Ok(Begun::Ended(state, parent::stored(&self.namespace, &manifest, &programs, &desk)?));
         }
-        let found = self.found(&host, &fence).await?;
+        // All of a private one lies over the root's tip, and the run knows that: a fan-out does not look for each of its own.
+        let is_new = lifetime == Lifetime::Private && desk.is_new(&self.namespace);
+        let found = if is_new { None } else { self.found(&host, &fence).await? };
         let Standing { mut line, position, applied, is_same } = self.standing(&host, &fence, found)?;
         line.namespace = Arc::clone(&self.namespace);
         let grows = line.branch.root == Some(fence.branch.id);

@@ -45,7 +45,9 @@ struct Seen {
     trigger: Option<u64>,
     /// How often tasks had to run again, though no process died.
     again: u32,
-    /// How many tasks were given up because processes had died in all their attempts.
+    /// By task: how many attempts have not failed by themselves, where attempts are counted across crashes.
+    attempts: BTreeMap<(u32, String), u32>,
+    /// How many tasks were given up with attempts among them that were broken off.
     lost: u32,
     met: Coverage,
     wrong: Vec<String>,
@@ -118,10 +120,25 @@ impl Lab {
         self.seen().again
     }
 
-    /// Processes died in all attempts at a task, and its handler makes the result: what it called may be left undone.
-    pub(crate) fn lose(&self) {
-        self.meet("task lost with its processes");
-        self.seen().lost += 1;
+    /// An attempt begins that counts, also if it is broken off.
+    pub(crate) fn attempt(&self, task: &str) {
+        *self.seen().attempts.entry((self.line, task.to_owned())).or_default() += 1;
+    }
+
+    /// It failed by itself.
+    pub(crate) fn attempt_failed(&self, task: &str) {
+        if let Some(open) = self.seen().attempts.get_mut(&(self.line, task.to_owned())) {
+            *open -= 1;
+        }
+    }
+
+    /// A task is given up. What its attempts had not called yet is left undone, if some of them were broken off.
+    pub(crate) fn give_up(&self, task: &str) {
+        let mut seen = self.seen();
+        if seen.attempts.get(&(self.line, task.to_owned())).is_some_and(|open| *open > 0) {
+            seen.met.meet("task lost with its processes");
+            seen.lost += 1;
+        }
     }
 
     pub(crate) fn lost(&self) -> u32 {

@@ -18,6 +18,7 @@ pub mod ids;
 mod judge;
 mod lab;
 mod mishap;
+mod moving;
 mod nodes;
 mod payments;
 mod process;

@@ -100,6 +100,22 @@ pub(crate) const APPEND_TAG_GONE: &str = "DELETE FROM @tag WHERE thread = $1 AND
 
 // ---- steps: a group of commits that are their branch's fence and what follows from it ----
 
+/// One step with one checkpoint and nothing else: what a super-step mostly is. Its rows are counted.
+pub(crate) const STEP: &str = "
+WITH u AS (
+    UPDATE @branch b SET tip_height = $10, tip_id = $11, epoch = $12, claim = $13, hash = $15
+    FROM @thread t
+    WHERE t.uid = $1 AND ($2 IS NULL OR t.head = $2)
+      AND b.thread = t.number AND b.namespace = $3 AND b.branch = $4 AND b.epoch = $5
+      AND b.tip_height IS NOT DISTINCT FROM $6 AND b.tip_id IS NOT DISTINCT FROM $7
+      AND b.parent IS NOT DISTINCT FROM $8 AND b.fork_height IS NOT DISTINCT FROM $9 AND b.effects = $14
+      AND b.root_branch IS NOT DISTINCT FROM $16 AND (b.epoch <> $12 OR b.claim = $13)
+    RETURNING b.thread
+)
+INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest,
+                         packed)
+SELECT u.thread, $3, $4, $10, $11, $17, $18, $19, $20, $21, $22 FROM u";
+
 /// The outer statement has all branches locked and moved before anything else is inserted.
 pub(crate) const STEPS: &str = "
 WITH m AS (

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use stepmark_core::checkpoint::{CheckpointRow, Timestamp};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, RunId, ThreadUid};
-use stepmark_core::load::{manifest_of, wanted_values};
+use stepmark_core::load::{head_of, wanted_values};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, GraphRow, RunRow, ThreadRow};
 use stepmark_core::store::{Chain, Channels, Load, Loaded, NamedBranch, Place, TagEntry, ThreadAddress};
@@ -188,7 +188,7 @@ async fn graph_of(
 ) -> Result<Option<GraphRow>> {
     let id = match (&load.run, row) {
         (Some(id), _) => id.clone(),
-        (None, Some(row)) => manifest_of(row)?.run,
+        (None, Some(row)) => head_of(row)?.run,
         (None, None) => return Ok(None),
     };
     let Some(RunRow { graph, graph_signature: Some(signature), .. }) = run(session, space, &id).await? else {
@@ -242,7 +242,7 @@ async fn chains(
     load: &Load,
     (scope, checkpoint, pending): Origins<'_>,
 ) -> Result<Vec<Chain>> {
-    let manifest = checkpoint.map(manifest_of).transpose()?;
+    let manifest = checkpoint.map(head_of).transpose()?;
     let mut nodes = Nodes::new(session, space, scope);
     if let Some(row) = checkpoint.filter(|_| load.channels != Channels::None) {
         nodes.bring(row);

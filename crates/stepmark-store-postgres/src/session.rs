@@ -1,7 +1,8 @@
 //! How is a statement run?
 //!
 //! A session is a connection inside one call. Statements are unnamed and carry the types of their parameters, so that each
-//! is one round trip and none needs a server that remembers it. Failures carry the store's name.
+//! is one round trip and none needs a server that remembers it; or, where the application says that nothing stands between,
+//! each connection prepares a statement once and keeps it. Failures carry the store's name.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -9,11 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use deadpool_postgres::ClientWrapper;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::load::damaged;
 use stepmark_core::wire::WireError;
 use tokio_postgres::types::{FromSql, ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Row, Statement};
 
 use crate::error::{from_postgres, timed_out};
 
@@ -123,20 +125,22 @@ pub(crate) struct Voice {
     pub(crate) name: String,
     pub(crate) statements: Statements,
     pub(crate) statement_timeout: Duration,
+    /// Whether connections keep their statements.
+    pub(crate) prepared: bool,
     pub(crate) round_trips: AtomicU64,
 }
 
 /// A connection inside one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Session<'c> {
-    client: &'c Client,
+    client: &'c ClientWrapper,
     voice: &'c Voice,
     /// How long a statement may take.
     patience: Duration,
 }
 
 impl<'c> Session<'c> {
-    pub(crate) fn new(client: &'c Client, voice: &'c Voice) -> Self {
+    pub(crate) fn new(client: &'c ClientWrapper, voice: &'c Voice) -> Self {
         Self { client, voice, patience: voice.statement_timeout }
     }
 
@@ -153,7 +157,11 @@ impl<'c> Session<'c> {
     /// Runs a statement that returns no rows; answers how many rows it changed.
     pub(crate) async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64> {
         let text = self.voice.statements.text(sql);
-        self.heard(self.client.execute_typed(&text, &typed(params))).await
+        if !self.voice.prepared {
+            return self.heard(self.client.execute_typed(&text, &typed(params))).await;
+        }
+        let statement = self.prepared(&text, params).await?;
+        self.heard(self.client.execute(&statement, &values(params))).await
     }
 
     /// The first row of a statement, if there is one.
@@ -184,7 +192,18 @@ impl<'c> Session<'c> {
     /// The rows as they come.
     pub(crate) async fn rows(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
         let text = self.voice.statements.text(sql);
-        self.heard(self.client.query_typed(&text, &typed(params))).await
+        if !self.voice.prepared {
+            return self.heard(self.client.query_typed(&text, &typed(params))).await;
+        }
+        let statement = self.prepared(&text, params).await?;
+        self.heard(self.client.query(&statement, &values(params))).await
+    }
+
+    /// A statement that this connection keeps: a round trip of its own when it is new.
+    async fn prepared(&self, text: &str, params: Params<'_>) -> Result<Statement> {
+        let kinds: Vec<Type> = params.iter().map(|param| param.kind()).collect();
+        let prepared = self.client.prepare_typed_cached(text, &kinds).await;
+        prepared.map_err(|error| from_postgres(&self.voice.name, error))
     }
 
     /// Ends a transaction: what went well is kept, what did not is undone.
@@ -206,6 +225,10 @@ impl<'c> Session<'c> {
             Err(elapsed) => Err(timed_out(&self.voice.name, elapsed)),
         }
     }
+}
+
+fn values(params: Params<'_>) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|param| param.value()).collect()
 }
 
 fn typed(params: Params<'_>) -> Vec<(&(dyn ToSql + Sync), Type)> {

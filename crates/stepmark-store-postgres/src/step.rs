@@ -11,8 +11,8 @@ use stepmark_core::shape::check_commit;
 use stepmark_core::store::{Commit, Expect, RunWrite};
 use stepmark_core::value::ValueRow;
 
-use crate::queries;
-use crate::session::{Cells, Param, Session, Stored};
+use crate::session::{Cells, Param, Session, Stored, params};
+use crate::{insert, queries};
 
 /// A claim, an input or a super-step on an existing branch: everything about it is decided by its fence.
 #[derive(Clone, Copy)]
@@ -39,6 +39,54 @@ pub(crate) fn step_of(commit: &Commit) -> Option<Step<'_>> {
 
 /// Writes steps on different branches; answers which of them hold.
 pub(crate) async fn write(session: Session<'_>, steps: &[Step<'_>]) -> Result<Vec<bool>> {
+    match steps {
+        [step] if step.is_bare() => Ok(vec![write_one(session, step).await?]),
+        steps => write_many(session, steps).await,
+    }
+}
+
+impl Step<'_> {
+    /// Whether it brings one checkpoint at most, and nothing beside it.
+    fn is_bare(&self) -> bool {
+        let Commit { root, values, runs, graph, .. } = self.commit;
+        root.is_none() && values.is_empty() && runs.is_empty() && graph.is_none()
+    }
+}
+
+/// A step by itself: without lists there is less to plan.
+async fn write_one(session: Session<'_>, step: &Step<'_>) -> Result<bool> {
+    let Commit { thread, namespace, expect_head, branch, checkpoint, .. } = step.commit;
+    let Some(row) = checkpoint else {
+        return insert::moved_branch(session, (*thread, namespace), (*expect_head, step.tip, step.epoch), branch).await;
+    };
+    let cells = params![
+        &thread.0[..],
+        expect_head.map(|head| head.get() as i64),
+        namespace,
+        branch.id.get() as i64,
+        step.epoch as i64,
+        step.tip.map(|tip| tip.height as i64),
+        step.tip.map(|tip| tip.id.to_stored()),
+        branch.fork.map(|fork| fork.branch.get() as i64),
+        branch.fork.map(|fork| fork.height as i64),
+        row.height as i64,
+        row.id.to_stored(),
+        branch.epoch as i64,
+        &branch.claim.0[..],
+        i16::from(branch.effects.number()),
+        &branch.hash(*thread, namespace).0[..],
+        branch.root.map(|root| root.get() as i64),
+        i16::from(row.source.number()),
+        row.created_at,
+        &row.manifest_hash.0[..],
+        &row.packed_hash.0[..],
+        row.manifest,
+        row.packed,
+    ];
+    Ok(session.execute(queries::STEP, cells).await? == 1)
+}
+
+async fn write_many(session: Session<'_>, steps: &[Step<'_>]) -> Result<Vec<bool>> {
     let mut columns = branches(steps);
     columns.extend(checkpoints(steps));
     let brings =

@@ -103,6 +103,7 @@ pub struct PostgresOptions {
     statement_timeout_ms: u64,
     connect_timeout_ms: u64,
     reconnect_ms: u64,
+    prepared: bool,
     tls: Tls,
 }
 
@@ -116,6 +117,7 @@ impl Default for PostgresOptions {
             statement_timeout_ms: 30_000,
             connect_timeout_ms: 5_000,
             reconnect_ms: 5_000,
+            prepared: false,
             tls: Tls::default(),
         }
     }
@@ -172,6 +174,15 @@ impl PostgresOptions {
         self
     }
 
+    /// Lets each connection keep its statements, which spares the server to plan each of them again (default: no). For
+    /// connections to the server itself: behind a pooler that gives each transaction another connection of the server, a
+    /// kept statement may be somebody else's.
+    #[must_use]
+    pub fn prepared(mut self, prepared: bool) -> Self {
+        self.prepared = prepared;
+        self
+    }
+
     /// Encrypts connections as this says, where the URL's `sslmode` allows or demands it.
     #[cfg(feature = "tls")]
     #[must_use]
@@ -218,6 +229,7 @@ impl PostgresOptions {
             name,
             statements: Statements::new(&self.schema),
             statement_timeout: Duration::from_millis(self.statement_timeout_ms),
+            prepared: self.prepared,
             round_trips: AtomicU64::new(0),
         };
         let reconnect = Duration::from_millis(self.reconnect_ms);

@@ -14,11 +14,12 @@ use tokio::sync::Mutex;
 /// Schemas of the shared server, one for each fresh store.
 struct Schemas {
     newest: Mutex<Home>,
+    prepared: bool,
 }
 
 impl Schemas {
     fn new() -> Self {
-        Self { newest: Mutex::new(Home::new()) }
+        Self { newest: Mutex::new(Home::new()), prepared: false }
     }
 }
 
@@ -30,7 +31,9 @@ impl StoreEnv for Schemas {
     }
 
     async fn reopen(&self) -> Arc<dyn CheckpointStore> {
-        Arc::new(self.newest.lock().await.open().await)
+        let home = self.newest.lock().await;
+        let opened = home.options().prepared(self.prepared).open(home.url()).await;
+        Arc::new(opened.expect("the schema opens"))
     }
 
     async fn corrupt(&self, record: Record) -> bool {
@@ -70,5 +73,5 @@ stepmark_conformance::suite!(Schemas::new());
 
 #[test]
 fn random_calls_are_answered_as_the_model_does() {
-    check_model(&Schemas::new(), 1, 60);
+    check_model(&Schemas { prepared: true, ..Schemas::new() }, 1, 60);
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::BranchId;
-use stepmark_core::load::{damaged, manifest_of, walk_chain, wanted_values};
+use stepmark_core::load::{damaged, head_of, walk_chain, wanted_values};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, RunRow};
 use stepmark_core::store::{Chain, Channels, Load, Loaded, Place, TagEntry};
@@ -120,7 +120,7 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
 fn graph_of(view: View<'_>, load: &Load, row: Option<&CheckpointRow>) -> Result<Option<(String, [u8; 16])>> {
     let id = match (&load.run, row) {
         (Some(id), _) => id.clone(),
-        (None, Some(row)) => manifest_of(row)?.run,
+        (None, Some(row)) => head_of(row)?.run,
         (None, None) => return Ok(None),
     };
     Ok(match view.run(&id)? {
@@ -199,7 +199,7 @@ fn chains(
     checkpoint: Option<&CheckpointRow>,
     pending: &[PendingRow],
 ) -> Result<Vec<Chain>> {
-    let manifest = checkpoint.map(manifest_of).transpose()?;
+    let manifest = checkpoint.map(head_of).transpose()?;
     let mut nodes = Nodes { view, packed: HashMap::new() };
     let wanted = wanted_values(&load.channels, manifest.as_ref(), pending);
     nodes.expect(&wanted);

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::user;
 
@@ -20,8 +20,18 @@ pub(crate) struct Guard {
 impl Guard {
     /// `stop` is a shell command that ends the server, run inside `folder`.
     pub(crate) fn start(folder: &Path, stop: &str) -> io::Result<Self> {
+        Self::start_as(user::command(Path::new("setsid"), folder)?, folder, stop)
+    }
+
+    /// The same for a server that runs as the user of this process.
+    pub(crate) fn start_own(folder: &Path, stop: &str) -> io::Result<Self> {
+        let mut command = Command::new("setsid");
+        command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::start_as(command, folder, stop)
+    }
+
+    fn start_as(mut command: Command, folder: &Path, stop: &str) -> io::Result<Self> {
         let script = format!("cat >/dev/null; {stop} >/dev/null 2>&1; cd /; rm -rf \"$1\"");
-        let mut command = user::command(Path::new("setsid"), folder)?;
         command.args(["sh", "-c", &script, "guard"]).arg(folder);
         let mut shell = command.stdin(Stdio::piped()).spawn()?;
         let held = shell.stdin.take();

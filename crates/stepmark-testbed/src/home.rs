@@ -15,11 +15,16 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(kind: &str) -> io::Result<Self> {
-        let path = tempfile::Builder::new().prefix(&format!("stepmark-{kind}-")).tempdir()?.keep();
+        let home = Self::of_own(kind)?;
         if let Some(user) = server_user()? {
-            chown(&path, Some(user.uid), Some(user.gid))?;
+            chown(&home.path, Some(user.uid), Some(user.gid))?;
         }
-        Ok(Self { path })
+        Ok(home)
+    }
+
+    /// One for a server that runs as the user of this process.
+    pub(crate) fn of_own(kind: &str) -> io::Result<Self> {
+        Ok(Self { path: tempfile::Builder::new().prefix(&format!("stepmark-{kind}-")).tempdir()?.keep() })
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -10,11 +10,13 @@ mod guard;
 mod home;
 mod user;
 
+mod moto;
 mod pgbouncer;
 mod postgres;
 mod proxy;
 mod redis;
 
+pub use moto::{MotoServer, S3_ENDPOINT};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{POSTGRES_URL, PostgresServer};
 pub use proxy::{Cut, Proxy};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use stepmark_core::capability::Row;
+use stepmark_core::coding::{ManifestParts, Seal};
 use stepmark_core::effect::AttemptStatus;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::id::{InterruptId, TaskHash, ThreadUid, check_name, hash16};
@@ -15,6 +16,7 @@ use stepmark_core::load::damaged;
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_core::value::decode_packed;
 use stepmark_core::wire::Writer;
 
 use crate::error::{Error, Result};
@@ -34,8 +36,8 @@ const COPIES_MAX: u64 = 1000;
 /// original has moved meanwhile.
 ///
 /// # Errors
-/// [`Error::Store`]: `Exists` (thread): the name is taken. `Unsupported` (pending row): questions are sealed, and only who
-/// has the thread's key can copy them.
+/// [`Error::Store`]: `Exists` (thread): the name is taken. `Unsupported`: the thread is sealed with a key of its own, which no
+/// other thread has.
 pub async fn copy_thread(store: &dyn CheckpointStore, from: &ThreadAddress, name: &str) -> Result<ThreadUid> {
     check_name(Subject::Thread, name)?;
     for copies in 0..COPIES_MAX {
@@ -50,6 +52,10 @@ pub async fn copy_thread(store: &dyn CheckpointStore, from: &ThreadAddress, name
                     send(store, std::slice::from_ref(from), &mut copy, &mut |_, _| {}).await?;
                     return copy.copied();
                 }
+                return Err(Error::Store(error));
+            }
+            Err(Error::Store(error)) if error.kind() == ErrorKind::Unsupported => {
+                copy.take_back().await?;
                 return Err(Error::Store(error));
             }
             answer => return answer.and_then(|_| copy.copied()),
@@ -93,6 +99,10 @@ impl Copy<'_> {
 
     fn renamed(&mut self, row: Row) -> Result<Row> {
         let (Some(from), Some(uid)) = (self.from, self.uid) else { return Ok(row) };
+        if is_sealed(&row)? {
+            let reason = "it is sealed for its thread; write it anew through the store that opens it";
+            return Err(StoreError::unsupported(row.subject(), row, reason).into());
+        }
         Ok(match row {
             Row::Checkpoint { namespace, row } => Row::Checkpoint { row: row.sealed(uid, &namespace), namespace },
             Row::Pending { namespace, row } => Row::Pending { row: self.asked_anew(row, (from, uid))?, namespace },
@@ -126,6 +136,26 @@ impl Copy<'_> {
         }
         Ok(row)
     }
+}
+
+/// The first byte of what a codec sealed.
+const ENVELOPE: u8 = 0xc1;
+
+/// Whether a row can be read with its thread's key alone.
+fn is_sealed(row: &Row) -> Result<bool> {
+    let is_envelope = |bytes: &[u8]| bytes.first() == Some(&ENVELOPE);
+    Ok(match row {
+        Row::Value { row, .. } => row.node.head.coding.seal != Seal::Open,
+        Row::Pending { row, .. } => row.kind != PendingKind::Child && is_envelope(&row.body),
+        Row::Effect(entry) => entry.row.result.as_deref().is_some_and(is_envelope),
+        Row::Checkpoint { row, .. } => {
+            let unread = |error| damaged(Subject::Checkpoint, &row.id, error);
+            let packed = decode_packed(&row.packed).map_err(unread)?;
+            let is_manifest = row.is_linked() && ManifestParts::of(&row.manifest).map_err(unread)?.is_sealed();
+            is_manifest || packed.iter().any(|value| value.node.head.coding.seal != Seal::Open)
+        }
+        _ => false,
+    })
 }
 
 /// The id that the copy's task will ask under. One that nothing here explains stays, and is asked again.

@@ -4,7 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{BACKENDS, address, all_rows, memory};
+use common::{BACKENDS, address, all_rows, exported, imported, memory, sqlite};
+use stepmark_codec::{Codec, Key, MasterKeys};
 use stepmark_conformance::make::{Line, furnished, intent};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::capability::Row;
@@ -12,7 +13,7 @@ use stepmark_core::effect::{AttemptStatus, EffectIntent, EffectReply, EffectStat
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::rows::ThreadRow;
-use stepmark_core::store::{Load, ThreadAddress};
+use stepmark_core::store::{CheckpointStore, Load, ThreadAddress};
 use stepmark_upkeep::{Error, copy_thread, verify};
 
 /// The same line of a copy.
@@ -44,7 +45,7 @@ async fn anonymous(line: &Line) -> Vec<Row> {
 #[tokio::test]
 async fn copy_has_everything_and_shares_nothing() {
     for backend in BACKENDS {
-        let home = backend();
+        let home = backend.home().await;
         let mut line = furnished(&home.store, "one").await;
         let uid = copy_thread(&*home.store, &address(&line), "two").await.expect("the name is free");
         let mut copy = of_copy(&line, uid, "two");
@@ -122,6 +123,28 @@ async fn copy_killed_at_every_call_is_finished_by_another() {
         let uid = copy_thread(&*home.store, &address(&line), "two").await.expect("the next process finishes it");
         assert_eq!(anonymous(&of_copy(&line, uid, "two")).await, anonymous(&line).await, "killed at {number}");
     }
+}
+
+/// What is sealed moves as it is, to whoever has the key; another thread never has it.
+#[tokio::test]
+async fn sealed_threads_move_and_are_not_copied() {
+    let keys = || MasterKeys::new(Key::new([0x5e; 32]));
+    let (home, other) = (memory(), sqlite());
+    let store: Arc<dyn CheckpointStore> = Arc::new(Codec::new().sealed(keys()).around_shared(Arc::clone(&home.store)));
+    let line = furnished(&store, "one").await;
+    let refusal = copy_thread(&*home.store, &address(&line), "two").await.expect_err("it is sealed");
+    assert!(matches!(&refusal, Error::Store(error) if error.kind() == ErrorKind::Unsupported), "{refusal}");
+    Line::born(&store, "two").await.assert_stored().await;
+    assert!(verify(&*home.store, &address(&line)).await.expect("no key is needed").is_sound());
+    let file = exported(&*home.store, &[address(&line)]).await;
+    imported(&*other.store, &file).await.expect("no key is needed");
+    let opened: Arc<dyn CheckpointStore> =
+        Arc::new(Codec::new().sealed(keys()).around_shared(Arc::clone(&other.store)));
+    let mut there = Line { store: opened, ..line.clone() };
+    assert_eq!(there.read().await, line.read().await);
+    there.apply(there.claim()).await;
+    there.step().await;
+    there.assert_stored().await;
 }
 
 #[tokio::test]

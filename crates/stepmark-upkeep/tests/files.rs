@@ -21,16 +21,16 @@ use tokio::sync::Mutex;
 #[tokio::test]
 async fn every_backend_and_back_is_byte_equal() {
     for from in BACKENDS {
-        let from = from();
+        let from = from.home().await;
         let lines = two_threads(&from.store).await;
         let threads = lines.each_ref().map(address);
         let file = exported(&*from.store, &threads).await;
         for to in BACKENDS {
-            let to = to();
+            let to = to.home().await;
             let counts = imported(&*to.store, &file).await.expect("the file is whole");
             assert_eq!(counts.threads, 2);
             assert!(exported(&*to.store, &threads).await == file, "{} to {}", from.name, to.name);
-            let copied = BACKENDS[0]();
+            let copied = memory();
             let counted = copy(&*to.store, &*copied.store, &threads, &mut |_, _| {}).await.expect("they are whole");
             assert_eq!(counted, counts);
             assert!(exported(&*copied.store, &threads).await == file, "{} copied", to.name);
@@ -41,7 +41,7 @@ async fn every_backend_and_back_is_byte_equal() {
 #[tokio::test]
 async fn imported_threads_go_on() {
     for to in BACKENDS {
-        let (from, to) = (memory(), to());
+        let (from, to) = (memory(), to.home().await);
         let lines = two_threads(&from.store).await;
         let file = exported(&*from.store, &lines.each_ref().map(address)).await;
         imported(&*to.store, &file).await.expect("the file is whole");
@@ -57,7 +57,7 @@ async fn imported_threads_go_on() {
 #[tokio::test]
 async fn import_may_be_repeated() {
     for to in BACKENDS {
-        let (from, to) = (memory(), to());
+        let (from, to) = (memory(), to.home().await);
         let lines = two_threads(&from.store).await;
         let file = exported(&*from.store, &lines.each_ref().map(address)).await;
         let first = imported(&*to.store, &file).await.expect("the file is whole");
@@ -78,7 +78,7 @@ async fn import_killed_at_every_call_is_finished_by_another() {
     for to in BACKENDS {
         for fault in [Fault::CrashBefore, Fault::CrashAfter] {
             for number in 0.. {
-                let to = to();
+                let to = to.home().await;
                 let plan = FaultPlan { of: Counted::Every, when: When::Nth(number, fault) };
                 let faulty = FaultStore::new(Arc::clone(&to.store), plan);
                 let answer = imported(&faulty, &file).await;

@@ -21,7 +21,7 @@ async fn report(line: &Line) -> Report {
 #[tokio::test]
 async fn sound_threads_have_no_findings() {
     for backend in BACKENDS {
-        let home = backend();
+        let home = backend.home().await;
         for line in two_threads(&home.store).await {
             let report = report(&line).await;
             assert_eq!((&report.findings[..], report.more), (&[][..], 0), "{}", home.name);

@@ -332,6 +332,7 @@ async fn goes_far(cx: Cx<Notes>, ran: Dep<Ran>) -> NodeResult<()> {
 }
 
 /// Every new step was compared with every recorded one.
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 #[tokio::test]
 async fn many_recorded_steps_do_not_slow_down_those_that_follow() {
     let (app, _) = app(goes_far);

@@ -132,6 +132,20 @@ async fn a_loop_recovers_on_sqlite() {
     check(assert_recovers(rounds, input).on(store).await, 6);
 }
 
+/// A store whose writes end on tasks of their own, and where a thread is a log.
+#[cfg(feature = "object")]
+#[tokio::test(start_paused = true)]
+async fn a_loop_recovers_on_objects() {
+    use futures_util::FutureExt;
+    use stepmark::store::object::object_store::memory::InMemory;
+
+    let store = || {
+        let opened = stepmark::Objects::open(std::sync::Arc::new(InMemory::new()), "").now_or_never();
+        opened.expect("a place in memory answers at once").expect("opens")
+    };
+    check(assert_recovers(rounds, input).on(store).await, 6);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_out_of_steps_recovers_to_the_same_step() {
     for limit in 1..6 {

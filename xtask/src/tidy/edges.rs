@@ -35,7 +35,7 @@ const RULES: [Rule; 12] = [
     Rule {
         name: "stepmark-upkeep",
         uses: &["stepmark-core"],
-        tests_use: &["stepmark-conformance", "stepmark-store-*"],
+        tests_use: &["stepmark-codec", "stepmark-conformance", "stepmark-store-*", "stepmark-testbed"],
     },
     Rule {
         name: "stepmark",

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::coding::{Coding, ManifestParts, Seal, join_manifest};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::CheckpointId;
+use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{GraphRow, RunRow, RunStatus, Tip};
 use stepmark_core::store::{BlobCall, Channels, FORMAT_VERSION, Load, Loaded, Place, Records, RunWrite, ThreadAddress};
-use stepmark_core::value::{ValueRef, ValueRow};
+use stepmark_core::value::{ValueHead, ValueNode, ValueRef, ValueRow};
 
 use super::{assert_names, assert_refused};
 use crate::make::{
@@ -202,6 +205,39 @@ pub async fn moment_has_its_branchs_lane(env: &dyn StoreEnv) {
     assert_refused(store.load(nowhere).await, ErrorKind::Missing, Subject::Checkpoint);
     let nobody = main.at(Place::Moment { branch: branch_id(), checkpoint: of_main.base });
     assert_refused(store.load(nobody).await, ErrorKind::Missing, Subject::Branch);
+}
+
+/// What a codec in front of the store made of manifests and bodies passes unopened: a store reads heads alone.
+pub async fn coded_records_pass_unopened(env: &dyn StoreEnv) {
+    let store = env.fresh().await;
+    let mut line = Line::born(&store, "t").await;
+    let coding = Coding { compressed_from: Some(5_000), seal: Seal::Body };
+    let coded = |body: &[u8]| {
+        let head = full(&0).head;
+        ValueNode { head: ValueHead { coding, ..head }, body: body.to_vec() }
+    };
+    let graph = GraphRow::new("kit".into(), b"a record".to_vec());
+    let run = RunRow { graph_signature: Some(graph.signature), ..line.run("kit", RunStatus::Open) };
+    let draft = line.next().packed("packed", coded(b"\xc1packed")).stored("row", coded(b"\xc1row"));
+    let mut commit = draft.with_run(RunWrite::Begin(run)).with_graph(graph.clone()).build();
+    let row = commit.checkpoint.take().expect("a step has a checkpoint");
+    let parts = ManifestParts::of(&row.manifest).expect("it has two parts");
+    let manifest = join_manifest(&parts.head_as(true), b"\xc1 nobody here reads this");
+    let row = CheckpointRow { manifest, ..row }.sealed(line.thread.uid, "");
+    commit.checkpoint = Some(row.clone());
+    line.apply(commit).await;
+    let flush = PendingRow { body: b"\xc1results".to_vec(), ..line.pending(0, "") };
+    store.append(line.append(vec![flush.clone()])).await.expect("the owner flushes");
+    for store in [store, env.reopen().await] {
+        let loaded = store.load(Load { graph: true, ..line.whole() }).await.expect("it loads by heads");
+        assert_eq!((loaded.checkpoint.as_ref(), &loaded.pending), (Some(&row), &vec![flush.clone()]));
+        assert_eq!((loaded.chains.len(), loaded.graph.as_ref()), (3, Some(&graph)));
+        let bodies: Vec<_> =
+            loaded.chains.iter().map(|chain| &chain.nodes[0].1).filter(|node| !node.head.coding.is_plain()).collect();
+        assert_eq!(bodies, [&coded(b"\xc1packed"), &coded(b"\xc1row")]);
+        let page = store.history(line.lineage(None, 1)).await.expect("it lists by heads");
+        assert_eq!(page.entries[0].checkpoint.manifest, row.manifest);
+    }
 }
 
 /// Only the channels asked for come with values; rows alone come without packed values.

@@ -82,7 +82,7 @@ pub struct RowsQuery {
 pub struct RowsPage {
     /// The rows in order; each that is damaged is the error that names it.
     pub rows: Vec<Result<Row>>,
-    /// Where the next page begins; absent at the end.
+    /// Where the next page begins; absent at the end. A page before the end is full.
     pub next: Option<Vec<u8>>,
 }
 

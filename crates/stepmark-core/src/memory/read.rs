@@ -15,7 +15,7 @@ use crate::store::{
 use crate::value::{ValueAddress, ValueNode, ValueRef, find_packed};
 
 impl Inner {
-    fn find(&self, address: &ThreadAddress) -> Result<&Thread> {
+    pub(super) fn find(&self, address: &ThreadAddress) -> Result<&Thread> {
         let uid = match address {
             ThreadAddress::Uid(uid) => *uid,
             ThreadAddress::Name { scope, name } => *self
@@ -31,6 +31,13 @@ impl Inner {
         let thread = self.find(&load.thread)?;
         let empty = Space::default();
         let space = thread.spaces.get(&load.namespace).unwrap_or(&empty);
+        let mut loaded = self.rows(thread, space, load)?;
+        self.load_values(thread, space, load, &mut loaded)?;
+        Ok(loaded)
+    }
+
+    /// The rows of a load as they are kept, without chains; hashes are not compared.
+    pub(super) fn rows(&self, thread: &Thread, space: &Space, load: &Load) -> Result<Loaded> {
         let (branch, checkpoint) = place(thread, space, load)?;
         let mut loaded = Loaded {
             thread: thread.row.clone(),
@@ -68,7 +75,6 @@ impl Inner {
             loaded.pending = space.pending_of(&row.id, branch.id).cloned().collect();
         }
         loaded.next_ordinal = next_ordinal(space, branch.id, checkpoint.map_or(0, |row| row.height + 1));
-        self.load_values(thread, space, load, &mut loaded)?;
         Ok(loaded)
     }
 
@@ -118,16 +124,21 @@ impl Inner {
     }
 
     pub(super) fn history(&self, query: &HistoryQuery) -> Result<HistoryPage> {
+        let (rows, next) = self.page(query)?;
+        let entry = |(arrival, row)| entry(query.thread, &query.namespace, arrival, row);
+        Ok(HistoryPage { entries: rows.into_iter().map(entry).collect::<Result<_>>()?, next })
+    }
+
+    /// The rows of a page with their arrivals, as they are kept.
+    pub(super) fn page(&self, query: &HistoryQuery) -> Result<(Rows, Option<Line>)> {
         let thread = self.find(&ThreadAddress::Uid(query.thread))?;
         let empty = Space::default();
         let space = thread.spaces.get(&query.namespace).unwrap_or(&empty);
         let limit = query.limit.max(1) as usize;
-        let (rows, next) = match query.line {
-            Line::All { before } => arrivals_page(space, before, limit),
-            Line::Lineage { branch, below } => lineage_page(space, branch, below, limit)?,
-        };
-        let entry = |(arrival, row)| entry(query.thread, &query.namespace, arrival, row);
-        Ok(HistoryPage { entries: rows.into_iter().map(entry).collect::<Result<_>>()?, next })
+        match query.line {
+            Line::All { before } => Ok(arrivals_page(space, before, limit)),
+            Line::Lineage { branch, below } => lineage_page(space, branch, below, limit),
+        }
     }
 
     pub(super) fn list(&self, query: &ThreadQuery) -> ThreadPage {
@@ -159,7 +170,7 @@ fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
     space.branches.values().filter_map(of_branch).collect()
 }
 
-fn thread_entry(thread: &Thread, with_waiting: bool) -> ThreadEntry {
+pub(super) fn thread_entry(thread: &Thread, with_waiting: bool) -> ThreadEntry {
     let head = thread.spaces.get("").and_then(|space| space.branch(thread.row.head));
     let status = thread.last_run().map(|run| run.status);
     let waiting = if with_waiting { waiting(thread) } else { Vec::new() };
@@ -215,7 +226,7 @@ fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
     space.values.range(from..=to).next_back().map_or(0, |(address, _)| address.ordinal.saturating_add(1))
 }
 
-type Rows = Vec<(u64, CheckpointRow)>;
+pub(super) type Rows = Vec<(u64, CheckpointRow)>;
 
 fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Option<Line>) {
     let below = space.checkpoints.range(..before.unwrap_or(u64::MAX)).rev().filter(|(_, row)| row.is_linked());

@@ -98,9 +98,18 @@ impl Space {
         self.checkpoints.insert(arrival, row);
     }
 
+    pub(super) fn put_branch(&mut self, branch: BranchRow) {
+        match self.branch_mut(branch.id) {
+            Some(row) => *row = branch,
+            None => self.add_branch(branch),
+        }
+    }
+
     /// The pending rows on a checkpoint in a branch's lane, in key order.
     pub(super) fn pending_of(&self, base: &CheckpointId, branch: BranchId) -> impl Iterator<Item = &PendingRow> {
-        self.pending.values().filter(move |row| row.base == *base && row.lane == branch.lane())
+        let key = |kind, byte, ordinal| (base.clone(), branch.lane(), kind, TaskHash([byte; 16]), ordinal);
+        let all = key(PendingKind::Results, 0, 0)..=key(PendingKind::Child, u8::MAX, u64::MAX);
+        self.pending.range(all).map(|(_, row)| row)
     }
 
     /// The checkpoint that exists at a height of a segment, and its arrival.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use stepmark_conformance::make::{Line, furnished};
 use stepmark_core::capability::{Row, RowClass, Rows, RowsQuery};
@@ -10,7 +11,9 @@ use stepmark_core::error::Error as StoreError;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
+use stepmark_testbed::RedisServer;
 use stepmark_upkeep::{Counts, Result, export, import};
 
 /// A store of a backend, with what it lives in.
@@ -20,11 +23,36 @@ pub(crate) struct Home {
     pub(crate) directory: Option<tempfile::TempDir>,
 }
 
-/// Makes an empty store of a backend.
-pub(crate) type Backend = fn() -> Home;
+/// A backend.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Backend {
+    Memory,
+    Sqlite,
+    Redis,
+}
 
 /// Every backend.
-pub(crate) const BACKENDS: [Backend; 2] = [memory, sqlite];
+pub(crate) const BACKENDS: [Backend; 3] = [Backend::Memory, Backend::Sqlite, Backend::Redis];
+
+impl Backend {
+    /// An empty store.
+    pub(crate) async fn home(self) -> Home {
+        match self {
+            Self::Memory => memory(),
+            Self::Sqlite => sqlite(),
+            Self::Redis => redis().await,
+        }
+    }
+}
+
+/// Tells the stores of one process apart, which share a server.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+async fn redis() -> Home {
+    let prefix = format!("upkeep-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
+    Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
+}
 
 pub(crate) fn memory() -> Home {
     Home { store: Arc::new(MemoryStore::new()), name: "memory", directory: None }
