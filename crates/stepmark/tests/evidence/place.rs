@@ -17,6 +17,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    #[cfg_attr(not(feature = "redis"), expect(clippy::unused_async, reason = "a file opens at once"))]
     pub(crate) async fn open(&self) -> Result<Arc<dyn CheckpointStore>, Error> {
         match self {
             Self::File(path) => Ok(Arc::new(stepmark::Sqlite::open(path)?)),
