@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use stepmark::Sqlite;
 use stepmark::store::{CheckpointStore, Error};
 use stepmark_store_postgres::PostgresStore;
+use stepmark_store_redis::RedisStore;
 
 /// Where it is, so that another process can open it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub(crate) enum Database {
     File(PathBuf),
     /// A schema of a PostgreSQL server.
     Schema { url: String, name: String },
+    /// A prefix of the keys in a Redis server.
+    Prefix { url: String, prefix: String },
 }
 
 impl Database {
@@ -24,6 +27,7 @@ impl Database {
             Self::Schema { url, name } => {
                 Ok(Arc::new(PostgresStore::options().schema(name).connections(4).open(url).await?))
             }
+            Self::Prefix { url, prefix } => Ok(Arc::new(RedisStore::options().prefix(prefix).open(url).await?)),
         }
     }
 }

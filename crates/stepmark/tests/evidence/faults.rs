@@ -91,27 +91,32 @@ shapes! {
     exit_asking: Asking Mode::Exit,
 }
 
-macro_rules! shapes_on_postgres {
-    ($($name:ident: $shape:ident,)*) => {
+macro_rules! shapes_on_servers {
+    ($($module:ident $backend:ident { $($name:ident: $shape:ident,)* })*) => {
         /// On real time: the connections of a store wait for a server, not for a clock.
-        mod on_postgres {
+        $(mod $module {
             use super::*;
 
             $(#[tokio::test]
             async fn $name() {
-                every_fault(&Bench::on_postgres(Shape::$shape, Mode::Sync).await).await;
+                every_fault(&Bench::on_server(Backend::$backend, (Shape::$shape, Mode::Sync)).await).await;
             })*
-        }
+        })*
     };
 }
 
-shapes_on_postgres! {
+shapes_on_servers! { on_postgres Postgres {
     chain_survives_every_fault_of_every_call: Linear,
     failing_sibling_survives_every_fault_of_every_call: FailingSibling,
     fan_out_survives_every_fault_of_every_call: FanOut,
     fork_survives_every_fault_of_every_call: Fork,
     asking_survives_every_fault_of_every_call: Asking,
-}
+} on_redis Redis {
+    chain_survives_every_fault_of_every_call: Linear,
+    failing_sibling_survives_every_fault_of_every_call: FailingSibling,
+    fork_survives_every_fault_of_every_call: Fork,
+    asking_survives_every_fault_of_every_call: Asking,
+} }
 
 /// Each call fails alone, in each way.
 async fn every_fault(bench: &Bench) {
@@ -169,10 +174,10 @@ impl Bench {
         Self::new((shape, mode), Arc::new(store), Some(directory)).await
     }
 
-    async fn on_postgres(shape: Shape, mode: Mode) -> Self {
+    async fn on_server(backend: Backend, mode: (Shape, Mode)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = Backend::Postgres.database(directory.path()).open().await.expect("opens");
-        Self::new((shape, mode), store, None).await
+        let store = backend.database(directory.path()).open().await.expect("the server answers");
+        Self::new(mode, store, None).await
     }
 
     async fn new((shape, mode): (Shape, Mode), store: Store, directory: Option<TempDir>) -> Self {

@@ -123,6 +123,26 @@ fn killed_async_chain_on_postgres_loses_at_most_as_many_steps_as_it_may() {
     check_on(Backend::Postgres, (Shape::Linear, ASYNC), &BESIDE);
 }
 
+#[test]
+fn killed_chain_on_redis_loses_nothing() {
+    check_on(Backend::Redis, (Shape::Linear, Mode::Sync), &WITHOUT_FLUSH);
+}
+
+#[test]
+fn killed_siblings_on_redis_lose_nothing() {
+    check_on(Backend::Redis, (Shape::FailingSibling, Mode::Sync), &ALL);
+}
+
+#[test]
+fn killed_questions_on_redis_are_not_lost() {
+    check_on(Backend::Redis, (Shape::Asking, Mode::Sync), &ASKING);
+}
+
+#[test]
+fn killed_async_branches_on_redis_lose_at_most_as_many_steps_as_they_may() {
+    check_on(Backend::Redis, (Shape::Fork, ASYNC), &BESIDE);
+}
+
 /// A series of kills on one store.
 struct Loop {
     rng: Rng,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stepmark::App;
 use stepmark::store::CheckpointStore;
 use stepmark_conformance::CountingStore;
-use stepmark_testbed::PostgresServer;
+use stepmark_testbed::{PostgresServer, RedisServer};
 
 use crate::block_on;
 use crate::database::Database;
@@ -17,19 +17,18 @@ use crate::database::Database;
 pub(crate) enum Backend {
     Sqlite,
     Postgres,
+    Redis,
 }
 
 impl Backend {
     /// A store with nothing in it; `directory` is the test's own.
     pub(crate) fn database(self, directory: &Path) -> Database {
         static MADE: AtomicU64 = AtomicU64::new(0);
+        let name = || format!("evidence_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         match self {
             Self::Sqlite => Database::File(directory.join("threads.db")),
-            Self::Postgres => {
-                let made = MADE.fetch_add(1, Ordering::Relaxed);
-                let name = format!("evidence_{}_{made}", std::process::id());
-                Database::Schema { url: PostgresServer::shared_url(), name }
-            }
+            Self::Postgres => Database::Schema { url: PostgresServer::shared_url(), name: name() },
+            Self::Redis => Database::Prefix { url: RedisServer::shared_url(), prefix: name() },
         }
     }
 }

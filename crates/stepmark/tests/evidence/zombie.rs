@@ -65,6 +65,14 @@ fn zombies_on_postgres_write_nothing() {
     check_on(Backend::Postgres, (Shape::FailingSibling, Mode::Sync), (Phase::FlushSent, 1));
 }
 
+#[test]
+fn zombies_on_redis_write_nothing() {
+    for phase in [Phase::TaskRunning, Phase::CommitAcknowledged] {
+        check_on(Backend::Redis, (Shape::Linear, Mode::Sync), (phase, 4));
+    }
+    check_on(Backend::Redis, (Shape::Linear, ASYNC), (Phase::CommitSent, 4));
+}
+
 /// Stops a child at the `nth` event of a phase, finishes its thread here, and lets it go on.
 fn check(shape: Shape, mode: Mode, phase: Phase, nth: u32) {
     check_on(Backend::Sqlite, (shape, mode), (phase, nth));
