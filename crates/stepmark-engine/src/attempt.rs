@@ -172,12 +172,12 @@ impl Guard {
 
     /// Makes durable that an attempt begins, of which those after `since` count, where they are counted across crashes.
     async fn write_down(&self, info: &TaskInfo, tries: &Tries, since: u32) -> Result<(), NodeError> {
-        let Some(desk) = info.desk.as_ref().filter(|_| self.policy.attempts == Attempts::Durable) else {
+        let Some(desk) = info.run.desk.as_ref().filter(|_| self.policy.attempts == Attempts::Durable) else {
             return Ok(());
         };
         let begun = TaskRecord {
             task: info.planned_id(),
-            state_version: info.state_version,
+            state_version: info.run.state_version,
             attempts: tries.number(),
             started_at: tries.started_at(),
             duration_us: 0,
@@ -221,7 +221,7 @@ async fn attempt(
     info: Arc<TaskInfo>,
     call: impl Future<Output = Result<RawOutput, NodeError>>,
 ) -> Result<RawOutput, NodeError> {
-    let is_watched = info.events.is_some();
+    let is_watched = info.run.events.is_some();
     if is_watched {
         info.tell_started().await;
     }

@@ -315,24 +315,16 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
     let attempt = attempt_at(run, index);
     let guard = Guard::of(run, node, index);
     let info = TaskInfo {
+        run: Arc::clone(run.info()),
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
         attempt,
         activation: run.position.activations[*number as usize] + 1,
         trigger: *trigger,
-        branch: run.line.as_ref().map(|line| line.branch.id),
-        thread: run.thread_name.clone(),
-        thread_uid: run.thread_uid(),
-        namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
-        root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
-        programs: Arc::clone(&run.programs),
         commands: Mutex::default(),
         scope,
         attempt_journal: Attempt::new(earlier_journal(run, index)),
-        desk: run.desk.clone(),
-        state_version: run.host.program.schema.version(),
         standing: Standing::of(run),
-        events: run.host.events.clone(),
         tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };
     if let Some(inside) = &run.inside {
@@ -342,7 +334,6 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),
         failure: None,
-        deps: Arc::clone(&run.host.deps),
         info: Arc::new(info),
     };
     Work { node: Arc::clone(&node.run), context, guard }

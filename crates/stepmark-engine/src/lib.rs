@@ -78,6 +78,7 @@ mod plain;
 
 // The flow of a run, top to bottom.
 mod run;
+mod run_info;
 mod load;
 mod evolve;
 mod scope;
