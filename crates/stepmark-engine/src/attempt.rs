@@ -46,13 +46,10 @@ pub(crate) struct Guard {
 }
 
 /// Runs a task to its result, or to the error that it fails with.
-pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
+pub(crate) async fn perform(work: Work, info: &TaskInfo) -> Result<RawOutput, NodeError> {
     let Work { node, context, guard } = work;
     match guard {
-        None => {
-            let info = Arc::clone(&context.info);
-            attempt(info, async move { node(context).await }).await
-        }
+        None => attempt(info, async move { node(context).await }).await,
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
             let call = Box::pin(async move { guard.run(&node, &context).await });
@@ -138,7 +135,7 @@ impl Guard {
             tries.begin(self.clock.now());
             self.write_down(info, tries, self.earlier.since).await?;
             let (limits, context) = (self.limits(tries), context.clone());
-            let output = attempt(Arc::clone(info), limits.hold(async move { node(context).await })).await;
+            let output = attempt(info, limits.hold(async move { node(context).await })).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
             if info.waits() || is_out_of_time(&error) {
@@ -151,7 +148,7 @@ impl Guard {
             if !pause.is_zero() {
                 limits.hold(self.clock.sleep(pause).map(Ok)).await?;
             }
-            info.journal().restart(info.task_id());
+            info.restart();
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
@@ -196,12 +193,12 @@ impl Guard {
     ) -> Result<RawOutput, NodeError> {
         let info = &context.info;
         tries.hand_over(MadeBy::Handler);
-        info.journal().restart(info.task_id());
+        info.restart();
         let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
         let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
         let limits = self.limits(tries);
         let call = limits.hold(async move { handler(context).await });
-        attempt(Arc::clone(info), call).await.map_err(|failed| failed.after(&error))
+        attempt(info, call).await.map_err(|failed| failed.after(&error))
     }
 
     fn limits<'a>(&'a self, tries: &'a Tries) -> TimeLimits<'a> {
@@ -218,7 +215,7 @@ fn is_out_of_time(error: &NodeError) -> bool {
 
 /// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
 async fn attempt(
-    info: Arc<TaskInfo>,
+    info: &TaskInfo,
     call: impl Future<Output = Result<RawOutput, NodeError>>,
 ) -> Result<RawOutput, NodeError> {
     let is_watched = info.run.events.is_some();
@@ -226,9 +223,8 @@ async fn attempt(
         info.tell_started().await;
     }
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
-    if output.is_ok()
-        && (info.journal().has_earlier() || info.tries.is_some())
-        && let Err(error) = info.journal().check_called(info.task_id())
+    if let Ok(done) = &mut output
+        && let Err(error) = settle(info, done)
     {
         output = Err(error);
     }
@@ -236,6 +232,16 @@ async fn attempt(
         info.tell_ended(output.as_ref().err()).await;
     }
     output
+}
+
+/// Adds to what a node returned what its sub-graphs command. An error if it cannot be, or if the way there cannot be the
+/// recorded one.
+fn settle(info: &TaskInfo, output: &mut RawOutput) -> Result<(), NodeError> {
+    output.obey(info.take_commands(), &info.run.programs)?;
+    if info.journal().has_earlier() || info.tries.is_some() {
+        info.journal().check_called(info.task_id())?;
+    }
+    Ok(())
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> NodeError {

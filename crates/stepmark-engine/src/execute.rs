@@ -5,7 +5,7 @@
 //! durable before the error is returned.
 
 use std::future::{Future, poll_fn};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 
 use stepmark_core::checkpoint::{MadeBy, TaskEntry, Timestamp};
@@ -25,6 +25,7 @@ use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::parent;
 use crate::position::Task;
+use crate::rare::Rare;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::scope::{Open, Scope};
@@ -118,7 +119,7 @@ async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
     let work = prepare(run, 0, run.scope_around());
     let info = Arc::clone(&work.context.info);
-    let output = attended(run, &info, perform(work)).await?;
+    let output = attended(run, &info, perform(work, &info)).await?;
     run.stats.executed += 1;
     take_notes(run, 0, &info);
     if info.waits() {
@@ -250,7 +251,7 @@ impl Step {
         self.started[task] = Some(Arc::clone(&info));
         self.running.spawn(scope.hold(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            let output = perform(work).await;
+            let output = perform(work, &info).await;
             Ended::of((task, started_at), &info, output)
         }));
     }
@@ -321,7 +322,7 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
         attempt,
         activation: run.position.activations[*number as usize] + 1,
         trigger: *trigger,
-        commands: Mutex::default(),
+        commands: Rare::default(),
         scope,
         attempt_journal: Attempt::new(earlier_journal(run, index)),
         standing: Standing::of(run),

@@ -82,6 +82,7 @@ mod run_info;
 mod load;
 mod evolve;
 mod scope;
+mod rare;
 mod step;
 mod durability;
 mod pipeline;

@@ -3,14 +3,7 @@
 //! An `async fn` whose arguments are extractors and whose result says what to write and where to go. The engine sees the
 //! erased form only: bytes and `Any` in, `Any` and routes out.
 
-use std::{
-    any::Any,
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -31,6 +24,7 @@ use crate::{
     journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
+    rare::Rare,
     run_info::RunInfo,
     schema::AnyState,
     scope::Scope,
@@ -133,8 +127,7 @@ pub(crate) struct TaskInfo {
     pub(crate) activation: u64,
     pub(crate) trigger: u32,
     /// What sub-graphs that the node called command.
-    // A std mutex: held for a look, never across an await.
-    pub(crate) commands: Mutex<Vec<Route>>,
+    pub(crate) commands: Rare<Vec<Route>>,
     /// The tasks that it runs with, where it runs with others.
     pub(crate) scope: Option<Arc<Scope>>,
     /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
@@ -209,14 +202,9 @@ pub(crate) type NodeFn = Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<Ra
 
 pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
     Arc::new(move |task| {
-        let info = Arc::clone(&task.info);
         let output = node.call(Cx { task, state: PhantomData });
         Box::pin(async move {
-            // Of an attempt that is made again in place nothing is left.
-            drop(info.take_commands());
-            let mut command = output.await?;
-            command.obey(info.take_commands())?;
-            let Command { update, goto } = command;
+            let Command { update, goto } = output.await?;
             Ok(RawOutput { update: Box::new(update), goto })
         })
     })
@@ -340,12 +328,18 @@ impl TaskInfo {
     /// Adds what a sub-graph commands the graph of this task, or those around it.
     pub(crate) fn command(&self, routes: Vec<Route>) {
         if !routes.is_empty() {
-            self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(routes);
+            self.commands.begun(Vec::new).extend(routes);
         }
     }
 
-    fn take_commands(&self) -> Vec<Route> {
-        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn take_commands(&self) -> Vec<Route> {
+        self.commands.look(std::mem::take)
+    }
+
+    /// Makes it another attempt: of the one before nothing is left but what it finished.
+    pub(crate) fn restart(&self) {
+        self.journal().restart(self.task_id());
+        drop(self.take_commands());
     }
 }
 

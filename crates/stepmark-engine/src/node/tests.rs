@@ -57,7 +57,7 @@ fn task<S: State>(state: S) -> TaskContext {
             attempt: 2,
             activation: 1,
             trigger: 0,
-            commands: Mutex::default(),
+            commands: Rare::default(),
             scope: None,
             attempt_journal: Attempt::default(),
             standing: Standing::default(),
