@@ -15,9 +15,14 @@ impl<T> Rare<T> {
         locked(self.0.get_or_init(|| Box::new(Mutex::new(begin()))))
     }
 
+    /// The value, if there is one.
+    pub(crate) fn get(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.get().map(|value| locked(value))
+    }
+
     /// A look that makes nothing: where there is no value it sees nothing.
     pub(crate) fn look<R: Default>(&self, look: impl FnOnce(&mut T) -> R) -> R {
-        self.0.get().map_or_else(R::default, |value| look(&mut locked(value)))
+        self.get().map_or_else(R::default, |mut value| look(&mut value))
     }
 }
 
