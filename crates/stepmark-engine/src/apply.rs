@@ -33,10 +33,12 @@ pub(crate) struct Fault {
 
 /// Applies the results of all tasks of the step and collects where they go. Returns what history shows of them; empty for
 /// a run without a store.
-pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
+pub(crate) fn apply_writes(
+    run: &mut Run,
+    mut finished: Vec<Finished>,
+) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
     let program = Arc::clone(&run.host.program);
-    run.changes.clear();
-    run.named.fill(None);
+    forget_changes(run);
     if let Err(fault) = route_before(run, &program, &finished) {
         return Err((fault, finished));
     }
@@ -45,7 +47,7 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
     let routes_after = routes_after(run, &finished);
     let mut entries = Vec::with_capacity(if run.line.is_some() { finished.len() } else { 0 });
     let mut last = None;
-    for (index, done) in finished.into_iter().enumerate() {
+    for (index, done) in finished.drain(..).enumerate() {
         let node = run.position.next[index].node;
         if last.replace(node) != Some(node) && !is_counted(run, index) {
             run.position.activations[node as usize] += 1;
@@ -56,6 +58,7 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
             program.schema.apply(&mut run.position.state, done.update, &mut run.changes);
         }
     }
+    run.finished = finished;
     if routes_after && let Err(fault) = route_after(run, &program) {
         // The step is not taken after all: its task keeps its activation number.
         run.position.activations[run.position.next[0].node as usize] -= 1;
@@ -73,8 +76,7 @@ fn is_counted(run: &Run, index: usize) -> bool {
 /// Applies one input to a state, outside any step.
 pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
     let program = Arc::clone(&run.host.program);
-    run.changes.clear();
-    run.named.fill(None);
+    forget_changes(run);
     make_unique(run);
     reset_ephemerals(run, &program);
     program.schema.apply(&mut run.position.state, update, &mut run.changes);
@@ -82,10 +84,14 @@ pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
 
 /// Applies writes to the state that the planned tasks begin with: what lives one step lives on.
 pub(crate) fn apply_beside(run: &mut Run, update: AnyUpdate) {
-    run.changes.clear();
-    run.named.fill(None);
+    forget_changes(run);
     make_unique(run);
     run.host.program.schema.apply(&mut run.position.state, update, &mut run.changes);
+}
+
+fn forget_changes(run: &mut Run) {
+    run.changes.clear();
+    run.named.iter_mut().for_each(|place| *place = None);
 }
 
 fn make_unique(run: &mut Run) {

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -219,8 +220,9 @@ async fn attempt(
     call: impl Future<Output = Result<RawOutput, NodeError>>,
 ) -> Result<RawOutput, NodeError> {
     let is_watched = info.run.events.is_some();
+    // What is told is boxed, so that the future of a task that nobody watches stays small.
     if is_watched {
-        info.tell_started().await;
+        Box::pin(info.tell_started()).await;
     }
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
     if let Ok(done) = &mut output
@@ -229,7 +231,7 @@ async fn attempt(
         output = Err(error);
     }
     if is_watched {
-        info.tell_ended(output.as_ref().err()).await;
+        Box::pin(info.tell_ended(output.as_ref().err())).await;
     }
     output
 }
@@ -237,7 +239,9 @@ async fn attempt(
 /// Adds to what a node returned what its sub-graphs command. An error if it cannot be, or if the way there cannot be the
 /// recorded one.
 fn settle(info: &TaskInfo, output: &mut RawOutput) -> Result<(), NodeError> {
-    output.obey(info.take_commands(), &info.run.programs)?;
+    if let Some(mut commands) = info.commands.get() {
+        output.obey(take(&mut *commands), &info.run.programs)?;
+    }
     if info.journal().has_earlier() || info.tries.is_some() {
         info.journal().check_called(info.task_id())?;
     }

@@ -91,7 +91,7 @@ impl Draft {
 
 /// A unit that is ready to be sent.
 pub(crate) struct Unit {
-    pub(crate) commit: Commit,
+    pub(crate) commit: Box<Commit>,
     scope: String,
     /// What its values name; put before it.
     blobs: Vec<Vec<u8>>,
@@ -107,7 +107,7 @@ impl Unit {
 
     /// This unit and the one below it as one: `root` makes the branch's first checkpoint.
     pub(crate) fn on_root(mut self, root: Self) -> Self {
-        let (commit, below) = (&mut self.commit, root.commit);
+        let (commit, below) = (&mut self.commit, *root.commit);
         (commit.expect, commit.new_thread, commit.name) = (below.expect, below.new_thread, below.name);
         (commit.expect_head, commit.root) = (below.expect_head, below.checkpoint);
         commit.values.extend(below.values);
@@ -245,7 +245,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         line.branch.epoch += 1;
         line.branch.claim = claim;
     }
-    let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
+    let mut commit = Box::new(Commit::new(line.thread.uid, expect, line.branch.clone()));
     commit.namespace = line.namespace.to_string();
     let row = row.sealed(line.thread.uid, &line.namespace);
     match (&run.inside, &run.desk) {

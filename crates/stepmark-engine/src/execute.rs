@@ -5,6 +5,8 @@
 //! durable before the error is returned.
 
 use std::future::{Future, poll_fn};
+use std::mem::take;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -89,7 +91,11 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
     run.deadline = run.host.settings.step_timeout.map(|after| Deadline::new(&*run.host.clock, after));
     if run.stored.is_empty() && run.position.next.len() == 1 && run.journals.is_empty() && !run.task_waits(0) {
         match run_single(run).await? {
-            Some(finished) => return Ok(Some(vec![finished])),
+            Some(done) => {
+                let mut finished = take(&mut run.finished);
+                finished.push(done);
+                return Ok(Some(finished));
+            }
             // Its question is in the journal of the root's task; run once more, it would be asked twice.
             None if run.inside.is_some() => return Ok(None),
             None => {}
@@ -100,7 +106,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         step.run(run).await?;
         let Step { results, failed, .. } = &mut step;
         if !failed.is_empty() {
-            let (results, failed) = (std::mem::take(results), std::mem::take(failed));
+            let (results, failed) = (take(results), take(failed));
             return Err(fail_unapplied(run, results, failed).await);
         }
         if results.iter().all(Option::is_some) {
@@ -119,7 +125,7 @@ async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
     let work = prepare(run, 0, run.scope_around());
     let info = Arc::clone(&work.context.info);
-    let output = attended(run, &info, perform(work, &info)).await?;
+    let output = attended(run, &info, pin!(perform(work, &info))).await?;
     run.stats.executed += 1;
     take_notes(run, 0, &info);
     if info.waits() {
@@ -148,7 +154,7 @@ struct Step {
 
 impl Step {
     fn new(run: &mut Run) -> Self {
-        let mut results = std::mem::take(&mut run.stored);
+        let mut results = take(&mut run.stored);
         let tasks = run.position.next.len();
         results.resize_with(tasks, || None);
         let channels = run.host.program.schema.channels().len();

@@ -332,14 +332,10 @@ impl TaskInfo {
         }
     }
 
-    pub(crate) fn take_commands(&self) -> Vec<Route> {
-        self.commands.look(std::mem::take)
-    }
-
     /// Makes it another attempt: of the one before nothing is left but what it finished.
     pub(crate) fn restart(&self) {
         self.journal().restart(self.task_id());
-        drop(self.take_commands());
+        self.commands.look(Vec::clear);
     }
 }
 

@@ -185,7 +185,7 @@ pub(crate) fn check(run: &Run, task: usize, goto: &[Route]) -> Result<(), NodeEr
 
 /// Stores the results that command parents, before their step is: who comes back to the sub-graph's end finds them.
 pub(crate) async fn store(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<Finished>> {
-    if run.programs.len() == 1 || !finished.iter().any(|done| commands(&done.goto)) {
+    if !finished.iter().any(|done| commands(&done.goto)) {
         return Ok(finished);
     }
     let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();

@@ -16,6 +16,7 @@ impl<T> Rare<T> {
     }
 
     /// The value, if there is one.
+    #[inline]
     pub(crate) fn get(&self) -> Option<MutexGuard<'_, T>> {
         self.0.get().map(|value| locked(value))
     }

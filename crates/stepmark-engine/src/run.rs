@@ -143,6 +143,8 @@ pub(crate) struct Run {
     pub(crate) changes: Changes,
     pub(crate) task_changes: Changes,
     pub(crate) routed: Routed,
+    /// Empty while no step is applied.
+    pub(crate) finished: Vec<Finished>,
     /// By channel: the value row in which the winning write of this step lies already.
     pub(crate) named: Vec<Option<ValueRef>>,
 }
@@ -183,8 +185,14 @@ impl Run {
             changes: Changes::new(channels),
             task_changes: Changes::new(channels),
             routed: Routed::default(),
+            finished: Vec::new(),
             named: vec![None; channels],
         }
+    }
+
+    /// Whether graphs around it may be commanded.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.programs.len() > 1
     }
 
     /// What its tasks know of it.

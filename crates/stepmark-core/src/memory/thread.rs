@@ -73,6 +73,14 @@ impl Space {
         self.branch(id).ok_or_else(|| Error::missing(Subject::Branch, id, ""))
     }
 
+    /// Adds a checkpoint as the next of `arrivals`.
+    pub(super) fn keep(&mut self, row: CheckpointRow, arrivals: &mut u64) {
+        *arrivals += 1;
+        self.ids.insert(row.id.clone(), *arrivals);
+        self.places.insert((row.branch, row.height), *arrivals);
+        self.checkpoints.insert(*arrivals, row);
+    }
+
     pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
         self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival))
     }

@@ -136,11 +136,11 @@ impl Inner {
         {
             *row = left;
         }
-        for row in [commit.root, commit.checkpoint].into_iter().flatten() {
-            self.arrivals += 1;
-            space.ids.insert(row.id.clone(), self.arrivals);
-            space.places.insert((row.branch, row.height), self.arrivals);
-            space.checkpoints.insert(self.arrivals, row);
+        if let Some(row) = commit.root {
+            space.keep(row, &mut self.arrivals);
+        }
+        if let Some(row) = commit.checkpoint {
+            space.keep(row, &mut self.arrivals);
         }
         match space.branch_mut(commit.branch.id) {
             Some(row) => *row = commit.branch,

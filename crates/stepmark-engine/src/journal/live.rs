@@ -257,6 +257,11 @@ impl Attempt {
         live.finished.push((ordinal, memo));
     }
 
+    /// Whether it asked or called anything.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.live.get().is_some()
+    }
+
     /// The place of the next record, if this attempt has made any.
     pub(crate) fn taken(&self) -> Option<u64> {
         self.live.look(|live| Some(live.next)).filter(|next| *next > 0)
