@@ -271,7 +271,7 @@ impl Manifest {
 
     /// The stored form. `created_at` is the column: task times are written relative to it.
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
-        let mut sealed = Writer::new();
+        let mut sealed = Writer::with_capacity(64);
         let mut manifest = Writer::with_capacity(192 + 24 * self.channels.len() + 12 * self.tasks.len());
         manifest.nested(|head| self.write_head(head, &mut sealed, created_at)).raw(sealed.as_slice());
         write_option(&mut manifest, self.author.as_deref().map(str::as_bytes));
@@ -314,7 +314,8 @@ impl Manifest {
     }
 
     fn write_channels(&self, head: &mut Writer) {
-        let mut branches: Vec<BranchId> = Vec::new();
+        // Nearly always one.
+        let mut branches: Vec<BranchId> = Vec::with_capacity(1);
         for entry in &self.channels {
             if !branches.contains(&entry.value.address.branch) {
                 branches.push(entry.value.address.branch);

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. Writes are applied in plan order, never in the order in which tasks finished. The state is
 //! changed in place unless somebody kept a snapshot of it.
 
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -172,7 +173,7 @@ fn routes_after(run: &Run, finished: &[Finished]) -> bool {
 /// Routes what is routed before anything is applied: gotos, `branch_on`, and in a step of several tasks every branch, each
 /// on its own copy of the state with its own task's writes applied.
 fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Result<(), Fault> {
-    let routes_after = routes_after(run, finished);
+    let (routes_after, mut routes) = (routes_after(run, finished), Vec::new());
     for (task, done) in finished.iter().enumerate() {
         let node = &program.nodes[run.position.next[task].node as usize];
         for route in &done.goto {
@@ -185,8 +186,10 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
         }
         let mut view = None;
         for branch in &node.branches {
-            let routes = match &branch.router {
-                Router::Update(route) => routes_of(node, || route(&run.position.state, &done.update)),
+            let said = match &branch.router {
+                Router::Update(route) => {
+                    routes_of(node, &mut routes, |routes| route((&run.position.state, &done.update), routes))
+                }
                 Router::State(_) if routes_after => {
                     run.routed.late.push(run.routed.sends.len());
                     continue;
@@ -194,10 +197,11 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
                 Router::State(route) => {
                     run.stats.copies += u64::from(view.is_none());
                     let view = view.get_or_insert_with(|| own_view(program, &run.position.state, done));
-                    routes_of(node, || route(view))
+                    routes_of(node, &mut routes, |routes| route(view, routes))
                 }
             };
-            for route in routes.map_err(|error| Fault { task, error })? {
+            said.map_err(|error| Fault { task, error })?;
+            for route in routes.drain(..) {
                 follow(program, node, &branch.targets, route, &mut run.routed)
                     .map_err(|error| Fault { task, error })?;
             }
@@ -207,8 +211,8 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
 }
 
 /// Calls a branch's function; its panic is a failure of its node.
-fn routes_of(node: &NodeSpec, route: impl FnOnce() -> Vec<Route>) -> Result<Vec<Route>, NodeError> {
-    catch_unwind(AssertUnwindSafe(route))
+fn routes_of(node: &NodeSpec, routes: &mut Vec<Route>, route: impl FnOnce(&mut Vec<Route>)) -> Result<(), NodeError> {
+    catch_unwind(AssertUnwindSafe(|| route(routes)))
         .map_err(|panic| NodeError::new(format!("a branch of node {:?} panicked: {}", node.name, panic_text(panic))))
 }
 
@@ -228,10 +232,12 @@ fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
     let node = &program.nodes[run.position.next[0].node as usize];
     let fault = |error| Fault { task: 0, error };
     let (mut late, mut inserted) = (0, 0);
+    let mut routes = take(&mut run.routed.routes);
     for branch in &node.branches {
         let Router::State(route) = &branch.router else { continue };
         let (place, end) = (run.routed.late[late] + inserted, run.routed.sends.len());
-        for route in routes_of(node, || route(&run.position.state)).map_err(fault)? {
+        routes_of(node, &mut routes, |routes| route(&run.position.state, routes)).map_err(fault)?;
+        for route in routes.drain(..) {
             follow(program, node, &branch.targets, route, &mut run.routed).map_err(fault)?;
         }
         let sent = run.routed.sends.len() - end;
@@ -239,6 +245,7 @@ fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
         (late, inserted) = (late + 1, inserted + sent);
     }
     run.routed.late.clear();
+    run.routed.routes = routes;
     Ok(())
 }
 

@@ -60,16 +60,13 @@ pub(crate) async fn perform(work: Work, info: &TaskInfo) -> Result<RawOutput, No
 }
 
 impl Guard {
-    /// What a task of this node needs; nothing for nearly every node.
-    pub(crate) fn of(run: &Run, node: &NodeSpec, task: usize) -> Option<Box<Self>> {
-        if node.policy.is_none() && run.deadline.is_none() {
-            return None;
-        }
+    /// What a task of this node needs.
+    pub(crate) fn of(run: &Run, node: &NodeSpec, task: usize) -> Self {
         let (policy, deadline) = (node.policy.clone().unwrap_or_default(), run.deadline.clone());
         let (clock, ids) = (Arc::clone(&run.host.clock), Arc::clone(&run.host.ids));
         let earlier = run.earlier.get(task).copied().unwrap_or_default();
         let cache = policy.cache.as_ref().and_then(|_| CachePlace::of(run, run.position.next[task].node));
-        Some(Box::new(Self { policy, deadline, clock, ids, earlier, cache }))
+        Self { policy, deadline, clock, ids, earlier, cache }
     }
 
     async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {

@@ -149,6 +149,11 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// With room for so many packed values.
+    fn for_values(count: usize) -> Self {
+        Self { packed: Vec::with_capacity(count), ..Self::default() }
+    }
+
     /// Into the checkpoint row while there is room, else into a row of its own.
     pub(crate) fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
         self.off_load(address, &mut node);
@@ -213,7 +218,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     {
         put_run(&mut draft.runs, ended);
     }
-    let mut placement = Placement::default();
+    let mut placement = Placement::for_values(run.changes.iter().count());
     let program = Arc::clone(&run.host.program);
     let step = AppliedStep {
         program: &program,

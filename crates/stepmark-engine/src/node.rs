@@ -307,7 +307,7 @@ impl<S: State> Command<S> {
     /// followed all the same.
     #[must_use]
     pub fn goto(mut self, routes: impl IntoRoutes) -> Self {
-        self.goto.extend(routes.into_routes());
+        routes.add_to(&mut self.goto);
         self
     }
 

@@ -39,10 +39,10 @@ pub(super) type PendingKey = (CheckpointId, Lane, PendingKind, TaskHash, u64);
 pub(super) struct Space {
     /// In order of creation.
     pub(super) branches: Vec<BranchRow>,
-    /// By arrival; the maps below lead to it.
-    pub(super) checkpoints: BTreeMap<u64, CheckpointRow>,
-    pub(super) places: IdMap<(BranchId, u64), u64>,
-    pub(super) ids: IdMap<CheckpointId, u64>,
+    /// In order of arrival; the maps below lead to it.
+    pub(super) checkpoints: Vec<CheckpointRow>,
+    pub(super) places: IdMap<(BranchId, u64), usize>,
+    pub(super) ids: IdMap<CheckpointId, usize>,
     pub(super) values: BTreeMap<ValueAddress, ValueNode>,
     pub(super) pending: BTreeMap<PendingKey, PendingRow>,
 }
@@ -73,16 +73,16 @@ impl Space {
         self.branch(id).ok_or_else(|| Error::missing(Subject::Branch, id, ""))
     }
 
-    /// Adds a checkpoint as the next of `arrivals`.
-    pub(super) fn keep(&mut self, row: CheckpointRow, arrivals: &mut u64) {
-        *arrivals += 1;
-        self.ids.insert(row.id.clone(), *arrivals);
-        self.places.insert((row.branch, row.height), *arrivals);
-        self.checkpoints.insert(*arrivals, row);
+    /// Adds a checkpoint.
+    pub(super) fn keep(&mut self, row: CheckpointRow) {
+        let arrival = self.checkpoints.len();
+        self.ids.insert(row.id.clone(), arrival);
+        self.places.insert((row.branch, row.height), arrival);
+        self.checkpoints.push(row);
     }
 
     pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
-        self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival))
+        self.ids.get(id).and_then(|arrival| self.checkpoints.get(*arrival))
     }
 
     /// The pending rows on a checkpoint in a branch's lane, in key order.
@@ -93,7 +93,7 @@ impl Space {
     /// The checkpoint at a height of a segment, and its arrival.
     pub(super) fn checkpoint_at(&self, branch: BranchId, height: u64) -> Option<(u64, &CheckpointRow)> {
         let arrival = *self.places.get(&(branch, height))?;
-        self.checkpoints.get(&arrival).map(|row| (arrival, row))
+        self.checkpoints.get(arrival).map(|row| (arrival as u64, row))
     }
 }
 

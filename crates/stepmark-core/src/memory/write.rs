@@ -137,10 +137,10 @@ impl Inner {
             *row = left;
         }
         if let Some(row) = commit.root {
-            space.keep(row, &mut self.arrivals);
+            space.keep(row);
         }
         if let Some(row) = commit.checkpoint {
-            space.keep(row, &mut self.arrivals);
+            space.keep(row);
         }
         match space.branch_mut(commit.branch.id) {
             Some(row) => *row = commit.branch,
