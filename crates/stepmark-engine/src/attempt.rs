@@ -7,6 +7,7 @@ use std::any::Any;
 use std::future::Future;
 use std::mem::take;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -50,7 +51,7 @@ pub(crate) struct Guard {
 pub(crate) async fn perform(work: Work, info: &TaskInfo) -> Result<RawOutput, NodeError> {
     let Work { node, context, guard } = work;
     match guard {
-        None => attempt(info, async move { node(context).await }).await,
+        None => attempt(info, pin!(async move { node(context).await })).await,
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
             let call = Box::pin(async move { guard.run(&node, &context).await });
@@ -133,7 +134,7 @@ impl Guard {
             tries.begin(self.clock.now());
             self.write_down(info, tries, self.earlier.since).await?;
             let (limits, context) = (self.limits(tries), context.clone());
-            let output = attempt(info, limits.hold(async move { node(context).await })).await;
+            let output = attempt(info, pin!(limits.hold(async move { node(context).await }))).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
             if info.waits() || is_out_of_time(&error) {
@@ -195,7 +196,7 @@ impl Guard {
         let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
         let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
         let limits = self.limits(tries);
-        let call = limits.hold(async move { handler(context).await });
+        let call = pin!(limits.hold(async move { handler(context).await }));
         attempt(info, call).await.map_err(|failed| failed.after(&error))
     }
 
@@ -214,7 +215,7 @@ fn is_out_of_time(error: &NodeError) -> bool {
 /// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
 async fn attempt(
     info: &TaskInfo,
-    call: impl Future<Output = Result<RawOutput, NodeError>>,
+    call: Pin<&mut impl Future<Output = Result<RawOutput, NodeError>>>,
 ) -> Result<RawOutput, NodeError> {
     let is_watched = info.run.events.is_some();
     // What is told is boxed, so that the future of a task that nobody watches stays small.

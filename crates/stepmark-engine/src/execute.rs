@@ -255,11 +255,12 @@ impl Step {
         run.stats.executed += 1;
         let info = Arc::clone(&work.context.info);
         self.started[task] = Some(Arc::clone(&info));
-        self.running.spawn(scope.hold(async move {
+        // Whatever it waits for is made in its place: the set moves a task several times.
+        self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            let output = perform(work, &info).await;
+            let output = scope.hold(pin!(perform(work, &info))).await;
             Ended::of((task, started_at), &info, output)
-        }));
+        });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
