@@ -16,8 +16,8 @@ tidy:
 deny:
     cargo xtask check-deny
 
-# The tests that take long
-slow:
+# The tests that take long, and ten thousand simulated seeds
+slow: sim
     cargo nextest run --workspace --profile slow
 
 # Random bytes for every decoder of stored bytes

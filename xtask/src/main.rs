@@ -12,6 +12,7 @@ mod tidy;
 
 mod printer;
 mod process;
+mod servers;
 mod workspace;
 
 use std::error::Error;
@@ -27,18 +28,14 @@ Usage: cargo xtask <command>
 
 Commands:
   test [--only STEP]   every check and test, in order, until one fails
-                       steps: fmt, tidy, clippy, examples, tests, doctests, docs
+                       steps: fmt, tidy, clippy, examples, tests, doctests, docs, interleave
   tidy                 layout, limits and dependency direction of this tree
   check-deny           licences, duplicates and advisories of all dependencies (needs cargo-deny)
   bench [ARGUMENTS]    measured figures; arguments go to the benchmark program (`--help` lists them)
   fuzz [TARGET ...] [--seconds N]
                        random bytes for every decoder of stored bytes, 10 seconds each (needs a C++ compiler)
-  interleave           the commit queue of the SQLite store under random orders of its threads
   help                 this text
 ";
-
-/// A workspace of its own: its scheduler brings dependencies that the libraries do without.
-const INTERLEAVE: [&str; 3] = ["test", "--manifest-path", "interleave/Cargo.toml"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +62,6 @@ fn dispatch(arguments: &[String]) -> Outcome {
             Ok(())
         }
         "tidy" => no_arguments(command, rest).and_then(|()| tidy::run()),
-        "interleave" => no_arguments(command, rest).and_then(|()| process::run_cargo(&INTERLEAVE)),
         "check-deny" => no_arguments(command, rest).and_then(|()| check_deny::run()),
         unknown => Err(format!("there is no command `{unknown}`; `cargo xtask help` lists them").into()),
     }

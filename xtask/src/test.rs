@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and every test of the repository, in order, until one fails.
 //!
-//! Needs the Rust toolchain and nothing else; cargo-nextest is used where it is installed and
-//! announced either way. All steps share the workspace's target directory and the dev profile, so
+//! Needs the Rust toolchain and, for the tests, the servers that `servers` finds or installs; cargo-nextest
+//! is used where it is installed and announced either way. All steps share the workspace's target directory and the dev profile, so
 //! each builds on what the last one built.
 
 use std::env;
@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::printer::talk;
 use crate::process::{self, spelled};
+use crate::servers::Servers;
 use crate::{Outcome, tidy};
 
 /// What runs the tests.
@@ -29,6 +30,8 @@ enum Work {
     Tidy,
     /// Cargo with these arguments.
     Cargo(Vec<&'static str>),
+    /// The same, beside servers that the tests talk to.
+    CargoWithServers(Vec<&'static str>),
 }
 
 /// Runs all steps, or the one named by `--only`; returns at the first that fails, with its name in
@@ -70,10 +73,13 @@ fn steps(runner: Runner) -> Vec<Step> {
         // As programs: a test that starts an example finds it built. `tests` builds them again, as
         // test harnesses.
         cargo("examples", &["build", "--workspace", "--all-features", "--examples"]),
-        cargo("tests", &test_arguments(runner)),
+        Step { name: "tests", work: Work::CargoWithServers(test_arguments(runner)) },
         cargo("doctests", &["test", "--doc", "--workspace", "--all-features"]),
         // What a warning of it is, such as a link to nothing, the workspace's lints deny.
         cargo("docs", &["doc", "--workspace", "--all-features", "--no-deps"]),
+        // The commit queue under random orders of its threads: a workspace of its own, since its scheduler brings
+        // dependencies that the libraries do without.
+        cargo("interleave", &["test", "--manifest-path", "interleave/Cargo.toml", "--target-dir", "target"]),
     ]
 }
 
@@ -112,6 +118,13 @@ fn run_step(step: &Step) -> Outcome {
             talk(&format!("== {}: {}", step.name, spelled(arguments)));
             process::run_cargo(arguments)?;
         }
+        Work::CargoWithServers(arguments) => {
+            talk(&format!("== {}: {}", step.name, spelled(arguments)));
+            let servers = Servers::start()?;
+            let found = servers.variables();
+            let variables: Vec<_> = found.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            process::run_cargo_with(arguments, &variables)?;
+        }
     }
     talk(&format!("== {}: ok in {}", step.name, watch.read()));
     Ok(())
@@ -136,7 +149,7 @@ mod tests {
     use super::{Runner, select, steps, test_arguments};
     use crate::HELP;
 
-    const ALL: &str = "fmt, tidy, clippy, examples, tests, doctests, docs";
+    const ALL: &str = "fmt, tidy, clippy, examples, tests, doctests, docs, interleave";
 
     fn selected(arguments: &[&str]) -> Result<String, String> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{ResultCache, Rows, Secrets};
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -113,5 +113,13 @@ impl<S: CheckpointStore> CheckpointStore for Ahead<S> {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         self.inner.cache()
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        self.inner.rows()
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        self.inner.secrets()
     }
 }

@@ -9,6 +9,7 @@ mod report;
 
 mod p1;
 mod p2;
+mod p2_codec;
 mod p4;
 mod p5a;
 mod p5b;
@@ -42,9 +43,10 @@ type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 
 type Benchmark = fn(&Arguments) -> Result<Vec<Figure>>;
 
-const BENCHMARKS: [(&str, Benchmark); 13] = [
+const BENCHMARKS: [(&str, Benchmark); 14] = [
     ("P1", p1::run),
     ("P2", p2::run),
+    ("P2c", p2_codec::run),
     ("P4", p4::run),
     ("P5a", p5a::run),
     ("P5b", p5b::run),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{ResultCache, Rows, Secrets};
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::pending::PendingRow;
@@ -161,5 +161,13 @@ impl<S: CheckpointStore> CheckpointStore for Watched<S> {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         self.inner.cache()
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        self.inner.rows()
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        self.inner.secrets()
     }
 }

@@ -1,13 +1,13 @@
-//! How does one wrapper stand in front of all eight methods?
+//! How does one wrapper stand in front of all eight methods, and of the rows beside them?
 //!
 //! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::ResultCache;
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::effect::EffectWrite;
-use stepmark_core::error::Result;
+use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load,
@@ -26,10 +26,12 @@ pub enum Call {
     Blob(BlobCall),
     DeleteThread(ThreadUid),
     Info,
+    Page(RowsQuery),
+    Restore(Box<Restore>),
 }
 
 /// The answer to a [`Call`], in the same order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 #[expect(missing_docs, reason = "each is the answer of the method of its name")]
 pub enum Reply {
     Commit(Outcome),
@@ -40,6 +42,8 @@ pub enum Reply {
     Blob(BlobReply),
     DeleteThread,
     Info(Info),
+    Page(RowsPage),
+    Restore(Outcome),
 }
 
 /// Which method, as counters and witnesses see it.
@@ -81,11 +85,15 @@ pub enum CallKind {
     DeleteThread,
     /// `info`.
     Info,
+    /// A page of stored rows.
+    Page,
+    /// Rows written as they are.
+    Restore,
 }
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -104,11 +112,13 @@ impl CallKind {
         Self::Blob,
         Self::DeleteThread,
         Self::Info,
+        Self::Page,
+        Self::Restore,
     ];
 
     /// Whether it changes rows of a thread.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info)
+        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page)
     }
 }
 
@@ -127,6 +137,8 @@ impl Call {
                 Reply::DeleteThread
             }
             Self::Info => Reply::Info(store.info().await?),
+            Self::Page(query) => Reply::Page(rows_of(store)?.page(query).await?),
+            Self::Restore(restore) => Reply::Restore(rows_of(store)?.restore(*restore).await?),
         })
     }
 
@@ -145,6 +157,8 @@ impl Call {
             Self::Blob(_) => CallKind::Blob,
             Self::DeleteThread(_) => CallKind::DeleteThread,
             Self::Info => CallKind::Info,
+            Self::Page(_) => CallKind::Page,
+            Self::Restore(_) => CallKind::Restore,
         }
     }
 
@@ -156,6 +170,10 @@ impl Call {
             _ => None,
         }
     }
+}
+
+fn rows_of(store: &dyn CheckpointStore) -> Result<&dyn Rows> {
+    store.rows().ok_or_else(|| Error::unsupported(Subject::Store, "rows", "this store has none"))
 }
 
 fn kind_of(append: &Records) -> CallKind {
@@ -262,5 +280,24 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         self.intercept.cache(&*self.store)
+    }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        self.store.rows().map(|_| self as &dyn Rows)
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        self.store.secrets()
+    }
+}
+
+#[async_trait]
+impl<I: Intercept> Rows for Intercepted<I> {
+    async fn page(&self, query: RowsQuery) -> Result<RowsPage> {
+        reply!(self.call(Call::Page(query)).await?, Reply::Page(page) => page)
+    }
+
+    async fn restore(&self, restore: Restore) -> Result<Outcome> {
+        reply!(self.call(Call::Restore(Box::new(restore))).await?, Reply::Restore(outcome) => outcome)
     }
 }

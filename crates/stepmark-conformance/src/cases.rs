@@ -15,6 +15,7 @@ pub mod isolation;
 pub mod load;
 pub mod pointers;
 pub mod questions;
+pub mod rows;
 pub mod runs;
 pub mod size;
 pub mod tags;
@@ -185,9 +186,28 @@ macro_rules! each_case {
                 result_whose_time_is_over_is_gone
                 newer_result_takes_the_place
                 cleared_results_are_gone;
+            rows:
+                rows_read_back_as_stored
+                rows_are_paged_once
+                damaged_row_does_not_end_the_walk
+                restored_thread_is_the_same
+                restored_rows_keep_their_order
+                half_restored_thread_is_apart
+                half_restored_thread_outlives_the_handle
+                half_restored_thread_can_be_deleted
+                restore_is_all_or_nothing
+                repeated_restore_is_accepted
+                taken_row_is_refused
+                taken_name_is_refused
+                published_thread_takes_no_rows
+                restored_value_needs_its_blob
+                thread_without_head_is_not_published
+                deleted_thread_is_not_restored
+                malformed_restore_is_refused;
             blob:
                 blob_reads_back
                 put_blob_twice_is_one_blob
+                blob_outlives_the_handle
                 unknown_blob_is_missing
                 blob_value_is_loaded_whole;
             delete:

@@ -1,6 +1,6 @@
 //! Loosely versioned conformance kit for Stepmark stores: what must every backend do, and how is that proved?
 //!
-//! A backend implements [`StoreEnv`] and calls [`suite!`], which makes one test of every case, and
+//! `docs/store-guide.md` of the repository leads through it. A backend implements [`StoreEnv`] and calls [`suite!`], which makes one test of every case, and
 //! [`model::check_model`], which compares random sequences of calls with a small model. [`FaultStore`],
 //! [`CountingStore`] and [`WitnessStore`] wrap any store for tests of recovery. [`mutants`] are broken stores that the
 //! kit is known to catch.
@@ -9,6 +9,7 @@
 //! mod memory {
 //!     stepmark_conformance::suite!(stepmark_conformance::MemoryEnv::new(), skip = [
 //!         flipped_byte_is_named => "memory has no stored bytes to flip",
+//!         damaged_row_does_not_end_the_walk => "memory has no stored bytes to flip",
 //!     ]);
 //! }
 //! ```
@@ -32,3 +33,7 @@ pub use env::{MemoryEnv, Record, StoreEnv};
 pub use fault::{Fault, FaultPlan, FaultStore};
 pub use run::{Case, CaseFuture, check_skips, find_case, run_case, try_case};
 pub use witness::{Sight, Witness, WitnessStore};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/store-guide.md")]
+struct StoreGuide;

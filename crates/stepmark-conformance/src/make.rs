@@ -6,6 +6,7 @@
 
 mod children;
 mod effects;
+mod furnished;
 mod outside;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use stepmark_core::value::{
 };
 
 pub use effects::{done, intent, outcome};
+pub use furnished::furnished;
 pub use outside::answer_row;
 
 /// When the first checkpoint of every case is made, in microseconds.
@@ -69,7 +71,7 @@ pub fn encoded(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn node(structure: Structure, list: Option<ListMark>, body: Vec<u8>) -> ValueNode {
-    ValueNode { head: ValueHead { structure, blob: None, state_version: 1, closed: false, list }, body }
+    ValueNode { head: ValueHead { list, ..ValueHead::new(structure, 1) }, body }
 }
 
 /// A node that holds the whole of `value`.

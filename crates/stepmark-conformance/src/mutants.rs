@@ -27,6 +27,7 @@ mod cache;
 mod children;
 mod effects;
 mod reads;
+mod rows;
 mod units;
 mod writes;
 
@@ -187,4 +188,16 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "all results cleared", cleared_results_are_gone, broken::<cache::Careless<{ cache::ALL_CLEARED }>>;
     "no result cleared", cleared_results_are_gone, broken::<cache::Careless<{ cache::NONE_CLEARED }>>;
     "results of all nodes shared", kept_result_is_returned, broken::<cache::Careless<{ cache::ONE_NODE }>>;
+    "rows published at once", half_restored_thread_is_apart, broken::<rows::PublishedAtOnce>;
+    "branches numbered anew", restored_rows_keep_their_order, broken::<rows::BranchesRenumbered>;
+    "arrival by key", restored_thread_is_the_same, broken::<rows::ArrivalByKey>;
+    "attempts not restored", restored_thread_is_the_same, broken::<rows::AttemptsDropped>;
+    "restored row by row", restore_is_all_or_nothing, broken::<rows::RestoredRowByRow>;
+    "taken row accepted", taken_row_is_refused, broken::<rows::TakenRowAccepted>;
+    "repeated restore refused", repeated_restore_is_accepted, broken::<rows::RepeatedRestoreRefused>;
+    "name of a half thread given away", half_restored_thread_is_apart, broken::<rows::NameNotReserved>;
+    "page of rows begins one too late", rows_are_paged_once, broken::<rows::RowsSkipOne>;
+    "packed values left out of rows", rows_read_back_as_stored, broken::<rows::PackedForgotten>;
+    "restored blobs not asked for", restored_value_needs_its_blob, broken::<rows::BlobsNotAsked>;
+    "published thread takes rows", published_thread_takes_no_rows, broken::<rows::PublishedTakesRows>;
 };

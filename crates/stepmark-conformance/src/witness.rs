@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stepmark_core::error::{Error, Result};
 use stepmark_core::id::{BranchId, CheckpointId, TaskHash, ThreadUid};
-use stepmark_core::load::manifest_of;
+use stepmark_core::load::head_of;
 use stepmark_core::pending::{PendingKind, TaskEnd, decode_flush};
 use stepmark_core::store::{CheckpointStore, Commit, Fence, Records};
 
@@ -75,14 +75,15 @@ impl Sight {
                 sight.tasks = flushed_tasks(append);
             }
             Call::DeleteThread(thread) => sight.thread = Some(*thread),
-            Call::Load(_) | Call::History(_) | Call::Threads(_) | Call::Blob(_) | Call::Info => {}
+            Call::Restore(restore) => sight.thread = Some(restore.thread.uid),
+            Call::Load(_) | Call::History(_) | Call::Threads(_) | Call::Blob(_) | Call::Info | Call::Page(_) => {}
         }
         sight
     }
 }
 
 fn committed_tasks(commit: &Commit) -> Vec<TaskHash> {
-    let Some(Ok(manifest)) = commit.checkpoint.as_ref().map(manifest_of) else { return Vec::new() };
+    let Some(Ok(manifest)) = commit.checkpoint.as_ref().map(head_of) else { return Vec::new() };
     let hash = |node: u32, trigger: u32| {
         // The manifest counts the activation that it applies.
         let node = manifest.nodes.get(node as usize)?;

@@ -8,6 +8,8 @@ const SEAM: &str = concat!(
     include_str!("../../stepmark-core/src/store/records.rs"),
     include_str!("../../stepmark-core/src/store/read.rs"),
     include_str!("../../stepmark-core/src/store/list.rs"),
+    include_str!("../../stepmark-core/src/capability/cache.rs"),
+    include_str!("../../stepmark-core/src/capability/rows.rs"),
 );
 
 /// Words between backticks in doc comments that stand in parentheses: that is how a promise names its proof.

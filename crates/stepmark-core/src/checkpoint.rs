@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::coding::ManifestParts;
 use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
@@ -377,11 +378,31 @@ impl Manifest {
 
     /// Reads the stored form back.
     pub fn decode(manifest: &[u8], created_at: Timestamp) -> Result<Self, WireError> {
-        let mut sealed = Reader::new(manifest);
-        let head = &mut Reader::new(sealed.bytes()?);
-        let version = head.u8()?;
+        let parts = ManifestParts::of(manifest)?;
+        if parts.is_sealed() {
+            return Err(WireError::Sealed);
+        }
+        let mut sealed = Sealed(Some(Reader::new(parts.rest)));
+        let mut read = Self::read_head(parts, &mut sealed, created_at)?;
+        let Some(mut sealed) = sealed.0 else { return Ok(read) };
+        let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
+        read.author = author.transpose().map_err(|_| WireError::Malformed("author"))?;
+        read.metadata = read_option(&mut sealed)?.map(<[u8]>::to_vec);
+        sealed.finish()?;
+        Ok(read)
+    }
+
+    /// Reads the plain head alone, also of a manifest that is sealed: all that a store needs to know. Small writes and
+    /// payloads that lie in the manifest come without bytes, and there is neither author nor metadata.
+    pub fn decode_head(manifest: &[u8], created_at: Timestamp) -> Result<Self, WireError> {
+        Self::read_head(ManifestParts::of(manifest)?, &mut Sealed(None), created_at)
+    }
+
+    fn read_head(parts: ManifestParts<'_>, sealed: &mut Sealed<'_>, at: Timestamp) -> Result<Self, WireError> {
+        let head = &mut Reader::new(parts.head);
+        let (stored, version) = (head.u8()?, parts.version());
         if !(MANIFEST_VERSION_PLAIN..=MANIFEST_VERSION).contains(&version) {
-            return Err(WireError::Unknown { what: "manifest version", number: u64::from(version) });
+            return Err(WireError::Unknown { what: "manifest version", number: u64::from(stored) });
         }
         let parent = if head.flag()? { Some(CheckpointId::read(head)?) } else { None };
         let has_origin = version == MANIFEST_VERSION_ORIGIN || (version == MANIFEST_VERSION && head.flag()?);
@@ -391,10 +412,10 @@ impl Manifest {
         read.steps_covered = head.varint32()?;
         read.channels = read_channels(head)?;
         read.read_nodes(head)?;
-        read.read_tasks(head, &mut sealed, created_at)?;
-        read.next = read.read_next(head, &mut sealed)?;
+        read.read_tasks(head, sealed, at)?;
+        read.next = read.read_next(head, sealed)?;
         if version == MANIFEST_VERSION {
-            read.deferred = read.read_next(head, &mut sealed)?;
+            read.deferred = read.read_next(head, sealed)?;
         }
         if version != read.version() {
             return Err(WireError::Malformed("manifest version"));
@@ -403,10 +424,6 @@ impl Manifest {
         if !read.deferred.is_empty() && read.next.is_empty() {
             return Err(WireError::Malformed("deferred tasks"));
         }
-        let author = read_option(&mut sealed)?.map(|text| std::str::from_utf8(text).map(str::to_owned));
-        read.author = author.transpose().map_err(|_| WireError::Malformed("author"))?;
-        read.metadata = read_option(&mut sealed)?.map(<[u8]>::to_vec);
-        sealed.finish()?;
         Ok(read)
     }
 
@@ -437,7 +454,7 @@ impl Manifest {
         if (index as usize) < self.nodes.len() { Ok(index) } else { Err(WireError::Malformed("node index")) }
     }
 
-    fn read_tasks(&mut self, head: &mut Reader<'_>, sealed: &mut Reader<'_>, at: Timestamp) -> Result<(), WireError> {
+    fn read_tasks(&mut self, head: &mut Reader<'_>, sealed: &mut Sealed<'_>, at: Timestamp) -> Result<(), WireError> {
         for _ in 0..head.count()? {
             let mut task = TaskEntry {
                 node: self.node_index(head)?,
@@ -459,7 +476,7 @@ impl Manifest {
         Ok(())
     }
 
-    fn read_next(&self, head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<Vec<NextTask>, WireError> {
+    fn read_next(&self, head: &mut Reader<'_>, sealed: &mut Sealed<'_>) -> Result<Vec<NextTask>, WireError> {
         let mut tasks = Vec::new();
         for _ in 0..head.count()? {
             let (node, trigger) = (self.node_index(head)?, head.varint32()?);
@@ -481,6 +498,16 @@ impl Manifest {
             Payload::None | Payload::Inline(_) => None,
         });
         self.channels.iter().map(|entry| entry.value).chain(payloads)
+    }
+}
+
+/// The second part of a manifest, where it can be read.
+struct Sealed<'a>(Option<Reader<'a>>);
+
+impl<'a> Sealed<'a> {
+    /// The next item of it.
+    fn bytes(&mut self) -> Result<&'a [u8], WireError> {
+        self.0.as_mut().map_or(Ok(&[]), Reader::bytes)
     }
 }
 
@@ -521,7 +548,7 @@ fn read_channels(head: &mut Reader<'_>) -> Result<Vec<ChannelEntry>, WireError> 
     Ok(channels)
 }
 
-fn read_mark(head: &mut Reader<'_>, sealed: &mut Reader<'_>) -> Result<WriteMark, WireError> {
+fn read_mark(head: &mut Reader<'_>, sealed: &mut Sealed<'_>) -> Result<WriteMark, WireError> {
     Ok(match head.u8()? {
         0 => WriteMark::Opaque,
         1 => WriteMark::Whole,
@@ -579,7 +606,7 @@ pub struct CheckpointRow {
     pub source: Source,
     /// The engine's clock, clamped to not precede the parent's.
     pub created_at: Timestamp,
-    /// [`Manifest::encode`].
+    /// [`Manifest::encode`]; empty once it was pruned.
     pub manifest: Vec<u8>,
     /// Hash over key, columns and manifest.
     pub manifest_hash: RecordHash,
@@ -619,6 +646,11 @@ impl CheckpointRow {
     /// its hash alone does not say so.
     pub fn has_hashes_of(&self, other: &Self) -> bool {
         (self.manifest_hash, self.packed_hash) == (other.manifest_hash, other.packed_hash)
+    }
+
+    /// Whether the checkpoint exists; of one that was pruned only packed values that others reach are left.
+    pub fn is_linked(&self) -> bool {
+        !self.manifest.is_empty()
     }
 
     /// The manifest, decoded.

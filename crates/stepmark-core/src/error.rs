@@ -63,6 +63,8 @@ pub enum Subject {
     Channel,
     /// An entry of a thread's ledger, by key and generation.
     Effect,
+    /// A key of a codec, by its owner and epoch.
+    Key,
     /// The store as a whole.
     Store,
 }
@@ -83,6 +85,7 @@ impl fmt::Display for Subject {
             Self::Node => "node",
             Self::Channel => "channel",
             Self::Effect => "effect",
+            Self::Key => "key",
             Self::Store => "store",
         })
     }

@@ -256,11 +256,12 @@ impl View {
 
     /// Whether an entry counts here.
     ///
-    /// A first generation counts everywhere; so does what was carried to the thread. A later one counts where it was made,
-    /// and on branches that left there afterwards. Beyond a branch that means different actions nothing counts.
+    /// A first generation counts everywhere; so does what was carried to the thread from a branch that it does not have.
+    /// A later one counts where it was made, and on branches that left there afterwards. Beyond a branch that means
+    /// different actions nothing counts.
     fn shows(&self, thread: ThreadUid, row: &EffectRow, find: &mut Find<'_>) -> Result<bool> {
         let again = self.line.iter().position(|branch| branch.row.effects == EffectsMode::Again);
-        let is_carried = row.origin != thread;
+        let is_carried = row.origin != thread && find(row.made.branch)?.is_none();
         if row.generation > 1 && !is_carried {
             let Some(at) = self.line.iter().position(|branch| branch.row.id == row.made.branch) else {
                 return Ok(false);

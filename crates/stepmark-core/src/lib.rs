@@ -5,6 +5,7 @@
 //!
 //! - [`id`]: newtypes for every address;
 //! - [`value`], [`checkpoint`], [`pending`], [`memo`], [`interrupt`], [`effect`], [`child`], [`rows`]: the stored records, byte for byte as `docs/format.md` draws them;
+//! - [`coding`]: what a codec may have made of their bytes;
 //! - [`store`]: the seam, eight methods of [`store::CheckpointStore`], and [`shape`], which refuses malformed calls;
 //! - [`ledger`]: what every store answers who asks for an effect;
 //! - [`capability`]: what a store may offer besides;
@@ -15,6 +16,7 @@ pub mod wire;
 
 pub mod checkpoint;
 pub mod child;
+pub mod coding;
 pub mod effect;
 pub mod interrupt;
 pub mod materialise;

@@ -56,6 +56,7 @@ pub fn damaged(subject: Subject, id: impl std::fmt::Display, error: WireError) -
         WireError::Unknown { .. } => {
             Error::unsupported(subject, id, format!("{error}; written by a newer version of stepmark"))
         }
+        WireError::Sealed => Error::unsupported(subject, id, error.to_string()),
         _ => Error::corrupt(subject, id, error.to_string()),
     }
 }
@@ -70,7 +71,13 @@ pub fn check_checkpoint(row: &CheckpointRow, thread: ThreadUid, namespace: &str,
     Ok(())
 }
 
-/// The manifest of a checked row.
+/// What a store needs to know of the manifest of a checked row: its plain head ([`Manifest::decode_head`]).
+pub fn head_of(row: &CheckpointRow) -> Result<Manifest> {
+    let head = Manifest::decode_head(&row.manifest, row.created_at);
+    head.map_err(|error| damaged(Subject::Checkpoint, &row.id, error))
+}
+
+/// The manifest of a checked row, as who wrote it knows it.
 pub fn manifest_of(row: &CheckpointRow) -> Result<Manifest> {
     row.read_manifest().map_err(|error| damaged(Subject::Checkpoint, &row.id, error))
 }

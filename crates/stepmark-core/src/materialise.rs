@@ -23,6 +23,9 @@ pub enum ChainError {
     /// A body is not what its kind says.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// A body is as a codec left it.
+    #[error("its bytes are compressed or sealed: open the store through its codec")]
+    Coded,
     /// A body is not MessagePack.
     #[error("body is not messagepack: {0}")]
     MessagePack(&'static str),
@@ -32,6 +35,9 @@ pub enum ChainError {
 pub fn materialise<N: Borrow<ValueNode>>(chain: &[N]) -> Result<Vec<u8>, ChainError> {
     let nodes: Vec<&ValueNode> = chain.iter().map(Borrow::borrow).collect();
     let (full, newer) = nodes.split_last().ok_or(ChainError::Unfinished)?;
+    if !nodes.iter().all(|node| node.head.coding.is_plain()) {
+        return Err(ChainError::Coded);
+    }
     if full.head.structure != Structure::Full {
         return Err(ChainError::Unfinished);
     }

@@ -5,9 +5,11 @@
 
 mod cache;
 mod children;
+mod fold;
 mod ids;
 mod ledger;
 mod read;
+mod rows;
 mod thread;
 mod write;
 
@@ -16,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::ResultCache;
+use crate::capability::{ResultCache, Rows};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -25,8 +27,10 @@ use crate::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+pub use fold::{Change, Fold};
 use ids::IdMap;
 use thread::Thread;
+pub use write::Verdict;
 
 /// A store in memory. Clones share one content.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     threads: IdMap<ThreadUid, Thread>,
+    /// Those that are being restored; nobody finds them, but their names are taken.
+    restoring: IdMap<ThreadUid, Thread>,
     /// Uids by (scope, name).
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,
@@ -107,6 +113,10 @@ impl CheckpointStore for MemoryStore {
     fn cache(&self) -> Option<&dyn ResultCache> {
         Some(self)
     }
+
+    fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
 }
 
 impl Inner {
@@ -126,6 +136,10 @@ impl Inner {
     }
 
     fn delete(&mut self, uid: ThreadUid) -> Result<()> {
+        if let Some(thread) = self.restoring.remove(&uid) {
+            self.names.remove(&(thread.row.scope, thread.row.name));
+            return Ok(());
+        }
         match self.threads.remove(&uid) {
             Some(thread) => {
                 self.names.remove(&(thread.row.scope, thread.row.name));

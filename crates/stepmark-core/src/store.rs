@@ -17,7 +17,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::ResultCache;
+use crate::capability::{ResultCache, Rows, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -193,7 +193,7 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// `sub_graphs_go_with_their_thread`).
     ///
     /// # Idempotence
-    /// Deleting a deleted uid succeeds.
+    /// Deleting a deleted uid succeeds. A thread that was never published leaves none ([`Rows::restore`]).
     ///
     /// # Ordering
     /// Later writes to the uid are `Deleted`; its name is free for a new thread (`deleted_name_is_free`).
@@ -219,6 +219,16 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
 
     /// Where results of nodes are kept for a while; `None` where it keeps none. A wrapper answers for what it wraps.
     fn cache(&self) -> Option<&dyn ResultCache>;
+
+    /// How the rows of its threads are read and written as they are stored; `None` where they cannot be. A wrapper answers
+    /// for what it wraps: rows pass as its store has them.
+    fn rows(&self) -> Option<&dyn Rows>;
+
+    /// What an id that is derived of contents is hashed with, where they are sealed; absent where anybody can read them. A
+    /// wrapper answers for what it wraps.
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
+    }
 }
 
 /// What to do with a blob.

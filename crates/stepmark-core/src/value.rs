@@ -4,6 +4,7 @@
 //! number; a store walks chains by heads alone and never interprets a body. [`crate::materialise`] turns a chain into
 //! one MessagePack value.
 
+use crate::coding::{Coding, Seal};
 use crate::id::{BlobHash, BranchId, RecordHash, ThreadUid, hash16, hash16_joined};
 use crate::wire::{Reader, WireError, Writer};
 
@@ -147,15 +148,24 @@ pub struct ValueHead {
     pub closed: bool,
     /// Present on nodes of lists.
     pub list: Option<ListMark>,
+    /// What a codec made of the body.
+    pub coding: Coding,
 }
 
 const FLAG_CLOSED: u8 = 1;
 const FLAG_LIST: u8 = 2;
 const FLAG_CHAIN: u8 = 4;
-/// Bits 3 (zstd) and 4 (encrypted) are reserved; a head that carries an unknown bit is refused.
-const FLAGS_KNOWN: u8 = FLAG_CLOSED | FLAG_LIST | FLAG_CHAIN;
+const FLAG_COMPRESSED: u8 = 8;
+const FLAG_SEALED: u8 = 16;
+/// A head that carries an unknown bit is refused.
+const FLAGS_KNOWN: u8 = FLAG_CLOSED | FLAG_LIST | FLAG_CHAIN | FLAG_COMPRESSED | FLAG_SEALED;
 
 impl ValueHead {
+    /// The head of an open node that is no list and whose body lies with it, as it is.
+    pub fn new(structure: Structure, state_version: u32) -> Self {
+        Self { structure, blob: None, state_version, closed: false, list: None, coding: Coding::default() }
+    }
+
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(64);
@@ -172,11 +182,23 @@ impl ValueHead {
         if let Some(list) = &self.list {
             writer.varint(list.length).raw(list.chain.as_ref().map_or(&[], |chain| &chain[..]));
         }
+        if let Some(bytes) = self.coding.compressed_from {
+            writer.varint(bytes);
+        }
+        if let Seal::Blob(mark) = &self.coding.seal {
+            writer.raw(mark);
+        }
     }
 
     fn flags(&self) -> u8 {
-        let chain = self.list.is_some_and(|list| list.chain.is_some());
-        u8::from(self.closed) * FLAG_CLOSED + u8::from(self.list.is_some()) * FLAG_LIST + u8::from(chain) * FLAG_CHAIN
+        let flags = [
+            (self.closed, FLAG_CLOSED),
+            (self.list.is_some(), FLAG_LIST),
+            (self.list.is_some_and(|list| list.chain.is_some()), FLAG_CHAIN),
+            (self.coding.compressed_from.is_some(), FLAG_COMPRESSED),
+            (self.coding.seal != Seal::Open, FLAG_SEALED),
+        ];
+        flags.iter().map(|(is_set, flag)| u8::from(*is_set) * flag).sum()
     }
 
     fn write_structure(&self, writer: &mut Writer) {
@@ -215,8 +237,19 @@ impl ValueHead {
         let state_version = reader.varint32()?;
         let structure = Self::read_structure(reader, kind)?;
         let list = if flags & FLAG_LIST == 0 { None } else { Some(Self::read_list(reader, flags)?) };
+        let coding = Self::read_coding(reader, flags, blob.is_some())?;
         reader.finish()?;
-        Ok(Self { structure, blob, state_version, closed: flags & FLAG_CLOSED != 0, list })
+        Ok(Self { structure, blob, state_version, closed: flags & FLAG_CLOSED != 0, list, coding })
+    }
+
+    fn read_coding(reader: &mut Reader<'_>, flags: u8, in_blob: bool) -> Result<Coding, WireError> {
+        let compressed_from = if flags & FLAG_COMPRESSED == 0 { None } else { Some(reader.varint()?) };
+        let seal = match (flags & FLAG_SEALED == 0, in_blob) {
+            (true, _) => Seal::Open,
+            (false, false) => Seal::Body,
+            (false, true) => Seal::Blob(reader.array()?),
+        };
+        Ok(Coding { compressed_from, seal })
     }
 
     fn read_structure(reader: &mut Reader<'_>, kind: u8) -> Result<Structure, WireError> {
@@ -332,11 +365,19 @@ mod tests {
     }
 
     fn check(structure: Structure, blob: Option<(BlobHash, u64)>, list: Option<ListMark>) {
-        let head = ValueHead { structure, blob, state_version: 3, closed: list.is_some(), list };
-        let stored = head.encode();
-        assert_eq!(ValueHead::decode(&stored), Ok(head));
-        for end in 0..stored.len() {
-            assert!(ValueHead::decode(&stored[..end]).is_err(), "cut at {end} of {structure:?}");
+        let seal = if blob.is_some() { Seal::Blob([8; 16]) } else { Seal::Body };
+        let codings = [
+            Coding::default(),
+            Coding { compressed_from: Some(5000), seal: Seal::Open },
+            Coding { compressed_from: Some(1 << 40), seal },
+        ];
+        for coding in codings {
+            let head = ValueHead { blob, closed: list.is_some(), list, coding, ..ValueHead::new(structure, 3) };
+            let stored = head.encode();
+            assert_eq!(ValueHead::decode(&stored), Ok(head));
+            for end in 0..stored.len() {
+                assert!(ValueHead::decode(&stored[..end]).is_err(), "cut at {end} of {structure:?}");
+            }
         }
     }
 
@@ -357,12 +398,12 @@ mod tests {
     #[test]
     fn unknown_kinds_and_flags_are_refused() {
         assert!(matches!(ValueHead::decode(&[6, 0, 1]), Err(WireError::Unknown { .. })));
-        assert!(matches!(ValueHead::decode(&[1, 8, 1]), Err(WireError::Unknown { .. })));
+        assert!(matches!(ValueHead::decode(&[1, 32, 1]), Err(WireError::Unknown { .. })));
     }
 
     #[test]
     fn packed_values_are_found_by_ordinal() {
-        let head = ValueHead { structure: Structure::Full, blob: None, state_version: 1, closed: true, list: None };
+        let head = ValueHead { closed: true, ..ValueHead::new(Structure::Full, 1) };
         let values: Vec<_> =
             [3, 5].map(|ordinal| NumberedValue { ordinal, node: ValueNode { head, body: vec![ordinal as u8] } }).into();
         let packed = encode_packed(&values);

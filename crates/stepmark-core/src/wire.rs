@@ -18,6 +18,9 @@ pub enum WireError {
     /// A field holds what no writer writes.
     #[error("malformed {0}")]
     Malformed(&'static str),
+    /// The record was sealed by a codec, and is read without one.
+    #[error("it is sealed: open its store with the keys")]
+    Sealed,
     /// The record is of a kind or version that this program does not know.
     #[error("unknown {what} {number}")]
     Unknown {
@@ -131,6 +134,11 @@ impl<'a> Reader<'a> {
     /// Succeeds when nothing is left.
     pub fn finish(self) -> Result<(), WireError> {
         if self.rest.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.rest.len())) }
+    }
+
+    /// All that is left.
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
     }
 
     /// Whether nothing is left.

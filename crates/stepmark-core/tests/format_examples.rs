@@ -72,7 +72,7 @@ fn list_node() -> ValueNode {
     let base = ValueRef { address: address(0, 0), packed: true };
     let list = Some(ListMark { length: 2, chain: None });
     let structure = Structure::List { base, keep: 1, items: 1 };
-    let head = ValueHead { structure, blob: None, state_version: 1, closed: false, list };
+    let head = ValueHead { list, ..ValueHead::new(structure, 1) };
     ValueNode { head, body: vec![0xa1, b'b'] }
 }
 
@@ -82,7 +82,7 @@ fn values_are_as_drawn() {
     check("list head", &node.head.encode());
     check("packed part", &encode_packed(&[NumberedValue { ordinal: 0, node: node.clone() }]));
     let blob = Some((BlobHash([0xbb; 32]), 100_000));
-    let head = ValueHead { structure: Structure::Full, blob, state_version: 1, closed: false, list: None };
+    let head = ValueHead { blob, ..ValueHead::new(Structure::Full, 1) };
     check("blob head", &head.encode());
     check("value hash", &ValueRow { address: address(1, 1), node }.hash(THREAD, "").0);
 }

@@ -197,7 +197,7 @@ fn place() -> ChildPlace {
 }
 
 fn head(structure: Structure, list: Option<ListMark>) -> ValueHead {
-    ValueHead { structure, blob: None, state_version: 1, closed: false, list }
+    ValueHead { list, ..ValueHead::new(structure, 1) }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn base() -> ValueRef {
 
 fn node(structure: Structure, length: Option<usize>, body: Vec<u8>) -> ValueNode {
     let list = length.map(|length| ListMark { length: length as u64, chain: None });
-    ValueNode { head: ValueHead { structure, blob: None, state_version: 1, closed: false, list }, body }
+    ValueNode { head: ValueHead { list, ..ValueHead::new(structure, 1) }, body }
 }
 
 /// An edit of a list; places are taken modulo what is there.

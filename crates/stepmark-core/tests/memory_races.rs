@@ -58,7 +58,7 @@ fn checkpoint(bits: u64, tip: &Tip) -> CheckpointRow {
 }
 
 fn value(height: u64, ordinal: u32, body: u8) -> ValueRow {
-    let head = ValueHead { structure: Structure::Full, blob: None, state_version: 1, closed: false, list: None };
+    let head = ValueHead::new(Structure::Full, 1);
     let address = ValueAddress { branch: id(1), height, ordinal };
     ValueRow { address, node: ValueNode { head, body: vec![body] } }
 }

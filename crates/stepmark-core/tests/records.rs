@@ -9,6 +9,7 @@ use stepmark_core::checkpoint::{
     ChannelEntry, JoinEntry, MadeBy, Manifest, NextTask, NodeEntry, Origin, Payload, SeenEntry, TaskEntry, Timestamp,
     WriteMark,
 };
+use stepmark_core::coding::{ManifestParts, join_manifest};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, InterruptId, RunId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::pending::{
@@ -18,6 +19,7 @@ use stepmark_core::value::{
     ListMark, NumberedValue, Structure, ValueAddress, ValueHead, ValueNode, ValueRef, decode_packed, encode_packed,
     find_packed,
 };
+use stepmark_core::wire::WireError;
 
 fn any_name() -> impl Strategy<Value = Arc<str>> {
     "[a-zé_ ]{1,12}".prop_map(Into::into)
@@ -211,7 +213,7 @@ fn any_node() -> impl Strategy<Value = ValueNode> {
     let blob = option::of((any::<[u8; 32]>(), any::<u64>()).prop_map(|(hash, bytes)| (BlobHash(hash), bytes)));
     (any_structure(), blob, any::<u32>(), any::<bool>(), option::of(list), any_bytes()).prop_map(
         |(structure, blob, state_version, closed, list, body)| ValueNode {
-            head: ValueHead { structure, blob, state_version, closed, list },
+            head: ValueHead { blob, closed, list, ..ValueHead::new(structure, state_version) },
             body,
         },
     )
@@ -243,6 +245,21 @@ proptest! {
         let stored = manifest.encode(created_at);
         prop_assert_eq!(Manifest::decode(&stored, created_at), Ok(manifest));
         assert_survives(&stored, &flips, |damaged| Manifest::decode(damaged, created_at).is_ok());
+    }
+
+    /// A sealed manifest is refused by who reads all of it; its head tells a store as much as that of a plain one.
+    #[test]
+    fn sealed_manifests_show_their_heads(manifest in any_manifest(), created_at in any::<Timestamp>(), flips in any_flips()) {
+        let stored = manifest.encode(created_at);
+        let parts = ManifestParts::of(&stored).expect("it has two parts");
+        let sealed = join_manifest(&parts.head_as(true), b"what nobody reads");
+        prop_assert_eq!(Manifest::decode(&sealed, created_at), Err(WireError::Sealed));
+        let head = Manifest::decode_head(&sealed, created_at).expect("its head is plain");
+        prop_assert_eq!(Manifest::decode_head(&stored, created_at), Ok(head.clone()));
+        prop_assert_eq!(head.values().collect::<Vec<_>>(), manifest.values().collect::<Vec<_>>());
+        prop_assert_eq!((&head.run, &head.nodes, &head.parent), (&manifest.run, &manifest.nodes, &manifest.parent));
+        prop_assert_eq!((head.author, head.metadata), (None, None));
+        assert_survives(&sealed[..sealed.len() - 17], &flips, |damaged| Manifest::decode_head(damaged, created_at).is_ok());
     }
 
     #[test]

@@ -7,18 +7,19 @@ use std::collections::BTreeMap;
 
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::{BranchId, CheckpointId, TaskHash, hash16};
+use stepmark_core::id::{BranchId, CheckpointId, TaskHash, ThreadUid, hash16};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::wire::Writer;
 
 use crate::answer::{AnswerRequest, Found, FoundQuestion, Given};
 use crate::apply::apply_beside;
 use crate::commit::{self, Draft};
+use crate::decide::store_of;
 use crate::error::{Error, Result};
 use crate::load;
 use crate::plan::plan_beside;
 use crate::request::write_input;
-use crate::run::Run;
+use crate::run::{Host, Run};
 use crate::state::State;
 use crate::thread::is_contended;
 
@@ -28,6 +29,7 @@ impl<S: State> AnswerRequest<'_, S> {
         let (mut host, Found { loaded, questions }) = (self.thread.host.clone(), found);
         host.events.clone_from(&self.events);
         let (row, content) = (loaded.branch.row.clone(), self.content(update)?);
+        let content = known_by(&host, loaded.thread.uid, content).await?;
         let (Some(manifest), Some(tip)) = (load::manifest(&loaded)?, row.tip.as_ref()) else {
             return Err(Error::invalid("the branch has no checkpoint"));
         };
@@ -91,6 +93,14 @@ impl<S: State> AnswerRequest<'_, S> {
         }
         write_input::<S>(update, &mut writer)?;
         Ok(writer.into_vec())
+    }
+}
+
+/// What the content is known by: its checkpoint's id is no secret, but it may be.
+async fn known_by(host: &Host, thread: ThreadUid, content: Vec<u8>) -> Result<Vec<u8>> {
+    match store_of(host)?.secrets() {
+        Some(secrets) => Ok(secrets.hash(thread, &content).await?.to_vec()),
+        None => Ok(content),
     }
 }
 

@@ -237,8 +237,8 @@ async fn attempt(
 /// Adds to what a node returned what its sub-graphs command. An error if it cannot be, or if the way there cannot be the
 /// recorded one.
 fn settle(info: &TaskInfo, output: &mut RawOutput) -> Result<(), NodeError> {
-    if let Some(mut commands) = info.commands.get() {
-        output.obey(take(&mut *commands), &info.run.programs)?;
+    if let Some(commands) = info.commands.get().map(|mut commands| take(&mut *commands)) {
+        output.obey(commands, &info.run.programs)?;
     }
     if info.journal().has_earlier() || info.tries.is_some() {
         info.journal().check_called(info.task_id())?;

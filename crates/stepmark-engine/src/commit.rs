@@ -378,7 +378,7 @@ fn planned_task(
 
 fn place_payload(program: &Program, line: &mut Line, placement: &mut Placement, payload: &[u8]) -> ValueRef {
     let state_version = program.schema.version();
-    let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list: None };
+    let head = ValueHead { closed: true, ..ValueHead::new(Structure::Full, state_version) };
     placement.place(line.next_address(), ValueNode { head, body: payload.to_vec() })
 }
 

@@ -3,7 +3,7 @@
 //! What a task wants written goes to its run, which alone owns the branch: records of its journal wait there for the next
 //! flush, and an effect asks there before it does anything. A task that is told nothing has lost its run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::mem::take;
 use std::sync::{Arc, MutexGuard};
@@ -38,6 +38,8 @@ struct Inner {
     moved: BTreeMap<String, ChildPlace>,
     /// The same by call.
     calls: HashMap<CallKey, ChildPlace>,
+    /// Private ones that were called since the root's tip.
+    begun: HashSet<Arc<str>>,
     /// By namespace: the call that has it, which is one task's until the step of that task is over.
     held: HashMap<Arc<str>, Held>,
     did: Stats,
@@ -175,6 +177,13 @@ impl Desk {
         }
     }
 
+    /// Whether nothing of a sub-graph can lie over the root's tip: it is called for the first time since. A call that was
+    /// dropped may have left what nobody was told of.
+    pub(crate) fn is_new(&self, namespace: &Arc<str>) -> bool {
+        let mut inner = self.inner();
+        inner.begun.insert(Arc::clone(namespace)) && !inner.moved.contains_key(&**namespace)
+    }
+
     /// Where a call of a sub-graph ended or stopped that others have followed since the root's tip.
     pub(crate) fn overtaken(&self, call: &CallKey) -> Option<ChildPlace> {
         self.inner.look(|inner| {
@@ -216,6 +225,7 @@ impl Desk {
         self.inner.look(|inner| {
             inner.records.clear();
             inner.calls.clear();
+            inner.begun.clear();
             take(&mut inner.moved).into_values().map(ChildRow::from).collect()
         })
     }

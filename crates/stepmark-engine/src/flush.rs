@@ -223,7 +223,7 @@ impl Flush<'_> {
     /// Gives a large write a value row at the height that the commit will have.
     fn place_write(&mut self, body: Vec<u8>) -> ValueRef {
         let state_version = self.program.schema.version();
-        let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list: None };
+        let head = ValueHead { closed: true, ..ValueHead::new(Structure::Full, state_version) };
         let address = self.line.next_address();
         self.placement.place_row(address, ValueNode { head, body });
         ValueRef { address, packed: false }

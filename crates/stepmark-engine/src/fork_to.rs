@@ -27,7 +27,8 @@ impl<S: State> At<'_, S> {
     /// Begins another thread with the state of that moment, and returns a handle to it. Its first checkpoint has the same
     /// values, planned and deferred tasks, waiting joins and activation numbers, and names its origin; `resume` runs the planned tasks.
     /// Executes nothing and changes nothing of this thread; results that unfinished tasks have stored stay here. What is
-    /// known of effects comes along, as far as a branch that is forked there would know it.
+    /// known of effects comes along, as far as a branch that is forked there would know it. What sub-graphs have stored stays
+    /// here too: on the new thread a persistent one begins with a fresh state.
     ///
     /// # Errors
     /// `Exists` if there is a thread of this name; `Missing` as for [`At::state`].
@@ -137,7 +138,7 @@ impl<'a> Birth<'a> {
     fn copied(&mut self, value: ValueRef) -> Result<ValueRef> {
         let newest = self.chains.newest(value)?;
         let (state_version, list) = (newest.head.state_version, newest.head.list);
-        let head = ValueHead { structure: Structure::Full, blob: None, state_version, closed: true, list };
+        let head = ValueHead { closed: true, list, ..ValueHead::new(Structure::Full, state_version) };
         let body = self.chains.value(value)?.into_owned();
         let address = ValueAddress { branch: self.branch.id, height: 0, ordinal: self.next_ordinal };
         self.next_ordinal += 1;

@@ -87,8 +87,10 @@ impl Journal {
 
     /// The questions, each in its newest wording.
     pub(crate) fn worded(&self) -> impl Iterator<Item = &Entry> {
-        let is_newest = |entry: &&Entry| self.newest(entry.question.id).is_some_and(|it| it.ordinal == entry.ordinal);
-        self.entries.iter().filter(is_newest)
+        // Of one id, the last of these counts.
+        let newest: HashMap<InterruptId, u64> =
+            self.entries.iter().map(|entry| (entry.question.id, entry.ordinal)).collect();
+        self.entries.iter().filter(move |entry| newest.get(&entry.question.id) == Some(&entry.ordinal))
     }
 
     /// The same without those whose tasks are over.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use stepmark_core::checkpoint::{Manifest, NextTask, Payload, Timestamp};
 use stepmark_core::child::ChildPlace;
-use stepmark_core::error::Subject;
+use stepmark_core::error::{Error as StoreError, Subject};
 use stepmark_core::id::{RunId, TaskHash};
 use stepmark_core::load::manifest_of;
-use stepmark_core::materialise::materialise;
+use stepmark_core::materialise::{ChainError, materialise};
 use stepmark_core::pending::{GotoEntry, PendingKind, PendingRow, TaskEnd, TaskRecord, WriteBody, decode_flush};
 use stepmark_core::store::{Chain, Loaded};
 use stepmark_core::value::{Structure, ValueAddress, ValueNode, ValueRef};
@@ -67,7 +67,10 @@ impl<'a> Chains<'a> {
         {
             return Ok(Cow::Borrowed(&node.body));
         }
-        let joined = materialise(&nodes).map_err(|error| Error::unreadable(Subject::Value, value.address, error))?;
+        let joined = materialise(&nodes).map_err(|error| match error {
+            ChainError::Coded => StoreError::unsupported(Subject::Value, value.address, error.to_string()).into(),
+            _ => Error::unreadable(Subject::Value, value.address, error),
+        })?;
         Ok(Cow::Owned(joined))
     }
 }

@@ -138,6 +138,17 @@ pub(crate) struct TaskInfo {
 }
 
 impl TaskInfo {
+    /// Says that the attempt goes on, and so those of the tasks around it.
+    pub(crate) fn beat(&self) {
+        let mut task = Some(self);
+        while let Some(info) = task {
+            if let Some(tries) = &info.tries {
+                tries.heartbeat.notify_one();
+            }
+            task = info.run.around.as_deref();
+        }
+    }
+
     /// Which attempt at the task is made now, from 1.
     pub(crate) fn attempt(&self) -> u32 {
         self.tries.as_ref().map_or(self.attempt, |tries| tries.number())
@@ -221,11 +232,10 @@ impl<S: State> Cx<S> {
         self.task.info.attempt()
     }
 
-    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew.
+    /// Says that the attempt goes on: its [`idle_timeout`](crate::NodePolicy::idle_timeout) begins anew. In a sub-graph, so
+    /// do those of the tasks around it.
     pub fn heartbeat(&self) {
-        if let Some(tries) = &self.task.info.tries {
-            tries.heartbeat.notify_one();
-        }
+        self.task.info.beat();
     }
 
     /// The identity of the task within its thread: the same at every attempt, after a crash, and on every fork; another

@@ -109,7 +109,8 @@ impl<'a, S, P> NodePolicy<'a, S, P> {
     }
 
     /// Lets an attempt be silent at most this long: it fails when so much time has passed since it began, or since it last
-    /// called [`Cx::heartbeat`](crate::Cx::heartbeat).
+    /// called [`Cx::heartbeat`](crate::Cx::heartbeat). What runs in a sub-graph that it calls counts: each heartbeat of a node
+    /// inside, and each super-step that is taken there.
     pub fn idle_timeout(&mut self, silence: Duration) -> &mut Self {
         self.say(|policy| policy.idle_timeout = Some(silence))
     }

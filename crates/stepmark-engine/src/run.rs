@@ -241,7 +241,10 @@ pub(crate) async fn run(run: &mut Run, steps_max: u64) -> Result<Ending> {
             return Ok(Ending::OutOfSteps);
         }
         match step::super_step(run).await? {
-            StepEnd::Committed => (run.steps_left, run.is_resumed) = (run.steps_left - 1, false),
+            StepEnd::Committed => {
+                (run.steps_left, run.is_resumed) = (run.steps_left - 1, false);
+                run.inside.iter().for_each(|inside| inside.around.beat());
+            }
             StepEnd::Interrupted => return Ok(Ending::Interrupted),
         }
     }

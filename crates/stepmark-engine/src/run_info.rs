@@ -28,6 +28,8 @@ pub(crate) struct RunInfo {
     pub(crate) namespace: Arc<str>,
     /// The root's task that it runs in, if it runs a sub-graph.
     pub(crate) root: Option<Arc<TaskInfo>>,
+    /// The task around it that runs the sub-graph, if it runs one.
+    pub(crate) around: Option<Arc<TaskInfo>>,
     /// The program, then those of the graphs around it, the nearest first.
     pub(crate) programs: Arc<[Arc<Program>]>,
     /// Version of the state type.
@@ -51,6 +53,7 @@ impl RunInfo {
             id: line.map(|line| line.manifest.run.clone()),
             namespace: inside.map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
             root: inside.map(|inside| Arc::clone(&inside.root)),
+            around: inside.map(|inside| Arc::clone(&inside.around)),
             programs: Arc::clone(&run.programs),
             state_version: run.host.program.schema.version(),
             deps: Arc::clone(&run.host.deps),

@@ -77,7 +77,8 @@ pub(crate) struct Inside {
     /// The root's task.
     pub(crate) root: Arc<TaskInfo>,
     pub(crate) namespace: Arc<str>,
-    /// The task that called it.
+    /// The task that called it, and its identity.
+    pub(crate) around: Arc<TaskInfo>,
     caller: TaskHash,
     /// How many calls of the namespace that task had made before.
     occurrence: u32,
@@ -271,7 +272,9 @@ impl CallPlace {
             let (state, manifest) = self.ended(&host, &fence, place).await?;
             return Ok(Begun::Ended(state, parent::stored(&self.namespace, &manifest, &programs, &desk)?));
         }
-        let found = self.found(&host, &fence).await?;
+        // All of a private one lies over the root's tip, and the run knows that: a fan-out does not look for each of its own.
+        let is_new = lifetime == Lifetime::Private && desk.is_new(&self.namespace);
+        let found = if is_new { None } else { self.found(&host, &fence).await? };
         let Standing { mut line, position, applied, is_same } = self.standing(&host, &fence, found)?;
         line.namespace = Arc::clone(&self.namespace);
         let grows = line.branch.root == Some(fence.branch.id);
@@ -295,8 +298,9 @@ impl CallPlace {
 
     fn inside(&self, caller: &Arc<TaskInfo>, fence: Option<RunFence>) -> Inside {
         let root = caller.run.root.clone().unwrap_or_else(|| Arc::clone(caller));
-        let (namespace, occurrence) = (Arc::clone(&self.namespace), self.occurrence);
-        Inside { root, namespace, caller: self.caller, occurrence, scope: caller.scope.clone(), fence }
+        let (namespace, around) = (Arc::clone(&self.namespace), Arc::clone(caller));
+        let (caller, occurrence, scope) = (self.caller, self.occurrence, caller.scope.clone());
+        Inside { root, namespace, around, caller, occurrence, scope, fence }
     }
 
     /// How a call ended that a later one of its task has followed.

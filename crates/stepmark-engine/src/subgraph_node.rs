@@ -40,7 +40,8 @@ impl<C: State> SubGraph<C> {
     }
 
     /// Keeps its state as long as the thread lives: each call is a further input. Its namespace is the path of the nodes and
-    /// names that lead to it, so two calls of one step must not meet there.
+    /// names that lead to it, so two calls of one step must not meet there. Without a store there is no thread: each call
+    /// begins anew.
     #[must_use]
     pub fn persistent(mut self) -> Self {
         self.lifetime = Lifetime::Persistent;

@@ -182,7 +182,7 @@ impl ChannelValue<'_> {
     fn new_node(&self, structure: Structure, closed: bool, track: Track, body: Vec<u8>) -> NewNode {
         let mark = ListMark { length: track.length, chain: track.hash };
         let list = (self.shape() == Shape::List).then_some(mark);
-        let head = ValueHead { structure, blob: None, state_version: self.schema.version(), closed, list };
+        let head = ValueHead { closed, list, ..ValueHead::new(structure, self.schema.version()) };
         NewNode { node: ValueNode { head, body }, track: NewTrack { track, closed } }
     }
 }

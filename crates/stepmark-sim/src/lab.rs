@@ -45,6 +45,10 @@ struct Seen {
     trigger: Option<u64>,
     /// How often tasks had to run again, though no process died.
     again: u32,
+    /// By task: how many attempts have not failed by themselves, where attempts are counted across crashes.
+    attempts: BTreeMap<(u32, String), u32>,
+    /// How many tasks were given up with attempts among them that were broken off.
+    lost: u32,
     met: Coverage,
     wrong: Vec<String>,
     payments: Payments,
@@ -55,9 +59,11 @@ struct Seen {
 pub(crate) struct Count {
     pub(crate) kind: &'static str,
     pub(crate) begun: u32,
-    /// When it last came to its end, and succeeded.
-    pub(crate) ended: Option<Instant>,
-    /// How often it had begun when [`Lab::fix`] was called.
+    /// Whether it ever came to its end, and succeeded.
+    pub(crate) has_ended: bool,
+    /// When it last did, unless a process has died since.
+    ended: Option<Instant>,
+    /// How often it had begun when it was first known to be durable: see [`Lab::fix`].
     pub(crate) fixed: Option<u32>,
 }
 
@@ -114,6 +120,31 @@ impl Lab {
         self.seen().again
     }
 
+    /// An attempt begins that counts, also if it is broken off.
+    pub(crate) fn attempt(&self, task: &str) {
+        *self.seen().attempts.entry((self.line, task.to_owned())).or_default() += 1;
+    }
+
+    /// It failed by itself.
+    pub(crate) fn attempt_failed(&self, task: &str) {
+        if let Some(open) = self.seen().attempts.get_mut(&(self.line, task.to_owned())) {
+            *open -= 1;
+        }
+    }
+
+    /// A task is given up. What its attempts had not called yet is left undone, if some of them were broken off.
+    pub(crate) fn give_up(&self, task: &str) {
+        let mut seen = self.seen();
+        if seen.attempts.get(&(self.line, task.to_owned())).is_some_and(|open| *open > 0) {
+            seen.met.meet("task lost with its processes");
+            seen.lost += 1;
+        }
+    }
+
+    pub(crate) fn lost(&self) -> u32 {
+        self.seen().lost
+    }
+
     /// A run of the process begins.
     pub(crate) fn run(&self) -> Running {
         self.seen().running.insert(self.process);
@@ -141,7 +172,7 @@ impl Lab {
         seen.met.meet(kind);
         *seen.open.entry(kind).or_default() += 1;
         let count = seen.counts.entry((self.line, name.clone()));
-        count.or_insert(Count { kind, begun: 0, ended: None, fixed: None }).begun += 1;
+        count.or_insert(Count { kind, begun: 0, has_ended: false, ended: None, fixed: None }).begun += 1;
         drop(seen);
         Doing { lab: self.clone(), kind, name }
     }
@@ -178,11 +209,14 @@ impl Lab {
         }
     }
 
-    /// What ended before `until` may not begin again: a later look compares.
+    /// A process died: what it had ended before `until` may not begin again, and a later look compares. What ended after
+    /// that may have been lost with it, however long the next process lives.
     pub(crate) fn fix(&self, until: Instant) {
-        for count in self.seen().counts.values_mut() {
-            if count.ended.is_some_and(|ended| ended < until) {
+        let Seen { counts, met, .. } = &mut *self.seen();
+        for count in counts.values_mut() {
+            if count.ended.take().is_some_and(|ended| ended < until) && count.fixed.is_none() {
                 count.fixed = Some(count.begun);
+                met.meet("durable when a process died");
             }
         }
     }
@@ -224,7 +258,7 @@ impl Doing {
         lab.event(name);
         trace(|| format!("  p{} ends {name}", lab.process));
         if let Some(count) = lab.seen().counts.get_mut(&(lab.line, name.clone())) {
-            count.ended = Some(now());
+            (count.has_ended, count.ended) = (true, Some(now()));
         }
     }
 }

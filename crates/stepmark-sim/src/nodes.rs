@@ -71,15 +71,26 @@ impl Job {
         let who = format!("{} {payload} after {}", cx.node(), trail.log.len());
         let task = Task { trail: &trail, cx: &cx, lab: &lab, who };
         let doing = lab.begin(self.kind(), task.named("task"));
-        let mut update = trail.update();
-        if !self.fails_late {
-            self.fail(&task).await?;
+        let place = matches!(self.fails, Fails::Broken { is_durable: true, .. }).then(|| place(cx.node(), &trail));
+        place.iter().for_each(|place| lab.attempt(place));
+        let made = self.attempt(&task).await;
+        if made.is_err() {
+            place.iter().for_each(|place| lab.attempt_failed(place));
         }
-        self.work(&task, &mut update).await?;
-        if self.fails_late {
-            self.fail(&task).await?;
-        }
+        let update = made?;
         doing.end();
+        Ok(update)
+    }
+
+    async fn attempt(&self, task: &Task<'_>) -> NodeResult<Update<Trail>> {
+        let mut update = task.trail.update();
+        if !self.fails_late {
+            self.fail(task).await?;
+        }
+        self.work(task, &mut update).await?;
+        if self.fails_late {
+            self.fail(task).await?;
+        }
         Ok(update)
     }
 
@@ -276,6 +287,11 @@ pub(crate) fn sent(job: Job) -> impl Fn(Snap<Trail>, Cx<Trail>, Dep<Lab>, In<u32
     move |trail, cx, lab, In(number)| Box::pin(job.clone().run((trail, cx, lab), number))
 }
 
+/// Where a task stands: the same for its node and for the handler of that.
+fn place(node: &str, trail: &Trail) -> String {
+    format!("{node} after {}", trail.log.len())
+}
+
 /// Makes good what failed.
 pub(crate) fn handler(
     (handler, kind): (Handler, &'static str),
@@ -285,6 +301,7 @@ pub(crate) fn handler(
             let who = format!("handler of {} after {}", failure.node, trail.log.len());
             let task = Task { trail: &trail, cx: &cx, lab: &lab, who };
             let doing = lab.begin(kind, task.named("handler"));
+            lab.give_up(&place(&failure.node, &trail));
             let mut update = trail.update();
             match handler {
                 Handler::Writes => update.log.push(task.who.clone()),

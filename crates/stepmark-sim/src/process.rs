@@ -18,7 +18,7 @@ use crate::nodes::STEP_MAX;
 use crate::state::Trail;
 
 /// The name of the thread.
-const THREAD: &str = "t";
+pub(crate) const THREAD: &str = "t";
 
 /// How the runs of a trial are called.
 #[derive(Clone, Copy, Debug)]

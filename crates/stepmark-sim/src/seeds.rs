@@ -8,6 +8,7 @@ use stepmark::store::CheckpointStore;
 use stepmark::{MemoryStore, Sqlite};
 
 use crate::coverage::Coverage;
+use crate::smaller::smaller;
 use crate::still::still;
 use crate::trial::{Trial, Wrong};
 use crate::wanted::WANTED;
@@ -19,6 +20,8 @@ pub enum On {
     Memory,
     /// In files of SQLite.
     Sqlite,
+    /// In memory and in files of SQLite by turns: a thread moves from one to the next.
+    Moving,
 }
 
 /// Where the seeds of a normal run begin. They are the same at every run, so that a change is judged by what it changes;
@@ -39,20 +42,27 @@ pub fn simulate(on: On, seeds: u64, test: &str) {
         let trial = Trial::by(seed);
         match run(on, &trial) {
             Ok(met) => coverage.add(met),
-            Err(wrong) => report(&trial, &wrong, test),
+            Err(wrong) => report(&trial, &wrong, (on, test)),
         }
     }
     eprintln!("{seeds} seeds from {first} met\n{coverage}");
+    if given.is_none() && on == On::Moving {
+        assert_eq!(coverage.missing(&["moved"]), [""; 0], "no thread moved");
+    }
     if given.is_none() && on == On::Memory {
         assert_eq!(coverage.missing(&WANTED), [""; 0], "what the seeds never met");
     }
 }
 
-fn report(trial: &Trial, wrong: &Wrong, test: &str) -> ! {
-    let Wrong { what, log } = wrong;
-    let Trial { seed, drawn, manner } = trial;
+fn report(trial: &Trial, wrong: &Wrong, (on, test): (On, &str)) -> ! {
+    let seed = trial.seed;
     let command = format!("STEPMARK_SEED={seed} cargo test -p stepmark-sim -- {test} --nocapture");
-    panic!("{what}\n\nafter {log}\n\nof {drawn:?}\n{manner:?}\nrepeat with {command}")
+    let shown = |trial: &Trial, Wrong { what, log }: &Wrong| {
+        format!("{what}\n\nafter {log}\n\nof {:?}\n{:?}", trial.drawn, trial.manner)
+    };
+    let smaller = smaller(trial, |trial| run(on, trial).err());
+    let smaller = smaller.map(|(trial, wrong)| format!("\n\na smaller trial fails as well: {}", shown(&trial, &wrong)));
+    panic!("{}\nrepeat with {command}{}", shown(trial, wrong), smaller.unwrap_or_default())
 }
 
 fn run(on: On, trial: &Trial) -> Result<Coverage, Wrong> {
@@ -62,15 +72,16 @@ fn run(on: On, trial: &Trial) -> Result<Coverage, Wrong> {
     let directory = tempfile::tempdir().expect("a directory");
     let files = std::cell::Cell::new(0);
     let store = || -> Arc<dyn CheckpointStore> {
+        files.set(files.get() + 1);
         match on {
             On::Memory => Arc::new(MemoryStore::new()),
-            On::Sqlite => {
-                files.set(files.get() + 1);
+            On::Moving if files.get() % 2 == 0 => Arc::new(MemoryStore::new()),
+            On::Sqlite | On::Moving => {
                 still(Sqlite::open(directory.path().join(format!("{}.db", files.get()))).expect("opens"))
             }
         }
     };
-    let run = AssertUnwindSafe(trial.run(store)).catch_unwind();
+    let run = AssertUnwindSafe(trial.run(&store, on == On::Moving)).catch_unwind();
     runtime.block_on(run).unwrap_or_else(|panic| {
         let what = panic.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |reason| *reason);
         Err(Wrong { what, log: String::new() })

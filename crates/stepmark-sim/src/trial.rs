@@ -19,6 +19,7 @@ use crate::ids::Ids;
 use crate::judge::Told;
 use crate::lab::Lab;
 use crate::mishap::{Fate, Line, Mishap, Size, counted};
+use crate::moving::move_thread;
 use crate::process::{Manner, Process, Site};
 use crate::state::Trail;
 
@@ -65,7 +66,12 @@ struct Story<'a> {
     sides: Vec<String>,
     breaks: u32,
     log: String,
+    /// Where other stores come from, if the thread moves between them.
+    homes: Option<&'a Homes<'a>>,
 }
+
+/// Makes empty stores.
+pub(crate) type Homes<'a> = dyn Fn() -> Arc<dyn CheckpointStore> + 'a;
 
 impl Trial {
     pub(crate) fn by(seed: u64) -> Self {
@@ -76,7 +82,8 @@ impl Trial {
     }
 
     /// Runs everything; each store is a new one.
-    pub(crate) async fn run(&self, store: impl Fn() -> Arc<dyn CheckpointStore>) -> Result<Coverage, Wrong> {
+    /// Between processes the thread may move.
+    pub(crate) async fn run(&self, store: &Homes<'_>, moves: bool) -> Result<Coverage, Wrong> {
         let drawn = Arc::new(self.drawn.clone());
         let site = |number: u64| Site {
             drawn: Arc::clone(&drawn),
@@ -91,7 +98,8 @@ impl Trial {
         for number in 1..=STORIES {
             let chance = Rng::with_seed(self.seed.wrapping_mul(31).wrapping_add(number));
             let (sides, log) = (Vec::new(), format!("story {number}"));
-            let mut tale = Story { site: site(number), peace: &peace, chance, sides, breaks: 0, log };
+            let homes = moves.then_some(store);
+            let mut tale = Story { site: site(number), peace: &peace, chance, sides, breaks: 0, log, homes };
             match tale.tell().await {
                 Ok(()) => coverage.add(tale.site.lab.take_met()),
                 Err(what) => return Err(Wrong { what, log: tale.log }),
@@ -161,6 +169,9 @@ impl Story<'_> {
             if line.number == 0 && self.chance.u8(..3) == 0 {
                 self.leave().await?;
             }
+            if let Some(homes) = self.homes.filter(|_| self.chance.bool()) {
+                self.site.store = self.moved(homes()).await?;
+            }
         }
         Err("nobody drove it to its end".into())
     }
@@ -176,7 +187,8 @@ impl Story<'_> {
     fn judge(&self) -> Result<(), String> {
         let (manner, lab) = (self.site.manner, &self.site.lab);
         let peace = self.peace.lab.counts();
-        let told = Told { manner, peace: &peace, counts: lab.counts(), breaks: self.breaks, again: lab.agains() };
+        let (breaks, again, lost) = (self.breaks, lab.agains(), lab.lost());
+        let told = Told { manner, peace: &peace, counts: lab.counts(), breaks, again, lost };
         match told.wrongs() {
             wrongs if wrongs.is_empty() => Ok(()),
             wrongs => Err(wrongs.join("\n")),
@@ -197,6 +209,19 @@ impl Story<'_> {
             self.sides.push(side);
         }
         Ok(())
+    }
+
+    /// The thread in another store, where it goes on as if nothing had happened.
+    async fn moved(&mut self, to: Arc<dyn CheckpointStore>) -> Result<Arc<dyn CheckpointStore>, String> {
+        let from = Arc::clone(&self.site.store);
+        if !move_thread(&*from, &*to).await? {
+            return Ok(from);
+        }
+        let _ = write!(self.log, "; moved");
+        self.site.lab.meet("moved");
+        // What nodes came to is not kept there.
+        self.breaks += 1;
+        Ok(to)
     }
 
     /// Goes back to a moment of the thread's past, on a new line.

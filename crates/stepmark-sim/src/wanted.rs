@@ -1,7 +1,7 @@
 //! What must the seeds meet?
 
 /// What the seeds of a normal run must meet.
-pub(crate) const WANTED: [&str; 83] = [
+pub(crate) const WANTED: [&str; 84] = [
     "answered Corrected",
     "answered OneByOne",
     "answered Stored",
@@ -65,6 +65,7 @@ pub(crate) const WANTED: [&str; 83] = [
     "crash in a stateless task",
     "crash in a flaky task counted durably",
     "crash in a broken task counted durably",
+    "durable when a process died",
     "dropped in a step",
     "dropped in a calling task",
     "fault error before at Commit",

@@ -11,3 +11,8 @@ fn sim_in_memory() {
 fn sim_on_sqlite() {
     simulate(On::Sqlite, 3, "sim_on_sqlite");
 }
+
+#[test]
+fn sim_moves_between_stores() {
+    simulate(On::Moving, 8, "sim_moves_between_stores");
+}

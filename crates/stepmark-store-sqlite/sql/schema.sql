@@ -1,4 +1,4 @@
--- Schema 3 of Stepmark's SQLite file: the whole current schema, for readers.
+-- Schema 5 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
 -- BLOB columns. Four rules hold everywhere:
@@ -26,7 +26,8 @@ CREATE TABLE meta (
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A thread: a tree of checkpoints under a name. `number` stands for the thread in all other tables of this file.
+-- A thread: a tree of checkpoints under a name. `number` stands for the thread in all other tables of this file; it is
+-- positive, or negative where the thread was restored.
 CREATE TABLE thread (
     number     INTEGER PRIMARY KEY,
     scope      TEXT NOT NULL,          -- the tenant
@@ -39,6 +40,21 @@ CREATE TABLE thread (
 ) STRICT;
 CREATE UNIQUE INDEX thread_name ON thread (scope, name);
 CREATE UNIQUE INDEX thread_uid ON thread (uid);
+
+-- A thread that is restored row by row: its rows lie in the other tables under `number`, which is negative and no other
+-- thread's. Nobody finds them, until the row moves to `thread`, because the thread is whole.
+CREATE TABLE restoring (
+    number     INTEGER PRIMARY KEY,
+    scope      TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    uid        BLOB NOT NULL,
+    head       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    key_id     BLOB,                   -- [later]
+    hash       BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX restoring_name ON restoring (scope, name);
+CREATE UNIQUE INDEX restoring_uid ON restoring (uid);
 
 -- Uids of deleted threads; they stay refused for ever.
 CREATE TABLE tombstone (

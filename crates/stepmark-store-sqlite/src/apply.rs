@@ -115,7 +115,7 @@ fn write_commit(session: &Session<'_>, commit: &Commit) -> Result<()> {
 fn move_branches(session: &Session<'_>, space: Space<'_>, commit: &Commit) -> Result<()> {
     let damaged = |id| Error::corrupt(Subject::Branch, id, "its key and its columns disagree");
     match &commit.expect {
-        Expect::New => insert::branch(session, space, &commit.branch)?,
+        Expect::New => insert::branch(session, space, &commit.branch, None)?,
         Expect::At { tip, epoch } => {
             if !fence(session, commit, (tip.as_ref(), *epoch))? {
                 return Err(damaged(commit.branch.id));
@@ -177,6 +177,9 @@ pub(crate) fn put_blob(session: &Session<'_>, scope: &str, bytes: &[u8], now: Ti
 
 /// Deletes a thread with all its rows; its uid stays as a tombstone.
 pub(crate) fn delete_thread(session: &Session<'_>, uid: ThreadUid, now: Timestamp) -> Applied<()> {
+    if let Some(number) = check::restoring_number(session, uid).map_err(Undo)? {
+        return delete_rows(session, number).map(Ok).map_err(Undo);
+    }
     let number = match check::delete(session, uid) {
         Ok(Some(number)) => number,
         Ok(None) => return Ok(Ok(())),
@@ -184,7 +187,11 @@ pub(crate) fn delete_thread(session: &Session<'_>, uid: ThreadUid, now: Timestam
     };
     let write = || {
         session.execute(queries::DELETE_TOMBSTONE, params![&uid.0[..], now])?;
-        queries::DELETE_ROWS.iter().try_for_each(|sql| session.execute(sql, [number]).map(drop))
+        delete_rows(session, number)
     };
     write().map(Ok).map_err(Undo)
+}
+
+fn delete_rows(session: &Session<'_>, number: i64) -> Result<()> {
+    queries::DELETE_ROWS.iter().try_for_each(|sql| session.execute(sql, [number]).map(drop))
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod append;
 mod children;
+pub(crate) mod restore;
 
 use children::{check_children, check_parent};
 use rusqlite::params;
@@ -196,7 +197,7 @@ fn check_pending(session: &Session<'_>, space: Space<'_>, rows: &[PendingRow]) -
     Ok(())
 }
 
-fn pending_hash(session: &Session<'_>, space: Space<'_>, row: &PendingRow) -> Result<Option<RecordHash>> {
+pub(crate) fn pending_hash(session: &Session<'_>, space: Space<'_>, row: &PendingRow) -> Result<Option<RecordHash>> {
     let (base, lane) = (row.base.to_stored(), row.lane.0 as i64);
     let Space { thread, namespace, .. } = space;
     let key = params![thread, namespace, base, lane, row.kind.number(), &row.task.0[..], row.ordinal as i64];
@@ -213,7 +214,7 @@ fn check_values(session: &Session<'_>, space: Space<'_>, rows: &[ValueRow]) -> R
     Ok(())
 }
 
-fn value_hash(session: &Session<'_>, space: Space<'_>, address: ValueAddress) -> Result<Option<RecordHash>> {
+pub(crate) fn value_hash(session: &Session<'_>, space: Space<'_>, address: ValueAddress) -> Result<Option<RecordHash>> {
     let (branch, height) = (address.branch.get() as i64, address.height as i64);
     let key = params![space.thread, space.namespace, branch, height, address.ordinal];
     stored_hash(session, queries::CHECK_VALUE, key, &address)
@@ -228,7 +229,7 @@ fn check_blobs(session: &Session<'_>, scope: &str, blobs: &[BlobUse]) -> Result<
     Ok(())
 }
 
-fn stored_hash(
+pub(crate) fn stored_hash(
     session: &Session<'_>,
     sql: &'static str,
     key: impl rusqlite::Params,
@@ -241,6 +242,12 @@ fn stored_hash(
 pub(crate) fn number_of(session: &Session<'_>, uid: ThreadUid) -> Result<Option<i64>> {
     let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Thread, uid).get::<i64>(0);
     session.first(queries::THREAD_NUMBER, [&uid.0[..]], read)
+}
+
+/// The number of a thread that is being restored.
+pub(crate) fn restoring_number(session: &Session<'_>, uid: ThreadUid) -> Result<Option<i64>> {
+    let read = |row: &rusqlite::Row<'_>| Cells::new(row, Subject::Thread, uid).get::<i64>(0);
+    session.first(queries::RESTORE_NUMBER, [&uid.0[..]], read)
 }
 
 /// The number of a thread that is to be deleted; nothing if it was deleted before.

@@ -15,6 +15,7 @@ use crate::connect::Place;
 use crate::error::repeated;
 use crate::log::Log;
 use crate::queries;
+use crate::restore;
 use crate::session::Session;
 use crate::writer::{Done, Member, Shared, Work};
 
@@ -119,6 +120,7 @@ impl Desk {
             Work::Records(append) => apply::append(session, append)?.map(Done::Appended),
             Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes, now)?.map(Done::Kept),
             Work::DeleteThread(uid) => apply::delete_thread(session, *uid, now)?.map(|()| Done::Deleted),
+            Work::Restore(restore) => restore::restore(session, restore)?.map(Done::Restored),
             Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
         };
         match answer {

@@ -2,8 +2,9 @@
 //!
 //! One function per record, inside the writer's transaction, after every check. Hashes are computed here.
 
-use rusqlite::params;
+use rusqlite::{ToSql, params};
 use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::child::ChildRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::pending::PendingRow;
@@ -80,8 +81,8 @@ pub(crate) fn thread(session: &Session<'_>, row: &ThreadRow) -> Result<i64> {
     Ok(session.inserted())
 }
 
-/// A new branch.
-pub(crate) fn branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -> Result<()> {
+/// A new branch; one that is restored has its number.
+pub(crate) fn branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow, number: Option<u64>) -> Result<()> {
     session.execute(
         queries::COMMIT_BRANCH,
         params![
@@ -97,6 +98,7 @@ pub(crate) fn branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -
             row.effects.number(),
             &row.hash(space.uid, space.namespace).0[..],
             row.root.map(|root| root.get() as i64),
+            number.map(|number| number as i64),
         ],
     )?;
     Ok(())
@@ -105,19 +107,34 @@ pub(crate) fn branch(session: &Session<'_>, space: Space<'_>, row: &BranchRow) -
 /// A run record.
 pub(crate) fn run(session: &Session<'_>, thread: ThreadUid, write: &RunWrite) -> Result<()> {
     match write {
-        RunWrite::Begin(row) => run_statement(session, queries::COMMIT_RUN_BEGIN, thread, row).map(drop),
-        RunWrite::Update(row) => match run_statement(session, queries::COMMIT_RUN_UPDATE, thread, row)? {
-            0 => Err(Error::missing(Subject::Run, &row.id, "")),
-            _ => Ok(()),
-        },
+        RunWrite::Begin(row) => {
+            run_statement(session, queries::COMMIT_RUN_BEGIN, (&thread.0[..], thread), row).map(drop)
+        }
+        RunWrite::Update(row) => {
+            match run_statement(session, queries::COMMIT_RUN_UPDATE, (&thread.0[..], thread), row)? {
+                0 => Err(Error::missing(Subject::Run, &row.id, "")),
+                _ => Ok(()),
+            }
+        }
     }
 }
 
-fn run_statement(session: &Session<'_>, sql: &'static str, thread: ThreadUid, row: &RunRow) -> Result<usize> {
+/// A run of a restored thread.
+pub(crate) fn restored_run(session: &Session<'_>, space: Space<'_>, row: &RunRow) -> Result<()> {
+    run_statement(session, queries::RESTORE_RUN, (space.thread, space.uid), row).map(drop)
+}
+
+/// The statement knows the thread by `key`: its uid, or its number.
+fn run_statement(
+    session: &Session<'_>,
+    sql: &'static str,
+    (key, thread): (impl ToSql, ThreadUid),
+    row: &RunRow,
+) -> Result<usize> {
     session.execute(
         sql,
         params![
-            &thread.0[..],
+            key,
             row.id.to_stored(),
             row.branch.get() as i64,
             row.graph,
@@ -169,14 +186,21 @@ pub(crate) fn children(session: &Session<'_>, space: Space<'_>, commit: &Commit)
         rows(session, Space { namespace: "", ..space }, std::slice::from_ref(&parent.row), &[])?;
     }
     let Some(checkpoint) = &commit.checkpoint else { return Ok(()) };
-    let (root, height) = (checkpoint.branch, checkpoint.height);
-    for row in &commit.children {
-        let (branch, child_height) = (row.branch.get() as i64, row.height as i64);
-        let (root_bits, hash) = (root.get() as i64, row.hash(space.uid, root, height));
-        let key = params![space.thread, root_bits, row.namespace, height as i64, branch, child_height, &hash.0[..]];
-        session.execute(queries::COMMIT_CHILD, key)?;
-    }
-    Ok(())
+    let at = (checkpoint.branch, checkpoint.height);
+    commit.children.iter().try_for_each(|row| child(session, space, at, row))
+}
+
+/// Where the checkpoint of the root at a segment's height says that a sub-graph stands.
+pub(crate) fn child(
+    session: &Session<'_>,
+    space: Space<'_>,
+    (root, height): (BranchId, u64),
+    row: &ChildRow,
+) -> Result<()> {
+    let (branch, child_height) = (row.branch.get() as i64, row.height as i64);
+    let (root_bits, hash) = (root.get() as i64, row.hash(space.uid, root, height));
+    let key = params![space.thread, root_bits, row.namespace, height as i64, branch, child_height, &hash.0[..]];
+    session.execute(queries::COMMIT_CHILD, key).map(drop)
 }
 
 /// A thread's head.

@@ -63,7 +63,7 @@ pub(crate) fn entries(session: &Session<'_>, space: Space<'_>) -> Result<Vec<Eff
 }
 
 /// The generations of a key, or one of them.
-fn entries_of(
+pub(crate) fn entries_of(
     session: &Session<'_>,
     space: Space<'_>,
     key: &EffectKey,

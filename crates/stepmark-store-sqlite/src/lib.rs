@@ -18,11 +18,13 @@ mod cache;
 mod children;
 mod insert;
 mod ledger;
+mod restore;
 
 mod history;
 mod read;
 mod reader;
 mod records;
+mod rows;
 
 mod connect;
 mod migrate;

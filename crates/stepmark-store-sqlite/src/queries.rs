@@ -22,8 +22,10 @@ INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_a
                         manifest_hash, packed_hash, manifest, packed)
 VALUES ((SELECT number FROM thread WHERE uid = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?12, ?13, ?8, ?9, ?10, ?11)";
 
-pub(crate) const COMMIT_THREAD: &str =
-    "INSERT INTO thread (scope, name, uid, head, created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+/// Numbers of restored threads are negative, and none of them is given here.
+pub(crate) const COMMIT_THREAD: &str = "
+INSERT INTO thread (number, scope, name, uid, head, created_at, hash)
+VALUES ((SELECT MAX(COALESCE(MAX(number), 0), 0) + 1 FROM thread), ?1, ?2, ?3, ?4, ?5, ?6)";
 
 pub(crate) const COMMIT_HEAD: &str = "UPDATE thread SET head = ?2, hash = ?3 WHERE number = ?1";
 
@@ -34,7 +36,7 @@ pub(crate) const COMMIT_BRANCH: &str = "
 INSERT INTO branch (thread, namespace, branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash,
                     root_branch, arrival)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-        (SELECT COALESCE(MAX(arrival), 0) + 1 FROM branch WHERE thread = ?1 AND namespace = ?2))";
+        COALESCE(?13, (SELECT COALESCE(MAX(arrival), 0) + 1 FROM branch WHERE thread = ?1 AND namespace = ?2)))";
 
 /// Gives a name, or moves it; the caller checked whose it is.
 pub(crate) const COMMIT_REF: &str = "
@@ -84,7 +86,9 @@ pub(crate) const APPEND_TAG_GONE: &str = "DELETE FROM tag WHERE thread = ?1 AND 
 // ---- what a commit or an append checks ----
 
 pub(crate) const CHECK_TOMBSTONE: &str = "SELECT 1 FROM tombstone WHERE uid = ?1";
-pub(crate) const CHECK_THREAD_TAKEN: &str = "SELECT 1 FROM thread WHERE (scope = ?1 AND name = ?2) OR uid = ?3";
+pub(crate) const CHECK_THREAD_TAKEN: &str = "
+SELECT 1 FROM thread WHERE (scope = ?1 AND name = ?2) OR uid = ?3
+UNION ALL SELECT 1 FROM restoring WHERE (scope = ?1 AND name = ?2) OR uid = ?3";
 pub(crate) const CHECK_RUN: &str = "SELECT 1 FROM run WHERE thread = ?1 AND id = ?2";
 pub(crate) const CHECK_FORK_POINT: &str = "
 SELECT id FROM checkpoint
@@ -241,7 +245,7 @@ pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT part, body FROM blob_chunk WHER
 pub(crate) const DELETE_TOMBSTONE: &str = "INSERT INTO tombstone (uid, deleted_at) VALUES (?1, ?2)";
 
 /// Every table with rows of a thread; a test compares this list with the schema.
-pub(crate) const DELETE_ROWS: [&str; 13] = [
+pub(crate) const DELETE_ROWS: [&str; 14] = [
     "DELETE FROM branch WHERE thread = ?1",
     "DELETE FROM ref WHERE thread = ?1",
     "DELETE FROM run WHERE thread = ?1",
@@ -254,8 +258,87 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
     "DELETE FROM ledger_attempt WHERE thread = ?1",
     "DELETE FROM child WHERE thread = ?1",
     "DELETE FROM attribute WHERE thread = ?1",
+    "DELETE FROM restoring WHERE number = ?1",
     "DELETE FROM thread WHERE number = ?1",
 ];
+
+// ---- rows ----
+
+pub(crate) const ROWS_THREAD: &str =
+    "SELECT number, scope, name, uid, head, created_at, hash FROM thread WHERE number = ?1";
+pub(crate) const ROWS_BRANCH: &str = "
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, namespace, arrival
+FROM branch WHERE thread = ?1 AND (namespace, arrival) > (?2, ?3) ORDER BY namespace, arrival LIMIT ?4";
+pub(crate) const ROWS_REF: &str =
+    "SELECT name, branch, hash FROM ref WHERE thread = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
+pub(crate) const ROWS_RUN: &str = "
+SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature, arrival
+FROM run INDEXED BY run_arrival WHERE thread = ?1 AND arrival > ?2 ORDER BY arrival LIMIT ?3";
+/// The graphs that a thread's runs name.
+pub(crate) const ROWS_GRAPH: &str = "
+SELECT graph.record, graph.hash, named.graph, named.graph_signature
+FROM (SELECT DISTINCT graph, graph_signature FROM run WHERE thread = ?1 AND graph_signature IS NOT NULL) named
+JOIN graph ON graph.name = named.graph AND graph.signature = named.graph_signature
+WHERE (named.graph, named.graph_signature) > (?2, ?3) ORDER BY named.graph, named.graph_signature LIMIT ?4";
+pub(crate) const ROWS_TAG: &str =
+    "SELECT name, namespace, branch, height, hash FROM tag WHERE thread = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
+/// Also of entries that are gone but whose attempts are there.
+pub(crate) const ROWS_EFFECT: &str = "
+SELECT key, generation FROM ledger WHERE thread = ?1 AND (key, generation) > (?2, ?3)
+UNION SELECT key, generation FROM ledger_attempt WHERE thread = ?1 AND (key, generation) > (?2, ?3)
+ORDER BY key, generation LIMIT ?4";
+pub(crate) const ROWS_PENDING: &str = "
+SELECT lane, kind, task, ordinal, hash, head, body, namespace, base FROM pending
+WHERE thread = ?1 AND (namespace, base, lane, kind, task, ordinal) > (?2, ?3, ?4, ?5, ?6, ?7)
+ORDER BY namespace, base, lane, kind, task, ordinal LIMIT ?8";
+pub(crate) const ROWS_CHILD: &str = "
+SELECT namespace, height, child_branch, child_height, hash, root_branch FROM child
+WHERE thread = ?1 AND (root_branch, namespace, height) > (?2, ?3, ?4) ORDER BY root_branch, namespace, height LIMIT ?5";
+pub(crate) const ROWS_CHECKPOINT: &str = "
+SELECT arrival, branch, height, id, source, created_at, COALESCE(manifest, x''), manifest_hash, packed_hash, packed
+FROM checkpoint INDEXED BY checkpoint_arrival
+WHERE thread = ?1 AND namespace = ?2 AND arrival > ?3 ORDER BY arrival LIMIT ?4";
+pub(crate) const ROWS_NAMESPACE: &str =
+    "SELECT namespace FROM checkpoint WHERE thread = ?1 AND namespace > ?2 ORDER BY namespace LIMIT 1";
+pub(crate) const ROWS_VALUE: &str = "
+SELECT hash, head, body, namespace, branch, height, ordinal FROM value
+WHERE thread = ?1 AND (namespace, branch, height, ordinal) > (?2, ?3, ?4, ?5)
+ORDER BY namespace, branch, height, ordinal LIMIT ?6";
+
+// ---- restore ----
+
+pub(crate) const RESTORE_FIND: &str =
+    "SELECT number, scope, name, uid, head, created_at, hash FROM restoring WHERE uid = ?1";
+pub(crate) const RESTORE_NUMBER: &str = "SELECT number FROM restoring WHERE uid = ?1";
+pub(crate) const RESTORE_NAME: &str = "
+SELECT uid FROM thread WHERE scope = ?1 AND name = ?2
+UNION ALL SELECT uid FROM restoring WHERE scope = ?1 AND name = ?2";
+pub(crate) const RESTORE_THREAD: &str = "
+INSERT INTO restoring (number, scope, name, uid, head, created_at, hash)
+VALUES ((SELECT MIN(0, COALESCE((SELECT MIN(number) FROM thread), 0), COALESCE((SELECT MIN(number) FROM restoring), 0)) - 1),
+        ?1, ?2, ?3, ?4, ?5, ?6)";
+pub(crate) const RESTORE_PUBLISH: &str = "
+INSERT INTO thread (number, scope, name, uid, head, created_at, key_id, hash)
+SELECT number, scope, name, uid, head, created_at, key_id, hash FROM restoring WHERE number = ?1";
+pub(crate) const RESTORE_DONE: &str = "DELETE FROM restoring WHERE number = ?1";
+
+pub(crate) const RESTORE_RUN: &str = "
+INSERT INTO run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+                 graph_signature)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+pub(crate) const RESTORE_CHECKPOINT: &str = "
+INSERT INTO checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+pub(crate) const RESTORE_BLOB_REF: &str = "
+INSERT INTO blob_ref (thread, namespace, branch, height, ordinal, blob)
+VALUES (?1, ?2, ?3, ?4, ?5, (SELECT number FROM blob WHERE scope = ?6 AND hash = ?7)) ON CONFLICT DO NOTHING";
+
+/// What lies at a checkpoint's place, and under its id.
+pub(crate) const CHECK_PLACE: &str = "
+SELECT manifest_hash, packed_hash FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4
+UNION SELECT manifest_hash, packed_hash FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND id = ?5";
+pub(crate) const CHECK_CHILD: &str =
+    "SELECT hash FROM child WHERE thread = ?1 AND root_branch = ?2 AND namespace = ?3 AND height = ?4";
 
 // ---- WAL ----
 

@@ -9,7 +9,7 @@ use rusqlite::params;
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, RecordHash, RunId, ThreadUid};
-use stepmark_core::load::{check_hash, damaged, manifest_of, walk_chain, wanted_values};
+use stepmark_core::load::{check_hash, damaged, head_of, walk_chain, wanted_values};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow};
 use stepmark_core::store::{Channels, Load, Loaded, NamedBranch, Place, TagEntry, ThreadAddress};
@@ -181,7 +181,7 @@ fn graph_of(
 ) -> Result<Option<GraphRow>> {
     let id = match (&load.run, row) {
         (Some(id), _) => id.clone(),
-        (None, Some(row)) => manifest_of(row)?.run,
+        (None, Some(row)) => head_of(row)?.run,
         (None, None) => return Ok(None),
     };
     let Some(RunRow { graph, graph_signature: Some(signature), .. }) = run(session, space, &id)? else {
@@ -232,7 +232,7 @@ fn chains(
     load: &Load,
     (scope, checkpoint, pending): Origins<'_>,
 ) -> Result<Vec<stepmark_core::store::Chain>> {
-    let manifest = checkpoint.map(manifest_of).transpose()?;
+    let manifest = checkpoint.map(head_of).transpose()?;
     let mut nodes = Nodes { session, space, scope, packed: HashMap::new() };
     if let Some(row) = checkpoint.filter(|_| load.channels != Channels::None) {
         nodes.packed.insert(PackedPlace { branch: row.branch, height: row.height }, row.packed.clone());

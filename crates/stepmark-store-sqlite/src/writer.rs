@@ -12,6 +12,7 @@ use rusqlite::Connection;
 // The tests in `interleave/` choose in which order threads go on.
 #[cfg(shuttle)]
 use shuttle::{sync::mpsc as std_mpsc, thread};
+use stepmark_core::capability::{Restore, Row};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::Clock;
 use stepmark_core::effect::{EffectEnd, EffectOutcome, EffectWrite};
@@ -37,6 +38,7 @@ pub(crate) enum Work {
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
     Cache(CacheWork),
+    Restore(Box<Restore>),
 }
 
 /// A member's answer.
@@ -46,6 +48,7 @@ pub(crate) enum Done {
     Kept(BlobHash),
     Deleted,
     Cached,
+    Restored(Outcome),
 }
 
 /// A queued call.
@@ -175,6 +178,7 @@ impl Work {
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) => 0,
             Self::Cache(work) => work.bytes(),
+            Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
         }
     }
 }

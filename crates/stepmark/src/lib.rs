@@ -38,8 +38,16 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `sqlite` (default) | [`Sqlite`]: threads in one file |
+//! | `postgres` | `PostgresStore`: threads in a database that several machines share |
+//! | `redis` | `RedisStore`: threads in a Redis server, which may expire |
+//! | `object` | `Objects`: threads as objects in a directory, or wherever the `object_store` crate reaches |
+//! | `s3` | `Objects::in_bucket`: the same in a bucket that speaks S3 |
+//! | `tls` | encrypted connections of such stores |
+//! | `compression` | `store::codec`: large values are kept compressed |
+//! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
+//! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -58,6 +66,12 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{
     App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
 };
+#[cfg(feature = "object")]
+pub use stepmark_store_object::Objects;
+#[cfg(feature = "postgres")]
+pub use stepmark_store_postgres::PostgresStore;
+#[cfg(feature = "redis")]
+pub use stepmark_store_redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use stepmark_store_sqlite::Sqlite;
 
@@ -253,11 +267,26 @@ pub mod clock {
 
 /// The store seam, for those who choose, wrap or write a store.
 pub mod store {
-    pub use stepmark_core::capability::{CacheKey, ResultCache};
+    #[cfg(any(feature = "compression", feature = "encryption"))]
+    pub use stepmark_codec as codec;
+    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(feature = "object")]
+    pub use stepmark_store_object as object;
+    #[cfg(feature = "postgres")]
+    pub use stepmark_store_postgres as postgres;
+    #[cfg(feature = "redis")]
+    pub use stepmark_store_redis as redis;
     #[cfg(feature = "sqlite")]
     pub use stepmark_store_sqlite as sqlite;
+}
+
+/// Threads that move between stores and files, are copied, and are looked through for damage.
+#[cfg(feature = "upkeep")]
+pub mod upkeep {
+    pub use stepmark_core::store::ThreadAddress;
+    pub use stepmark_upkeep::*;
 }
 
 #[cfg(feature = "testing")]

@@ -315,3 +315,30 @@ async fn a_node_killed_between_any_two_of_its_steps_ends_as_if_it_had_not_been()
     let recovery = assert_recovers(build, |notes| notes.topic.set("x".into())).await;
     assert!(recovery.writes > 7, "the steps are stored as they end: {recovery:?}");
 }
+
+const MANY: u32 = 10_000;
+
+async fn goes_far(cx: Cx<Notes>, ran: Dep<Ran>) -> NodeResult<()> {
+    for half in 1..=2 {
+        for _ in 0..MANY {
+            cx.step("one of many", || std::future::ready(NodeResult::Ok(()))).await?;
+        }
+        if half > ran.names().len() {
+            ran.call("half")?;
+            return Err(stepmark::NodeError::new("it broke"));
+        }
+    }
+    Ok(())
+}
+
+/// Every new step was compared with every recorded one.
+#[tokio::test]
+async fn many_recorded_steps_do_not_slow_down_those_that_follow() {
+    let (app, _) = app(goes_far);
+    app.thread("t").input(|_| ()).run().await.expect_err("it broke");
+    let began = std::time::Instant::now();
+    app.thread("t").resume().await.expect_err("it broke again");
+    assert_eq!(app.thread("t").resume().await.expect("it ends").stats().memos_returned, u64::from(2 * MANY));
+    // A second or two; a minute where it grows with the square.
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}

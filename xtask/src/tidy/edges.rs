@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 12] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -21,21 +21,53 @@ const RULES: [Rule; 9] = [
         uses: &["stepmark-core"],
         tests_use: &["stepmark-macros", "stepmark-conformance", "stepmark-store-sqlite"],
     },
-    Rule { name: "stepmark-store-*", uses: &["stepmark-core"], tests_use: &["stepmark-conformance"] },
+    Rule {
+        name: "stepmark-store-*",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-testbed"],
+    },
+    Rule {
+        name: "stepmark-codec",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-conformance", "stepmark-store-sqlite"],
+    },
     Rule { name: "stepmark-conformance", uses: &["stepmark-core"], tests_use: &[] },
     Rule {
-        name: "stepmark",
-        uses: &["stepmark-core", "stepmark-engine", "stepmark-macros", "stepmark-store-*", "stepmark-conformance"],
-        tests_use: &[],
+        name: "stepmark-upkeep",
+        uses: &["stepmark-core"],
+        tests_use: &["stepmark-codec", "stepmark-conformance", "stepmark-store-*", "stepmark-testbed"],
     },
+    Rule {
+        name: "stepmark",
+        uses: &[
+            "stepmark-codec",
+            "stepmark-conformance",
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-macros",
+            "stepmark-store-*",
+            "stepmark-upkeep",
+        ],
+        tests_use: &["stepmark-testbed"],
+    },
+    // Starts servers for tests and knows nothing of this workspace.
+    Rule { name: "stepmark-testbed", uses: &[], tests_use: &[] },
     // Programs nobody depends on.
     Rule {
         name: "stepmark-bench",
-        uses: &["stepmark", "stepmark-core", "stepmark-engine", "stepmark-store-*", "stepmark-conformance"],
+        uses: &[
+            "stepmark",
+            "stepmark-core",
+            "stepmark-engine",
+            "stepmark-store-*",
+            "stepmark-codec",
+            "stepmark-conformance",
+            "stepmark-testbed",
+        ],
         tests_use: &[],
     },
     Rule { name: "stepmark-sim", uses: &["stepmark", "stepmark-core", "stepmark-conformance"], tests_use: &[] },
-    Rule { name: "xtask", uses: &[], tests_use: &[] },
+    Rule { name: "xtask", uses: &["stepmark-testbed"], tests_use: &[] },
 ];
 
 pub(super) fn check(packages: &[Package]) -> Vec<Finding> {

@@ -48,6 +48,18 @@ pub async fn put_blob_twice_is_one_blob(env: &dyn StoreEnv) {
     assert_eq!(reply, BlobReply::Bytes(bytes_of(70_000)));
 }
 
+/// A blob that a value names is there under its hash for a handle that was opened later.
+pub async fn blob_outlives_the_handle(env: &dyn StoreEnv) {
+    let store = env.fresh().await;
+    let mut line = Line::born(&store, "t").await;
+    let (node, bytes) = blob_node(&"in a blob");
+    let hash = put(&*store, bytes.clone()).await;
+    line.apply(line.next().stored("document", node).build()).await;
+    drop(store);
+    let reply = env.reopen().await.blob(BlobCall::Get { scope: String::new(), hash }).await.expect("it is there");
+    assert_eq!(reply, BlobReply::Bytes(bytes));
+}
+
 /// An unknown blob is an error that names it.
 pub async fn unknown_blob_is_missing(env: &dyn StoreEnv) {
     let store = env.fresh().await;

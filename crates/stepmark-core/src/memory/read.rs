@@ -5,7 +5,7 @@ use super::thread::{Space, Thread};
 use crate::checkpoint::CheckpointRow;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BranchId, ThreadUid};
-use crate::load::{check_checkpoint, damaged, manifest_of, walk_chain, wanted_values};
+use crate::load::{check_checkpoint, damaged, head_of, walk_chain, wanted_values};
 use crate::pending::{PendingKind, PendingRow};
 use crate::rows::{BranchRow, GraphRow, TagRow};
 use crate::store::{
@@ -15,12 +15,13 @@ use crate::store::{
 use crate::value::{ValueAddress, ValueNode, ValueRef, find_packed};
 
 impl Inner {
-    fn find(&self, address: &ThreadAddress) -> Result<&Thread> {
+    pub(super) fn find(&self, address: &ThreadAddress) -> Result<&Thread> {
         let uid = match address {
             ThreadAddress::Uid(uid) => *uid,
             ThreadAddress::Name { scope, name } => *self
                 .names
                 .get(&(scope.clone(), name.clone()))
+                .filter(|uid| self.threads.contains_key(uid))
                 .ok_or_else(|| Error::missing(Subject::Thread, name, ""))?,
         };
         self.threads.get(&uid).ok_or_else(|| self.missing_thread(uid))
@@ -30,6 +31,13 @@ impl Inner {
         let thread = self.find(&load.thread)?;
         let empty = Space::default();
         let space = thread.spaces.get(&load.namespace).unwrap_or(&empty);
+        let mut loaded = self.rows(thread, space, load)?;
+        self.load_values(thread, space, load, &mut loaded)?;
+        Ok(loaded)
+    }
+
+    /// The rows of a load as they are kept, without chains; hashes are not compared.
+    pub(super) fn rows(&self, thread: &Thread, space: &Space, load: &Load) -> Result<Loaded> {
         let (branch, checkpoint) = place(thread, space, load)?;
         let mut loaded = Loaded {
             thread: thread.row.clone(),
@@ -59,7 +67,7 @@ impl Inner {
             loaded.children = thread.children_at(branch, row)?.into_values().collect();
         }
         if load.branches {
-            loaded.branches = space.branches.iter().map(|row| thread.named(row)).collect();
+            loaded.branches = space.branches.values().map(|row| thread.named(row)).collect();
         }
         if load.pending
             && let Some(row) = checkpoint
@@ -67,13 +75,12 @@ impl Inner {
             loaded.pending = space.pending_of(&row.id, branch.id).cloned().collect();
         }
         loaded.next_ordinal = next_ordinal(space, branch.id, checkpoint.map_or(0, |row| row.height + 1));
-        self.load_values(thread, space, load, &mut loaded)?;
         Ok(loaded)
     }
 
     /// The graph record of the run that was asked for, else of the checkpoint's run.
     fn graph_of(&self, thread: &Thread, load: &Load, row: Option<&CheckpointRow>) -> Result<Option<GraphRow>> {
-        let of_checkpoint = || row.map(|row| manifest_of(row).map(|manifest| manifest.run)).transpose();
+        let of_checkpoint = || row.map(|row| head_of(row).map(|manifest| manifest.run)).transpose();
         let run = load.run.clone().map_or_else(of_checkpoint, |run| Ok(Some(run)))?;
         let run = run.and_then(|run| thread.runs.get(&run));
         let key = run.and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
@@ -84,7 +91,7 @@ impl Inner {
         let manifest = match &loaded.checkpoint {
             Some(row) => {
                 check_checkpoint(row, thread.row.uid, &load.namespace, true)?;
-                Some(manifest_of(row)?)
+                Some(head_of(row)?)
             }
             None => None,
         };
@@ -102,7 +109,7 @@ impl Inner {
     fn node(&self, scope: &str, space: &Space, place: ValueRef) -> Result<ValueNode> {
         let ValueAddress { branch, height, ordinal } = place.address;
         let mut node = if place.packed {
-            let row = space.checkpoint_at(branch, height).map(|(_, row)| row);
+            let row = space.row_at(branch, height).map(|(_, row)| row);
             let packed = row.map(|row| find_packed(&row.packed, ordinal)).transpose();
             packed.map_err(|error| damaged(Subject::Value, place.address, error))?.flatten()
         } else {
@@ -117,16 +124,21 @@ impl Inner {
     }
 
     pub(super) fn history(&self, query: &HistoryQuery) -> Result<HistoryPage> {
+        let (rows, next) = self.page(query)?;
+        let entry = |(arrival, row)| entry(query.thread, &query.namespace, arrival, row);
+        Ok(HistoryPage { entries: rows.into_iter().map(entry).collect::<Result<_>>()?, next })
+    }
+
+    /// The rows of a page with their arrivals, as they are kept.
+    pub(super) fn page(&self, query: &HistoryQuery) -> Result<(Rows, Option<Line>)> {
         let thread = self.find(&ThreadAddress::Uid(query.thread))?;
         let empty = Space::default();
         let space = thread.spaces.get(&query.namespace).unwrap_or(&empty);
         let limit = query.limit.max(1) as usize;
-        let (rows, next) = match query.line {
-            Line::All { before } => arrivals_page(space, before, limit),
-            Line::Lineage { branch, below } => lineage_page(space, branch, below, limit)?,
-        };
-        let entry = |(arrival, row)| entry(query.thread, &query.namespace, arrival, row);
-        Ok(HistoryPage { entries: rows.into_iter().map(entry).collect::<Result<_>>()?, next })
+        match query.line {
+            Line::All { before } => Ok(arrivals_page(space, before, limit)),
+            Line::Lineage { branch, below } => lineage_page(space, branch, below, limit),
+        }
     }
 
     pub(super) fn list(&self, query: &ThreadQuery) -> ThreadPage {
@@ -155,12 +167,12 @@ fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
             .any(|row| row.kind == PendingKind::Interrupt)
             .then(|| WaitingBranch { branch: thread.named(row), rows })
     };
-    space.branches.iter().filter_map(of_branch).collect()
+    space.branches.values().filter_map(of_branch).collect()
 }
 
-fn thread_entry(thread: &Thread, with_waiting: bool) -> ThreadEntry {
+pub(super) fn thread_entry(thread: &Thread, with_waiting: bool) -> ThreadEntry {
     let head = thread.spaces.get("").and_then(|space| space.branch(thread.row.head));
-    let status = thread.last_run.as_ref().and_then(|id| thread.runs.get(id)).map(|run| run.status);
+    let status = thread.last_run().map(|run| run.status);
     let waiting = if with_waiting { waiting(thread) } else { Vec::new() };
     ThreadEntry { thread: thread.row.clone(), tip: head.and_then(|row| row.tip.clone()), status, waiting }
 }
@@ -214,11 +226,11 @@ fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
     space.values.range(from..=to).next_back().map_or(0, |(address, _)| address.ordinal.saturating_add(1))
 }
 
-type Rows = Vec<(u64, CheckpointRow)>;
+pub(super) type Rows = Vec<(u64, CheckpointRow)>;
 
 fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Option<Line>) {
     let end = before.map_or(space.checkpoints.len(), |before| space.checkpoints.len().min(before as usize));
-    let below = space.checkpoints[..end].iter().enumerate().rev();
+    let below = space.checkpoints[..end].iter().enumerate().rev().filter(|(_, row)| row.is_linked());
     let rows = below.take(limit + 1).map(|(arrival, row)| (arrival as u64, row.clone())).collect();
     page(rows, limit, |arrival, _| Line::All { before: Some(arrival) })
 }

@@ -20,8 +20,8 @@ pub(super) struct Thread {
     /// Branch names.
     pub(super) refs: BTreeMap<String, BranchId>,
     pub(super) runs: HashMap<RunId, RunRow>,
-    /// The run that began last.
-    pub(super) last_run: Option<RunId>,
+    /// Runs in order of beginning, by number.
+    pub(super) begun: BTreeMap<u64, RunId>,
     /// By name, with their namespace.
     pub(super) tags: BTreeMap<String, (String, TagRow)>,
     pub(super) spaces: BTreeMap<String, Space>,
@@ -37,9 +37,9 @@ pub(super) type PendingKey = (CheckpointId, Lane, PendingKind, TaskHash, u64);
 /// Rows of one namespace of a thread.
 #[derive(Debug, Default)]
 pub(super) struct Space {
-    /// In order of creation.
-    pub(super) branches: Vec<BranchRow>,
-    /// In order of arrival; the maps below lead to it.
+    /// By their numbers in order of creation, from 1.
+    pub(super) branches: BTreeMap<u64, BranchRow>,
+    /// In order of arrival, also those that were pruned; the maps below lead to it.
     pub(super) checkpoints: Vec<CheckpointRow>,
     pub(super) places: IdMap<(BranchId, u64), usize>,
     pub(super) ids: IdMap<CheckpointId, usize>,
@@ -51,38 +51,59 @@ impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (ledger, children) = (BTreeMap::new(), BTreeMap::new());
-        Self { row, refs, runs: HashMap::new(), last_run: None, tags, spaces, ledger, children }
+        Self { row, refs, runs: HashMap::new(), begun: BTreeMap::new(), tags, spaces, ledger, children }
     }
 
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {
         let name = self.refs.iter().find(|(_, branch)| **branch == row.id).map(|(name, _)| name.clone());
         NamedBranch { row: row.clone(), name }
     }
+
+    /// The run that began last.
+    pub(super) fn last_run(&self) -> Option<&RunRow> {
+        self.begun.values().next_back().and_then(|id| self.runs.get(id))
+    }
 }
 
 impl Space {
     pub(super) fn branch(&self, id: BranchId) -> Option<&BranchRow> {
-        self.branches.iter().find(|row| row.id == id)
+        self.branches.values().find(|row| row.id == id)
     }
 
     pub(super) fn branch_mut(&mut self, id: BranchId) -> Option<&mut BranchRow> {
-        self.branches.iter_mut().find(|row| row.id == id)
+        self.branches.values_mut().find(|row| row.id == id)
+    }
+
+    /// The number of the branch that was made last.
+    pub(super) fn newest_branch(&self) -> u64 {
+        self.branches.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    pub(super) fn add_branch(&mut self, row: BranchRow) {
+        self.branches.insert(self.newest_branch() + 1, row);
     }
 
     pub(super) fn known_branch(&self, id: BranchId) -> Result<&BranchRow> {
         self.branch(id).ok_or_else(|| Error::missing(Subject::Branch, id, ""))
     }
 
-    /// Adds a checkpoint.
-    pub(super) fn keep(&mut self, row: CheckpointRow) {
+    /// A checkpoint that exists.
+    pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
+        self.ids.get(id).and_then(|arrival| self.checkpoints.get(*arrival)).filter(|row| row.is_linked())
+    }
+
+    pub(super) fn add_checkpoint(&mut self, row: CheckpointRow) {
         let arrival = self.checkpoints.len();
         self.ids.insert(row.id.clone(), arrival);
         self.places.insert((row.branch, row.height), arrival);
         self.checkpoints.push(row);
     }
 
-    pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
-        self.ids.get(id).and_then(|arrival| self.checkpoints.get(*arrival))
+    pub(super) fn put_branch(&mut self, branch: BranchRow) {
+        match self.branch_mut(branch.id) {
+            Some(row) => *row = branch,
+            None => self.add_branch(branch),
+        }
     }
 
     /// The pending rows on a checkpoint in a branch's lane, in key order.
@@ -90,8 +111,13 @@ impl Space {
         self.pending.values().filter(move |row| row.base == *base && row.lane == branch.lane())
     }
 
-    /// The checkpoint at a height of a segment, and its arrival.
+    /// The checkpoint that exists at a height of a segment, and its arrival.
     pub(super) fn checkpoint_at(&self, branch: BranchId, height: u64) -> Option<(u64, &CheckpointRow)> {
+        self.row_at(branch, height).filter(|(_, row)| row.is_linked())
+    }
+
+    /// The same, also of a checkpoint that was pruned.
+    pub(super) fn row_at(&self, branch: BranchId, height: u64) -> Option<(u64, &CheckpointRow)> {
         let arrival = *self.places.get(&(branch, height))?;
         self.checkpoints.get(arrival).map(|row| (arrival as u64, row))
     }

@@ -14,6 +14,15 @@ use crate::store::{
 };
 use crate::value::{ValueNode, ValueRow};
 
+/// What becomes of an append that is not refused.
+#[derive(Debug)]
+pub enum Verdict {
+    /// An earlier call with the same arguments had written it.
+    Repeated,
+    /// It is written, with what the ledger decided if it was asked.
+    Write(Option<Box<Decision>>),
+}
+
 impl Inner {
     pub(super) fn commit(&mut self, commit: Commit) -> Result<Outcome> {
         if let Err(refusal) = self.check_commit(&commit) {
@@ -24,7 +33,7 @@ impl Inner {
     }
 
     /// A refused commit may be a repeated one: what it wrote decides, never the tip.
-    fn outcome_of(&self, commit: &Commit, refusal: Error) -> Result<Outcome> {
+    pub(super) fn outcome_of(&self, commit: &Commit, refusal: Error) -> Result<Outcome> {
         let space = self.threads.get(&commit.thread).and_then(|thread| thread.spaces.get(&commit.namespace));
         let Some(space) = space else { return Err(refusal) };
         if let Some(checkpoint) = &commit.checkpoint {
@@ -44,7 +53,7 @@ impl Inner {
         }
     }
 
-    fn check_commit(&self, commit: &Commit) -> Result<()> {
+    pub(super) fn check_commit(&self, commit: &Commit) -> Result<()> {
         let thread = self.check_thread(commit)?;
         if let Some(thread) = thread {
             check_thread_rows(thread, commit)?;
@@ -137,15 +146,12 @@ impl Inner {
             *row = left;
         }
         if let Some(row) = commit.root {
-            space.keep(row);
+            space.add_checkpoint(row);
         }
         if let Some(row) = commit.checkpoint {
-            space.keep(row);
+            space.add_checkpoint(row);
         }
-        match space.branch_mut(commit.branch.id) {
-            Some(row) => *row = commit.branch,
-            None => space.branches.push(commit.branch),
-        }
+        space.put_branch(commit.branch);
         write_rows(space, commit.pending, commit.values);
         if let Some(parent) = commit.parent {
             write_rows(thread.spaces.entry(String::new()).or_default(), vec![parent.row], Vec::new());
@@ -153,39 +159,44 @@ impl Inner {
     }
 
     pub(super) fn append(&mut self, append: Records) -> Result<Appended> {
+        match self.check_append(&append)? {
+            Verdict::Repeated => Ok(Appended::default()),
+            Verdict::Write(decision) => Ok(self.write_append(append, decision.map(|decision| *decision))),
+        }
+    }
+
+    pub(super) fn check_append(&self, append: &Records) -> Result<Verdict> {
         let refused = self.missing_thread(append.thread);
         let thread = self.threads.get(&append.thread).ok_or(refused)?;
         if let Some(EffectWrite::Outcome(outcome)) = &append.effect {
             let settled = thread.settle(outcome)?;
-            shape::check_append(&append)?;
-            let thread = self.threads.get_mut(&append.thread);
-            return Ok(Appended { effect: thread.map(|thread| thread.keep(settled)) });
+            shape::check_append(append)?;
+            return Ok(Verdict::Write(Some(Box::new(settled))));
         }
         let empty = Space::default();
         let space = thread.spaces.get(&append.namespace).unwrap_or(&empty);
         let branch = space.known_branch(append.branch)?;
         let refused = match &append.fence {
             Fence::Owner { tip, epoch } => {
-                check_fence(branch, tip.as_ref(), *epoch).and_then(|()| check_answers(answers(space, branch), &append))
+                check_fence(branch, tip.as_ref(), *epoch).and_then(|()| check_answers(answers(space, branch), append))
             }
-            Fence::Outside => check_outside(thread, space, branch, &append),
+            Fence::Outside => check_outside(thread, space, branch, append),
         };
         if let Err(refusal) = refused {
             // Nobody may act on what the ledger said before the branch was lost.
-            let repeated = append.effect.is_none() && holds_all(thread, space, &append);
-            return if repeated { Ok(Appended::default()) } else { Err(refusal) };
+            let repeated = append.effect.is_none() && holds_all(thread, space, append);
+            return if repeated { Ok(Verdict::Repeated) } else { Err(refusal) };
         }
         check_rows(space, append.thread, &append.namespace, &append.pending, &append.values)?;
         self.check_blobs(&thread.row.scope, &append.blobs)?;
-        shape::check_append(&append)?;
+        shape::check_append(append)?;
         if let Some(run) = append.run.as_ref().filter(|run| !thread.runs.contains_key(&run.id)) {
             return Err(Error::missing(Subject::Run, &run.id, ""));
         }
-        let decision = match &append.effect {
-            Some(EffectWrite::Intent(intent)) => Some(thread.decide(space, branch, intent)?),
+        Ok(Verdict::Write(match &append.effect {
+            Some(EffectWrite::Intent(intent)) => Some(Box::new(thread.decide(space, branch, intent)?)),
             Some(EffectWrite::Outcome(_)) | None => None,
-        };
-        Ok(self.write_append(append, decision))
+        }))
     }
 
     fn write_append(&mut self, append: Records, decision: Option<Decision>) -> Appended {
@@ -346,7 +357,7 @@ pub(super) fn check_rows(
     Ok(())
 }
 
-fn write_rows(space: &mut Space, pending: Vec<PendingRow>, values: Vec<ValueRow>) {
+pub(super) fn write_rows(space: &mut Space, pending: Vec<PendingRow>, values: Vec<ValueRow>) {
     for row in pending {
         space.pending.entry(pending_key(&row)).or_insert(row);
     }
@@ -355,10 +366,11 @@ fn write_rows(space: &mut Space, pending: Vec<PendingRow>, values: Vec<ValueRow>
     }
 }
 
-fn write_run(thread: &mut Thread, run: RunWrite) {
+pub(super) fn write_run(thread: &mut Thread, run: RunWrite) {
     match run {
         RunWrite::Begin(row) => {
-            thread.last_run = Some(row.id.clone());
+            let number = thread.begun.last_key_value().map_or(1, |(number, _)| number + 1);
+            thread.begun.insert(number, row.id.clone());
             thread.runs.insert(row.id.clone(), row);
         }
         RunWrite::Update(row) => {

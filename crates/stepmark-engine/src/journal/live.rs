@@ -62,6 +62,9 @@ struct Calls {
     /// Steps that it finished, and those that attempts before it finished in this process, with their places.
     finished: Vec<(u64, Arc<Memo>)>,
     before: Vec<(u64, Arc<Memo>)>,
+    /// What earlier attempts finished with nothing beside it and this one has not called, the first of them last. Made at
+    /// the first look; those that were called since are taken off when they are met.
+    due: Option<Vec<Arc<Memo>>>,
 }
 
 /// What a name belongs to.
@@ -279,12 +282,12 @@ impl Attempt {
 
     /// A task that ended well has called every step that an earlier attempt finished by itself.
     pub(crate) fn check_called(&self, task: TaskHash) -> Result<(), NodeError> {
-        let (nothing, live) = (Calls::default(), self.live.get());
+        let (mut nothing, mut live) = (Calls::default(), self.live.get());
         // A task that waits runs again.
         if live.as_ref().is_some_and(|live| live.waiting.contains(&task)) {
             return Ok(());
         }
-        let calls = live.as_ref().and_then(|live| live.calls.get(&task)).unwrap_or(&nothing);
+        let calls = live.as_mut().and_then(|live| live.calls.get_mut(&task)).unwrap_or(&mut nothing);
         self.missed(calls, task).map_or(Ok(()), |missed| Err(self.out_of_order(calls, &missed, None)))
     }
 
@@ -301,10 +304,21 @@ impl Attempt {
     }
 
     /// The first step that an earlier attempt finished with nothing beside it, and that this one has not called.
-    fn missed(&self, calls: &Calls, task: TaskHash) -> Option<Arc<Memo>> {
-        let is_missed = |memo: &Memo| memo.is_ordered && !calls.is_called.contains(&super::key_of(memo));
-        let missed = self.before(calls, task).filter(|(_, memo)| is_missed(memo));
-        missed.min_by_key(|(ordinal, _)| *ordinal).map(|(_, memo)| Arc::clone(memo))
+    fn missed(&self, calls: &mut Calls, task: TaskHash) -> Option<Arc<Memo>> {
+        let mut due = calls.due.take().unwrap_or_else(|| self.ordered(calls, task));
+        while due.last().is_some_and(|memo| calls.is_called.contains(&super::key_of(memo))) {
+            due.pop();
+        }
+        let missed = due.last().cloned();
+        calls.due = Some(due);
+        missed
+    }
+
+    /// What a task finished in earlier attempts with nothing beside it, the first last.
+    fn ordered(&self, calls: &Calls, task: TaskHash) -> Vec<Arc<Memo>> {
+        let mut ordered: Vec<_> = self.before(calls, task).filter(|(_, memo)| memo.is_ordered).collect();
+        ordered.sort_by_key(|(ordinal, _)| std::cmp::Reverse(*ordinal));
+        ordered.into_iter().map(|(_, memo)| Arc::clone(memo)).collect()
     }
 
     fn out_of_order(&self, calls: &Calls, missed: &Memo, came: Option<&StepKey>) -> NodeError {

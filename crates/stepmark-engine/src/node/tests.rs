@@ -45,6 +45,7 @@ fn task<S: State>(state: S) -> TaskContext {
                 id: None,
                 namespace: Arc::default(),
                 root: None,
+                around: None,
                 programs: Arc::from([]),
                 state_version: 1,
                 deps: Arc::new(deps),

@@ -169,7 +169,6 @@ impl Ground {
 }
 
 fn full(bytes: &[u8]) -> ValueNode {
-    let head =
-        ValueHead { structure: Structure::Full, blob: None, state_version: STATE_VERSION, closed: true, list: None };
+    let head = ValueHead { closed: true, ..ValueHead::new(Structure::Full, STATE_VERSION) };
     ValueNode { head, body: bytes.to_vec() }
 }

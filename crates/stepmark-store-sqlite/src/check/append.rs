@@ -115,7 +115,7 @@ fn check_tag(session: &Session<'_>, space: Space<'_>, tag: &TagWrite) -> Result<
     }
 }
 
-fn stored_tag(session: &Session<'_>, space: Space<'_>, name: &str) -> Result<Option<(String, TagRow)>> {
+pub(crate) fn stored_tag(session: &Session<'_>, space: Space<'_>, name: &str) -> Result<Option<(String, TagRow)>> {
     session.first(queries::LOAD_TAG, params![space.thread, name], |row| records::tag(row, space.uid))
 }
 

@@ -330,7 +330,7 @@ impl Pen {
 
 /// A node that holds a whole value.
 pub(crate) fn full(body: &[u8]) -> ValueNode {
-    let head = ValueHead { structure: Structure::Full, blob: None, state_version: 1, closed: false, list: None };
+    let head = ValueHead::new(Structure::Full, 1);
     ValueNode { head, body: body.to_vec() }
 }
 

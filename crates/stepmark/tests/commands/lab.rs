@@ -47,6 +47,10 @@ impl Lab {
         Self { store: Arc::new(MemoryStore::new()), _directory: None }
     }
 
+    pub(crate) fn sealed() -> Self {
+        Self { store: Arc::new(crate::sealed::sealed_memory()), _directory: None }
+    }
+
     pub(crate) fn on_sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Sqlite::open(directory.path().join("commands.db")).expect("opens");
@@ -136,6 +140,13 @@ macro_rules! on_every_store {
             $(#[tokio::test(start_paused = true)]
             async fn $promise() {
                 super::$promise(&crate::lab::Lab::on_sqlite()).await;
+            })*
+        }
+
+        mod sealed {
+            $(#[tokio::test(start_paused = true)]
+            async fn $promise() {
+                super::$promise(&crate::lab::Lab::sealed()).await;
             })*
         }
     };

@@ -284,6 +284,10 @@ impl Bench {
         Self { store: Arc::new(MemoryStore::new()), lab: Arc::default(), _directory: None }
     }
 
+    pub(crate) fn sealed() -> Self {
+        Self { store: Arc::new(crate::sealed::sealed_memory()), lab: Arc::default(), _directory: None }
+    }
+
     pub(crate) fn on_sqlite() -> Self {
         let directory = TempDir::new().expect("a directory");
         let store = Sqlite::open(directory.path().join("desk.db")).expect("it opens");

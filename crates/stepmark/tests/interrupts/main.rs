@@ -16,10 +16,19 @@ macro_rules! on_every_store {
                 super::$promise(&crate::bench::Bench::on_sqlite()).await;
             })*
         }
+
+        mod sealed {
+            $(#[tokio::test]
+            async fn $promise() {
+                super::$promise(&crate::bench::Bench::sealed()).await;
+            })*
+        }
     };
 }
 
 mod bench;
+#[path = "../common/sealed.rs"]
+mod sealed;
 
 mod answering;
 mod asking;

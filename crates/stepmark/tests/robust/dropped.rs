@@ -2,7 +2,7 @@
 
 mod graphs;
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stepmark::store::{CheckpointStore, Error as StoreError};
-use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, Sqlite, Thread};
+use stepmark::{App, Durability, ErrorKind, Graph, MemoryStore, NodeError, NodeResult, Sqlite, Thread};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
+use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use tempfile::TempDir;
 use tokio::task::yield_now;
 
-use self::graphs::{chain, deep, fan_out, memories, nested, pauses, retries};
+use self::graphs::{chain, deep, fan_out, memories, nested, pauses, races, retries};
 use crate::calls::Work;
 
 /// A store that is waited for: before a call is sent, and before its answer is read.
@@ -38,6 +39,8 @@ struct Watch {
     process: AtomicU32,
     alive: AtomicU32,
     zombies: AtomicU32,
+    /// How often a race had a winner that it would not have had in the process that was told so.
+    kept: AtomicU32,
 }
 
 /// A node's future, counted while it lives.
@@ -56,6 +59,23 @@ impl Alive {
             let is_zombie = self.0.process.load(Ordering::SeqCst) != self.1;
             self.0.zombies.fetch_add(u32::from(is_zombie), Ordering::SeqCst);
         }
+    }
+
+    /// As one of three arms: the quickest, one that fails, and one that does not come back. In every process it is another.
+    async fn travel(&self, arm: u32) -> NodeResult<u32> {
+        match (arm + self.1) % 3 {
+            0 => {
+                self.work().await;
+                Ok(arm)
+            }
+            1 => Err(NodeError::new("it is late")),
+            _ => pending().await,
+        }
+    }
+
+    /// A race is over.
+    fn note_winner(&self, arm: u32) {
+        self.0.kept.fetch_add(u32::from(!(arm + self.1).is_multiple_of(3)), Ordering::SeqCst);
     }
 }
 
@@ -115,7 +135,7 @@ impl Setup {
 
     /// Drops the run, and then its resume, at this poll, and runs to the end, by the same handle or as another process
     /// would; `None` where the run ended before.
-    async fn dropped_at(&self, poll: u32, is_same: bool) -> Option<Vec<String>> {
+    async fn dropped_at(&self, poll: u32, is_same: bool) -> Option<Told> {
         let ((store, _directory), watch) = (self.place.store(), Arc::new(Watch::default()));
         let new = || self.app(&store, &watch).thread("t");
         let thread = new();
@@ -137,21 +157,56 @@ impl Setup {
         let log = run_to_the_end(other().as_ref().unwrap_or(&thread)).await;
         assert_eq!(watch.zombies.load(Ordering::SeqCst), 0, "dropped at poll {poll}, and a node ran on");
         assert_eq!(watch.alive.load(Ordering::SeqCst), 0);
-        Some(log)
+        Some(Told { log, kept: watch.kept.load(Ordering::SeqCst) })
     }
 
-    async fn check(&self) {
+    /// Ends the process at this call of its store, and runs to the end as another one; `None` where it ended before.
+    async fn killed_at(&self, call: u64, fault: Fault) -> Option<Told> {
         let ((store, _directory), watch) = (self.place.store(), Arc::new(Watch::default()));
-        let clean = run_to_the_end(&self.app(&store, &watch).thread("t")).await;
+        let dying = FaultStore::new(Arc::clone(&store), FaultPlan::nth(call, fault));
+        let thread = self.app(&(Arc::new(dying.clone()) as _), &watch).thread("t");
+        let run = dying.until_crash(thread.input(|work| work.log.push("input".into())).run()).await;
+        if let Some(ended) = run {
+            ended.expect("nobody killed it");
+            return None;
+        }
+        watch.process.fetch_add(1, Ordering::SeqCst);
+        let log = run_to_the_end(&self.app(&store, &watch).thread("t")).await;
+        Some(Told { log, kept: watch.kept.load(Ordering::SeqCst) })
+    }
+
+    /// Drops the run at every poll, and says how many races kept their winners.
+    async fn check(&self) -> u32 {
+        let (clean, mut all_kept) = (self.clean().await, 0);
         let handles: &[bool] = if matches!(self.place, Place::Memory) { &[false, true] } else { &[false] };
         for &is_same in handles {
             let mut polls = 0;
-            while let Some(log) = self.dropped_at(polls, is_same).await {
+            while let Some(Told { log, kept }) = self.dropped_at(polls, is_same).await {
                 assert_eq!(log, clean, "dropped at poll {polls}");
-                polls += 1;
+                (polls, all_kept) = (polls + 1, all_kept + kept);
             }
             assert!(polls > 8, "a run of {polls} polls is no test");
         }
+        all_kept
+    }
+
+    /// Kills the process before every call of its store, and when it has taken effect.
+    async fn check_kills(&self) -> u32 {
+        let (clean, mut all_kept) = (self.clean().await, 0);
+        for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+            let mut calls = 0;
+            while let Some(Told { log, kept }) = self.killed_at(calls, fault).await {
+                assert_eq!(log, clean, "{fault:?} at call {calls}");
+                (calls, all_kept) = (calls + 1, all_kept + kept);
+            }
+            assert!(calls > 4, "a run of {calls} calls is no test");
+        }
+        all_kept
+    }
+
+    async fn clean(&self) -> Vec<String> {
+        let ((store, _directory), watch) = (self.place.store(), Arc::new(Watch::default()));
+        run_to_the_end(&self.app(&store, &watch).thread("t")).await
     }
 
     /// Polls `work` so often; what it came to, if it did.
@@ -170,6 +225,13 @@ impl Setup {
         })
         .await
     }
+}
+
+/// What came of a run that was broken off.
+struct Told {
+    log: Vec<String>,
+    /// How many races kept a winner of an earlier process.
+    kept: u32,
 }
 
 /// What a user does after a crash: resume, and say again what was not taken.
@@ -195,11 +257,17 @@ async fn check_all(draw: fn(&mut Graph<Work>), poll: Polls) {
 }
 
 async fn check_deep(draw: fn(&mut Graph<Work>), levels: u32, poll: Polls) {
-    for durability in [Durability::Sync, Durability::Async { behind_max: 3 }, Durability::Exit] {
-        for linger in [Duration::ZERO, Duration::from_millis(5)] {
-            Setup { draw, levels, durability, linger, poll, place: Place::Memory }.check().await;
-        }
+    for setup in setups(draw, levels, poll) {
+        setup.check().await;
     }
+}
+
+fn setups(draw: fn(&mut Graph<Work>), levels: u32, poll: Polls) -> Vec<Setup> {
+    let modes = [Durability::Sync, Durability::Async { behind_max: 3 }, Durability::Exit];
+    let lingers = [Duration::ZERO, Duration::from_millis(5)];
+    let pairs = modes.into_iter().flat_map(|durability| lingers.map(|linger| (durability, linger)));
+    let place = Place::Memory;
+    pairs.map(|(durability, linger)| Setup { draw, levels, durability, linger, poll, place }).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +290,15 @@ async fn retries_that_are_dropped_at_any_poll_end_as_a_clean_run() {
 #[tokio::test(start_paused = true)]
 async fn steps_and_effects_that_are_dropped_at_any_poll_end_as_a_clean_run() {
     check_all(memories, Polls::EveryTurn).await;
+}
+
+/// Every process would have another winner; what follows from the first stored one is not to be told another.
+#[tokio::test(start_paused = true)]
+async fn a_race_of_three_keeps_its_winner_wherever_its_process_ends() {
+    for setup in setups(races, 1, Polls::EveryTurn) {
+        let kept = [setup.check().await, setup.check_kills().await];
+        assert!(kept.iter().all(|kept| *kept > 4), "{:?}, {:?}: {kept:?}", setup.durability, setup.linger);
+    }
 }
 
 #[tokio::test(start_paused = true)]

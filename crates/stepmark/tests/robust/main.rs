@@ -16,5 +16,6 @@ mod ticking;
 #[cfg(all(unix, feature = "signals"))]
 mod ticks;
 mod stopped;
+mod threads;
 mod time_limits;
 mod turns;

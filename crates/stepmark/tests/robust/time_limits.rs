@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
+use stepmark::graph::SubGraph;
 use stepmark::robust::{NodeErrorKind, TimeLimit};
 use stepmark::{Cx, Dep, Error, Graph, In, NodeError, Retry, Update, to};
 use tokio::time::{Instant, sleep};
@@ -68,6 +69,34 @@ async fn a_heartbeat_keeps_a_silent_attempt_alive() {
     let outcome = built(graph).provide(Calls::default()).thread("t").input(|_| ()).run().await.expect("it beats");
     assert_eq!(outcome.state().log, ["after ten beats"]);
     assert_eq!(began.elapsed().as_secs(), 5 + 40);
+}
+
+async fn takes_its_time() -> Update<Work> {
+    sleep(4 * SECOND).await;
+    logged("after a while")
+}
+
+/// A node that calls a graph cannot beat itself: what happens inside does it.
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_in_a_sub_graph_is_a_heartbeat_of_the_tasks_around_it() {
+    let mut inner = Graph::<Work>::new("inner");
+    let (first, second, third) =
+        (inner.node("first", takes_its_time), inner.node("second", beats), inner.node("third", takes_its_time));
+    inner.start(first);
+    inner.edge(first, second);
+    inner.edge(second, third);
+    let mut middle = Graph::<Work>::new("middle");
+    let node = middle.node("inner", SubGraph::new(&built(inner)));
+    middle.start(node);
+    middle.policy(node).idle_timeout(5 * SECOND);
+    let mut graph = Graph::<Work>::new("outer");
+    let node = graph.node("middle", SubGraph::new(&built(middle)));
+    graph.start(node);
+    graph.policy(node).idle_timeout(5 * SECOND);
+    let (app, calls) = (built(graph), Calls::default());
+    calls.count();
+    let outcome = app.provide(calls).thread("t").input(|_| ()).run().await.expect("it is never silent");
+    assert_eq!(outcome.state().log, ["after a while", "after ten beats", "after a while"]);
 }
 
 async fn plan() {}

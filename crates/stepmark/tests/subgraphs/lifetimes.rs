@@ -1,8 +1,14 @@
 //! What lives how long?
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
 use stepmark::graph::SubGraph;
+use stepmark::store::{CheckpointStore, Place};
 use stepmark::testing::assert_recovers;
-use stepmark::{App, Cx, Ending, Graph, MemoryStore, NodeError, NodeResult, Snap, Update};
+use stepmark::{App, Cx, Ending, Graph, In, MemoryStore, NodeError, NodeResult, Snap, Update, to};
+use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 
 use crate::bench::{Draft, Lab, Report, around, drafting, give};
 use crate::stores::{On, on_each_store};
@@ -154,4 +160,48 @@ async fn a_kill_at_any_write_changes_no_end() {
         assert!(recovery.writes > 3, "{recovery:?}");
     }
     assert_recovers(|| calling().provide(Lab::default()), |report| report.topic.set("rust".into())).await;
+}
+
+/// Counts how often somebody looks where a sub-graph stands.
+#[derive(Clone, Debug, Default)]
+struct Looks(Arc<AtomicU32>);
+
+#[async_trait]
+impl Intercept for Looks {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> stepmark_core::error::Result<Reply> {
+        if let Call::Load(load) = &call
+            && matches!(load.place, Place::Child { .. })
+        {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        call.run(store).await
+    }
+}
+
+/// Each look reads the rows of all sub-graphs of the step, so a wide fan-out took the square of its width.
+#[tokio::test]
+async fn sub_graphs_that_cannot_be_there_are_not_looked_for() {
+    let (drafts, looks) = (SubGraph::new(&drafting()), Looks::default());
+    let mut graph = Graph::<Report>::new("wide");
+    let first = graph.node("first", async || ());
+    let writer = graph.node("writer", move |s: Snap<Report>, cx: Cx<Report>, In(about): In<String>| {
+        let drafts = drafts.clone();
+        async move {
+            let draft = cx.call("draft", &drafts, |draft| draft.about.set(about)).await?;
+            let mut update = s.update();
+            update.log.extend(draft.lines.clone());
+            NodeResult::Ok(update)
+        }
+    });
+    graph.start(first);
+    graph.branch(first, to![writer], move |_: &Report| [1, 2, 3].map(|about| writer.send(about.to_string())).to_vec());
+    let (store, lab) = (Intercepted::around(Arc::new(MemoryStore::new()), looks.clone()), Lab::default());
+    let app = graph.build().expect("it can run").with(store).provide(lab.clone());
+    lab.fail("polish");
+    app.thread("t").input(|_| ()).run().await.expect_err("one of them broke");
+    assert_eq!(looks.0.load(Ordering::Relaxed), 0);
+    let outcome = app.thread("t").resume().await.expect("it goes on");
+    assert_eq!(outcome.state().log, ["about 1", "1 lines", "about 2", "1 lines", "about 3", "1 lines"]);
+    assert_eq!(lab.ran().iter().filter(|name| *name == "write").count(), 3);
+    assert!(looks.0.load(Ordering::Relaxed) > 0, "what is there is found");
 }

@@ -9,9 +9,14 @@ use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use stepmark_core::error::Result;
 use tempfile::TempDir;
 
+#[path = "../common/sealed.rs"]
+mod sealed;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum On {
     Memory,
+    /// In memory, behind a codec that compresses and seals.
+    Sealed,
     Sqlite,
 }
 
@@ -34,6 +39,7 @@ impl On {
     pub(crate) fn store(self) -> Store {
         match self {
             Self::Memory => shared(Arc::new(MemoryStore::new())),
+            Self::Sealed => shared(Arc::new(sealed::sealed_memory())),
             Self::Sqlite => {
                 let directory = tempfile::tempdir().expect("a directory");
                 let store = Sqlite::open(directory.path().join("threads.db")).expect("it opens");
@@ -55,6 +61,13 @@ macro_rules! on_each_store {
             $($(#[$attribute])* #[tokio::test(start_paused = true)]
             async fn $name() {
                 super::$name(crate::stores::On::Memory).await;
+            })*
+        }
+
+        mod sealed {
+            $($(#[$attribute])* #[tokio::test(start_paused = true)]
+            async fn $name() {
+                super::$name(crate::stores::On::Sealed).await;
             })*
         }
 

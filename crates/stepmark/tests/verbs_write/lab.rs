@@ -72,6 +72,10 @@ impl Lab {
         Self { store: Arc::new(MemoryStore::new()), orders: Arc::default(), _directory: None }
     }
 
+    pub(crate) fn sealed() -> Self {
+        Self { store: Arc::new(crate::sealed::sealed_memory()), orders: Arc::default(), _directory: None }
+    }
+
     pub(crate) fn on_sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Sqlite::open(directory.path().join("desk.db")).expect("opens");
@@ -186,6 +190,13 @@ macro_rules! on_every_store {
             $(#[tokio::test]
             async fn $promise() {
                 super::$promise(&crate::lab::Lab::on_sqlite()).await;
+            })*
+        }
+
+        mod sealed {
+            $(#[tokio::test]
+            async fn $promise() {
+                super::$promise(&crate::lab::Lab::sealed()).await;
             })*
         }
     };

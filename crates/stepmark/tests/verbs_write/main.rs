@@ -2,6 +2,8 @@
 
 mod deeds;
 mod lab;
+#[path = "../common/sealed.rs"]
+mod sealed;
 
 mod at_input;
 mod faults;

@@ -108,6 +108,34 @@ pub(super) fn memories(graph: &mut Graph<Work>) {
     graph.join([two.into(), again.into(), fails.into()], last);
 }
 
+/// A race, and what follows from who won it. Of another winner the ledger would say that the arguments are others.
+async fn travels(cx: Cx<Work>, watch: Dep<Arc<Watch>>) -> NodeResult<Update<Work>> {
+    let alive = Alive::new(&watch);
+    let won = cx
+        .race("way")
+        .arm("train", || alive.travel(0))
+        .arm("bus", || alive.travel(1))
+        .arm("ferry", || alive.travel(2))
+        .await?;
+    alive.note_winner(won.value);
+    assert_eq!(&*won.arm, ["train", "bus", "ferry"][won.value as usize]);
+    let booked = cx.effect("book", Unknown::Retry, &*won.arm, async |_| {
+        alive.work().await;
+        Ok::<_, EffectError>(won.value)
+    });
+    assert_eq!(booked.await?, won.value);
+    alive.work().await;
+    Ok(logged(cx.node()))
+}
+
+/// A race alone in its step, then two at once.
+pub(super) fn races(graph: &mut Graph<Work>) {
+    let [one, two, three] = ["one", "two", "three"].map(|name| graph.node(name, travels));
+    graph.start(one);
+    graph.edge(one, two);
+    graph.edge(one, three);
+}
+
 /// flaky → plain.
 fn desk() -> App<Work> {
     let mut graph = Graph::<Work>::new("desk");

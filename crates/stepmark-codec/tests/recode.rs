@@ -1,0 +1,118 @@
+//! Does a thread that gets other keys, or is sealed for the first time, stay the same thread?
+
+mod common;
+
+use std::sync::Arc;
+
+use stepmark_codec::{Codec, CodecStore, FileKeys, Key, KeyOwner, KeyProvider, MasterKeys, recode};
+use stepmark_conformance::make::{Line, appended, blob_node, full, intent};
+use stepmark_core::error::{ErrorKind, Subject};
+use stepmark_core::id::RunId;
+use stepmark_core::memory::MemoryStore;
+use stepmark_core::rows::RunStatus;
+use stepmark_core::store::{BlobCall, CheckpointStore, Line as Walk, Load, Loaded, Place, RunWrite};
+
+use common::{both, compressing, sealing};
+
+fn memory(codec: Codec) -> CodecStore {
+    codec.around(MemoryStore::new())
+}
+
+/// A thread with something of everything, on two branches and in a sub-graph.
+async fn grown(store: &CodecStore) -> (Line, Line) {
+    let shared: Arc<dyn CheckpointStore> = Arc::new(store.clone());
+    let mut line = Line::unborn(&shared, "acme", "t");
+    line.apply(line.birth().named("main").packed("list", full(&["a", "b"])).build()).await;
+    let (node, bytes) = blob_node(&"blob ".repeat(30_000));
+    store.blob(BlobCall::Put { scope: "acme".into(), bytes }).await.expect("it waits");
+    let list = line.next().stored("blob", node).stored("row", full(&"row ".repeat(3_000))).packed("list", full(&["c"]));
+    let base = list.value("list");
+    line.apply(list.with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
+    let mut side = line.forked(Some("side")).await;
+    line.apply(line.next().stored("list", appended(base, 1, &["d"])).build()).await;
+    side.step().await;
+    line.does(&intent("pay", "ten"), "receipt").await;
+    line.called("research/0").await;
+    store.append(line.flush(0, "pending")).await.expect("the owner flushes");
+    let question = line.ask(0, "really?").await;
+    store.append(line.answer(&question, "yes")).await.expect("anybody answers");
+    store.append(line.tag("good")).await.expect("the tip is there");
+    (line, side)
+}
+
+/// Everything that a reader is told.
+async fn seen(store: &CodecStore, lines: &(Line, Line)) -> Vec<Loaded> {
+    let mut loads = Vec::new();
+    for line in [&lines.0, &lines.1] {
+        let history = store.history(line.walk(Walk::Lineage { branch: line.branch.id, below: None }, 50)).await;
+        for entry in history.expect("it lists").entries {
+            let place = Place::Moment { branch: line.branch.id, checkpoint: entry.checkpoint.id };
+            let load = Load { effects: true, tags: true, children: true, ..line.at(place) };
+            let run = Some(RunId::parse("r").expect("an id"));
+            loads.push(store.load(Load { run, ..load }).await.expect("it loads"));
+        }
+    }
+    loads
+}
+
+#[tokio::test]
+async fn recoded_thread_is_the_same() {
+    let codecs = [Codec::new, compressing, sealing, both, || Codec::new().sealed(MasterKeys::new(Key::new([1; 32])))];
+    for from in codecs {
+        let old = memory(from());
+        let lines = grown(&old).await;
+        let before = seen(&old, &lines).await;
+        for to in codecs {
+            let new = memory(to());
+            for _ in 0..2 {
+                // Sent again, as after a crash.
+                recode(&old, &new, lines.0.thread.uid).await.expect("it is copied");
+            }
+            let after = seen(&new, &lines).await;
+            assert_eq!(after.len(), before.len());
+            for (after, before) in after.into_iter().zip(&before) {
+                assert_eq!((&after.chains, &after.pending), (&before.chains, &before.pending));
+                assert_eq!((&after.effects, &after.run, &after.branch), (&before.effects, &before.run, &before.branch));
+                assert_eq!((&after.tags, &after.children), (&before.tags, &before.children));
+                let row = |loaded: &Loaded| loaded.checkpoint.clone().expect("a checkpoint").manifest;
+                assert_eq!(row(&after), row(before));
+            }
+        }
+    }
+}
+
+/// A thread leaves its old key behind: what is copied opens without it, and what was left behind does not.
+#[tokio::test]
+async fn old_keys_can_go_after_a_copy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = || FileKeys::open(folder.path(), MasterKeys::new(Key::new([7; 32]))).expect("it opens");
+    let (old, new) = (memory(Codec::new().sealed(keys())), memory(Codec::new().sealed(keys())));
+    let lines = grown(&old).await;
+    let uid = lines.0.thread.uid;
+    let epoch = keys().rotate(uid).expect("it has a key");
+    recode(&old, &new, uid).await.expect("it is copied");
+    keys().forget_before(uid, epoch).expect("it has a newer one");
+    assert_eq!(keys().keys(KeyOwner::Thread(uid)).await.expect("it has one").newest(), epoch);
+    assert!(seen(&new, &lines).await.len() > 3);
+    let refusal = old.load(lines.0.whole()).await.expect_err("its key is gone");
+    assert!(refusal.is(ErrorKind::Missing, Subject::Key), "{refusal:?}");
+    // An effect that was done stays done: what it is known by outlives its key.
+    let mut line = Line { store: Arc::new(new), ..lines.0 };
+    line.apply(line.claim()).await;
+    let reply = line.reply(&intent("pay", "ten")).await;
+    assert!(matches!(reply, stepmark_core::effect::EffectReply::Done(_)), "{reply:?}");
+}
+
+#[tokio::test]
+async fn damaged_thread_is_not_copied() {
+    let old = memory(sealing());
+    let lines = grown(&old).await;
+    let other = CodecStore::clone(&old);
+    let wrong = Codec::new().sealed(MasterKeys::new(Key::new([3; 32])));
+    let new = memory(Codec::new());
+    let raw: Arc<dyn CheckpointStore> = Arc::new(other);
+    let refused = recode(&wrong.around_shared(raw), &new, lines.0.thread.uid).await.expect_err("another key");
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    let missing = new.load(lines.0.whole()).await.expect_err("nothing is visible");
+    assert!(missing.is(ErrorKind::Missing, Subject::Thread), "{missing:?}");
+}

@@ -1,0 +1,208 @@
+//! What do calls make of one thread? For stores that keep a log of rows in place of tables.
+//!
+//! Such a store asks [`Fold`] what a call would do, writes the rows that it would add to its log, and puts them here. So it
+//! answers like the memory store, because it is the memory store; how bytes outlive the process is all that it brings. It
+//! may keep large bodies elsewhere and put rows without them, as long as equal rows stay equal and others differ.
+
+use super::Inner;
+use super::read::thread_entry;
+use super::thread::{Space, Thread};
+use super::write::{Verdict, write_rows, write_run};
+use crate::checkpoint::CheckpointRow;
+use crate::child::ChildRow;
+use crate::effect::{AttemptRow, EffectRow};
+use crate::error::{Error, Result};
+use crate::id::{BlobHash, BranchId, RunId, ThreadUid};
+use crate::pending::PendingRow;
+use crate::rows::{BranchRow, RunRow, TagRow, ThreadRow};
+use crate::store::{
+    Commit, HistoryEntry, HistoryPage, HistoryQuery, Load, Loaded, Outcome, Records, RunWrite, ThreadAddress,
+    ThreadEntry,
+};
+use crate::value::{ValueAddress, ValueNode, ValueRow};
+
+/// One row as a log holds it: what its key holds from now on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The thread, new or with another head.
+    Thread(ThreadRow),
+    /// A branch's name, which no other branch has any more.
+    Name(String, BranchId),
+    /// A branch of a namespace, new or moved.
+    Branch(String, BranchRow),
+    /// A run record, and whether the run begins with it.
+    Run(RunRow, bool),
+    /// A checkpoint of a namespace.
+    Checkpoint(String, CheckpointRow),
+    /// A value row of a namespace.
+    Value(String, ValueRow),
+    /// A pending row of a namespace.
+    Pending(String, PendingRow),
+    /// A tag of a namespace.
+    Tag(String, TagRow),
+    /// A tag that was removed.
+    NoTag(String),
+    /// Where a sub-graph stood at a checkpoint of the root: its branch and height.
+    Child(BranchId, u64, ChildRow),
+    /// An entry of the ledger, new or changed.
+    Effect(EffectRow),
+    /// An attempt at it, new or changed.
+    Attempt(AttemptRow),
+    /// The thread is deleted; nothing follows.
+    Deleted,
+}
+
+/// A thread as its rows make it, and what it answers.
+#[derive(Debug)]
+pub struct Fold {
+    uid: ThreadUid,
+    inner: Inner,
+}
+
+impl Fold {
+    /// A thread that does not exist yet.
+    pub fn new(uid: ThreadUid) -> Self {
+        Self { uid, inner: Inner::default() }
+    }
+
+    /// The thread's row, while it exists.
+    pub fn thread(&self) -> Option<&ThreadRow> {
+        self.inner.threads.get(&self.uid).map(|thread| &thread.row)
+    }
+
+    /// Whether it was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.inner.deleted.contains(&self.uid)
+    }
+
+    /// What a call about the thread is refused with while it does not exist.
+    pub fn missing(&self) -> Error {
+        self.inner.missing_thread(self.uid)
+    }
+
+    /// Says whether the bytes of a blob are there; [`check_commit`](Self::check_commit) and
+    /// [`check_append`](Self::check_append) ask for those that a call names.
+    pub fn mark_blob(&mut self, scope: &str, hash: BlobHash, is_there: bool) {
+        let key = (scope.to_owned(), hash);
+        if is_there {
+            self.inner.blobs.insert(key, Vec::new());
+        } else {
+            self.inner.blobs.remove(&key);
+        }
+    }
+
+    /// What a commit would be answered. `Applied`: its rows may be written.
+    pub fn check_commit(&self, commit: &Commit) -> Result<Outcome> {
+        match self.inner.check_commit(commit) {
+            Ok(()) => Ok(Outcome::Applied),
+            Err(refusal) => self.inner.outcome_of(commit, refusal),
+        }
+    }
+
+    /// What an append would be answered.
+    pub fn check_append(&self, append: &Records) -> Result<Verdict> {
+        self.inner.check_append(append)
+    }
+
+    /// Puts a row in the place of what its key held. Values, pending rows and checkpoints never change: the first stays.
+    pub fn put(&mut self, row: Change) {
+        match row {
+            Change::Thread(row) => self.put_thread(row),
+            Change::Deleted => {
+                // Unknown is as good as gone: all that is left of a thread may be the row that says so.
+                let _ = self.inner.delete(self.uid);
+                self.inner.deleted.insert(self.uid);
+            }
+            Change::Checkpoint(namespace, row) => self.put_checkpoint(namespace, row),
+            row => {
+                if let Some(thread) = self.inner.threads.get_mut(&self.uid) {
+                    thread.change(row);
+                }
+            }
+        }
+    }
+
+    fn put_thread(&mut self, row: ThreadRow) {
+        self.inner.names.insert((row.scope.clone(), row.name.clone()), self.uid);
+        match self.inner.threads.get_mut(&self.uid) {
+            Some(thread) => thread.row = row,
+            None => {
+                self.inner.threads.insert(self.uid, Thread::new(row));
+            }
+        }
+    }
+
+    fn put_checkpoint(&mut self, namespace: String, row: CheckpointRow) {
+        let Some(thread) = self.inner.threads.get_mut(&self.uid) else { return };
+        let space = thread.spaces.entry(namespace).or_default();
+        if !space.ids.contains_key(&row.id) {
+            space.add_checkpoint(row);
+        }
+    }
+
+    /// The rows of a load as they were put, without chains; hashes are not compared. It must not ask for a graph: that
+    /// of a checkpoint's run is found by the manifest.
+    pub fn load(&self, load: &Load) -> Result<Loaded> {
+        let thread = self.inner.find(&ThreadAddress::Uid(self.uid))?;
+        let empty = Space::default();
+        self.inner.rows(thread, thread.spaces.get(&load.namespace).unwrap_or(&empty), load)
+    }
+
+    /// One page of checkpoints as they were put, packed values included; hashes are not compared.
+    pub fn history(&self, query: &HistoryQuery) -> Result<HistoryPage> {
+        let (rows, next) = self.inner.page(query)?;
+        let entries = rows.into_iter().map(|(arrival, checkpoint)| HistoryEntry { checkpoint, arrival }).collect();
+        Ok(HistoryPage { entries, next })
+    }
+
+    /// The thread in a listing, while it exists.
+    pub fn entry(&self, with_waiting: bool) -> Option<ThreadEntry> {
+        self.inner.threads.get(&self.uid).map(|thread| thread_entry(thread, with_waiting))
+    }
+
+    /// A run record as it was put.
+    pub fn run(&self, id: &RunId) -> Option<&RunRow> {
+        self.inner.threads.get(&self.uid)?.runs.get(id)
+    }
+
+    /// A value row as it was put.
+    pub fn value(&self, namespace: &str, address: ValueAddress) -> Option<&ValueNode> {
+        self.inner.threads.get(&self.uid)?.spaces.get(namespace)?.values.get(&address)
+    }
+
+    /// The checkpoint at a height of a segment as it was put.
+    pub fn checkpoint_at(&self, namespace: &str, branch: BranchId, height: u64) -> Option<&CheckpointRow> {
+        let space = self.inner.threads.get(&self.uid)?.spaces.get(namespace)?;
+        space.checkpoint_at(branch, height).map(|(_, row)| row)
+    }
+}
+
+impl Thread {
+    fn change(&mut self, row: Change) {
+        match row {
+            Change::Name(name, branch) => {
+                self.refs.insert(name, branch);
+            }
+            Change::Branch(namespace, row) => self.spaces.entry(namespace).or_default().put_branch(row),
+            Change::Run(row, true) => write_run(self, RunWrite::Begin(row)),
+            Change::Run(row, false) => write_run(self, RunWrite::Update(row)),
+            Change::Value(namespace, row) => {
+                write_rows(self.spaces.entry(namespace).or_default(), Vec::new(), vec![row]);
+            }
+            Change::Pending(namespace, row) => {
+                write_rows(self.spaces.entry(namespace).or_default(), vec![row], Vec::new());
+            }
+            Change::Tag(namespace, row) => {
+                self.tags.insert(row.name.clone(), (namespace, row));
+            }
+            Change::NoTag(name) => {
+                self.tags.remove(&name);
+            }
+            Change::Child(branch, height, row) => self.children.entry((branch, height)).or_default().push(row),
+            Change::Effect(row) => self.keep_effect(row),
+            Change::Attempt(row) => self.keep_attempt(row),
+            // The fold's own.
+            Change::Thread(_) | Change::Checkpoint(..) | Change::Deleted => {}
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! How does a thread end, and what stays of it?
+//!
+//! One last entry decides. Then its name is released, its packs are removed and its entries are overwritten by one that says
+//! that the thread is over, the first one last. They stay: a number that was free again would let a writer that knows an
+//! older time go on.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use stepmark_core::error::Result;
+use stepmark_core::memory::Change;
+
+use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
+use crate::{entry, names, paths};
+
+/// Deletes a thread, or goes on with that.
+pub(crate) async fn delete(log: &ThreadLog) -> Result<()> {
+    let propose = |known: &Known| match known.fold.thread() {
+        Some(_) => Ok(Proposal::Write(vec![Change::Deleted], ())),
+        None if known.fold.is_deleted() => Ok(Proposal::Answer(())),
+        None => Err(known.fold.missing()),
+    };
+    log.write(propose).await?;
+    empty(log).await
+}
+
+/// Empties what is left of a deleted thread. Called again it goes on, whatever was done before.
+pub(crate) async fn empty(log: &ThreadLog) -> Result<()> {
+    let Shared { bucket, paths, .. } = &*log.shared;
+    let Some(first) = bucket.get(&paths.entry(log.uid, 0)).await? else { return Ok(()) };
+    let first = entry::decode(log.uid, 0, &first)?.head;
+    if first.is_end(log.uid) {
+        return Ok(());
+    }
+    for record in first.read(log.uid)? {
+        if let Change::Thread(row) = record.row {
+            names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
+        }
+    }
+    for pack in bucket.list(&paths.packs(log.uid), None).await? {
+        bucket.remove(&pack.path.as_str().into()).await?;
+    }
+    let listed = bucket.list(&paths.log(log.uid), None).await?;
+    let numbers: Vec<u64> = listed.iter().filter_map(|found| paths::number(&found.path)).collect();
+    let overwrite = |number: u64| async move {
+        let end = entry::encode(log.uid, number, [0; 16], &[Change::Deleted]);
+        bucket.overwrite(&paths.entry(log.uid, number), end).await
+    };
+    let others = numbers.into_iter().filter(|number| *number > 0).map(overwrite);
+    stream::iter(others).buffer_unordered(REQUESTS_MAX).try_collect::<Vec<()>>().await?;
+    overwrite(0).await
+}

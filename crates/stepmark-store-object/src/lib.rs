@@ -1,0 +1,34 @@
+//! Object store of Stepmark: threads as logs of create-only objects, on S3, other clouds or a directory.
+//!
+//! [`Objects`] implements the seam of `stepmark-core` on anything that the `object_store` crate reaches. It asks one thing of
+//! the place: that an object is created only where none is. A thread is a numbered sequence of such objects, and one create
+//! decides each unit; `docs/format.md` draws the objects and says what a kill leaves. It is slow and cheap: a write costs the
+//! place's latency once. Read the modules in this order: `store`, `log`, `entry`, `record`, `unit`, `read`.
+
+mod store;
+
+#[cfg(feature = "s3")]
+mod s3;
+
+mod create;
+mod delete;
+mod line;
+mod log;
+mod names;
+mod threads;
+mod unit;
+
+mod entry;
+mod record;
+
+mod list;
+mod read;
+
+mod bucket;
+mod error;
+mod manifest;
+mod migrate;
+mod paths;
+
+pub use object_store;
+pub use store::{Objects, ObjectsOptions};

@@ -1,0 +1,238 @@
+-- Schema 1; sql/schema.sql explains it.
+
+CREATE TABLE IF NOT EXISTS migration (
+    version int PRIMARY KEY,
+    name text NOT NULL,
+    checksum bytea NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS thread (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    scope text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    uid bytea NOT NULL,
+    head bigint NOT NULL,
+    created_at bigint NOT NULL,
+    key_id bytea,
+    hash bytea NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS thread_name ON thread (scope, name);
+CREATE UNIQUE INDEX IF NOT EXISTS thread_uid ON thread (uid);
+
+CREATE TABLE IF NOT EXISTS tombstone (
+    uid bytea PRIMARY KEY,
+    deleted_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS branch (
+    thread bigint NOT NULL REFERENCES thread,
+    namespace text COLLATE "C" NOT NULL,
+    branch bigint NOT NULL,
+    arrival bigint NOT NULL,
+    parent bigint,
+    fork_height bigint,
+    tip_height bigint,
+    tip_id bytea,
+    epoch bigint NOT NULL,
+    claim bytea NOT NULL,
+    effects smallint NOT NULL,
+    root_branch bigint,
+    base_height bigint,
+    owner text,
+    lease_until timestamptz,
+    hash bytea NOT NULL,
+    PRIMARY KEY (thread, namespace, branch)
+) WITH (fillfactor = 60);
+CREATE UNIQUE INDEX IF NOT EXISTS branch_arrival ON branch (thread, namespace, arrival);
+
+CREATE TABLE IF NOT EXISTS ref (
+    thread bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    branch bigint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (thread, name)
+);
+CREATE INDEX IF NOT EXISTS ref_branch ON ref (thread, branch);
+
+CREATE TABLE IF NOT EXISTS run (
+    arrival bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    thread bigint NOT NULL,
+    id bytea NOT NULL,
+    branch bigint NOT NULL,
+    graph text NOT NULL,
+    status smallint NOT NULL,
+    input_hash bytea NOT NULL,
+    started_at bigint NOT NULL,
+    ended_at bigint,
+    last_height bigint,
+    last_id bytea,
+    queue text,
+    priority int,
+    wake_at timestamptz,
+    attempt int,
+    graph_signature bytea,
+    hash bytea NOT NULL
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX IF NOT EXISTS run_id ON run (thread, id);
+CREATE INDEX IF NOT EXISTS run_arrival ON run (thread, arrival);
+
+CREATE TABLE IF NOT EXISTS checkpoint (
+    arrival bigint GENERATED ALWAYS AS IDENTITY,
+    thread bigint NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    branch bigint NOT NULL,
+    height bigint NOT NULL,
+    id bytea NOT NULL,
+    source smallint NOT NULL,
+    created_at bigint NOT NULL,
+    root_branch bigint,
+    base_height bigint,
+    key_epoch int,
+    manifest_hash bytea NOT NULL,
+    packed_hash bytea NOT NULL,
+    manifest bytea,
+    packed bytea NOT NULL,
+    PRIMARY KEY (thread, namespace, branch, height)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS checkpoint_id ON checkpoint (thread, namespace, id);
+CREATE INDEX IF NOT EXISTS checkpoint_arrival ON checkpoint (thread, namespace, arrival);
+
+CREATE TABLE IF NOT EXISTS value (
+    thread bigint NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    branch bigint NOT NULL,
+    height bigint NOT NULL,
+    ordinal bigint NOT NULL,
+    key_epoch int,
+    hash bytea NOT NULL,
+    head bytea NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (thread, namespace, branch, height, ordinal)
+);
+
+CREATE TABLE IF NOT EXISTS pending (
+    thread bigint NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    base bytea NOT NULL,
+    lane bigint NOT NULL,
+    kind smallint NOT NULL,
+    task bytea NOT NULL,
+    ordinal bigint NOT NULL,
+    key_epoch int,
+    hash bytea NOT NULL,
+    head bytea NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (thread, namespace, base, lane, kind, task, ordinal)
+);
+CREATE INDEX IF NOT EXISTS pending_interrupt ON pending (thread, namespace, base, lane) WHERE kind = 3;
+
+CREATE TABLE IF NOT EXISTS blob (
+    scope text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    length bigint NOT NULL,
+    touched_at timestamptz NOT NULL DEFAULT now(),
+    body bytea,
+    PRIMARY KEY (scope, hash)
+);
+
+CREATE TABLE IF NOT EXISTS blob_chunk (
+    scope text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    part int NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (scope, hash, part),
+    FOREIGN KEY (scope, hash) REFERENCES blob ON DELETE CASCADE
+);
+
+CREATE TABLE IF NOT EXISTS blob_ref (
+    thread bigint NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    branch bigint NOT NULL,
+    height bigint NOT NULL,
+    ordinal bigint NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (thread, namespace, branch, height, ordinal),
+    FOREIGN KEY (scope, hash) REFERENCES blob
+);
+CREATE INDEX IF NOT EXISTS blob_ref_blob ON blob_ref (scope, hash);
+
+CREATE TABLE IF NOT EXISTS tag (
+    thread bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    branch bigint NOT NULL,
+    height bigint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (thread, name)
+);
+
+CREATE TABLE IF NOT EXISTS graph (
+    name text COLLATE "C" NOT NULL,
+    signature bytea NOT NULL,
+    record bytea NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (name, signature)
+);
+
+CREATE TABLE IF NOT EXISTS ledger (
+    arrival bigint GENERATED ALWAYS AS IDENTITY,
+    thread bigint NOT NULL,
+    key bytea NOT NULL,
+    generation bigint NOT NULL,
+    fingerprint bytea NOT NULL,
+    status smallint NOT NULL,
+    made_at bytea NOT NULL,
+    origin bytea NOT NULL,
+    key_epoch int,
+    hash bytea NOT NULL,
+    result bytea,
+    PRIMARY KEY (thread, key, generation)
+) WITH (fillfactor = 80);
+
+CREATE TABLE IF NOT EXISTS ledger_attempt (
+    arrival bigint GENERATED ALWAYS AS IDENTITY,
+    thread bigint NOT NULL,
+    key bytea NOT NULL,
+    generation bigint NOT NULL,
+    nonce bytea NOT NULL,
+    branch bigint NOT NULL,
+    epoch bigint NOT NULL,
+    task bytea NOT NULL,
+    status smallint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (thread, key, generation, nonce)
+) WITH (fillfactor = 80);
+
+CREATE TABLE IF NOT EXISTS child (
+    thread bigint NOT NULL,
+    root_branch bigint NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    height bigint NOT NULL,
+    child_branch bigint NOT NULL,
+    child_height bigint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (thread, root_branch, namespace, height)
+);
+
+CREATE TABLE IF NOT EXISTS cache (
+    graph text COLLATE "C" NOT NULL,
+    node text COLLATE "C" NOT NULL,
+    key bytea NOT NULL,
+    expires_at bigint NOT NULL,
+    hash bytea NOT NULL,
+    result bytea NOT NULL,
+    PRIMARY KEY (graph, node, key)
+);
+CREATE INDEX IF NOT EXISTS cache_expiry ON cache (expires_at);
+
+CREATE TABLE IF NOT EXISTS attribute (
+    scope text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    value bytea NOT NULL,
+    thread bigint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (scope, name, value, thread)
+);
+CREATE INDEX IF NOT EXISTS attribute_thread ON attribute (thread);

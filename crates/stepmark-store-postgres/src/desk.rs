@@ -1,0 +1,88 @@
+//! How is a group written?
+//!
+//! Plain steps go in one statement, and each member hears whether its fence held. A member whose fence did not hold, and
+//! everything else, is written alone. What the server undid because others were in the way is tried again; where the
+//! connection was lost nobody knows what was done, so the same call is made again, which finds out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use stepmark_core::error::Result;
+use stepmark_core::store::Outcome;
+
+use crate::apply;
+use crate::connect::Place;
+use crate::error::{Remedy, remedy};
+use crate::session::Session;
+use crate::step::{self, Step, step_of};
+use crate::writer::{Counters, Done, Member, Work};
+
+/// How often a member is tried at most. Of many that meet at one key each try lets one of them through.
+const TRIES_MAX: u32 = 8;
+/// How often a member is tried at most on connections that are lost: each may have cost a statement's whole time.
+const LOSSES_MAX: u32 = 3;
+
+/// Writes a group and answers its members.
+pub(crate) async fn write_group(place: &Arc<Place>, counters: &Counters, group: Vec<Member>) {
+    let held = held_steps(place, &group).await;
+    for (member, held) in group.into_iter().zip(held) {
+        let answer =
+            if held { Ok(Done::Committed(Outcome::Applied)) } else { alone(place, counters, &member.work).await };
+        member.reply(answer);
+    }
+}
+
+/// Which members are plain steps whose fences held. Where the statement failed none is known to: each is then asked alone.
+async fn held_steps(place: &Arc<Place>, group: &[Member]) -> Vec<bool> {
+    let steps: Option<Vec<Step<'_>>> = group.iter().map(Member::step).collect();
+    let written = match steps {
+        Some(steps) => write_steps(place, &steps).await.ok(),
+        None => None,
+    };
+    written.unwrap_or_else(|| vec![false; group.len()])
+}
+
+async fn write_steps(place: &Arc<Place>, steps: &[Step<'_>]) -> Result<Vec<bool>> {
+    let lease = place.lend().await?;
+    let written = step::write(lease.session(), steps).await;
+    lease.end(&written);
+    written
+}
+
+async fn alone(place: &Arc<Place>, counters: &Counters, work: &Work) -> Result<Done> {
+    counters.alone.fetch_add(1, Ordering::Relaxed);
+    let (mut tries, mut losses) = (0, 0);
+    loop {
+        let lease = place.lend().await?;
+        let answer = apply(lease.session(), work).await;
+        lease.end(&answer);
+        match answer.as_ref().map_err(remedy) {
+            Err(Remedy::Again) => tries += 1,
+            Err(Remedy::Reconnect) => losses += 1,
+            Ok(_) | Err(Remedy::None) => return answer,
+        }
+        if tries >= TRIES_MAX || losses >= LOSSES_MAX {
+            return answer;
+        }
+        counters.repeats.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
+    match work {
+        Work::Commit(commit) => apply::commit(session, commit).await.map(Done::Committed),
+        Work::Records(append) => apply::append(session, append).await.map(Done::Appended),
+        Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes).await.map(Done::Kept),
+        Work::DeleteThread(uid) => apply::delete_thread(session, *uid).await.map(|()| Done::Deleted),
+        Work::Cache(work) => work.apply(session).await.map(|()| Done::Cached),
+    }
+}
+
+impl Member {
+    fn step(&self) -> Option<Step<'_>> {
+        match &self.work {
+            Work::Commit(commit) => step_of(commit),
+            Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) => None,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! How are checkpoints and threads listed, page by page?
+//!
+//! A page is one read transaction and one range scan per segment; nothing is held between pages.
+
+use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::BranchId;
+use stepmark_core::pending::PendingKind;
+use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow};
+use stepmark_core::store::{
+    HistoryEntry, HistoryPage, HistoryQuery, Line, ThreadAddress, ThreadEntry, ThreadPage, ThreadQuery, WaitingBranch,
+};
+use tokio_postgres::Row;
+
+use crate::queries;
+use crate::read::{branch, branches, find_thread, known_branch};
+use crate::records::{self, Space, place_name};
+use crate::session::{Session, params};
+
+type Rows = Vec<(u64, CheckpointRow)>;
+
+/// One page of checkpoints.
+pub(crate) async fn history(session: Session<'_>, query: &HistoryQuery) -> Result<HistoryPage> {
+    let (number, thread) = find_thread(session, &ThreadAddress::Uid(query.thread)).await?;
+    let space = Space { thread: number, uid: thread.uid, namespace: &query.namespace };
+    // One row more than asked for tells whether there is a next page.
+    let limit = query.limit.max(1);
+    let (limit, fetch) = (limit as usize, i64::from(limit) + 1);
+    let rows = match query.line {
+        Line::All { before } => arrivals(session, space, before, fetch).await?,
+        Line::Lineage { branch, below } => {
+            Lineage::from(session, space, branch).await?.rows(below, fetch as usize).await?
+        }
+    };
+    Ok(page(rows, limit, query.line))
+}
+
+fn page(mut rows: Rows, limit: usize, line: Line) -> HistoryPage {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|(arrival, row)| match line {
+        Line::All { .. } => Line::All { before: Some(*arrival) },
+        Line::Lineage { branch, .. } => Line::Lineage { branch, below: Some(row.height) },
+    });
+    let entries = rows.into_iter().map(|(arrival, checkpoint)| HistoryEntry { checkpoint, arrival }).collect();
+    HistoryPage { entries, next }
+}
+
+async fn arrivals(session: Session<'_>, space: Space<'_>, before: Option<u64>, fetch: i64) -> Result<Rows> {
+    let before = before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
+    let key = params![space.thread, space.namespace, before, fetch];
+    session.all(queries::HISTORY_ALL, key, |row| records::checkpoint(row, space, false)).await
+}
+
+/// A walk down a branch and its ancestors.
+pub(crate) struct Lineage<'a> {
+    session: Session<'a>,
+    space: Space<'a>,
+    /// Where the walk is.
+    pub(crate) segment: BranchRow,
+}
+
+impl<'a> Lineage<'a> {
+    async fn from(session: Session<'a>, space: Space<'a>, branch: BranchId) -> Result<Self> {
+        Ok(Self::at(session, space, known_branch(session, space, branch).await?))
+    }
+
+    /// A walk that begins at a branch.
+    pub(crate) fn at(session: Session<'a>, space: Space<'a>, segment: BranchRow) -> Self {
+        Self { session, space, segment }
+    }
+
+    async fn rows(mut self, below: Option<u64>, fetch: usize) -> Result<Rows> {
+        let tip = self.segment.tip.as_ref().map_or(0, |tip| tip.height + 1);
+        let mut below = below.map_or(tip, |below| below.min(tip));
+        let mut rows = Rows::new();
+        while below > 0 && rows.len() < fetch {
+            match self.segment.fork {
+                Some(fork) if below <= fork.height + 1 => self.climb(fork).await?,
+                _ => below = self.take(below, fetch, &mut rows).await?,
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Adds the segment's heights below `below`, without a gap; answers where to go on.
+    async fn take(&self, below: u64, fetch: usize, rows: &mut Rows) -> Result<u64> {
+        let bottom = self.segment.fork.map_or(0, |fork| fork.height + 1);
+        let wanted = usize::try_from(below - bottom).unwrap_or(usize::MAX).min(fetch - rows.len());
+        let Space { thread, namespace, .. } = self.space;
+        let key = params![thread, namespace, self.segment.id.get() as i64, below as i64, wanted as i64];
+        let read = |row: &Row| records::checkpoint(row, self.space, false);
+        let found = self.session.all(queries::HISTORY_SEGMENT, key, read).await?;
+        let heights = (below - wanted as u64..below).rev();
+        for (index, height) in heights.enumerate() {
+            if found.get(index).is_none_or(|(_, row)| row.height != height) {
+                let place = place_name(self.segment.id, height);
+                return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
+            }
+        }
+        rows.extend(found);
+        Ok(below - wanted as u64)
+    }
+
+    /// Goes to the parent. Fork points fall strictly along a lineage, so damaged rows can never make a loop.
+    pub(crate) async fn climb(&mut self, fork: ForkPoint) -> Result<()> {
+        let parent = branch(self.session, self.space, fork.branch).await?;
+        let gone = || Error::corrupt(Subject::Branch, fork.branch, "a branch was forked from it but it is gone");
+        let parent = parent.ok_or_else(gone)?;
+        if parent.fork.is_some_and(|older| older.height >= fork.height) {
+            return Err(Error::corrupt(Subject::Branch, parent.id, "it begins above the fork of its child"));
+        }
+        self.segment = parent;
+        Ok(())
+    }
+}
+
+/// One page of a scope's threads.
+pub(crate) async fn threads(session: Session<'_>, query: &ThreadQuery) -> Result<ThreadPage> {
+    let after = query.after.as_deref().unwrap_or_default();
+    let limit = query.limit.max(1);
+    let key = params![query.scope, after, i64::from(limit) + 1];
+    let sql = if query.waiting { queries::THREADS_WAITING } else { queries::THREADS_PAGE };
+    let mut found = session.all(sql, key, records::thread).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|(_, thread)| thread.name.clone());
+    let mut threads = Vec::with_capacity(found.len());
+    for (number, thread) in found {
+        threads.push(entry(session, number, thread, query.waiting).await?);
+    }
+    Ok(ThreadPage { threads, next })
+}
+
+async fn entry(session: Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
+    let space = Space { thread: number, uid: thread.uid, namespace: "" };
+    let head = branch(session, space, thread.head).await?;
+    let run = session.first(queries::THREADS_LAST_RUN, params![number], |row| records::run(row, thread.uid)).await?;
+    Ok(ThreadEntry {
+        tip: head.and_then(|head| head.tip),
+        status: run.map(|run| run.status),
+        thread,
+        waiting: if with_waiting { waiting(session, space).await? } else { Vec::new() },
+    })
+}
+
+/// The branches on whose tips questions lie.
+async fn waiting(session: Session<'_>, space: Space<'_>) -> Result<Vec<WaitingBranch>> {
+    let mut found = Vec::new();
+    for branch in branches(session, space).await? {
+        let Some(tip) = &branch.row.tip else { continue };
+        let key = params![space.thread, space.namespace, tip.id.to_stored(), branch.row.id.get() as i64];
+        let rows = session.all(queries::WAITING_ROWS, key, |row| records::pending(row, space, &tip.id)).await?;
+        if rows.iter().any(|row| row.kind == PendingKind::Interrupt) {
+            found.push(WaitingBranch { branch, rows });
+        }
+    }
+    Ok(found)
+}

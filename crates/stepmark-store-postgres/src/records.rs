@@ -1,0 +1,259 @@
+//! How does a row of a table become a record of the core crate?
+//!
+//! Each function reads one record, in the column order of `queries`, and compares its hash: nothing unverified leaves
+//! this file. Packed values have a hash of their own and are checked where they are read.
+
+use stepmark_core::checkpoint::{CheckpointRow, Source};
+use stepmark_core::child::ChildRow;
+use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
+use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
+use stepmark_core::ledger::entry_name;
+use stepmark_core::load::{check_checkpoint, check_hash};
+use stepmark_core::pending::{PendingKind, PendingRow};
+use stepmark_core::rows::{
+    BranchRow, EffectsMode, ForkPoint, GraphRow, RunRow, RunStatus, TagRow, ThreadRow, Tip, ref_hash,
+};
+use stepmark_core::value::{ValueAddress, ValueHead, ValueNode, ValueRow};
+use tokio_postgres::Row;
+
+use crate::session::Cells;
+
+/// What the keys of a namespace's rows have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space<'a> {
+    /// The thread's number in this schema.
+    pub(crate) thread: i64,
+    /// Its identity.
+    pub(crate) uid: ThreadUid,
+    /// The namespace.
+    pub(crate) namespace: &'a str,
+}
+
+/// The place of a checkpoint in words.
+pub(crate) fn place_name(branch: BranchId, height: u64) -> String {
+    format!("{branch} at height {height}")
+}
+
+/// A thread row and its number.
+pub(crate) fn thread(row: &Row) -> Result<(i64, ThreadRow)> {
+    let number: i64 = Cells::new(row, Subject::Thread, "").get(0)?;
+    let cells = Cells::new(row, Subject::Thread, format!("number {number}"));
+    let thread = ThreadRow {
+        scope: cells.get(1)?,
+        name: cells.get(2)?,
+        uid: ThreadUid(cells.array(3)?),
+        head: branch_id(&cells, 4)?,
+        created_at: cells.get(5)?,
+    };
+    check_hash(hash(&cells, 6)?, thread.hash(), Subject::Thread, &thread.name)?;
+    Ok((number, thread))
+}
+
+/// A branch row.
+pub(crate) fn branch(row: &Row, space: Space<'_>) -> Result<BranchRow> {
+    let id = branch_id(&Cells::new(row, Subject::Branch, space.uid), 0)?;
+    let cells = Cells::new(row, Subject::Branch, id);
+    let fork = match (cells.get::<Option<i64>>(1)?, cells.get::<Option<i64>>(2)?) {
+        (Some(_), Some(_)) => Some(ForkPoint { branch: branch_id(&cells, 1)?, height: cells.number(2)? }),
+        (None, None) => None,
+        _ => return Err(Error::corrupt(Subject::Branch, id, "half of its fork point is gone")),
+    };
+    let branch = BranchRow {
+        id,
+        fork,
+        tip: tip(&cells, 3)?,
+        epoch: cells.number(5)?,
+        claim: ClaimToken(cells.array(6)?),
+        effects: cells.decoded(EffectsMode::from_number(cells.kind(7)?))?,
+        root: cells.get::<Option<i64>>(9)?.map(|_| branch_id(&cells, 9)).transpose()?,
+    };
+    check_hash(hash(&cells, 8)?, branch.hash(space.uid, space.namespace), Subject::Branch, id)?;
+    Ok(branch)
+}
+
+/// A branch's name.
+pub(crate) fn branch_name(row: &Row, uid: ThreadUid) -> Result<(String, BranchId)> {
+    let name: String = Cells::new(row, Subject::Branch, uid).get(0)?;
+    let cells = Cells::new(row, Subject::Branch, &name);
+    let branch = branch_id(&cells, 1)?;
+    check_hash(hash(&cells, 2)?, ref_hash(uid, &name, branch), Subject::Branch, &name)?;
+    Ok((name, branch))
+}
+
+/// A checkpoint row and its arrival; `packed` is empty where the statement does not select it.
+pub(crate) fn checkpoint(row: &Row, space: Space<'_>, packed: bool) -> Result<(u64, CheckpointRow)> {
+    let arrival: i64 = Cells::new(row, Subject::Checkpoint, space.uid).get(0)?;
+    let unnamed = Cells::new(row, Subject::Checkpoint, format!("of thread {}, arrival {arrival}", space.uid));
+    let id = unnamed.decoded(CheckpointId::from_stored(&unnamed.get::<Vec<u8>>(3)?))?;
+    let cells = Cells::new(row, Subject::Checkpoint, &id);
+    let checkpoint = CheckpointRow {
+        branch: branch_id(&cells, 1)?,
+        height: cells.number(2)?,
+        id: id.clone(),
+        source: cells.decoded(Source::from_number(cells.kind(4)?))?,
+        created_at: cells.get(5)?,
+        manifest: cells.get(6)?,
+        manifest_hash: hash(&cells, 7)?,
+        packed_hash: hash(&cells, 8)?,
+        packed: if packed { cells.get(9)? } else { Vec::new() },
+    };
+    check_checkpoint(&checkpoint, space.uid, space.namespace, packed)?;
+    Ok((arrival as u64, checkpoint))
+}
+
+/// A run record.
+pub(crate) fn run(row: &Row, uid: ThreadUid) -> Result<RunRow> {
+    let unnamed = Cells::new(row, Subject::Run, format!("of thread {uid}"));
+    let id = unnamed.decoded(RunId::from_stored(&unnamed.get::<Vec<u8>>(0)?))?;
+    let cells = Cells::new(row, Subject::Run, &id);
+    let run = RunRow {
+        id: id.clone(),
+        branch: branch_id(&cells, 1)?,
+        graph: cells.get(2)?,
+        graph_signature: cells.get::<Option<Vec<u8>>>(10)?.map(|_| cells.array(10)).transpose()?,
+        status: cells.decoded(RunStatus::from_number(cells.kind(3)?))?,
+        input_hash: cells.array(4)?,
+        started_at: cells.get(5)?,
+        ended_at: cells.get(6)?,
+        last: tip(&cells, 7)?,
+    };
+    check_hash(hash(&cells, 9)?, run.hash(uid), Subject::Run, &id)?;
+    Ok(run)
+}
+
+/// A tag and its namespace.
+pub(crate) fn tag(row: &Row, uid: ThreadUid) -> Result<(String, TagRow)> {
+    let unnamed = Cells::new(row, Subject::Tag, format!("of thread {uid}"));
+    let (name, namespace): (String, String) = (unnamed.get(0)?, unnamed.get(1)?);
+    let cells = Cells::new(row, Subject::Tag, &name);
+    let tag = TagRow { branch: branch_id(&cells, 2)?, height: cells.number(3)?, name: name.clone() };
+    check_hash(hash(&cells, 4)?, tag.hash(uid, &namespace), Subject::Tag, &name)?;
+    Ok((namespace, tag))
+}
+
+/// The graph record of a name and a signature.
+pub(crate) fn graph(row: &Row, name: &str, signature: [u8; 16]) -> Result<GraphRow> {
+    let cells = Cells::new(row, Subject::Graph, name);
+    let graph = GraphRow { name: name.to_owned(), signature, record: cells.get(0)? };
+    check_hash(hash(&cells, 1)?, graph.hash(), Subject::Graph, name)?;
+    Ok(graph)
+}
+
+/// The value row at `address`.
+pub(crate) fn value(row: &Row, space: Space<'_>, address: ValueAddress) -> Result<ValueNode> {
+    let cells = Cells::new(row, Subject::Value, address);
+    let stored: Vec<u8> = cells.get(1)?;
+    let head = cells.decoded(ValueHead::decode(&stored))?;
+    let value = ValueRow { address, node: ValueNode { head, body: cells.get(2)? } };
+    same_head(&stored, &head.encode(), Subject::Value, &address)?;
+    check_hash(hash(&cells, 0)?, value.hash(space.uid, space.namespace), Subject::Value, address)?;
+    Ok(value.node)
+}
+
+/// Where a sub-graph stood, as a commit of the root's segment says.
+pub(crate) fn child(row: &Row, uid: ThreadUid, root: BranchId) -> Result<ChildRow> {
+    let namespace: String = Cells::new(row, Subject::Checkpoint, root).get(0)?;
+    let name = format!("of sub-graph {namespace}");
+    let cells = Cells::new(row, Subject::Checkpoint, &name);
+    let (branch, height) = (branch_id(&cells, 2)?, cells.number(3)?);
+    let child = ChildRow { namespace: namespace.clone(), branch, height };
+    check_hash(hash(&cells, 4)?, child.hash(uid, root, cells.number(1)?), Subject::Checkpoint, &name)?;
+    Ok(child)
+}
+
+/// A pending row of the checkpoint `base`.
+pub(crate) fn pending(row: &Row, space: Space<'_>, base: &CheckpointId) -> Result<PendingRow> {
+    let cells = Cells::new(row, Subject::Pending, base);
+    let stored: Vec<u8> = cells.get(5)?;
+    let pending = PendingRow {
+        base: base.clone(),
+        lane: Lane(cells.number(0)?),
+        kind: cells.decoded(PendingKind::from_number(cells.kind(1)?))?,
+        task: TaskHash(cells.array(2)?),
+        ordinal: cells.number(3)?,
+        values: cells.decoded(PendingRow::decode_head(&stored))?,
+        body: cells.get(6)?,
+    };
+    let place = pending_name(&pending);
+    same_head(&stored, &pending.encode_head(), Subject::Pending, &place)?;
+    check_hash(hash(&cells, 4)?, pending.hash(space.uid, space.namespace), Subject::Pending, &place)?;
+    Ok(pending)
+}
+
+/// An entry of the ledger.
+pub(crate) fn effect(row: &Row, uid: ThreadUid) -> Result<EffectRow> {
+    let (key, generation) = effect_key(row, uid)?;
+    let name = entry_name(&key, generation);
+    let cells = Cells::new(row, Subject::Effect, &name);
+    let stored: Vec<u8> = cells.get(4)?;
+    let effect = EffectRow {
+        key,
+        generation,
+        fingerprint: cells.array(2)?,
+        status: cells.decoded(EffectStatus::from_number(cells.kind(3)?))?,
+        made: cells.decoded(MadeAt::decode(&stored))?,
+        origin: ThreadUid(cells.array(5)?),
+        result: cells.get(7)?,
+    };
+    same_head(&stored, &effect.made.encode(), Subject::Effect, &name)?;
+    check_hash(hash(&cells, 6)?, effect.hash(uid), Subject::Effect, &name)?;
+    Ok(effect)
+}
+
+/// An attempt at an effect.
+pub(crate) fn attempt(row: &Row, uid: ThreadUid) -> Result<AttemptRow> {
+    let (key, generation) = effect_key(row, uid)?;
+    let name = entry_name(&key, generation);
+    let cells = Cells::new(row, Subject::Effect, &name);
+    let attempt = AttemptRow {
+        key,
+        generation,
+        nonce: Nonce(cells.array(2)?),
+        branch: branch_id(&cells, 3)?,
+        epoch: cells.number(4)?,
+        task: TaskHash(cells.array(5)?),
+        status: cells.decoded(AttemptStatus::from_number(cells.kind(6)?))?,
+    };
+    check_hash(hash(&cells, 7)?, attempt.hash(uid), Subject::Effect, &name)?;
+    Ok(attempt)
+}
+
+fn effect_key(row: &Row, uid: ThreadUid) -> Result<(EffectKey, u32)> {
+    let unnamed = Cells::new(row, Subject::Effect, format!("of thread {uid}"));
+    let stored: Vec<u8> = unnamed.get(0)?;
+    let key = unnamed.decoded(EffectKey::decode(&stored))?;
+    same_head(&stored, &key.encode(), Subject::Effect, &key)?;
+    Ok((key, unnamed.number32(1)?))
+}
+
+/// A pending row's key in words.
+pub(crate) fn pending_name(row: &PendingRow) -> String {
+    format!("{} lane {:016x} number {}", row.base, row.lane.0, row.ordinal)
+}
+
+/// Hashes cover decoded heads; a head that decodes alike but is not what a writer writes is damaged too.
+fn same_head(stored: &[u8], encoded: &[u8], subject: Subject, id: &dyn std::fmt::Display) -> Result<()> {
+    if stored == encoded { Ok(()) } else { Err(Error::corrupt(subject, id, "its head is not in canonical form")) }
+}
+
+/// A branch's id.
+pub(crate) fn branch_id<D: std::fmt::Display>(cells: &Cells<'_, D>, index: usize) -> Result<BranchId> {
+    let malformed = stepmark_core::wire::WireError::Malformed("branch id");
+    cells.decoded(BranchId::new(cells.number(index)?).ok_or(malformed))
+}
+
+fn hash<D: std::fmt::Display>(cells: &Cells<'_, D>, index: usize) -> Result<RecordHash> {
+    Ok(RecordHash(cells.array(index)?))
+}
+
+/// A height and an id, both absent or both present.
+fn tip<D: std::fmt::Display>(cells: &Cells<'_, D>, index: usize) -> Result<Option<Tip>> {
+    let Some(height) = cells.get::<Option<i64>>(index)? else {
+        let id: Option<Vec<u8>> = cells.get(index + 1)?;
+        let half = stepmark_core::wire::WireError::Malformed("tip");
+        return if id.is_none() { Ok(None) } else { cells.decoded(Err(half)) };
+    };
+    let id = cells.decoded(CheckpointId::from_stored(&cells.get::<Vec<u8>>(index + 1)?))?;
+    Ok(Some(Tip { height: height as u64, id }))
+}

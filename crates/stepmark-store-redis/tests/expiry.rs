@@ -1,0 +1,114 @@
+//! Does a thread with a life go whole, and does no other thread go?
+
+mod common;
+
+use std::time::Duration;
+
+use common::Home;
+use redis::Commands;
+use stepmark_conformance::make::{Line, full};
+use stepmark_core::error::{ErrorKind, Subject};
+use stepmark_core::store::{CheckpointStore, ThreadQuery};
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+/// When the keys of a thread expire; -1 never, -2 there is no such key.
+fn ends(home: &Home, line: &Line) -> [i64; 2] {
+    let mut server = home.server();
+    ["rows", "order"].map(|part| {
+        redis::cmd("PEXPIRETIME").arg(home.key(line.thread.uid, part)).query(&mut server).expect("the server answers")
+    })
+}
+
+#[tokio::test]
+async fn life_begins_anew_with_every_write_of_all_keys_together() {
+    let home = Home::new();
+    let store: std::sync::Arc<dyn CheckpointStore> =
+        std::sync::Arc::new(home.options().life_ms(HOUR_MS).open(&home.url).await.expect("a store"));
+    let mut line = Line::born(&store, "t").await;
+    let [mut last, order] = ends(&home, &line);
+    assert!(last > 0 && order == last);
+    // A handle that gives no life to its own threads keeps that of others.
+    line.store = home.store().await;
+    for index in 0..4 {
+        let mut server = home.server();
+        for part in ["rows", "order"] {
+            let _: () = server.pexpire(home.key(line.thread.uid, part), 1_000_000).expect("it is there");
+        }
+        match index {
+            0 => line.apply(line.next().stored("row", full(&"x")).build()).await,
+            1 => drop(line.store.append(line.flush(0, "x")).await.expect("the owner flushes")),
+            2 => line.apply(line.claim()).await,
+            _ => drop(line.store.append(line.tag("t")).await.expect("the tip is there")),
+        }
+        let [rows, order] = ends(&home, &line);
+        assert!(rows == order && rows >= last, "write {index}");
+        last = rows;
+    }
+}
+
+#[tokio::test]
+async fn thread_without_a_life_is_never_touched() {
+    let home = Home::new();
+    let store = home.store().await;
+    let mut line = Line::grown(&store, "t", 2).await;
+    assert_eq!(ends(&home, &line), [-1, -1]);
+    let passing = home.options().life_ms(HOUR_MS).open(&home.url).await.expect("a store");
+    line.store = std::sync::Arc::new(passing);
+    line.step().await;
+    assert_eq!(ends(&home, &line), [-1, -1]);
+}
+
+#[tokio::test]
+async fn expired_thread_is_missing_and_its_name_is_free() {
+    let home = Home::new();
+    let redis = home.open().await;
+    let store: std::sync::Arc<dyn CheckpointStore> = std::sync::Arc::new(redis.clone());
+    let mut line = Line::grown(&store, "t", 2).await;
+    let stays = Line::grown(&store, "u", 2).await;
+    redis.set_life(line.thread.uid, Some(Duration::from_millis(1))).await.expect("it is there");
+    // Only the server's clock can say that it is over.
+    while ends(&home, &line)[0] != -2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ends(&home, &line), [-2, -2]);
+    let refusal = line.send(line.next().build()).await.expect_err("it has expired");
+    assert!(refusal.is(ErrorKind::Missing, Subject::Thread), "{refusal}");
+    let query = ThreadQuery { scope: String::new(), after: None, limit: 9, waiting: false };
+    let listed = store.threads(query).await.expect("a page").threads;
+    assert_eq!(listed.iter().map(|entry| entry.thread.uid).collect::<Vec<_>>(), [stays.thread.uid]);
+    assert_eq!(home.holder("t"), None);
+    Line::born(&store, "t").await.assert_stored().await;
+    stays.assert_stored().await;
+}
+
+#[tokio::test]
+async fn life_is_taken_away_again() {
+    let home = Home::new();
+    let redis = home.open().await;
+    let store: std::sync::Arc<dyn CheckpointStore> = std::sync::Arc::new(redis.clone());
+    let mut line = Line::born(&store, "t").await;
+    redis.set_life(line.thread.uid, Some(Duration::from_hours(1))).await.expect("it is there");
+    assert!(ends(&home, &line)[0] > 0);
+    redis.set_life(line.thread.uid, None).await.expect("it is there");
+    line.step().await;
+    assert_eq!(ends(&home, &line), [-1, -1]);
+    let stranger = Line::unborn(&store, "", "u").thread.uid;
+    let refusal = redis.set_life(stranger, None).await.expect_err("there is none");
+    assert!(refusal.is(ErrorKind::Missing, Subject::Thread), "{refusal}");
+}
+
+#[tokio::test]
+async fn tombstone_outlives_a_life() {
+    let home = Home::new();
+    let store: std::sync::Arc<dyn CheckpointStore> =
+        std::sync::Arc::new(home.options().life_ms(HOUR_MS).open(&home.url).await.expect("a store"));
+    let mut line = Line::born(&store, "t").await;
+    store.delete_thread(line.thread.uid).await.expect("it is there");
+    let kept = home.keys();
+    assert_eq!(kept.iter().filter(|key| key.contains(&line.thread.uid.to_string())).count(), 1, "{kept:?}");
+    let gone: i64 = home.server().pttl(home.key(line.thread.uid, "gone")).expect("the server answers");
+    assert_eq!(gone, -1);
+    let refusal = line.send(line.next().build()).await.expect_err("it was deleted");
+    assert!(refusal.is(ErrorKind::Deleted, Subject::Thread), "{refusal}");
+}

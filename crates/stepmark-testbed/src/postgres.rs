@@ -1,0 +1,128 @@
+//! How does a test get a PostgreSQL?
+//!
+//! From the system's own programs, version 15 or newer, with `fsync` on as in production.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::guard::Guard;
+use crate::home::{Home, find_program, free_port};
+use crate::user;
+
+/// Names a server that tests may share, each in a schema or database of its own.
+pub const POSTGRES_URL: &str = "STEPMARK_TEST_POSTGRES_URL";
+
+/// The oldest version that is tested.
+const VERSION_MIN: u32 = 15;
+/// Another process may take a port between the look and the start.
+const STARTS_MAX: u32 = 5;
+/// What is not default: many clients at once, and no more memory than tests need.
+const SETTINGS: &str = "max_connections = 300\nshared_buffers = 64MB\nautovacuum_naptime = 5s\n";
+
+/// A server of its own, for a test that stops it. Ends with its owner, or with this process.
+#[derive(Debug)]
+pub struct PostgresServer {
+    home: Home,
+    _guard: Guard,
+    programs: PathBuf,
+    port: u16,
+}
+
+impl PostgresServer {
+    /// A fresh server that answers.
+    pub fn start() -> io::Result<Self> {
+        let programs = programs()?;
+        let home = Home::new("postgres")?;
+        let mut initdb = user::command(&programs.join("initdb"), home.path())?;
+        initdb.args(["--pgdata=data", "--username=stepmark", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+        initdb.arg("--no-sync");
+        user::run(initdb)?;
+        let stop = format!("{}/pg_ctl stop -D data -m immediate", programs.display());
+        let guard = Guard::start(home.path(), &stop)?;
+        let mut server = Self { _guard: guard, home, programs, port: 0 };
+        server.start_somewhere()?;
+        Ok(server)
+    }
+
+    fn start_somewhere(&mut self) -> io::Result<()> {
+        let mut last = None;
+        for _ in 0..STARTS_MAX {
+            self.port = free_port()?;
+            let folder = self.home.path();
+            let settings = format!(
+                "{SETTINGS}listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n",
+                self.port,
+                folder.display()
+            );
+            std::fs::write(folder.join("data/postgresql.auto.conf"), settings)?;
+            match self.start_again() {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::Error::other("PostgreSQL was not started")))
+    }
+
+    /// Starts a stopped server at its old address; it answers when this returns.
+    pub fn start_again(&self) -> io::Result<()> {
+        let started = self.control(&["start", "-w", "-t", "60", "-l", "log"]);
+        started.map_err(|error| io::Error::other(format!("{error}\n{}", self.home.tail("log"))))
+    }
+
+    /// Stops it as a crash would: no checkpoint is made, every connection is cut, and the next start recovers.
+    pub fn stop_immediately(&self) -> io::Result<()> {
+        self.control(&["stop", "-w", "-m", "immediate"])
+    }
+
+    /// Where it answers.
+    pub fn url(&self) -> String {
+        format!("postgres://stepmark@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Its port on this machine.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server that `STEPMARK_TEST_POSTGRES_URL` names, else one that this process starts once.
+    pub fn shared_url() -> String {
+        static OWN: OnceLock<PostgresServer> = OnceLock::new();
+        if let Ok(url) = std::env::var(POSTGRES_URL) {
+            return url;
+        }
+        OWN.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("no PostgreSQL to test with: {error}"))).url()
+    }
+
+    /// Whether it is installed; if not, the error says the command.
+    pub fn check_installed() -> io::Result<()> {
+        programs().map(drop)
+    }
+
+    fn control(&self, arguments: &[&str]) -> io::Result<()> {
+        let mut command = user::command(&self.programs.join("pg_ctl"), self.home.path())?;
+        command.args(["-D", "data"]).args(arguments);
+        user::run(command)
+    }
+}
+
+/// The folder of the newest version's programs.
+fn programs() -> io::Result<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter(|(version, programs)| *version >= VERSION_MIN && is_whole(programs))
+        .collect();
+    found.sort();
+    let missing = || {
+        let reason = format!(
+            "PostgreSQL {VERSION_MIN} or newer is not installed below /usr/lib/postgresql: apt-get install postgresql"
+        );
+        io::Error::new(io::ErrorKind::NotFound, reason)
+    };
+    found.pop().map(|(_, programs)| programs).ok_or_else(missing)
+}
+
+fn is_whole(programs: &Path) -> bool {
+    ["initdb", "pg_ctl", "postgres"].into_iter().all(|name| find_program([programs.join(name)]).is_some())
+}

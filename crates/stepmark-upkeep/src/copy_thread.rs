@@ -1,0 +1,196 @@
+//! How is a whole thread copied under another name?
+//!
+//! Everything in it keeps its place – branches, checkpoints, values, what is pending – so a copy costs no translation of
+//! addresses. What names the thread is made anew: hashes, and the ids of questions.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use stepmark_core::capability::Row;
+use stepmark_core::coding::{ManifestParts, Seal};
+use stepmark_core::effect::AttemptStatus;
+use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
+use stepmark_core::id::{InterruptId, TaskHash, ThreadUid, check_name, hash16};
+use stepmark_core::interrupt::{Answer, Asker, Question};
+use stepmark_core::load::damaged;
+use stepmark_core::pending::{PendingKind, PendingRow};
+use stepmark_core::rows::ThreadRow;
+use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_core::value::decode_packed;
+use stepmark_core::wire::Writer;
+
+use crate::error::{Error, Result};
+use crate::import::Target;
+use crate::send::{Part, Sink, send};
+
+/// How many copies of one thread under one name may have been deleted before.
+const COPIES_MAX: u64 = 1000;
+
+/// Copies a thread of the store, as it is at one moment, to a new one of the same scope under `name`, and returns its uid.
+///
+/// The copy has all branches, tags, runs, unfinished tasks with what they stored, questions and sub-graphs, and shares
+/// nothing with the original. Its ledger comes along under its origin, so that receivers know its actions by the same keys;
+/// an attempt that was running is unknown in the copy, where nobody runs it. Blobs are shared, as always within a scope.
+///
+/// Nobody sees the copy before it is whole. After a crash or an error the same call goes on, or begins anew where the
+/// original has moved meanwhile.
+///
+/// # Errors
+/// [`Error::Store`]: `Exists` (thread): the name is taken. `Unsupported`: the thread is sealed with a key of its own, which no
+/// other thread has.
+pub async fn copy_thread(store: &dyn CheckpointStore, from: &ThreadAddress, name: &str) -> Result<ThreadUid> {
+    check_name(Subject::Thread, name)?;
+    for copies in 0..COPIES_MAX {
+        let mut copy =
+            Copy { target: Target::new(store)?, name, copies, from: None, uid: None, questions: HashMap::new() };
+        match send(store, std::slice::from_ref(from), &mut copy, &mut |_, _| {}).await {
+            // A uid that was deleted is refused for ever: an earlier copy had it.
+            Err(Error::Store(error)) if is_of(&error, ErrorKind::Deleted, copy.uid) => {}
+            // Half a copy of what the original was before it moved.
+            Err(Error::Store(error)) if error.kind() == ErrorKind::Exists && copy.is_half(&error) => {
+                if copy.take_back().await? {
+                    send(store, std::slice::from_ref(from), &mut copy, &mut |_, _| {}).await?;
+                    return copy.copied();
+                }
+                return Err(Error::Store(error));
+            }
+            Err(Error::Store(error)) if error.kind() == ErrorKind::Unsupported => {
+                copy.take_back().await?;
+                return Err(Error::Store(error));
+            }
+            answer => return answer.and_then(|_| copy.copied()),
+        }
+    }
+    Err(StoreError::exists(Subject::Thread, name, "too many copies of this name were deleted; choose another").into())
+}
+
+fn is_of(error: &StoreError, kind: ErrorKind, thread: Option<ThreadUid>) -> bool {
+    error.is(kind, Subject::Thread) && thread.is_some_and(|thread| error.id() == thread.to_string())
+}
+
+/// Brings a thread into its own store as another one.
+struct Copy<'a> {
+    target: Target<'a>,
+    name: &'a str,
+    /// How many copies under this name were deleted before.
+    copies: u64,
+    from: Option<ThreadUid>,
+    uid: Option<ThreadUid>,
+    /// What ids of questions became.
+    questions: HashMap<InterruptId, InterruptId>,
+}
+
+impl Copy<'_> {
+    fn copied(&self) -> Result<ThreadUid> {
+        Ok(self.uid.ok_or_else(|| StoreError::missing(Subject::Thread, self.name, ""))?)
+    }
+
+    /// Whether a refusal is about a row of the copy, not about its name.
+    fn is_half(&self, error: &StoreError) -> bool {
+        error.subject() != Subject::Thread || error.id() != self.name
+    }
+
+    /// The same for the same thread, name and number, so that what a crash left is found again.
+    fn uid_of(&self, thread: &ThreadRow) -> ThreadUid {
+        let mut writer = Writer::new();
+        writer.str("copy of a thread").raw(&thread.uid.0).str(&thread.scope).str(self.name).varint(self.copies);
+        ThreadUid(hash16(writer.as_slice()))
+    }
+
+    fn renamed(&mut self, row: Row) -> Result<Row> {
+        let (Some(from), Some(uid)) = (self.from, self.uid) else { return Ok(row) };
+        if is_sealed(&row)? {
+            let reason = "it is sealed for its thread; write it anew through the store that opens it";
+            return Err(StoreError::unsupported(row.subject(), row, reason).into());
+        }
+        Ok(match row {
+            Row::Checkpoint { namespace, row } => Row::Checkpoint { row: row.sealed(uid, &namespace), namespace },
+            Row::Pending { namespace, row } => Row::Pending { row: self.asked_anew(row, (from, uid))?, namespace },
+            Row::Effect(mut entry) => {
+                for attempt in entry.attempts.iter_mut().filter(|attempt| attempt.status == AttemptStatus::Open) {
+                    attempt.status = AttemptStatus::Lost;
+                }
+                Row::Effect(entry)
+            }
+            row => row,
+        })
+    }
+
+    /// Questions come before their answers: in key order, and under the same base, lane and task.
+    fn asked_anew(&mut self, mut row: PendingRow, threads: (ThreadUid, ThreadUid)) -> Result<PendingRow> {
+        let unread = |error| damaged(Subject::Pending, &row.base, error);
+        match row.kind {
+            PendingKind::Interrupt => {
+                let mut question = Question::decode(&row.body).map_err(unread)?;
+                let id = id_of(&question, row.task, threads);
+                self.questions.insert(question.id, id);
+                question.id = id;
+                row.body = question.encode();
+            }
+            PendingKind::Answer => {
+                let mut answer = Answer::decode(&row.body).map_err(unread)?;
+                answer.id = self.questions.get(&answer.id).copied().unwrap_or(answer.id);
+                row.body = answer.encode();
+            }
+            PendingKind::Results | PendingKind::Memo | PendingKind::Child => {}
+        }
+        Ok(row)
+    }
+}
+
+/// The first byte of what a codec sealed.
+const ENVELOPE: u8 = 0xc1;
+
+/// Whether a row can be read with its thread's key alone.
+fn is_sealed(row: &Row) -> Result<bool> {
+    let is_envelope = |bytes: &[u8]| bytes.first() == Some(&ENVELOPE);
+    Ok(match row {
+        Row::Value { row, .. } => row.node.head.coding.seal != Seal::Open,
+        Row::Pending { row, .. } => row.kind != PendingKind::Child && is_envelope(&row.body),
+        Row::Effect(entry) => entry.row.result.as_deref().is_some_and(is_envelope),
+        Row::Checkpoint { row, .. } => {
+            let unread = |error| damaged(Subject::Checkpoint, &row.id, error);
+            let packed = decode_packed(&row.packed).map_err(unread)?;
+            let is_manifest = row.is_linked() && ManifestParts::of(&row.manifest).map_err(unread)?.is_sealed();
+            is_manifest || packed.iter().any(|value| value.node.head.coding.seal != Seal::Open)
+        }
+        _ => false,
+    })
+}
+
+/// The id that the copy's task will ask under. One that nothing here explains stays, and is asked again.
+fn id_of(question: &Question, task: TaskHash, (from, uid): (ThreadUid, ThreadUid)) -> InterruptId {
+    let occurrence = match question.asker {
+        Asker::Task => question.occurrence,
+        asker => u32::from(asker.number()),
+    };
+    let tasks = [Some(task), question.inside.as_ref().map(|inside| inside.task)];
+    let of = |thread, task| InterruptId::of(thread, task, &question.name, occurrence);
+    let asker = tasks.into_iter().flatten().find(|task| of(from, *task) == question.id);
+    asker.map_or(question.id, |task| of(uid, task))
+}
+
+#[async_trait]
+impl Sink for Copy<'_> {
+    async fn begin_thread(&mut self, thread: &ThreadRow) -> Result<()> {
+        let uid = self.uid_of(thread);
+        (self.from, self.uid) = (Some(thread.uid), Some(uid));
+        self.target.begin_thread(&ThreadRow { uid, name: self.name.to_owned(), ..thread.clone() }).await
+    }
+
+    async fn take(&mut self, part: Part) -> Result<()> {
+        let part = match part {
+            Part::Rows(rows) => Part::Rows(rows.into_iter().map(|row| self.renamed(row)).collect::<Result<_>>()?),
+            part => part,
+        };
+        self.target.take(part).await
+    }
+
+    async fn take_back(&mut self) -> Result<bool> {
+        self.target.take_back().await
+    }
+
+    async fn end(&mut self, threads: u64) -> Result<()> {
+        self.target.end(threads).await
+    }
+}

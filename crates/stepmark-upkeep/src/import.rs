@@ -1,0 +1,139 @@
+//! How does a file become threads, and a thread one of another store?
+
+use std::io::Read;
+
+use async_trait::async_trait;
+use stepmark_core::capability::{Restore, Row, Rows};
+use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
+use stepmark_core::rows::ThreadRow;
+use stepmark_core::store::{BlobCall, CheckpointStore, Load, ThreadAddress};
+
+use crate::error::{Error, Result};
+use crate::file::{Assembly, FileReader};
+use crate::frame::{Frame, Tally};
+use crate::send::{Counts, OnProgress, Part, Sink, rows_of, send};
+
+/// Brings the threads of a file into a store. Each appears when all of it is there, not before.
+///
+/// When the call returns, all threads of the file are there as they were. It may be repeated, after a crash or an error too:
+/// what is there is kept, what lacks is added. Until a thread is published its name is taken and nobody finds it; it can be
+/// given up with `delete_thread`.
+///
+/// # Errors
+/// [`Error::Cut`], [`Error::Damaged`]: the file is not whole, and where; threads before that place are there.
+/// [`Error::Store`]: `Exists`, where the store has a thread of that name, or the same thread otherwise; `Deleted`, where it
+/// was deleted there.
+pub async fn import(
+    input: &mut (dyn Read + Send),
+    store: &dyn CheckpointStore,
+    on_progress: OnProgress<'_>,
+) -> Result<Counts> {
+    let mut file = FileReader::begin(input)?;
+    let mut target = Target::new(store)?;
+    let (mut counts, mut assembly, mut tally) = (Counts::default(), Assembly::default(), None);
+    loop {
+        let frame = file.next()?;
+        if !assembly.is_whole() && !matches!(frame, Frame::Blob { .. }) {
+            return Err(file.damaged("a blob is not whole"));
+        }
+        match (frame, &mut tally) {
+            (Frame::Thread(thread), None) => {
+                target.begin_thread(&thread).await?;
+                tally = Some(Tally::default());
+            }
+            (Frame::Blob { hash, length, part }, Some(tally)) => {
+                if let Some(bytes) = assembly.add(hash, length, part).map_err(|reason| file.damaged(reason))? {
+                    tally.blobs += 1;
+                    counts.blobs += 1;
+                    counts.bytes += bytes.len() as u64;
+                    target.take(Part::Blob(hash, bytes)).await?;
+                }
+            }
+            (Frame::Rows(rows), Some(tally)) => {
+                tally.rows += rows.len() as u64;
+                counts.rows += rows.len() as u64;
+                counts.bytes += rows.iter().map(Row::bytes).sum::<usize>() as u64;
+                target.take(Part::Rows(rows)).await?;
+                target.thread.iter().for_each(|thread| on_progress(thread, &counts));
+            }
+            (Frame::Whole(said), Some(found)) if said == *found => {
+                target.take(Part::Whole(said)).await?;
+                counts.threads += 1;
+                tally = None;
+            }
+            (Frame::End(threads), None) if threads == counts.threads => return Ok(counts),
+            _ => return Err(file.damaged("it does not fit what came before it")),
+        }
+    }
+}
+
+/// Copies threads into another store, with their identities: what [`export`](crate::export) writes and [`import`] reads,
+/// without a file between. It may be repeated like an import.
+///
+/// # Errors
+/// Those of both.
+pub async fn copy(
+    from: &dyn CheckpointStore,
+    to: &dyn CheckpointStore,
+    threads: &[ThreadAddress],
+    on_progress: OnProgress<'_>,
+) -> Result<Counts> {
+    send(from, threads, &mut Target::new(to)?, on_progress).await
+}
+
+/// A store that threads are brought into.
+pub(crate) struct Target<'a> {
+    store: &'a dyn CheckpointStore,
+    rows: &'a dyn Rows,
+    thread: Option<ThreadRow>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(store: &'a dyn CheckpointStore) -> Result<Self> {
+        Ok(Self { store, rows: rows_of(store)?, thread: None })
+    }
+
+    async fn restore(&self, rows: Vec<Row>, publish: bool) -> Result<()> {
+        let none = || StoreError::invalid(Subject::Thread, "", "rows come after their thread");
+        let thread = self.thread.clone().ok_or_else(none)?;
+        self.rows.restore(Restore { thread, rows, publish }).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Sink for Target<'_> {
+    async fn begin_thread(&mut self, thread: &ThreadRow) -> Result<()> {
+        self.thread = Some(thread.clone());
+        self.restore(Vec::new(), false).await
+    }
+
+    async fn take(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Blob(_, bytes) => {
+                let scope = self.thread.as_ref().map(|thread| thread.scope.clone()).unwrap_or_default();
+                self.store.blob(BlobCall::Put { scope, bytes }).await?;
+                Ok(())
+            }
+            Part::Rows(rows) => self.restore(rows, false).await,
+            Part::Whole(_) => self.restore(Vec::new(), true).await,
+        }
+    }
+
+    async fn take_back(&mut self) -> Result<bool> {
+        let Some(thread) = self.thread.take() else { return Ok(false) };
+        // One that is found was there before, and is not ours to delete.
+        match self.store.load(Load::head(ThreadAddress::Uid(thread.uid))).await {
+            Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => {
+                self.store.delete_thread(thread.uid).await?;
+                Ok(true)
+            }
+            Err(error) => Err(Error::Store(error)),
+            Ok(_) => Ok(false),
+        }
+    }
+
+    async fn end(&mut self, _threads: u64) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Upkeep of threads: moving them between stores and files, copying them, and finding damage.
+//!
+//! Everything here works on any store that offers its rows ([`Rows`](stepmark_core::capability::Rows)), without the types
+//! that its states were written with, and without keys. For operators, the command line and other languages.
+//!
+//! ```
+//! use stepmark_core::memory::MemoryStore;
+//! # use stepmark_core::store::CheckpointStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> stepmark_upkeep::Result<()> {
+//! let (store, other) = (MemoryStore::new(), MemoryStore::new());
+//! let threads = stepmark_upkeep::threads_of(&store, "").await?;
+//! let mut file = Vec::new();
+//! stepmark_upkeep::export(&store, &threads, &mut file, &mut |_, _| {}).await?;
+//! let counts = stepmark_upkeep::import(&mut &file[..], &other, &mut |_, _| {}).await?;
+//! assert_eq!(counts.threads, 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+
+mod copy_thread;
+mod export;
+mod import;
+
+mod quarantine;
+mod verify;
+
+mod send;
+
+mod file;
+mod frame;
+mod row;
+
+pub use copy_thread::copy_thread;
+pub use error::{Error, Result};
+pub use export::{export, threads_of};
+pub use frame::FILE_VERSION;
+pub use import::{copy, import};
+pub use quarantine::{Quarantined, quarantine};
+pub use send::{Counts, OnProgress};
+pub use verify::{Finding, Problem, Report, verify};

@@ -1,0 +1,104 @@
+//! Which stores are threads moved between, and what lies in them?
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stepmark_conformance::make::{Line, furnished};
+use stepmark_core::capability::{Row, RowClass, Rows, RowsQuery};
+use stepmark_core::error::Error as StoreError;
+use stepmark_core::id::ThreadUid;
+use stepmark_core::memory::MemoryStore;
+use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_store_redis::RedisStore;
+use stepmark_store_sqlite::Sqlite;
+use stepmark_testbed::RedisServer;
+use stepmark_upkeep::{Counts, Result, export, import};
+
+/// A store of a backend, with what it lives in.
+pub(crate) struct Home {
+    pub(crate) store: Arc<dyn CheckpointStore>,
+    pub(crate) name: &'static str,
+    pub(crate) directory: Option<tempfile::TempDir>,
+}
+
+/// A backend.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Backend {
+    Memory,
+    Sqlite,
+    Redis,
+}
+
+/// Every backend.
+pub(crate) const BACKENDS: [Backend; 3] = [Backend::Memory, Backend::Sqlite, Backend::Redis];
+
+impl Backend {
+    /// An empty store.
+    pub(crate) async fn home(self) -> Home {
+        match self {
+            Self::Memory => memory(),
+            Self::Sqlite => sqlite(),
+            Self::Redis => redis().await,
+        }
+    }
+}
+
+/// Tells the stores of one process apart, which share a server.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+async fn redis() -> Home {
+    let prefix = format!("upkeep-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
+    Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
+}
+
+pub(crate) fn memory() -> Home {
+    Home { store: Arc::new(MemoryStore::new()), name: "memory", directory: None }
+}
+
+pub(crate) fn sqlite() -> Home {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Arc::new(Sqlite::open(directory.path().join("a.db")).expect("the file opens"));
+    Home { store, name: "sqlite", directory: Some(directory) }
+}
+
+/// Two threads with rows of every class.
+pub(crate) async fn two_threads(store: &Arc<dyn CheckpointStore>) -> [Line; 2] {
+    [furnished(store, "one").await, furnished(store, "two").await]
+}
+
+pub(crate) fn address(line: &Line) -> ThreadAddress {
+    ThreadAddress::Uid(line.thread.uid)
+}
+
+pub(crate) async fn exported(store: &dyn CheckpointStore, threads: &[ThreadAddress]) -> Vec<u8> {
+    let mut file = Vec::new();
+    export(store, threads, &mut file, &mut |_, _| {}).await.expect("the threads are whole");
+    file
+}
+
+pub(crate) async fn imported(store: &dyn CheckpointStore, file: &[u8]) -> Result<Counts> {
+    import(&mut &file[..], store, &mut |_, _| {}).await
+}
+
+/// All rows of a thread with their errors, `Err` where the thread is not found.
+pub(crate) async fn all_rows(store: &dyn CheckpointStore, thread: ThreadUid) -> Result<Vec<Row>, StoreError> {
+    let rows: &dyn Rows = store.rows().expect("it has rows");
+    let mut found = Vec::new();
+    for class in RowClass::ALL {
+        let mut after = None;
+        loop {
+            let page = rows.page(RowsQuery { thread, class, after, limit: 100 }).await?;
+            for row in page.rows {
+                found.push(row?);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,116 @@
+//! Is a secret in no raw file, log or dump, wherever a run put it?
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use stepmark::store::CheckpointStore;
+use stepmark::{Checkpoints, Sqlite};
+use stepmark_codec::{Codec, Key, MasterKeys};
+
+use crate::case::{CANARY, Case, Lab, STORED, answer, app, begin, canary};
+
+fn sealing() -> Codec {
+    Codec::new().compressed().sealed(MasterKeys::new(Key::new([7; 32])))
+}
+
+/// All bytes of all files of a database.
+fn files(path: &Path) -> Vec<u8> {
+    let folder = path.parent().expect("a folder");
+    let files = std::fs::read_dir(folder).expect("it lists").map(|entry| entry.expect("an entry").path());
+    files.flat_map(|path| std::fs::read(path).expect("it reads")).collect()
+}
+
+/// All cells of all tables, as a dump would have them.
+fn dump(path: &Path) -> Vec<u8> {
+    let file = Connection::open(path).expect("it opens");
+    let mut tables = file.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").expect("sql");
+    let names: Vec<String> =
+        tables.query_map((), |row| row.get(0)).expect("rows").map(|name| name.expect("text")).collect();
+    let mut bytes = Vec::new();
+    for name in names {
+        let mut rows = file.prepare(&format!("SELECT * FROM \"{name}\"")).expect("sql");
+        let columns = rows.column_count();
+        let mut rows = rows.query(()).expect("rows");
+        while let Some(row) = rows.next().expect("a row") {
+            for column in 0..columns {
+                if let ValueRef::Text(cell) | ValueRef::Blob(cell) = row.get_ref(column).expect("a cell") {
+                    bytes.extend_from_slice(cell);
+                    bytes.push(0);
+                }
+            }
+        }
+    }
+    bytes
+}
+
+fn holds(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
+
+/// A run with a failure, a question and an effect; then a hand at it, forks, and a plain value.
+async fn run(store: impl CheckpointStore + Clone, mut look: impl FnMut(&str)) -> Case {
+    let lab = Lab::default();
+    lab.fail_once();
+    let app = app(store.clone(), &lab);
+    let thread = app.thread("visit");
+    begin(&thread).await.expect_err("judge fails once");
+    look("after a failure");
+    assert!(thread.resume().await.expect("it goes on").is_interrupted());
+    look("while it waits");
+    let done = answer(&thread).await.expect("it is answered");
+    assert!(done.is_done());
+    thread.update(|case| case.patient.set(canary("patient"))).author(canary("author")).await.expect("written by hand");
+    thread.at_step(2).await.expect("is there").fork("other").await.expect("it forks");
+    thread.at_step(3).await.expect("is there").fork_to("copy").await.expect("it is copied");
+    let checkpoints = Checkpoints::<String>::new(store);
+    checkpoints.save("plain", &canary("plain")).await.expect("it is saved");
+    assert_eq!(checkpoints.load("plain").await.expect("it loads"), Some(canary("plain")));
+    look("at the end");
+    done.state().clone()
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_file_log_or_dump() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sealed.db");
+    let store = sealing().around(Sqlite::open(&path).expect("it opens"));
+    let state = run(store, |when| {
+        for (what, bytes) in [("files", files(&path)), ("dump", dump(&path))] {
+            assert!(bytes.len() > 2_000 && !holds(&bytes, CANARY.as_bytes()), "{what} {when}");
+        }
+    })
+    .await;
+    assert_eq!((state.verdict, state.receipt), (canary("answer"), canary("receipt")));
+}
+
+/// The same run leaves each of them where nothing is sealed: what the test above looks for can be found.
+#[tokio::test]
+async fn secrets_are_found_where_nothing_is_sealed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("plain.db");
+    let mut found = Vec::new();
+    run(Sqlite::open(&path).expect("it opens"), |_| found.push(dump(&path))).await;
+    for word in STORED.into_iter().chain(["plain"]) {
+        assert!(found.iter().any(|bytes| holds(bytes, canary(word).as_bytes())), "{word}");
+    }
+}
+
+/// Hashes of what a case can guess are not there either: fingerprints of effects, hashes of inputs, keys of kept results.
+#[tokio::test]
+async fn guessed_contents_are_not_confirmed() {
+    let hashes = |path: &Path| -> Vec<Vec<u8>> {
+        let file = Connection::open(path).expect("it opens");
+        let sql = "SELECT fingerprint FROM ledger UNION ALL SELECT input_hash FROM run UNION ALL SELECT key FROM cache";
+        let mut rows = file.prepare(sql).expect("sql");
+        rows.query_map((), |row| row.get(0)).expect("rows").map(|hash| hash.expect("bytes")).collect()
+    };
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let [plain, sealed] = folders.each_ref().map(|folder| folder.path().join("case.db"));
+    run(Sqlite::open(&plain).expect("it opens"), |_| ()).await;
+    run(sealing().around(Sqlite::open(&sealed).expect("it opens")), |_| ()).await;
+    let (plain, sealed) = (hashes(&plain), dump(&sealed));
+    let guessed: Vec<_> = plain.iter().filter(|hash| hash.iter().any(|byte| *byte != 0)).collect();
+    assert!(guessed.len() >= 3, "{guessed:?}");
+    assert!(guessed.into_iter().all(|hash| !holds(&sealed, hash)));
+}
