@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::coding::{ManifestParts, join_manifest};
+use crate::coding::ManifestParts;
 use crate::id::{BranchId, CheckpointId, RecordHash, RunId, ThreadUid, hash16};
 use crate::value::ValueRef;
 use crate::wire::{Reader, WireError, Writer};
@@ -273,31 +273,35 @@ impl Manifest {
     /// The stored form. `created_at` is the column: task times are written relative to it.
     pub fn encode(&self, created_at: Timestamp) -> Vec<u8> {
         let mut sealed = Writer::with_capacity(64);
-        let mut head = Writer::with_capacity(128 + 24 * self.channels.len() + 12 * self.tasks.len());
+        let mut manifest = Writer::with_capacity(192 + 24 * self.channels.len() + 12 * self.tasks.len());
+        manifest.nested(|head| self.write_head(head, &mut sealed, created_at)).raw(sealed.as_slice());
+        write_option(&mut manifest, self.author.as_deref().map(str::as_bytes));
+        write_option(&mut manifest, self.metadata.as_deref());
+        manifest.into_vec()
+    }
+
+    fn write_head(&self, head: &mut Writer, sealed: &mut Writer, created_at: Timestamp) {
         let version = self.version();
         head.u8(version).u8(u8::from(self.parent.is_some()));
         if let Some(parent) = &self.parent {
-            parent.write(&mut head);
+            parent.write(head);
         }
         if version == MANIFEST_VERSION {
             head.u8(u8::from(self.origin.is_some()));
         }
         if let Some(origin) = &self.origin {
             head.raw(&origin.thread.0);
-            origin.checkpoint.write(&mut head);
+            origin.checkpoint.write(head);
         }
-        self.run.write(&mut head);
+        self.run.write(head);
         head.varint(u64::from(self.state_version)).varint(u64::from(self.steps_covered));
-        self.write_channels(&mut head);
-        self.write_nodes(&mut head);
-        self.write_tasks(&mut head, &mut sealed, created_at);
-        write_next(&self.next, &mut head, &mut sealed);
+        self.write_channels(head);
+        self.write_nodes(head);
+        self.write_tasks(head, sealed, created_at);
+        write_next(&self.next, head, sealed);
         if version == MANIFEST_VERSION {
-            write_next(&self.deferred, &mut head, &mut sealed);
+            write_next(&self.deferred, head, sealed);
         }
-        write_option(&mut sealed, self.author.as_deref().map(str::as_bytes));
-        write_option(&mut sealed, self.metadata.as_deref());
-        join_manifest(head.as_slice(), sealed.as_slice())
     }
 
     /// The oldest version that can say all of it.
@@ -311,7 +315,8 @@ impl Manifest {
     }
 
     fn write_channels(&self, head: &mut Writer) {
-        let mut branches: Vec<BranchId> = Vec::new();
+        // Nearly always one.
+        let mut branches: Vec<BranchId> = Vec::with_capacity(1);
         for entry in &self.channels {
             if !branches.contains(&entry.value.address.branch) {
                 branches.push(entry.value.address.branch);

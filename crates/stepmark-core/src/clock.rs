@@ -146,14 +146,20 @@ impl SystemIds {
 
 impl Pool {
     fn draw(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
+        let mut wanted = bytes;
+        while !wanted.is_empty() {
             if self.used == POOL_BYTES {
                 #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
                 getrandom::fill(&mut self.random).expect("the operating system has randomness");
                 (self.used, self.process) = (0, std::process::id());
             }
-            *byte = std::mem::take(&mut self.random[self.used]);
-            self.used += 1;
+            let left = &mut self.random[self.used..];
+            let (now, later) = wanted.split_at_mut(wanted.len().min(left.len()));
+            let drawn = &mut left[..now.len()];
+            now.copy_from_slice(drawn);
+            drawn.fill(0);
+            self.used += now.len();
+            wanted = later;
         }
     }
 }

@@ -52,8 +52,6 @@ struct Inner {
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
-    /// Checkpoints written so far, over all threads.
-    arrivals: u64,
 }
 
 impl MemoryStore {

@@ -169,11 +169,16 @@ impl ValueHead {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(64);
+        self.write(&mut writer);
+        writer.into_vec()
+    }
+
+    fn write(&self, writer: &mut Writer) {
         if let Some((hash, bytes)) = &self.blob {
             writer.u8(BLOB_KIND).raw(&hash.0).varint(*bytes);
         }
         writer.u8(self.structure.number()).u8(self.flags()).varint(u64::from(self.state_version));
-        self.write_structure(&mut writer);
+        self.write_structure(writer);
         if let Some(list) = &self.list {
             writer.varint(list.length).raw(list.chain.as_ref().map_or(&[], |chain| &chain[..]));
         }
@@ -183,7 +188,6 @@ impl ValueHead {
         if let Seal::Blob(mark) = &self.coding.seal {
             writer.raw(mark);
         }
-        writer.into_vec()
     }
 
     fn flags(&self) -> u8 {
@@ -297,7 +301,7 @@ pub fn encode_packed(values: &[NumberedValue]) -> Vec<u8> {
     let bytes = values.iter().map(|value| value.node.body.len() + 80).sum();
     let mut writer = Writer::with_capacity(bytes);
     for value in values {
-        writer.varint(u64::from(value.ordinal)).bytes(&value.node.head.encode()).bytes(&value.node.body);
+        writer.varint(u64::from(value.ordinal)).nested(|head| value.node.head.write(head)).bytes(&value.node.body);
     }
     writer.into_vec()
 }

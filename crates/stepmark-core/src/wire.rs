@@ -79,6 +79,24 @@ impl Writer {
         self.varint(bytes.len() as u64).raw(bytes)
     }
 
+    /// A varint length and what `write` writes.
+    pub fn nested(&mut self, write: impl FnOnce(&mut Self)) -> &mut Self {
+        // Nearly every length takes one byte or two.
+        let start = self.buffer.len();
+        self.buffer.push(0);
+        write(self);
+        let mut length = (self.buffer.len() - start - 1) as u64;
+        let mut place = start;
+        while length >= 0x80 {
+            self.buffer[place] = length as u8 | 0x80;
+            length >>= 7;
+            place += 1;
+            self.buffer.insert(place, 0);
+        }
+        self.buffer[place] = length as u8;
+        self
+    }
+
     /// A string as its UTF-8 bytes.
     pub fn str(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
@@ -220,6 +238,11 @@ mod tests {
             writer.varint(value).u64(value).zigzag(value as i64).zigzag(-(value as i64 / 2));
         }
         writer.str("naïve").bytes(&[0, 255]);
+        for length in [0, 127, 128, 20_000] {
+            writer.nested(|inner| {
+                inner.raw(&vec![7; length]);
+            });
+        }
         let mut reader = Reader::new(writer.as_slice());
         for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
             assert_eq!(reader.varint(), Ok(value));
@@ -229,6 +252,9 @@ mod tests {
         }
         assert_eq!(reader.str(), Ok("naïve"));
         assert_eq!(reader.bytes(), Ok(&[0, 255][..]));
+        for length in [0, 127, 128, 20_000] {
+            assert_eq!(reader.bytes(), Ok(&vec![7; length][..]));
+        }
         assert_eq!(reader.finish(), Ok(()));
     }
 

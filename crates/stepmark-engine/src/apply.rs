@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. Writes are applied in plan order, never in the order in which tasks finished. The state is
 //! changed in place unless somebody kept a snapshot of it.
 
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -33,10 +34,12 @@ pub(crate) struct Fault {
 
 /// Applies the results of all tasks of the step and collects where they go. Returns what history shows of them; empty for
 /// a run without a store.
-pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
+pub(crate) fn apply_writes(
+    run: &mut Run,
+    mut finished: Vec<Finished>,
+) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
     let program = Arc::clone(&run.host.program);
-    run.changes.clear();
-    run.named.fill(None);
+    forget_changes(run);
     if let Err(fault) = route_before(run, &program, &finished) {
         return Err((fault, finished));
     }
@@ -45,7 +48,7 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
     let routes_after = routes_after(run, &finished);
     let mut entries = Vec::with_capacity(if run.line.is_some() { finished.len() } else { 0 });
     let mut last = None;
-    for (index, done) in finished.into_iter().enumerate() {
+    for (index, done) in finished.drain(..).enumerate() {
         let node = run.position.next[index].node;
         if last.replace(node) != Some(node) && !is_counted(run, index) {
             run.position.activations[node as usize] += 1;
@@ -56,6 +59,7 @@ pub(crate) fn apply_writes(run: &mut Run, finished: Vec<Finished>) -> Result<Vec
             program.schema.apply(&mut run.position.state, done.update, &mut run.changes);
         }
     }
+    run.finished = finished;
     if routes_after && let Err(fault) = route_after(run, &program) {
         // The step is not taken after all: its task keeps its activation number.
         run.position.activations[run.position.next[0].node as usize] -= 1;
@@ -73,8 +77,7 @@ fn is_counted(run: &Run, index: usize) -> bool {
 /// Applies one input to a state, outside any step.
 pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
     let program = Arc::clone(&run.host.program);
-    run.changes.clear();
-    run.named.fill(None);
+    forget_changes(run);
     make_unique(run);
     reset_ephemerals(run, &program);
     program.schema.apply(&mut run.position.state, update, &mut run.changes);
@@ -82,10 +85,14 @@ pub(crate) fn apply_input(run: &mut Run, update: AnyUpdate) {
 
 /// Applies writes to the state that the planned tasks begin with: what lives one step lives on.
 pub(crate) fn apply_beside(run: &mut Run, update: AnyUpdate) {
-    run.changes.clear();
-    run.named.fill(None);
+    forget_changes(run);
     make_unique(run);
     run.host.program.schema.apply(&mut run.position.state, update, &mut run.changes);
+}
+
+fn forget_changes(run: &mut Run) {
+    run.changes.clear();
+    run.named.iter_mut().for_each(|place| *place = None);
 }
 
 fn make_unique(run: &mut Run) {
@@ -166,7 +173,7 @@ fn routes_after(run: &Run, finished: &[Finished]) -> bool {
 /// Routes what is routed before anything is applied: gotos, `branch_on`, and in a step of several tasks every branch, each
 /// on its own copy of the state with its own task's writes applied.
 fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Result<(), Fault> {
-    let routes_after = routes_after(run, finished);
+    let (routes_after, mut routes) = (routes_after(run, finished), Vec::new());
     for (task, done) in finished.iter().enumerate() {
         let node = &program.nodes[run.position.next[task].node as usize];
         for route in &done.goto {
@@ -179,8 +186,10 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
         }
         let mut view = None;
         for branch in &node.branches {
-            let routes = match &branch.router {
-                Router::Update(route) => routes_of(node, || route(&run.position.state, &done.update)),
+            let said = match &branch.router {
+                Router::Update(route) => {
+                    routes_of(node, &mut routes, |routes| route((&run.position.state, &done.update), routes))
+                }
                 Router::State(_) if routes_after => {
                     run.routed.late.push(run.routed.sends.len());
                     continue;
@@ -188,10 +197,11 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
                 Router::State(route) => {
                     run.stats.copies += u64::from(view.is_none());
                     let view = view.get_or_insert_with(|| own_view(program, &run.position.state, done));
-                    routes_of(node, || route(view))
+                    routes_of(node, &mut routes, |routes| route(view, routes))
                 }
             };
-            for route in routes.map_err(|error| Fault { task, error })? {
+            said.map_err(|error| Fault { task, error })?;
+            for route in routes.drain(..) {
                 follow(program, node, &branch.targets, route, &mut run.routed)
                     .map_err(|error| Fault { task, error })?;
             }
@@ -201,8 +211,8 @@ fn route_before(run: &mut Run, program: &Program, finished: &[Finished]) -> Resu
 }
 
 /// Calls a branch's function; its panic is a failure of its node.
-fn routes_of(node: &NodeSpec, route: impl FnOnce() -> Vec<Route>) -> Result<Vec<Route>, NodeError> {
-    catch_unwind(AssertUnwindSafe(route))
+fn routes_of(node: &NodeSpec, routes: &mut Vec<Route>, route: impl FnOnce(&mut Vec<Route>)) -> Result<(), NodeError> {
+    catch_unwind(AssertUnwindSafe(|| route(routes)))
         .map_err(|panic| NodeError::new(format!("a branch of node {:?} panicked: {}", node.name, panic_text(panic))))
 }
 
@@ -222,10 +232,12 @@ fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
     let node = &program.nodes[run.position.next[0].node as usize];
     let fault = |error| Fault { task: 0, error };
     let (mut late, mut inserted) = (0, 0);
+    let mut routes = take(&mut run.routed.routes);
     for branch in &node.branches {
         let Router::State(route) = &branch.router else { continue };
         let (place, end) = (run.routed.late[late] + inserted, run.routed.sends.len());
-        for route in routes_of(node, || route(&run.position.state)).map_err(fault)? {
+        routes_of(node, &mut routes, |routes| route(&run.position.state, routes)).map_err(fault)?;
+        for route in routes.drain(..) {
             follow(program, node, &branch.targets, route, &mut run.routed).map_err(fault)?;
         }
         let sent = run.routed.sends.len() - end;
@@ -233,6 +245,7 @@ fn route_after(run: &mut Run, program: &Program) -> Result<(), Fault> {
         (late, inserted) = (late + 1, inserted + sent);
     }
     run.routed.late.clear();
+    run.routed.routes = routes;
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::mem::take;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -46,13 +48,10 @@ pub(crate) struct Guard {
 }
 
 /// Runs a task to its result, or to the error that it fails with.
-pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
+pub(crate) async fn perform(work: Work, info: &TaskInfo) -> Result<RawOutput, NodeError> {
     let Work { node, context, guard } = work;
     match guard {
-        None => {
-            let info = Arc::clone(&context.info);
-            attempt(info, async move { node(context).await }).await
-        }
+        None => attempt(info, pin!(async move { node(context).await })).await,
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
             let call = Box::pin(async move { guard.run(&node, &context).await });
@@ -62,16 +61,13 @@ pub(crate) async fn perform(work: Work) -> Result<RawOutput, NodeError> {
 }
 
 impl Guard {
-    /// What a task of this node needs; nothing for nearly every node.
-    pub(crate) fn of(run: &Run, node: &NodeSpec, task: usize) -> Option<Box<Self>> {
-        if node.policy.is_none() && run.deadline.is_none() {
-            return None;
-        }
+    /// What a task of this node needs.
+    pub(crate) fn of(run: &Run, node: &NodeSpec, task: usize) -> Self {
         let (policy, deadline) = (node.policy.clone().unwrap_or_default(), run.deadline.clone());
         let (clock, ids) = (Arc::clone(&run.host.clock), Arc::clone(&run.host.ids));
         let earlier = run.earlier.get(task).copied().unwrap_or_default();
         let cache = policy.cache.as_ref().and_then(|_| CachePlace::of(run, run.position.next[task].node));
-        Some(Box::new(Self { policy, deadline, clock, ids, earlier, cache }))
+        Self { policy, deadline, clock, ids, earlier, cache }
     }
 
     async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
@@ -138,7 +134,7 @@ impl Guard {
             tries.begin(self.clock.now());
             self.write_down(info, tries, self.earlier.since).await?;
             let (limits, context) = (self.limits(tries), context.clone());
-            let output = attempt(Arc::clone(info), limits.hold(async move { node(context).await })).await;
+            let output = attempt(info, pin!(limits.hold(async move { node(context).await }))).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
             if info.waits() || is_out_of_time(&error) {
@@ -151,7 +147,7 @@ impl Guard {
             if !pause.is_zero() {
                 limits.hold(self.clock.sleep(pause).map(Ok)).await?;
             }
-            info.journal().restart(info.task_id());
+            info.restart();
             tries.go_on();
         }
         Err(NodeError::new("it was tried too often to be counted"))
@@ -172,12 +168,12 @@ impl Guard {
 
     /// Makes durable that an attempt begins, of which those after `since` count, where they are counted across crashes.
     async fn write_down(&self, info: &TaskInfo, tries: &Tries, since: u32) -> Result<(), NodeError> {
-        let Some(desk) = info.desk.as_ref().filter(|_| self.policy.attempts == Attempts::Durable) else {
+        let Some(desk) = info.run.desk.as_ref().filter(|_| self.policy.attempts == Attempts::Durable) else {
             return Ok(());
         };
         let begun = TaskRecord {
             task: info.planned_id(),
-            state_version: info.state_version,
+            state_version: info.run.state_version,
             attempts: tries.number(),
             started_at: tries.started_at(),
             duration_us: 0,
@@ -196,12 +192,12 @@ impl Guard {
     ) -> Result<RawOutput, NodeError> {
         let info = &context.info;
         tries.hand_over(MadeBy::Handler);
-        info.journal().restart(info.task_id());
+        info.restart();
         let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
         let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
         let limits = self.limits(tries);
-        let call = limits.hold(async move { handler(context).await });
-        attempt(Arc::clone(info), call).await.map_err(|failed| failed.after(&error))
+        let call = pin!(limits.hold(async move { handler(context).await }));
+        attempt(info, call).await.map_err(|failed| failed.after(&error))
     }
 
     fn limits<'a>(&'a self, tries: &'a Tries) -> TimeLimits<'a> {
@@ -224,24 +220,36 @@ fn is_out_of_time(error: &NodeError) -> bool {
 
 /// Runs a node once; a panic is a failure of its task, and so is a way through its steps that cannot be the recorded one.
 async fn attempt(
-    info: Arc<TaskInfo>,
-    call: impl Future<Output = Result<RawOutput, NodeError>>,
+    info: &TaskInfo,
+    call: Pin<&mut impl Future<Output = Result<RawOutput, NodeError>>>,
 ) -> Result<RawOutput, NodeError> {
-    let is_watched = info.events.is_some();
+    let is_watched = info.run.events.is_some();
+    // What is told is boxed, so that the future of a task that nobody watches stays small.
     if is_watched {
-        info.tell_started().await;
+        Box::pin(info.tell_started()).await;
     }
     let mut output = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)));
-    if output.is_ok()
-        && (info.journal().has_earlier() || info.tries.is_some())
-        && let Err(error) = info.journal().check_called(info.task_id())
+    if let Ok(done) = &mut output
+        && let Err(error) = settle(info, done)
     {
         output = Err(error);
     }
     if is_watched {
-        info.tell_ended(output.as_ref().err()).await;
+        Box::pin(info.tell_ended(output.as_ref().err())).await;
     }
     output
+}
+
+/// Adds to what a node returned what its sub-graphs command. An error if it cannot be, or if the way there cannot be the
+/// recorded one.
+fn settle(info: &TaskInfo, output: &mut RawOutput) -> Result<(), NodeError> {
+    if let Some(commands) = info.commands.get().map(|mut commands| take(&mut *commands)) {
+        output.obey(commands, &info.run.programs)?;
+    }
+    if info.journal().has_earlier() || info.tries.is_some() {
+        info.journal().check_called(info.task_id())?;
+    }
+    Ok(())
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> NodeError {

@@ -4,7 +4,7 @@
 //! its tasks are dropped where they wait.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use stepmark_core::clock::Sleep;
@@ -23,9 +23,9 @@ use crate::run::Run;
 pub(crate) async fn attended(
     run: &mut Run,
     info: &TaskInfo,
-    work: impl Future<Output = Result<RawOutput, NodeError>>,
+    mut work: Pin<&mut impl Future<Output = Result<RawOutput, NodeError>>>,
 ) -> Result<Result<RawOutput, NodeError>> {
-    let (mut work, mut waiting) = (pin!(work), Waiting::default());
+    let mut waiting = Waiting::default();
     loop {
         let Run { commits, calls, .. } = run;
         let linger = &mut waiting.linger;
@@ -71,7 +71,7 @@ pub(crate) fn poll_notes(cx: &mut Context<'_>, calls: Option<&mut Calls>, linger
 /// Takes over what a task has written into its journal.
 pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
     // What is written in a sub-graph is in the journal of the root's task, which the root's run takes over.
-    if run.inside.is_some() {
+    if run.inside.is_some() || !info.attempt_journal.is_begun() {
         return;
     }
     run.stats.memos_returned += info.attempt_journal.take_returned();

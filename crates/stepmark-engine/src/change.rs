@@ -133,6 +133,6 @@ impl Changes {
 
     /// Nothing is changed afterwards; the memory is kept.
     pub fn clear(&mut self) {
-        self.by_channel.fill(None);
+        self.by_channel.iter_mut().for_each(|change| *change = None);
     }
 }

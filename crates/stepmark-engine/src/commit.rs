@@ -91,7 +91,7 @@ impl Draft {
 
 /// A unit that is ready to be sent.
 pub(crate) struct Unit {
-    pub(crate) commit: Commit,
+    pub(crate) commit: Box<Commit>,
     scope: String,
     /// What its values name; put before it.
     blobs: Vec<Vec<u8>>,
@@ -107,7 +107,7 @@ impl Unit {
 
     /// This unit and the one below it as one: `root` makes the branch's first checkpoint.
     pub(crate) fn on_root(mut self, root: Self) -> Self {
-        let (commit, below) = (&mut self.commit, root.commit);
+        let (commit, below) = (&mut self.commit, *root.commit);
         (commit.expect, commit.new_thread, commit.name) = (below.expect, below.new_thread, below.name);
         (commit.expect_head, commit.root) = (below.expect_head, below.checkpoint);
         commit.values.extend(below.values);
@@ -149,6 +149,11 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// With room for so many packed values.
+    fn for_values(count: usize) -> Self {
+        Self { packed: Vec::with_capacity(count), ..Self::default() }
+    }
+
     /// Into the checkpoint row while there is room, else into a row of its own.
     pub(crate) fn place(&mut self, address: ValueAddress, mut node: ValueNode) -> ValueRef {
         self.off_load(address, &mut node);
@@ -213,7 +218,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
     {
         put_run(&mut draft.runs, ended);
     }
-    let mut placement = Placement::default();
+    let mut placement = Placement::for_values(run.changes.iter().count());
     let program = Arc::clone(&run.host.program);
     let step = AppliedStep {
         program: &program,
@@ -245,7 +250,7 @@ pub(crate) fn prepare(run: &mut Run, mut draft: Draft) -> Result<Option<Unit>> {
         line.branch.epoch += 1;
         line.branch.claim = claim;
     }
-    let mut commit = Commit::new(line.thread.uid, expect, line.branch.clone());
+    let mut commit = Box::new(Commit::new(line.thread.uid, expect, line.branch.clone()));
     commit.namespace = line.namespace.to_string();
     let row = row.sealed(line.thread.uid, &line.namespace);
     match (&run.inside, &run.desk) {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use stepmark_core::id::{BranchId, CheckpointId, RunId, TaskHash};
 
-use crate::deps::Deps;
 use crate::node::{Cx, FromCx};
 use crate::node_error::NodeError;
 use crate::position::Line;
@@ -68,24 +67,20 @@ pub struct ExecInfo {
 /// Where a run stands when a task begins.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
-    pub(crate) run: Option<RunId>,
     pub(crate) checkpoint: Option<CheckpointId>,
     pub(crate) step: u64,
     pub(crate) steps_left: u64,
     pub(crate) is_resumed: bool,
-    pub(crate) context: Option<Arc<Deps>>,
 }
 
 impl Standing {
     pub(crate) fn of(run: &Run) -> Self {
         let line = run.line.as_ref();
         Self {
-            run: line.map(|line| line.manifest.run.clone()),
             checkpoint: line.and_then(|line| line.tip()).map(|tip| tip.id.clone()),
             step: line.map_or(run.stats.steps + 1, Line::next_height),
             steps_left: run.steps_left,
             is_resumed: run.is_resumed,
-            context: run.host.context.clone(),
         }
     }
 }
@@ -100,7 +95,7 @@ impl<S: State> Cx<S> {
     }
 
     fn context<T: Send + Sync + 'static>(&self) -> Option<Ctx<T>> {
-        self.info().standing.context.as_ref()?.get().map(Ctx)
+        self.info().run.context.as_ref()?.get().map(Ctx)
     }
 }
 
@@ -130,17 +125,17 @@ impl<S: State> FromCx<S> for RemainingSteps {
 impl<S: State> FromCx<S> for ExecInfo {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
         let info = cx.info();
-        let (standing, root) = (&info.standing, info.root.as_ref().unwrap_or(info));
+        let (standing, root) = (&info.standing, &info.run.root.as_ref().unwrap_or(info).run);
         Ok(Self {
             thread: root.thread.clone(),
             branch: root.branch,
-            run: root.standing.run.clone(),
+            run: root.id.clone(),
             checkpoint: standing.checkpoint.clone(),
             step: standing.step,
             node: Arc::clone(&info.node),
             task: cx.task_id(),
             attempt: info.attempt(),
-            namespace: Arc::clone(&info.namespace),
+            namespace: Arc::clone(&info.run.namespace),
             is_resumed: standing.is_resumed,
         })
     }

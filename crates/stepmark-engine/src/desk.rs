@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::mem::take;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use stepmark_core::child::{ChildPlace, ChildRow};
 use stepmark_core::effect::{EffectIntent, EffectKey, EffectReply, Nonce};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::node_error::NodeError;
 use crate::outcome::Stats;
+use crate::rare::Rare;
 use crate::run::Host;
 
 /// The end of a run that its tasks hold. Shared by all of them, those of its sub-graphs included.
@@ -25,8 +26,7 @@ pub(crate) struct Desk {
     calls: mpsc::UnboundedSender<Call>,
     /// For what is written from outside of the run: the outcomes of effects.
     pub(crate) host: Host,
-    // A std mutex: held for a look at small tables, never across an await.
-    inner: Mutex<Inner>,
+    inner: Rare<Inner>,
 }
 
 /// What the run knows of its sub-graphs.
@@ -90,7 +90,7 @@ pub(crate) struct RunFence {
 impl Desk {
     pub(crate) fn new(host: Host) -> (Self, Calls) {
         let (calls, served) = mpsc::unbounded_channel();
-        (Self { calls, host, inner: Mutex::default() }, served)
+        (Self { calls, host, inner: Rare::default() }, served)
     }
 
     /// Says that the journal has new records.
@@ -112,18 +112,17 @@ impl Desk {
 
     /// The attempts at an effect that ended so.
     pub(crate) fn ended(&self, key: &EffectKey) -> Vec<Nonce> {
-        let inner = self.inner();
-        inner.ended.get(key).into_iter().flatten().map(|(_, nonce)| *nonce).collect()
+        self.inner.look(|inner| inner.ended.get(key).into_iter().flatten().map(|(_, nonce)| *nonce).collect())
     }
 
     /// Whether there are any.
     pub(crate) fn has_ended(&self) -> bool {
-        !self.inner().ended.is_empty()
+        self.inner.look(|inner| !inner.ended.is_empty())
     }
 
     /// The attempts at all effects that ended so.
     pub(crate) fn take_ended(&self) -> HashMap<EffectKey, Vec<(u32, Nonce)>> {
-        take(&mut self.inner().ended)
+        self.inner.look(|inner| take(&mut inner.ended))
     }
 
     /// Notes that a node was given what an effect had returned before.
@@ -146,7 +145,7 @@ impl Desk {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.begun(Inner::default)
     }
 
     /// Knows stored results of sub-graphs' tasks.
@@ -156,7 +155,7 @@ impl Desk {
 
     /// The stored result of a sub-graph's task.
     pub(crate) fn known(&self, task: TaskHash) -> Option<TaskRecord> {
-        self.inner().records.get(&task).cloned()
+        self.inner.look(|inner| inner.records.get(&task).cloned())
     }
 
     /// Notes where a sub-graph stands. What its tasks called in the step that is over is free for others.
@@ -187,9 +186,10 @@ impl Desk {
 
     /// Where a call of a sub-graph ended or stopped that others have followed since the root's tip.
     pub(crate) fn overtaken(&self, call: &CallKey) -> Option<ChildPlace> {
-        let inner = self.inner();
-        let (own, newest) = (inner.calls.get(call)?, inner.moved.get(&*call.0)?);
-        (own != newest).then(|| own.clone())
+        self.inner.look(|inner| {
+            let (own, newest) = (inner.calls.get(call)?, inner.moved.get(&*call.0)?);
+            (own != newest).then(|| own.clone())
+        })
     }
 
     /// Gives a call a persistent sub-graph; an error if it would meet another one there.
@@ -213,18 +213,21 @@ impl Desk {
 
     /// The call that has a persistent sub-graph is over.
     pub(crate) fn let_go(&self, namespace: &str) {
-        if let Some(held) = self.inner().held.get_mut(namespace) {
-            held.is_open = false;
-        }
+        self.inner.look(|inner| {
+            if let Some(held) = inner.held.get_mut(namespace) {
+                held.is_open = false;
+            }
+        });
     }
 
     /// The sub-graphs that moved since the root's tip. What is known of their tasks is over.
     pub(crate) fn take_moved(&self) -> Vec<ChildRow> {
-        let mut inner = self.inner();
-        inner.records.clear();
-        inner.calls.clear();
-        inner.begun.clear();
-        take(&mut inner.moved).into_values().map(ChildRow::from).collect()
+        self.inner.look(|inner| {
+            inner.records.clear();
+            inner.calls.clear();
+            inner.begun.clear();
+            take(&mut inner.moved).into_values().map(ChildRow::from).collect()
+        })
     }
 
     /// Adds what a run in a sub-graph did.
@@ -233,16 +236,15 @@ impl Desk {
     }
 
     pub(crate) fn take_did(&self) -> Stats {
-        take(&mut self.inner().did)
+        self.inner.look(|inner| take(&mut inner.did))
     }
 
     /// A step is over, of the sub-graph of this namespace or of the root: what its tasks called is free for others.
     pub(crate) fn end_step(&self, namespace: Option<&str>) {
-        let mut inner = self.inner();
-        match namespace {
+        self.inner.look(|inner| match namespace {
             Some(namespace) => inner.free(namespace),
             None => inner.held.clear(),
-        }
+        });
     }
 
     async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>) -> Result<T, NodeError> {

@@ -179,7 +179,7 @@ impl<'a, T: Serialize + DeserializeOwned + Send + 'a> Called<'a, T> {
         // What a step returns has been through its stored form, so that a first run is as a later one.
         let value = recorded(&memo)?;
         info.journal().keep_memo(memo);
-        if let Some(desk) = &info.desk {
+        if let Some(desk) = &info.run.desk {
             desk.note();
         }
         Ok(value)
@@ -209,7 +209,7 @@ impl Running<'_> {
             occurrence,
             winner: (!won.arm.is_empty()).then(|| Arc::clone(&won.arm)),
             is_ordered: self.info.journal().end_step(self.key, true),
-            state_version: self.info.state_version,
+            state_version: self.info.run.state_version,
             attempts,
             started_at,
             duration_us: u64::try_from(self.info.now() - started_at).unwrap_or(0),
@@ -244,12 +244,12 @@ async fn tried<'a, T: Send + 'a>(
             Ok(won) => return Ok((won, Tried { attempts, started_at })),
             Err(error) => error,
         };
-        let pause = match &info.desk {
+        let pause = match &info.run.desk {
             Some(desk) => pause_before_next(retries, &error, attempts, &*desk.host.ids)?,
             None => pause_before_next(retries, &error, attempts, &*SystemIds::shared())?,
         };
         let Some(pause) = pause else { return Err(error) };
-        match &info.desk {
+        match &info.run.desk {
             Some(desk) => desk.host.clock.sleep(pause).await,
             None => SystemClock.sleep(pause).await,
         }

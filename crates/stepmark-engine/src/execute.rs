@@ -5,7 +5,9 @@
 //! durable before the error is returned.
 
 use std::future::{Future, poll_fn};
-use std::sync::{Arc, Mutex};
+use std::mem::take;
+use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use stepmark_core::checkpoint::{MadeBy, TaskEntry, Timestamp};
@@ -25,6 +27,7 @@ use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::parent;
 use crate::position::Task;
+use crate::rare::Rare;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
 use crate::scope::{Open, Scope};
@@ -89,7 +92,11 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
     let mut has_asked = false;
     if run.stored.is_empty() && run.position.next.len() == 1 && run.journals.is_empty() && !run.task_waits(0) {
         match run_single(run).await? {
-            Some(finished) => return Ok(Some(vec![finished])),
+            Some(done) => {
+                let mut finished = take(&mut run.finished);
+                finished.push(done);
+                return Ok(Some(finished));
+            }
             // Its question is in the journal of the root's task; run once more, it would be asked twice.
             None if run.inside.is_some() => return Ok(None),
             None => has_asked = true,
@@ -102,7 +109,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
         step.run(run).await?;
         let Step { results, failed, .. } = &mut step;
         if !failed.is_empty() {
-            let (results, failed) = (std::mem::take(results), std::mem::take(failed));
+            let (results, failed) = (take(results), take(failed));
             return Err(fail_unapplied(run, results, failed).await);
         }
         if results.iter().all(Option::is_some) {
@@ -121,7 +128,7 @@ async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
     let work = prepare(run, 0, run.scope_around());
     let info = Arc::clone(&work.context.info);
-    let output = attended(run, &info, perform(work)).await?;
+    let output = attended(run, &info, pin!(perform(work, &info))).await?;
     run.stats.executed += 1;
     take_notes(run, 0, &info);
     if info.waits() {
@@ -150,7 +157,7 @@ struct Step {
 
 impl Step {
     fn new(run: &mut Run) -> Self {
-        let mut results = std::mem::take(&mut run.stored);
+        let mut results = take(&mut run.stored);
         let tasks = run.position.next.len();
         results.resize_with(tasks, || None);
         let channels = run.host.program.schema.channels().len();
@@ -251,11 +258,12 @@ impl Step {
         run.stats.executed += 1;
         let info = Arc::clone(&work.context.info);
         self.started[task] = Some(Arc::clone(&info));
-        self.running.spawn(scope.hold(async move {
+        // Whatever it waits for is made in its place: the set moves a task several times.
+        self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
-            let output = perform(work).await;
+            let output = scope.hold(pin!(perform(work, &info))).await;
             Ended::of((task, started_at), &info, output)
-        }));
+        });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
@@ -316,27 +324,19 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
     let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
-    let guard = Guard::of(run, node, index);
+    let is_guarded = node.policy.is_some() || run.deadline.is_some();
+    let guard = is_guarded.then(|| Box::new(Guard::of(run, node, index)));
     let info = TaskInfo {
+        run: Arc::clone(run.info()),
         node: Arc::clone(&node.name),
         identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
         attempt,
         activation: run.position.activations[*number as usize] + 1,
         trigger: *trigger,
-        branch: run.line.as_ref().map(|line| line.branch.id),
-        thread: run.thread_name.clone(),
-        thread_uid: run.thread_uid(),
-        namespace: run.inside.as_ref().map_or_else(Arc::default, |inside| Arc::clone(&inside.namespace)),
-        root: run.inside.as_ref().map(|inside| Arc::clone(&inside.root)),
-        around: run.inside.as_ref().map(|inside| Arc::clone(&inside.around)),
-        programs: Arc::clone(&run.programs),
-        commands: Mutex::default(),
+        commands: Rare::default(),
         scope,
         attempt_journal: Attempt::new(earlier_journal(run, index)),
-        desk: run.desk.clone(),
-        state_version: run.host.program.schema.version(),
         standing: Standing::of(run),
-        events: run.host.events.clone(),
         tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };
     if let Some(inside) = &run.inside {
@@ -346,7 +346,6 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
         state: Arc::clone(&run.position.state),
         payload: payload.clone(),
         failure: None,
-        deps: Arc::clone(&run.host.deps),
         info: Arc::new(info),
     };
     Work { node: Arc::clone(&node.run), context, guard }
@@ -374,7 +373,9 @@ fn accept(run: &mut Run, ended: Ended) -> Result<Finished, Failed> {
     let storable = output.and_then(|RawOutput { update, goto }| {
         let encoded = encoded_writes(run, &update, parent::commands(&goto))?;
         unsendable(&goto).map_or(Ok(()), Err)?;
-        parent::check(run, task, &goto)?;
+        if parent::commands(&goto) {
+            parent::check(run, task, &goto)?;
+        }
         Ok((update, goto, encoded))
     });
     match storable {

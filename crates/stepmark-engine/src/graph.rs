@@ -59,10 +59,10 @@ pub(crate) struct KnownQuestion {
     pub(crate) answer_schema: Option<String>,
 }
 
-type StateRouter = Box<dyn Fn(&AnyState) -> Vec<Route> + Send + Sync>;
-type UpdateRouter = Box<dyn Fn(&AnyState, &AnyUpdate) -> Vec<Route> + Send + Sync>;
+type StateRouter = Box<dyn Fn(&AnyState, &mut Vec<Route>) + Send + Sync>;
+type UpdateRouter = Box<dyn Fn((&AnyState, &AnyUpdate), &mut Vec<Route>) + Send + Sync>;
 
-/// What a branch's function looks at.
+/// What a branch's function looks at. It adds its routes to those that there are.
 pub(crate) enum Router {
     /// The state with its own node's writes applied.
     State(StateRouter),
@@ -157,8 +157,10 @@ impl<S: State> Graph<S> {
         targets: [TargetId; N],
         route: impl Fn(&S) -> R + Send + Sync + 'static,
     ) {
-        let router = Router::State(Box::new(move |state| {
-            state.downcast_ref().map_or_else(Vec::new, |s| route(s).into_routes())
+        let router = Router::State(Box::new(move |state, routes| {
+            if let Some(state) = state.downcast_ref() {
+                route(state).add_to(routes);
+            }
         }));
         self.push_branch(from, targets.to_vec(), router);
     }
@@ -170,9 +172,10 @@ impl<S: State> Graph<S> {
         targets: [TargetId; N],
         route: impl Fn(&S, &S::Update) -> R + Send + Sync + 'static,
     ) {
-        let router = Router::Update(Box::new(move |state, update| {
-            let typed = state.downcast_ref().zip(update.downcast_ref());
-            typed.map_or_else(Vec::new, |(state, update)| route(state, update).into_routes())
+        let router = Router::Update(Box::new(move |(state, update), routes| {
+            if let Some((state, update)) = state.downcast_ref().zip(update.downcast_ref()) {
+                route(state, update).add_to(routes);
+            }
         }));
         self.push_branch(from, targets.to_vec(), router);
     }

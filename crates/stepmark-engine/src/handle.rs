@@ -55,8 +55,18 @@ pub const END: End = End;
     note = "return a node without payload, `node.send(payload)`, `Route::END`, or a `Vec`, array or `Option` of these"
 )]
 pub trait IntoRoutes {
+    /// Adds the routes, in order.
+    fn add_to(self, routes: &mut Vec<Route>);
+
     /// The routes, in order.
-    fn into_routes(self) -> Vec<Route>;
+    fn into_routes(self) -> Vec<Route>
+    where
+        Self: Sized,
+    {
+        let mut routes = Vec::new();
+        self.add_to(&mut routes);
+        routes
+    }
 }
 
 /// Tells the graphs of this process apart.
@@ -135,44 +145,50 @@ impl<S, P> From<NodeRef<S, P>> for TargetId {
 }
 
 impl IntoRoutes for Route {
-    fn into_routes(self) -> Vec<Route> {
-        vec![self]
+    fn add_to(self, routes: &mut Vec<Route>) {
+        routes.push(self);
     }
 }
 
 impl IntoRoutes for End {
-    fn into_routes(self) -> Vec<Route> {
-        vec![Route::END]
+    fn add_to(self, routes: &mut Vec<Route>) {
+        routes.push(Route::END);
     }
 }
 
 impl IntoRoutes for Goto {
-    fn into_routes(self) -> Vec<Route> {
-        self.0
+    fn add_to(self, routes: &mut Vec<Route>) {
+        routes.extend(self.0);
     }
 }
 
 impl<S> IntoRoutes for NodeRef<S> {
-    fn into_routes(self) -> Vec<Route> {
-        vec![self.into()]
+    fn add_to(self, routes: &mut Vec<Route>) {
+        routes.push(self.into());
     }
 }
 
 impl<R: IntoRoutes> IntoRoutes for Vec<R> {
-    fn into_routes(self) -> Vec<Route> {
-        self.into_iter().flat_map(R::into_routes).collect()
+    fn add_to(self, routes: &mut Vec<Route>) {
+        for route in self {
+            route.add_to(routes);
+        }
     }
 }
 
 impl<R: IntoRoutes, const N: usize> IntoRoutes for [R; N] {
-    fn into_routes(self) -> Vec<Route> {
-        self.into_iter().flat_map(R::into_routes).collect()
+    fn add_to(self, routes: &mut Vec<Route>) {
+        for route in self {
+            route.add_to(routes);
+        }
     }
 }
 
 impl<R: IntoRoutes> IntoRoutes for Option<R> {
-    fn into_routes(self) -> Vec<Route> {
-        self.map(R::into_routes).unwrap_or_default()
+    fn add_to(self, routes: &mut Vec<Route>) {
+        if let Some(route) = self {
+            route.add_to(routes);
+        }
     }
 }
 

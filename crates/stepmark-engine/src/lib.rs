@@ -78,9 +78,11 @@ mod plain;
 
 // The flow of a run, top to bottom.
 mod run;
+mod run_info;
 mod load;
 mod evolve;
 mod scope;
+mod rare;
 mod step;
 mod durability;
 mod pipeline;

@@ -3,37 +3,29 @@
 //! An `async fn` whose arguments are extractors and whose result says what to write and where to go. The engine sees the
 //! erased form only: bytes and `Any` in, `Any` and routes out.
 
-use std::{
-    any::Any,
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{any::Any, fmt, future::Future, marker::PhantomData, ops::Deref, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use stepmark_core::{
     checkpoint::{MadeBy, Timestamp},
-    id::{BranchId, TaskHash, ThreadUid},
+    id::{BranchId, TaskHash},
 };
 
 use crate::durable_step::place_of;
 use crate::{
-    compile::Program,
     context::Standing,
     deps::Deps,
-    desk::Desk,
     encode,
-    events::emit::Emitter,
     graph_record::GraphRecord,
     handle::{IntoRoutes, Route},
     handler::TaskFailure,
     journal::{AskingTask, Attempt},
     node_error::NodeError,
     parent::ParentCommand,
+    rare::Rare,
+    run_info::RunInfo,
     schema::AnyState,
     scope::Scope,
     state::State,
@@ -117,7 +109,6 @@ pub(crate) struct TaskContext {
     /// An `Arc<S>`.
     pub(crate) state: Arc<dyn Any + Send + Sync>,
     pub(crate) payload: Option<Arc<[u8]>>,
-    pub(crate) deps: Arc<Deps>,
     pub(crate) info: Arc<TaskInfo>,
     /// What its node failed with, where an error handler runs.
     pub(crate) failure: Option<Arc<TaskFailure>>,
@@ -126,6 +117,7 @@ pub(crate) struct TaskContext {
 /// Which task it is.
 #[derive(Debug)]
 pub(crate) struct TaskInfo {
+    pub(crate) run: Arc<RunInfo>,
     pub(crate) node: Arc<str>,
     /// The name under which the lineage first knew the node: the same after a rename with an alias.
     pub(crate) identity: Arc<str>,
@@ -134,34 +126,13 @@ pub(crate) struct TaskInfo {
     /// The activation number of the node on this lineage, and the place among the step's sends to it.
     pub(crate) activation: u64,
     pub(crate) trigger: u32,
-    /// `None` when the run has no thread.
-    pub(crate) branch: Option<BranchId>,
-    /// `None` when the run has no thread.
-    pub(crate) thread: Option<Arc<str>>,
-    /// Zero when the run has no thread.
-    pub(crate) thread_uid: ThreadUid,
-    /// The namespace of the sub-graph; empty for the root.
-    pub(crate) namespace: Arc<str>,
-    /// The root's task, if this one is a sub-graph's.
-    pub(crate) root: Option<Arc<Self>>,
-    /// The task around it that runs the sub-graph, if it is a sub-graph's.
-    pub(crate) around: Option<Arc<Self>>,
-    /// The program, then those of the graphs around it, the nearest first.
-    pub(crate) programs: Arc<[Arc<Program>]>,
     /// What sub-graphs that the node called command.
-    // A std mutex: held for a look, never across an await.
-    pub(crate) commands: Mutex<Vec<Route>>,
+    pub(crate) commands: Rare<Vec<Route>>,
     /// The tasks that it runs with, where it runs with others.
     pub(crate) scope: Option<Arc<Scope>>,
     /// What the task asked and asks, finished and finishes. Of a sub-graph's task unused: see [`TaskInfo::journal`].
     pub(crate) attempt_journal: Attempt,
-    /// Where it reaches its run; absent without a store.
-    pub(crate) desk: Option<Arc<Desk>>,
-    /// Version of the state type.
-    pub(crate) state_version: u32,
     pub(crate) standing: Standing,
-    /// Where what it tells goes, if somebody watches the run.
-    pub(crate) events: Option<Arc<Emitter>>,
     /// Moves on where the task is tried again; absent where its node has no policy.
     pub(crate) tries: Option<Box<Tries>>,
 }
@@ -174,7 +145,7 @@ impl TaskInfo {
             if let Some(tries) = &info.tries {
                 tries.heartbeat.notify_one();
             }
-            task = info.around.as_deref();
+            task = info.run.around.as_deref();
         }
     }
 
@@ -185,7 +156,7 @@ impl TaskInfo {
 
     /// The engine's time, where it is recorded.
     pub(crate) fn now(&self) -> Timestamp {
-        self.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
+        self.run.desk.as_ref().map_or(0, |desk| desk.host.clock.now())
     }
 
     /// The identity of the task within its thread; where its error handler runs, one of the handler's own.
@@ -193,14 +164,14 @@ impl TaskInfo {
         if self.made_by() == MadeBy::Handler {
             // No node has such a name.
             let handler = format!("{}\0on_error", self.identity);
-            return TaskHash::of(&self.namespace, &handler, self.activation, self.trigger);
+            return TaskHash::of(&self.run.namespace, &handler, self.activation, self.trigger);
         }
         self.planned_id()
     }
 
     /// The identity of the planned task.
     pub(crate) fn planned_id(&self) -> TaskHash {
-        TaskHash::of(&self.namespace, &self.identity, self.activation, self.trigger)
+        TaskHash::of(&self.run.namespace, &self.identity, self.activation, self.trigger)
     }
 
     /// What the calls that it makes now are known by.
@@ -210,13 +181,13 @@ impl TaskInfo {
 
     /// The journal of the root's task.
     pub(crate) fn journal(&self) -> &Attempt {
-        self.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
+        self.run.root.as_ref().map_or(&self.attempt_journal, |root| &root.attempt_journal)
     }
 
     /// Who asks where the task asks a question.
     pub(crate) fn asking(&self) -> AskingTask<'_> {
-        let inside = self.root.as_ref().map(|_| Arc::clone(&self.namespace));
-        AskingTask { thread: self.thread_uid, task: self.task_id(), place: self.place(), node: &self.node, inside }
+        let inside = self.run.root.as_ref().map(|_| Arc::clone(&self.run.namespace));
+        AskingTask { thread: self.run.thread_uid, task: self.task_id(), place: self.place(), node: &self.node, inside }
     }
 
     /// Whether it asked something that nobody has answered.
@@ -242,14 +213,9 @@ pub(crate) type NodeFn = Arc<dyn Fn(TaskContext) -> BoxFuture<'static, Result<Ra
 
 pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
     Arc::new(move |task| {
-        let info = Arc::clone(&task.info);
         let output = node.call(Cx { task, state: PhantomData });
         Box::pin(async move {
-            // Of an attempt that is made again in place nothing is left.
-            drop(info.take_commands());
-            let mut command = output.await?;
-            command.obey(info.take_commands())?;
-            let Command { update, goto } = command;
+            let Command { update, goto } = output.await?;
             Ok(RawOutput { update: Box::new(update), goto })
         })
     })
@@ -280,16 +246,16 @@ impl<S: State> Cx<S> {
 
     /// The branch that the run grows; `None` when the run has no thread.
     pub fn branch(&self) -> Option<BranchId> {
-        self.task.info.branch
+        self.task.info.run.branch
     }
 
     /// The name of the thread; `None` when the run has none.
     pub fn thread(&self) -> Option<&str> {
-        self.task.info.thread.as_deref()
+        self.task.info.run.thread.as_deref()
     }
 
     pub(crate) fn deps(&self) -> &Arc<Deps> {
-        &self.task.deps
+        &self.task.info.run.deps
     }
 
     pub(crate) fn info(&self) -> &Arc<TaskInfo> {
@@ -351,7 +317,7 @@ impl<S: State> Command<S> {
     /// followed all the same.
     #[must_use]
     pub fn goto(mut self, routes: impl IntoRoutes) -> Self {
-        self.goto.extend(routes.into_routes());
+        routes.add_to(&mut self.goto);
         self
     }
 
@@ -372,12 +338,14 @@ impl TaskInfo {
     /// Adds what a sub-graph commands the graph of this task, or those around it.
     pub(crate) fn command(&self, routes: Vec<Route>) {
         if !routes.is_empty() {
-            self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(routes);
+            self.commands.begun(Vec::new).extend(routes);
         }
     }
 
-    fn take_commands(&self) -> Vec<Route> {
-        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Makes it another attempt: of the one before nothing is left but what it finished.
+    pub(crate) fn restart(&self) {
+        self.journal().restart(self.task_id());
+        self.commands.look(Vec::clear);
     }
 }
 
@@ -418,7 +386,7 @@ impl<S: State> FromCx<S> for Snap<S> {
 
 impl<S: State, T: Send + Sync + 'static> FromCx<S> for Dep<T> {
     fn from_cx(cx: &Cx<S>) -> Result<Self, NodeError> {
-        cx.task.deps.get().map(Self).ok_or_else(|| {
+        cx.deps().get().map(Self).ok_or_else(|| {
             let wanted = std::any::type_name::<T>();
             NodeError::new(format_args!("node `{}` needs a `{wanted}`, and none was provided", cx.node()))
         })

@@ -18,7 +18,7 @@ use crate::execute::Finished;
 use crate::flush::{Also, flush_results, goto_entry};
 use crate::handle::{Destination, Route};
 use crate::load;
-use crate::node::Command;
+use crate::node::{Command, RawOutput};
 use crate::node_error::NodeError;
 use crate::run::Run;
 use crate::schema::AnyUpdate;
@@ -92,23 +92,16 @@ impl ParentCommand {
         }
     }
 
-    /// Becomes a part of a command to the graph that it is for.
-    fn land<S: State>(self, command: &mut Command<S>) -> Result<(), NodeError> {
-        let writes = match self.writes {
-            Writes::Encoded(writes) => writes,
-            Writes::Typed(update) => {
-                let update = update.to_any().downcast::<S::Update>();
-                let update = update.map_err(|_| NodeError::new("a command to a parent is for another state"))?;
-                let mut channels = Vec::new();
-                update.writes(&mut |channel, _| channels.push(channel));
-                let encoded = channels.into_iter().map(|channel| Ok((channel, update.encode(channel)?)));
-                encoded.collect::<Result<_, NodeError>>()?
-            }
-        };
-        for (channel, write) in writes {
-            command.update.decode(channel, &write)?;
+    /// Becomes a part of what a node of the graph that it is for returned. `programs`: that graph's, then those around it.
+    fn land(self, programs: &[Arc<Program>], output: &mut RawOutput) -> Result<(), NodeError> {
+        let program = self.program(programs).map_err(NodeError::new)?;
+        let (schema, update) = (&*program.schema, self.update(programs).map_err(NodeError::new)?);
+        let mut channels = Vec::new();
+        schema.writes(&update, &mut |channel, _| channels.push(channel));
+        for channel in channels {
+            schema.decode_write(&mut output.update, channel, &schema.encode_write(&update, channel)?)?;
         }
-        command.goto.extend(self.goto);
+        output.goto.extend(self.goto);
         Ok(())
     }
 
@@ -155,12 +148,12 @@ impl Route {
     }
 }
 
-impl<S: State> Command<S> {
+impl RawOutput {
     /// Takes over what sub-graphs commanded: what is for this graph becomes a part of it, the rest goes further out.
-    pub(crate) fn obey(&mut self, commands: Vec<Route>) -> Result<(), NodeError> {
+    pub(crate) fn obey(&mut self, commands: Vec<Route>, programs: &[Arc<Program>]) -> Result<(), NodeError> {
         for route in commands {
             match route.to {
-                Destination::Parent(command) if command.level == 1 => command.land(self)?,
+                Destination::Parent(command) if command.level == 1 => command.land(programs, self)?,
                 Destination::Parent(command) => {
                     self.goto.push(ParentCommand { level: command.level - 1, ..command }.into_route());
                 }
@@ -192,7 +185,7 @@ pub(crate) fn check(run: &Run, task: usize, goto: &[Route]) -> Result<(), NodeEr
 
 /// Stores the results that command parents, before their step is: who comes back to the sub-graph's end finds them.
 pub(crate) async fn store(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<Finished>> {
-    if run.programs.len() == 1 || !finished.iter().any(|done| commands(&done.goto)) {
+    if !finished.iter().any(|done| commands(&done.goto)) {
         return Ok(finished);
     }
     let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();
@@ -286,6 +279,10 @@ mod tests {
         Command::<Outer>::new().write(|outer| outer.log.push(word.into()))
     }
 
+    fn raw(Command { update, goto }: Command<Outer>) -> RawOutput {
+        RawOutput { update: Box::new(update), goto }
+    }
+
     /// The same after it was stored.
     fn stored(routes: Vec<Route>, around: &[Arc<Program>]) -> Vec<Route> {
         let stored = routes.into_iter().map(|route| {
@@ -302,14 +299,15 @@ mod tests {
         let command = said("near").goto(billing).to_parent(said("far").goto(desk));
         let command = Command::<Inner>::new().to_parent(command);
         for goto in [command.goto.clone(), stored(command.goto, &around)] {
-            let mut here = said("lost").write(|outer| outer.count.set(1));
-            here.obey(goto).expect("it is for this state");
-            let words = |command: &Command<Outer>| command.update.encode(0).expect("written");
-            assert_eq!(words(&here), words(&said("near")));
-            assert!(here.update.encode(1).is_ok() && matches!(here.goto[0].to, Destination::Node(0)));
-            let mut there = Command::<Outer>::new();
-            there.obey(here.goto.split_off(1)).expect("it is for this state");
-            assert_eq!(words(&there), words(&said("far")));
+            let mut here = raw(said("lost").write(|outer| outer.count.set(1)));
+            here.obey(goto, &around).expect("it is for this state");
+            let schema = &around[0].schema;
+            let words = |output: &RawOutput| schema.encode_write(&output.update, 0).expect("written");
+            assert_eq!(words(&here), words(&raw(said("near"))));
+            assert!(schema.encode_write(&here.update, 1).is_ok() && matches!(here.goto[0].to, Destination::Node(0)));
+            let mut there = raw(Command::new());
+            there.obey(here.goto.split_off(1), &around[1..]).expect("it is for this state");
+            assert_eq!(words(&there), words(&raw(said("far"))));
             assert_eq!(there.goto.len(), 1);
         }
     }

@@ -6,6 +6,7 @@
 //! nodes wait in the same order until nothing else is planned; then all of them are.
 
 use crate::compile::Program;
+use crate::handle::Route;
 use crate::position::{Position, Task};
 
 /// Where control goes from a finished step, as routed by its tasks in plan order.
@@ -17,6 +18,8 @@ pub(crate) struct Routed {
     pub(crate) sends: Vec<(u32, std::sync::Arc<[u8]>)>,
     /// By branch that is routed once the step was applied: its place among the sends.
     pub(crate) late: Vec<usize>,
+    /// What one branch said last; empty while none is routed.
+    pub(crate) routes: Vec<Route>,
     /// The task that commands a graph around.
     pub(crate) commanding: Option<usize>,
 }
@@ -94,23 +97,27 @@ fn plan_sends(program: &Program, next: &mut Vec<Task>, routed: &mut Routed) {
 pub(crate) fn hold_deferred(program: &Program, position: &mut Position) {
     let Position { next, deferred, .. } = position;
     if program.defers {
-        let mut sent = vec![0; program.nodes.len()];
-        for task in deferred.iter() {
-            sent[task.node as usize] = task.trigger;
-        }
-        for mut task in next.extract_if(.., |task| program.nodes[task.node as usize].is_deferred) {
-            if task.trigger == 0 {
-                hold_triggered(deferred, task);
-            } else {
-                // Sends that wait together have come in several steps.
-                sent[task.node as usize] += 1;
-                task.trigger = sent[task.node as usize];
-                deferred.push(task);
-            }
-        }
+        hold(program, next, deferred);
     }
     if next.is_empty() {
         std::mem::swap(next, deferred);
+    }
+}
+
+fn hold(program: &Program, next: &mut Vec<Task>, deferred: &mut Vec<Task>) {
+    let mut sent = vec![0; program.nodes.len()];
+    for task in deferred.iter() {
+        sent[task.node as usize] = task.trigger;
+    }
+    for mut task in next.extract_if(.., |task| program.nodes[task.node as usize].is_deferred) {
+        if task.trigger == 0 {
+            hold_triggered(deferred, task);
+        } else {
+            // Sends that wait together have come in several steps.
+            sent[task.node as usize] += 1;
+            task.trigger = sent[task.node as usize];
+            deferred.push(task);
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The only loop of the engine. Each turn is one super-step (`step.rs`); the loop is bounded by the run's step limit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stepmark_core::checkpoint::Timestamp;
@@ -29,6 +29,7 @@ use crate::journal::Journals;
 use crate::outcome::{Ending, Stats};
 use crate::plan::Routed;
 use crate::position::{Line, Position};
+use crate::run_info::RunInfo;
 use crate::scope::Scope;
 use crate::step::StepEnd;
 use crate::subgraph::Inside;
@@ -129,7 +130,8 @@ pub(crate) struct Run {
     pub(crate) is_resumed: bool,
     /// When the running super-step has taken too long.
     pub(crate) deadline: Option<Deadline>,
-    pub(crate) thread_name: Option<Arc<str>>,
+    /// What its tasks know of it; made with the first one.
+    info: OnceLock<Arc<RunInfo>>,
     /// The task that called it, if it runs a sub-graph.
     pub(crate) inside: Option<Box<Inside>>,
     /// Whether its next commit makes the branch of its line.
@@ -141,6 +143,8 @@ pub(crate) struct Run {
     pub(crate) changes: Changes,
     pub(crate) task_changes: Changes,
     pub(crate) routed: Routed,
+    /// Empty while no step is applied.
+    pub(crate) finished: Vec<Finished>,
     /// By channel: the value row in which the winning write of this step lies already.
     pub(crate) named: Vec<Option<ValueRef>>,
 }
@@ -157,7 +161,6 @@ impl Run {
         let commits = Commits::new(host.settings.durability, &host);
         let stops = host.program.stops.clone();
         let (desk, calls) = line.as_ref().map(|_| Desk::new(host.clone())).unzip();
-        let thread_name = line.as_ref().map(|line| line.thread.name.as_str().into());
         Self {
             host,
             position,
@@ -174,7 +177,7 @@ impl Run {
             steps_left: 0,
             is_resumed: false,
             deadline: None,
-            thread_name,
+            info: OnceLock::new(),
             inside: None,
             makes_branch: false,
             desk: desk.map(Arc::new),
@@ -182,13 +185,24 @@ impl Run {
             changes: Changes::new(channels),
             task_changes: Changes::new(channels),
             routed: Routed::default(),
+            finished: Vec::new(),
             named: vec![None; channels],
         }
     }
 
+    /// Whether graphs around it may be commanded.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.programs.len() > 1
+    }
+
+    /// What its tasks know of it.
+    pub(crate) fn info(&self) -> &Arc<RunInfo> {
+        self.info.get_or_init(|| Arc::new(RunInfo::of(self)))
+    }
+
     /// Zero for a run without a thread.
     pub(crate) fn thread_uid(&self) -> ThreadUid {
-        let inside = || self.inside.as_ref().map(|inside| inside.root.thread_uid);
+        let inside = || self.inside.as_ref().map(|inside| inside.root.run.thread_uid);
         self.line.as_ref().map(|line| line.thread.uid).or_else(inside).unwrap_or(ThreadUid([0; 16]))
     }
 

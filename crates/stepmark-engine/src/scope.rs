@@ -4,7 +4,7 @@
 //! to it, and those of its sub-graphs one round later; what is over here is not polled meanwhile.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -31,8 +31,7 @@ impl Scope {
     }
 
     /// Runs `work` until the scope is over; then it waits to be let go.
-    pub(crate) async fn hold<F: Future>(self: Arc<Self>, work: F) -> F::Output {
-        let mut work = pin!(work);
+    pub(crate) async fn hold<F: Future>(&self, mut work: Pin<&mut F>) -> F::Output {
         poll_fn(|context| if self.is_over() { Poll::Pending } else { work.as_mut().poll(context) }).await
     }
 }

@@ -26,13 +26,13 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     if let Some(events) = &run.host.events {
         events.begin_step(run.line.as_ref());
     }
-    if waiting::stops(run).await? {
+    if run.has_stops() && waiting::stops(run).await? {
         return Ok(StepEnd::Interrupted);
     }
     let ran = execute::run_tasks(run).await;
     note_did(run).await;
     let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
-    let finished = parent::store(run, finished).await?;
+    let finished = if run.is_inside() { parent::store(run, finished).await? } else { finished };
     note_applied(run);
     if let Some(events) = &run.host.events {
         events.let_state_go();

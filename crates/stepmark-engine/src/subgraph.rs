@@ -223,7 +223,7 @@ impl CallPlace {
         }
         let occurrence = caller.journal().call_sub_graph(place, call.name);
         let id = call_id(place, call.name, occurrence);
-        let mut namespace = caller.namespace.to_string();
+        let mut namespace = caller.run.namespace.to_string();
         for part in [&*caller.identity, call.name].into_iter().filter(|part| !part.is_empty()) {
             if !namespace.is_empty() {
                 namespace.push('/');
@@ -247,7 +247,7 @@ impl CallPlace {
 
     /// Takes a persistent sub-graph in hand: what two calls at once made of its state would depend on their speed.
     fn hold(&self, call: &SubCall<'_>) -> Result<Option<Hold>, NodeError> {
-        let Some(desk) = call.caller.desk.as_ref().filter(|_| call.lifetime == Lifetime::Persistent) else {
+        let Some(desk) = call.caller.run.desk.as_ref().filter(|_| call.lifetime == Lifetime::Persistent) else {
             return Ok(None);
         };
         desk.hold(&self.key())?;
@@ -256,13 +256,13 @@ impl CallPlace {
 
     async fn begin(self, call: SubCall<'_>) -> Result<Begun> {
         let SubCall { caller, deps, graph, lifetime, start, .. } = call;
-        let programs: Arc<[_]> = std::iter::once(&graph.program).chain(&*caller.programs).cloned().collect();
-        let mut host = host_of(graph, deps, caller.desk.as_deref());
-        host.context.clone_from(&caller.standing.context);
-        host.events = caller.events.as_ref().map(|events| events.nested(&self.namespace));
-        let (Some(desk), true) = (caller.desk.clone(), lifetime != Lifetime::Stateless) else {
+        let programs: Arc<[_]> = std::iter::once(&graph.program).chain(&*caller.run.programs).cloned().collect();
+        let mut host = host_of(graph, deps, caller.run.desk.as_deref());
+        host.context.clone_from(&caller.run.context);
+        host.events = caller.run.events.as_ref().map(|events| events.nested(&self.namespace));
+        let (Some(desk), true) = (caller.run.desk.clone(), lifetime != Lifetime::Stateless) else {
             let mut run = Run::new(host, Position::new(&graph.program), None);
-            (run.inside, run.desk) = (Some(Box::new(self.inside(caller, None))), caller.desk.clone());
+            (run.inside, run.desk) = (Some(Box::new(self.inside(caller, None))), caller.run.desk.clone());
             run.programs = programs;
             begin_state(&mut run, start);
             return Ok(Begun::Run(Box::new(run)));
@@ -297,7 +297,7 @@ impl CallPlace {
     }
 
     fn inside(&self, caller: &Arc<TaskInfo>, fence: Option<RunFence>) -> Inside {
-        let root = caller.root.clone().unwrap_or_else(|| Arc::clone(caller));
+        let root = caller.run.root.clone().unwrap_or_else(|| Arc::clone(caller));
         let (namespace, around) = (Arc::clone(&self.namespace), Arc::clone(caller));
         let (caller, occurrence, scope) = (self.caller, self.occurrence, caller.scope.clone());
         Inside { root, namespace, around, caller, occurrence, scope, fence }

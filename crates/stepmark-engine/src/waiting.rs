@@ -193,9 +193,6 @@ impl Stops {
 
 /// Whether the run stops before the planned step; it has ended then. What was let go once does not stop again.
 pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
-    if (run.line.is_none() && run.inside.is_none()) || (run.stops.before.is_empty() && run.stops.after.is_empty()) {
-        return Ok(false);
-    }
     let mut asked = Vec::new();
     for task in 0..run.position.next.len() {
         let node = run.position.next[task].node;
@@ -232,6 +229,12 @@ pub(crate) async fn stops(run: &mut Run) -> Result<bool> {
 }
 
 impl Run {
+    /// Whether the graph stops anywhere by itself. Without a store it never does.
+    pub(crate) fn has_stops(&self) -> bool {
+        let has_place = self.line.is_some() || self.inside.is_some();
+        has_place && !(self.stops.before.is_empty() && self.stops.after.is_empty())
+    }
+
     fn was_let_go(&self, task: TaskHash, asker: Asker) -> bool {
         let (journal, inside) = match &self.inside {
             Some(inside) => (inside.journal().earlier(), Some(task)),

@@ -136,8 +136,7 @@ impl Fold {
         let Some(thread) = self.inner.threads.get_mut(&self.uid) else { return };
         let space = thread.spaces.entry(namespace).or_default();
         if !space.ids.contains_key(&row.id) {
-            self.inner.arrivals += 1;
-            space.add_checkpoint(self.inner.arrivals, row);
+            space.add_checkpoint(row);
         }
     }
 

@@ -229,8 +229,9 @@ fn next_ordinal(space: &Space, branch: BranchId, height: u64) -> u32 {
 pub(super) type Rows = Vec<(u64, CheckpointRow)>;
 
 fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Option<Line>) {
-    let below = space.checkpoints.range(..before.unwrap_or(u64::MAX)).rev().filter(|(_, row)| row.is_linked());
-    let rows = below.take(limit + 1).map(|(arrival, row)| (*arrival, row.clone())).collect();
+    let end = before.map_or(space.checkpoints.len(), |before| space.checkpoints.len().min(before as usize));
+    let below = space.checkpoints[..end].iter().enumerate().rev().filter(|(_, row)| row.is_linked());
+    let rows = below.take(limit + 1).map(|(arrival, row)| (arrival as u64, row.clone())).collect();
     page(rows, limit, |arrival, _| Line::All { before: Some(arrival) })
 }
 

@@ -132,7 +132,7 @@ impl Inner {
                 Row::Graph(graph) => {
                     self.graphs.insert((graph.name.clone(), graph.signature), graph);
                 }
-                row => thread.put(row, &mut self.arrivals),
+                row => thread.put(row),
             }
         }
         if publish && let Some(thread) = self.restoring.remove(&uid) {
@@ -197,7 +197,7 @@ impl Thread {
         }
     }
 
-    fn put(&mut self, row: Row, arrivals: &mut u64) {
+    fn put(&mut self, row: Row) {
         match row {
             Row::Ref { name, branch } => {
                 self.refs.insert(name, branch);
@@ -217,8 +217,7 @@ impl Thread {
                 self.spaces.entry(namespace).or_default().pending.insert(pending_key(&row), row);
             }
             Row::Checkpoint { namespace, row } => {
-                *arrivals += 1;
-                self.spaces.entry(namespace).or_default().add_checkpoint(*arrivals, row);
+                self.spaces.entry(namespace).or_default().add_checkpoint(row);
             }
             Row::Value { namespace, row } => {
                 self.spaces.entry(namespace).or_default().values.insert(row.address, row.node);
@@ -240,9 +239,8 @@ impl Space {
             }
             RowClass::Checkpoint => {
                 let row = move |row: &_| Row::Checkpoint { namespace: name(), row: Clone::clone(row) };
-                let all = self.checkpoints.iter();
-                all.map(|(arrival, checkpoint)| candidate(place(namespace, *arrival), move || row(checkpoint)))
-                    .collect()
+                let all = (1..).zip(&self.checkpoints);
+                all.map(|(arrival, checkpoint)| candidate(place(namespace, arrival), move || row(checkpoint))).collect()
             }
             RowClass::Pending => {
                 let row = move |row: &_| Row::Pending { namespace: name(), row: Clone::clone(row) };
@@ -266,7 +264,7 @@ impl Space {
             Row::Value { row, .. } => self.values.get(&row.address).map(|stored| *stored == row.node),
             Row::Checkpoint { row, .. } => {
                 let arrivals = [self.places.get(&(row.branch, row.height)), self.ids.get(&row.id)];
-                let stored = arrivals.into_iter().flatten().filter_map(|arrival| self.checkpoints.get(arrival));
+                let stored = arrivals.into_iter().flatten().filter_map(|arrival| self.checkpoints.get(*arrival));
                 stored.map(|stored| stored == row).reduce(|one, other| one && other)
             }
             _ => None,

@@ -39,10 +39,10 @@ pub(super) type PendingKey = (CheckpointId, Lane, PendingKind, TaskHash, u64);
 pub(super) struct Space {
     /// By their numbers in order of creation, from 1.
     pub(super) branches: BTreeMap<u64, BranchRow>,
-    /// By arrival, also those that were pruned; the maps below lead to it.
-    pub(super) checkpoints: BTreeMap<u64, CheckpointRow>,
-    pub(super) places: IdMap<(BranchId, u64), u64>,
-    pub(super) ids: IdMap<CheckpointId, u64>,
+    /// In order of arrival, also those that were pruned; the maps below lead to it.
+    pub(super) checkpoints: Vec<CheckpointRow>,
+    pub(super) places: IdMap<(BranchId, u64), usize>,
+    pub(super) ids: IdMap<CheckpointId, usize>,
     pub(super) values: BTreeMap<ValueAddress, ValueNode>,
     pub(super) pending: BTreeMap<PendingKey, PendingRow>,
 }
@@ -89,13 +89,14 @@ impl Space {
 
     /// A checkpoint that exists.
     pub(super) fn checkpoint(&self, id: &CheckpointId) -> Option<&CheckpointRow> {
-        self.ids.get(id).and_then(|arrival| self.checkpoints.get(arrival)).filter(|row| row.is_linked())
+        self.ids.get(id).and_then(|arrival| self.checkpoints.get(*arrival)).filter(|row| row.is_linked())
     }
 
-    pub(super) fn add_checkpoint(&mut self, arrival: u64, row: CheckpointRow) {
+    pub(super) fn add_checkpoint(&mut self, row: CheckpointRow) {
+        let arrival = self.checkpoints.len();
         self.ids.insert(row.id.clone(), arrival);
         self.places.insert((row.branch, row.height), arrival);
-        self.checkpoints.insert(arrival, row);
+        self.checkpoints.push(row);
     }
 
     pub(super) fn put_branch(&mut self, branch: BranchRow) {
@@ -120,7 +121,7 @@ impl Space {
     /// The same, also of a checkpoint that was pruned.
     pub(super) fn row_at(&self, branch: BranchId, height: u64) -> Option<(u64, &CheckpointRow)> {
         let arrival = *self.places.get(&(branch, height))?;
-        self.checkpoints.get(&arrival).map(|row| (arrival, row))
+        self.checkpoints.get(arrival).map(|row| (arrival as u64, row))
     }
 }
 

@@ -145,9 +145,11 @@ impl Inner {
         {
             *row = left;
         }
-        for row in [commit.root, commit.checkpoint].into_iter().flatten() {
-            self.arrivals += 1;
-            space.add_checkpoint(self.arrivals, row);
+        if let Some(row) = commit.root {
+            space.add_checkpoint(row);
+        }
+        if let Some(row) = commit.checkpoint {
+            space.add_checkpoint(row);
         }
         space.put_branch(commit.branch);
         write_rows(space, commit.pending, commit.values);

@@ -50,7 +50,7 @@ impl<'a> Attempt<'a> {
 
     /// Tells the ledger how it ended. From outside of the run: it counts also if that has lost its branch.
     pub(super) async fn tell(&mut self, end: EffectEnd) -> Result<EffectReply> {
-        let (thread, host) = (self.called.info.thread_uid, &self.desk.host);
+        let (thread, host) = (self.called.info.run.thread_uid, &self.desk.host);
         let (key, generation, nonce) = (self.key.clone(), self.generation, self.nonce);
         let reply = tell(host, thread, EffectOutcome { key, generation, nonce, end }).await?;
         self.is_told = true;

@@ -55,7 +55,7 @@ where
     T: Serialize + DeserializeOwned,
 {
     called.check()?;
-    let Some(desk) = called.info.desk.clone() else { return called.without_store(action).await };
+    let Some(desk) = called.info.run.desk.clone() else { return called.without_store(action).await };
     let fits = |result: &[u8]| encode::from_bytes::<T>(result).is_ok();
     let row = match called.permission(&desk, fits).await? {
         Permission::Granted(row, attempt) => called.act(action, (row, attempt)).await?,
@@ -281,7 +281,7 @@ impl Called {
 
     /// Where an entry was made, if that can be told.
     async fn first_checkpoint(&self, desk: &Desk, first: &EffectRow) -> Option<CheckpointId> {
-        let store = desk.host.store.as_ref().filter(|_| first.origin == self.info.thread_uid)?;
+        let store = desk.host.store.as_ref().filter(|_| first.origin == self.info.run.thread_uid)?;
         let line = Line::Lineage { branch: first.made.branch, below: first.made.height.checked_add(1) };
         let query = HistoryQuery { thread: first.origin, namespace: String::new(), line, limit: 1 };
         // Without it the error still names branch and step.

@@ -26,14 +26,14 @@ impl TaskInfo {
 
     /// Tells that the attempt begins.
     pub(crate) async fn tell_started(&self) {
-        if let Some(events) = self.events.as_ref().filter(|events| events.wants(Kind::Debug)) {
+        if let Some(events) = self.run.events.as_ref().filter(|events| events.wants(Kind::Debug)) {
             events.tell(EventData::Debug(DebugEvent::Started(self.running()))).await;
         }
     }
 
     /// Tells that the attempt ended.
     pub(crate) async fn tell_ended(&self, error: Option<&NodeError>) {
-        if let Some(events) = self.events.as_ref().filter(|events| events.wants(Kind::Debug)) {
+        if let Some(events) = self.run.events.as_ref().filter(|events| events.wants(Kind::Debug)) {
             let error = error.map(ToString::to_string);
             events.tell(EventData::Debug(DebugEvent::Ended { task: self.running(), error })).await;
         }
@@ -47,7 +47,7 @@ impl<S: State> Cx<S> {
     pub async fn emit(&self, name: &str, value: &(impl Serialize + ?Sized)) {
         self.heartbeat();
         let info = self.info();
-        if let Some(events) = info.events.as_ref().filter(|events| events.wants(Kind::Custom)) {
+        if let Some(events) = info.run.events.as_ref().filter(|events| events.wants(Kind::Custom)) {
             let emitted = Emitted { task: info.running(), name: name.to_owned(), value: Value::encoded(value) };
             events.tell(EventData::Custom(emitted)).await;
         }
@@ -63,7 +63,7 @@ impl<S: State> Cx<S> {
     pub async fn message_with(&self, id: &str, chunk: &str, metadata: &(impl Serialize + ?Sized)) {
         self.heartbeat();
         let info = self.info();
-        if let Some(events) = info.events.as_ref().filter(|events| events.wants(Kind::Messages)) {
+        if let Some(events) = info.run.events.as_ref().filter(|events| events.wants(Kind::Messages)) {
             let metadata = Value::encoded(metadata).unwrap_or(Value::Null);
             let (id, chunk) = (id.to_owned(), chunk.to_owned());
             events.tell(EventData::Message(MessageChunk { task: info.running(), id, chunk, metadata })).await;

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::mem::take;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use stepmark_core::id::{InterruptId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{AskedInside, Asker, Question, question_hash};
@@ -15,6 +15,7 @@ use stepmark_core::memo::Memo;
 use super::{Journal, StepKey};
 use crate::interrupt::QuestionSpec;
 use crate::node_error::NodeError;
+use crate::rare::Rare;
 
 /// How many questions without an answer one attempt may ask: a loop that swallows the error would not end otherwise.
 const ASKED_MAX: usize = 10_000;
@@ -26,8 +27,7 @@ const SHOWN_MAX: usize = 12;
 pub(crate) struct Attempt {
     /// What earlier attempts asked and finished; absent for nearly every task.
     earlier: Option<Arc<Journal>>,
-    // A std mutex: held for a look at short tables, never across an await. Nearly no attempt has any.
-    live: Mutex<Option<Box<Live>>>,
+    live: Rare<Live>,
 }
 
 #[derive(Default)]
@@ -107,30 +107,17 @@ pub(crate) struct StepCall {
 
 impl Attempt {
     pub(crate) fn new(earlier: Option<Arc<Journal>>) -> Self {
-        Self { earlier, live: Mutex::default() }
+        Self { earlier, live: Rare::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Box<Live>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn live<T>(&self, look: impl FnOnce(&mut Live) -> T) -> T {
-        look(self.begun(&mut self.lock()))
-    }
-
-    fn begun<'a>(&self, lock: &'a mut Option<Box<Live>>) -> &'a mut Live {
+    fn live(&self) -> MutexGuard<'_, Live> {
         let next = || self.earlier.as_ref().map_or(0, |journal| journal.next_ordinal());
-        lock.get_or_insert_with(|| Box::new(Live { next: next(), ..Live::default() }))
-    }
-
-    /// A look that makes nothing.
-    fn look<T: Default>(&self, look: impl FnOnce(&mut Live) -> T) -> T {
-        self.lock().as_deref_mut().map(look).unwrap_or_default()
+        self.live.begun(|| Live { next: next(), ..Live::default() })
     }
 
     /// Begins a task or a step of it, also again: what it finished stays known, and its names are counted from the first.
     pub(crate) fn restart(&self, task: TaskHash) {
-        self.look(|live| {
+        self.live.look(|live| {
             if let Some(Calls { mut before, finished, .. }) = live.calls.remove(&task) {
                 before.extend(finished);
                 live.calls.insert(task, Calls { before, ..Calls::default() });
@@ -146,7 +133,7 @@ impl Attempt {
         spec: QuestionSpec,
         read: impl Fn(&[u8]) -> Option<A>,
     ) -> Option<A> {
-        let occurrence = self.live(|live| live.count(task.place, What::Question, &spec.name.into()));
+        let occurrence = self.live().count(task.place, What::Question, &spec.name.into());
         self.ask_at((task, occurrence), spec, read)
     }
 
@@ -157,8 +144,7 @@ impl Attempt {
         spec: QuestionSpec,
         read: impl Fn(&[u8]) -> Option<A>,
     ) -> Option<A> {
-        let mut lock = self.lock();
-        let live = self.begun(&mut lock);
+        let mut live = self.live();
         let id = InterruptId::of(task.thread, task.place, spec.name, occurrence);
         let earlier = self.earlier.as_ref().and_then(|journal| journal.newest(id));
         let same = earlier.filter(|entry| entry.question.hash() == question_hash(&spec.body));
@@ -187,32 +173,33 @@ impl Attempt {
     /// Asks where a sub-graph stops by itself.
     pub(crate) fn ask_stop(&self, question: Question) {
         let is_known = self.earlier.as_ref().is_some_and(|journal| journal.newest(question.id).is_some());
-        self.live(|live| live.push(question, is_known));
+        self.live().push(question, is_known);
     }
 
     /// Notes that a task waits for its sub-graph's answers.
     pub(crate) fn wait(&self, task: TaskHash) {
-        self.live(|live| live.waiting.insert(task));
+        self.live().waiting.insert(task);
     }
 
     /// Whether a task asked something that nobody has answered, or a sub-graph of it did.
     pub(crate) fn waits(&self, task: impl FnOnce() -> TaskHash) -> bool {
-        self.look(|live| !live.waiting.is_empty() && live.waiting.contains(&task()))
+        self.live.look(|live| !live.waiting.is_empty() && live.waiting.contains(&task()))
     }
 
     /// The place of a record that is written elsewhere.
     pub(crate) fn next_record(&self) -> u64 {
-        self.live(Live::next_record)
+        self.live().next_record()
     }
 
     /// Counts a call of a sub-graph.
     pub(crate) fn call_sub_graph(&self, task: TaskHash, name: &str) -> u32 {
-        self.live(|live| live.count(task, What::SubGraph, &name.into()))
+        self.live().count(task, What::SubGraph, &name.into())
     }
 
     /// Counts a call of an effect: among those of its name, and among all of its task.
     pub(crate) fn call_effect(&self, task: TaskHash, name: &Arc<str>) -> (u32, u32) {
-        self.live(|live| (live.count(task, What::Effect, name), live.count(task, What::AnyEffect, &Arc::default())))
+        let mut live = self.live();
+        (live.count(task, What::Effect, name), live.count(task, What::AnyEffect, &Arc::default()))
     }
 
     /// What earlier attempts left.
@@ -222,13 +209,12 @@ impl Attempt {
 
     /// What was asked and not answered, and not taken yet.
     pub(crate) fn take_asked(&self) -> Vec<Asked> {
-        self.look(|live| take(&mut live.asked))
+        self.live.look(|live| take(&mut live.asked))
     }
 
     /// Calls a step.
     pub(crate) fn call_step(&self, task: TaskHash, name: &str) -> StepCall {
-        let (mut lock, name) = (self.lock(), Arc::from(name));
-        let live = self.begun(&mut lock);
+        let (mut live, name) = (self.live(), Arc::from(name));
         let occurrence = live.count(task, What::Step, &name);
         let key = (task, name, occurrence);
         let calls = live.calls.entry(task).or_default();
@@ -242,65 +228,66 @@ impl Attempt {
 
     /// Lets a step run that has no memo; an error if an earlier attempt surely finished another one before.
     pub(crate) fn start_step(&self, key: &StepKey) -> Result<(), NodeError> {
-        self.live(|live| {
-            let calls = live.calls.entry(key.0).or_default();
-            if let Some(missed) = self.missed(calls, key.0) {
-                return Err(self.out_of_order(calls, &missed, Some(key)));
-            }
-            let running = &mut calls.running;
-            let is_beside = !running.is_empty();
-            for beside in running.values_mut() {
-                *beside = true;
-            }
-            running.insert(key.clone(), is_beside);
-            Ok(())
-        })
+        let mut live = self.live();
+        let calls = live.calls.entry(key.0).or_default();
+        if let Some(missed) = self.missed(calls, key.0) {
+            return Err(self.out_of_order(calls, &missed, Some(key)));
+        }
+        let running = &mut calls.running;
+        let is_beside = !running.is_empty();
+        for beside in running.values_mut() {
+            *beside = true;
+        }
+        running.insert(key.clone(), is_beside);
+        Ok(())
     }
 
     /// Whether nothing else of the task ran beside a step that ends now.
     pub(crate) fn end_step(&self, key: &StepKey, is_done: bool) -> bool {
-        self.live(|live| {
-            let calls = live.calls.entry(key.0).or_default();
-            let is_ordered = calls.running.remove(key) == Some(false) && !calls.has_failed;
-            calls.has_failed |= !is_done;
-            is_ordered
-        })
+        let mut live = self.live();
+        let calls = live.calls.entry(key.0).or_default();
+        let is_ordered = calls.running.remove(key) == Some(false) && !calls.has_failed;
+        calls.has_failed |= !is_done;
+        is_ordered
     }
 
     /// Keeps what a step returned.
     pub(crate) fn keep_memo(&self, memo: Memo) {
-        let memo = Arc::new(memo);
-        self.live(|live| {
-            let ordinal = live.next_record();
-            live.known.insert(super::key_of(&memo), Arc::clone(&memo));
-            live.calls.entry(memo.task).or_default().finished.push((ordinal, Arc::clone(&memo)));
-            live.finished.push((ordinal, memo));
-        });
+        let (memo, mut live) = (Arc::new(memo), self.live());
+        let ordinal = live.next_record();
+        live.known.insert(super::key_of(&memo), Arc::clone(&memo));
+        live.calls.entry(memo.task).or_default().finished.push((ordinal, Arc::clone(&memo)));
+        live.finished.push((ordinal, memo));
+    }
+
+    /// Whether it asked or called anything.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.live.get().is_some()
     }
 
     /// The place of the next record, if this attempt has made any.
     pub(crate) fn taken(&self) -> Option<u64> {
-        self.look(|live| Some(live.next)).filter(|next| *next > 0)
+        self.live.look(|live| Some(live.next)).filter(|next| *next > 0)
     }
 
     /// The steps that the run does not know yet.
     pub(crate) fn take_memos(&self) -> Vec<(u64, Arc<Memo>)> {
-        self.look(|live| take(&mut live.finished))
+        self.live.look(|live| take(&mut live.finished))
     }
 
     /// How many steps returned what they had returned before, since the last look.
     pub(crate) fn take_returned(&self) -> u64 {
-        self.look(|live| take(&mut live.returned))
+        self.live.look(|live| take(&mut live.returned))
     }
 
     /// A task that ended well has called every step that an earlier attempt finished by itself.
     pub(crate) fn check_called(&self, task: TaskHash) -> Result<(), NodeError> {
-        let (mut nothing, mut lock) = (Calls::default(), self.lock());
+        let (mut nothing, mut live) = (Calls::default(), self.live.get());
         // A task that waits runs again.
-        if lock.as_ref().is_some_and(|live| live.waiting.contains(&task)) {
+        if live.as_ref().is_some_and(|live| live.waiting.contains(&task)) {
             return Ok(());
         }
-        let calls = lock.as_mut().and_then(|live| live.calls.get_mut(&task)).unwrap_or(&mut nothing);
+        let calls = live.as_mut().and_then(|live| live.calls.get_mut(&task)).unwrap_or(&mut nothing);
         self.missed(calls, task).map_or(Ok(()), |missed| Err(self.out_of_order(calls, &missed, None)))
     }
 

@@ -4,6 +4,7 @@ use std::{error::Error, fmt};
 
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
+use stepmark_core::id::ThreadUid;
 use stepmark_macros::State;
 
 use super::*;
@@ -36,27 +37,31 @@ fn task<S: State>(state: S) -> TaskContext {
         state: Arc::new(state),
         payload: None,
         failure: None,
-        deps: Arc::new(deps),
         info: Arc::new(TaskInfo {
+            run: Arc::new(RunInfo {
+                thread: Some("t1".into()),
+                thread_uid: ThreadUid([0; 16]),
+                branch: None,
+                id: None,
+                namespace: Arc::default(),
+                root: None,
+                around: None,
+                programs: Arc::from([]),
+                state_version: 1,
+                deps: Arc::new(deps),
+                context: None,
+                desk: None,
+                events: None,
+            }),
             node: "search".into(),
             identity: "search".into(),
             attempt: 2,
             activation: 1,
             trigger: 0,
-            branch: None,
-            thread: Some("t1".into()),
-            thread_uid: ThreadUid([0; 16]),
-            programs: Arc::from([]),
-            commands: Mutex::default(),
+            commands: Rare::default(),
             scope: None,
             attempt_journal: Attempt::default(),
-            namespace: Arc::default(),
-            root: None,
-            around: None,
-            desk: None,
-            state_version: 1,
             standing: Standing::default(),
-            events: None,
             tries: None,
         }),
     }
