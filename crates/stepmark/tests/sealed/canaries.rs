@@ -1,11 +1,16 @@
 //! Is a secret in no raw file, log or dump, wherever a run put it?
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use stepmark::clock::{Clock, IdGen, Sleep, SystemClock};
+use stepmark::run::{CheckpointId, Source, Timestamp};
 use stepmark::store::CheckpointStore;
-use stepmark::{Checkpoints, Sqlite};
+use stepmark::{Checkpoints, MemoryStore, Sqlite};
 use stepmark_codec::{Codec, Key, MasterKeys};
 
 use crate::case::{CANARY, Case, Lab, STORED, answer, app, begin, canary};
@@ -113,4 +118,45 @@ async fn guessed_contents_are_not_confirmed() {
     let guessed: Vec<_> = plain.iter().filter(|hash| hash.iter().any(|byte| *byte != 0)).collect();
     assert!(guessed.len() >= 3, "{guessed:?}");
     assert!(guessed.into_iter().all(|hash| !holds(&sealed, hash)));
+}
+
+/// Time that stands, and ids that are counted: two runs have the same.
+#[derive(Debug, Default)]
+struct Counted(AtomicU64);
+
+impl Clock for Counted {
+    fn now(&self) -> Timestamp {
+        1_700_000_000_000_000
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        SystemClock.sleep(duration)
+    }
+}
+
+impl IdGen for Counted {
+    fn fill(&self, bytes: &mut [u8]) {
+        let number = self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        bytes.iter_mut().zip(number.iter().cycle()).for_each(|(byte, digit)| *byte = digit ^ 0x5a);
+    }
+}
+
+/// The id of the checkpoint that an answer with an update makes: it is derived of both.
+async fn id_of_answer(store: impl CheckpointStore) -> CheckpointId {
+    let app = app(store, &Lab::default()).with_sources(Arc::new(Counted::default()), Arc::new(Counted::default()));
+    let thread = app.thread("visit");
+    begin(&thread).await.expect("it runs");
+    let open = thread.questions().await.expect("listed").remove(0);
+    let answer = thread.answer_open(&open, &canary("answer")).update(|case| case.looks.add(1));
+    answer.store().await.expect("it is stored");
+    let history = thread.history().await.expect("listed");
+    history.into_iter().find(|checkpoint| checkpoint.source == Source::Update).expect("an update").id.clone()
+}
+
+/// Who knows what may be answered does not find out by the id which answer was given.
+#[tokio::test]
+async fn ids_do_not_confirm_what_was_answered() {
+    let plain = id_of_answer(MemoryStore::new()).await;
+    assert_eq!(plain, id_of_answer(MemoryStore::new()).await, "without keys anybody derives it");
+    assert_ne!(plain, id_of_answer(sealing().around(MemoryStore::new())).await);
 }
