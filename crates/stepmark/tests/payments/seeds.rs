@@ -39,7 +39,10 @@ pub(crate) fn run_all(place: Place, seeds: u64) {
     let (mut totals, mut failures) = (Totals::default(), Vec::new());
     for seed in (0..seeds).map(|number| first.wrapping_add(number)) {
         match play((place, seed), Log { is_told: seeds == 1 }) {
-            Ok(met) => totals.add(&met),
+            Ok(met) => {
+                eprintln!("seed {seed}: {}", met.line());
+                totals.add(&met);
+            }
             Err(failure) => failures.push(format!("{failure}\nrepeat with {}", command(place, seed))),
         }
         if failures.len() == FAILURES_MAX {

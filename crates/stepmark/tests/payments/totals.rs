@@ -61,3 +61,13 @@ totals! {
     refused: "effects that were certainly not done",
     answers: "answers",
 }
+
+impl Totals {
+    /// What one seed reports.
+    pub(crate) fn line(&self) -> String {
+        let Self { calls, kills_inside, zombies, forks, busy, unknown, .. } = self;
+        format!(
+            "{calls} calls, {kills_inside} kills inside, {zombies} zombies, {forks} forks, {busy} busy, {unknown} unknown"
+        )
+    }
+}
