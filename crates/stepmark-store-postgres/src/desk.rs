@@ -88,7 +88,7 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
             lease.end(&held);
             (held.ok()?).then_some(Done::Appended(Appended::default()))
         }
-        Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) => None,
+        Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) | Work::Item(_) => None,
     }
 }
 
@@ -99,6 +99,7 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
         Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes).await.map(Done::Kept),
         Work::DeleteThread(uid) => apply::delete_thread(session, *uid).await.map(|()| Done::Deleted),
         Work::Cache(work) => work.apply(session).await.map(|()| Done::Cached),
+        Work::Item(work) => work.apply(session).await.map(Done::Item),
     }
 }
 
@@ -106,7 +107,7 @@ impl Member {
     fn step(&self) -> Option<Step<'_>> {
         match &self.work {
             Work::Commit(commit) => step_of(commit),
-            Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) => None,
+            Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) | Work::Item(_) => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{Items, ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -275,14 +275,14 @@ impl CheckpointStore for PostgresStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         match self.submit(Work::Commit(Box::new(commit))).await? {
             Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
+            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Item(_) => Err(self.mismatched()),
         }
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
         match self.submit(Work::Records(Box::new(append))).await? {
             Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
+            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Item(_) => Err(self.mismatched()),
         }
     }
 
@@ -303,7 +303,9 @@ impl CheckpointStore for PostgresStore {
         match call {
             BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
                 Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
+                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached | Done::Item(_) => {
+                    Err(self.mismatched())
+                }
             },
             BlobCall::Has { scope, hash } => {
                 named = (scope, hash);
@@ -333,5 +335,9 @@ impl CheckpointStore for PostgresStore {
 
     fn rows(&self) -> Option<&dyn Rows> {
         None
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        Some(self)
     }
 }

@@ -18,6 +18,7 @@ use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk;
 use crate::error::closed;
+use crate::items::{ItemDone, ItemWork};
 use crate::step::step_of;
 
 /// Members that may wait; more make their callers wait.
@@ -32,6 +33,7 @@ pub(crate) enum Work {
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
     Cache(CacheWork),
+    Item(ItemWork),
 }
 
 /// A member's answer.
@@ -41,6 +43,7 @@ pub(crate) enum Done {
     Kept(BlobHash),
     Deleted,
     Cached,
+    Item(ItemDone),
 }
 
 /// A queued call.
@@ -229,7 +232,7 @@ impl Work {
             Self::Commit(commit) => Some(commit.thread),
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
-            Self::PutBlob { .. } | Self::Cache(_) => None,
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -255,6 +258,7 @@ impl Work {
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) => 0,
             Self::Cache(work) => work.bytes(),
+            Self::Item(work) => work.bytes(),
         }
     }
 }

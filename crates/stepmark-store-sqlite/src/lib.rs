@@ -17,6 +17,7 @@ mod check;
 mod cache;
 mod children;
 mod insert;
+mod items;
 mod ledger;
 mod restore;
 
