@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{Items, ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -275,7 +275,7 @@ impl CheckpointStore for PostgresStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         match self.submit(Work::Commit(Box::new(commit))).await? {
             Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) | Done::Item(_) => {
                 Err(self.mismatched())
             }
         }
@@ -284,7 +284,7 @@ impl CheckpointStore for PostgresStore {
     async fn append(&self, append: Records) -> Result<Appended> {
         match self.submit(Work::Records(Box::new(append))).await? {
             Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) | Done::Item(_) => {
                 Err(self.mismatched())
             }
         }
@@ -307,9 +307,12 @@ impl CheckpointStore for PostgresStore {
         match call {
             BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
                 Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
-                    Err(self.mismatched())
-                }
+                Done::Committed(_)
+                | Done::Appended(_)
+                | Done::Deleted
+                | Done::Cached
+                | Done::Restored(_)
+                | Done::Item(_) => Err(self.mismatched()),
             },
             BlobCall::Has { scope, hash } => {
                 named = (scope, hash);
@@ -338,6 +341,10 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
 }

@@ -129,6 +129,7 @@ impl Desk {
             Work::DeleteThread(uid) => apply::delete_thread(session, *uid, now)?.map(|()| Done::Deleted),
             Work::Restore(restore) => restore::restore(session, restore)?.map(Done::Restored),
             Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
+            Work::Item(work) => work.apply(session, now).map(Done::Item),
         };
         match answer {
             // SQLite gave up the transaction: the members before are gone too.

@@ -18,6 +18,7 @@ mod check;
 mod cache;
 mod children;
 mod insert;
+mod items;
 mod ledger;
 mod restore;
 
