@@ -25,7 +25,9 @@ CREATE TABLE thread (
     number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     scope      text COLLATE "C" NOT NULL,             -- the tenant
     name       text COLLATE "C" NOT NULL,
-    uid        bytea NOT NULL,                        -- 16 random bytes
+    uid        bytea,                                 -- 16 random bytes; null until a restored thread is whole: who looks
+                                                      -- for threads by anything else leaves those out
+    restoring  bytea,                                 -- the uid of a thread that is restored row by row, until it is whole
     head       bigint NOT NULL,                       -- branch that the thread continues by default
     created_at bigint NOT NULL,                       -- the engine's clock
     key_id     bytea,                                 -- encryption: the thread's key at its provider [later]
@@ -33,6 +35,7 @@ CREATE TABLE thread (
 );
 CREATE UNIQUE INDEX thread_name ON thread (scope, name);
 CREATE UNIQUE INDEX thread_uid ON thread (uid);
+CREATE UNIQUE INDEX thread_restoring ON thread (restoring) WHERE restoring IS NOT NULL;
 
 -- Uids of deleted threads; they stay refused for ever.
 CREATE TABLE tombstone (

@@ -80,7 +80,9 @@ impl PostgresStore {
     async fn cached(&self, work: CacheWork) -> Result<()> {
         match self.submit(Work::Cache(work)).await? {
             Done::Cached => Ok(()),
-            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
+            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Restored(_) => {
+                Err(self.mismatched())
+            }
         }
     }
 }

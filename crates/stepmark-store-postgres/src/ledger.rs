@@ -79,7 +79,7 @@ pub(crate) async fn entries(session: Session<'_>, space: Space<'_>) -> Result<Ve
 }
 
 /// The generations of a key, or one of them.
-async fn entries_of(
+pub(crate) async fn entries_of(
     session: Session<'_>,
     space: Space<'_>,
     key: &EffectKey,

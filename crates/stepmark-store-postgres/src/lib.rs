@@ -21,12 +21,14 @@ mod children;
 mod insert;
 mod ledger;
 mod lock;
+mod restore;
 
 mod chains;
 mod history;
 mod read;
 mod reader;
 mod records;
+mod rows;
 
 mod connect;
 #[cfg(not(feature = "tls"))]

@@ -13,7 +13,8 @@ pub(crate) const ROLLBACK: &str = "ROLLBACK";
 // ---- locks: the thread's row first, then rows of branches in the order of their keys ----
 
 pub(crate) const LOCK_THREAD: &str = "SELECT 1 FROM @thread WHERE uid = $1 FOR NO KEY UPDATE";
-pub(crate) const LOCK_THREAD_TO_DELETE: &str = "SELECT 1 FROM @thread WHERE uid = $1 FOR UPDATE";
+/// Also of a thread that is not whole yet.
+pub(crate) const LOCK_WHOLE_THREAD: &str = "SELECT 1 FROM @thread WHERE uid = $1 OR restoring = $1 FOR UPDATE";
 pub(crate) const LOCK_BRANCHES: &str = "
 SELECT 1 FROM @branch b
 WHERE b.thread = (SELECT number FROM @thread WHERE uid = $1)
@@ -49,7 +50,7 @@ pub(crate) const COMMIT_BRANCH: &str = "
 INSERT INTO @branch (thread, namespace, branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash,
                     root_branch, arrival)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-        (SELECT COALESCE(MAX(arrival), 0) + 1 FROM @branch WHERE thread = $1 AND namespace = $2))";
+        COALESCE($13, (SELECT COALESCE(MAX(arrival), 0) + 1 FROM @branch WHERE thread = $1 AND namespace = $2)))";
 
 /// Gives a name, or moves it; the caller checked whose it is.
 pub(crate) const COMMIT_REF: &str = "
@@ -275,7 +276,8 @@ SELECT 1 FROM l";
 // ---- what a commit or an append checks ----
 
 pub(crate) const CHECK_TOMBSTONE: &str = "SELECT 1 FROM @tombstone WHERE uid = $1";
-pub(crate) const CHECK_THREAD_TAKEN: &str = "SELECT 1 FROM @thread WHERE (scope = $1 AND name = $2) OR uid = $3";
+pub(crate) const CHECK_THREAD_TAKEN: &str =
+    "SELECT 1 FROM @thread WHERE (scope = $1 AND name = $2) OR uid = $3 OR restoring = $3";
 pub(crate) const CHECK_RUN: &str = "SELECT 1 FROM @run WHERE thread = $1 AND id = $2";
 pub(crate) const CHECK_FORK_POINT: &str = "
 SELECT id FROM @checkpoint
@@ -305,8 +307,7 @@ WHERE NOT EXISTS (SELECT 1 FROM @blob b WHERE b.scope = $1 AND b.hash = x.hash) 
 
 // ---- load ----
 
-pub(crate) const LOAD_THREAD_BY_NAME: &str =
-    "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE scope = $1 AND name = $2";
+pub(crate) const LOAD_THREAD_BY_NAME: &str = "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE scope = $1 AND name = $2 AND uid IS NOT NULL";
 pub(crate) const LOAD_THREAD_BY_UID: &str =
     "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE uid = $1";
 
@@ -422,11 +423,11 @@ ORDER BY arrival DESC LIMIT $4";
 
 pub(crate) const THREADS_PAGE: &str = "
 SELECT number, scope, name, uid, head, created_at, hash
-FROM @thread WHERE scope = $1 AND name > $2 ORDER BY name LIMIT $3";
+FROM @thread WHERE scope = $1 AND name > $2 AND uid IS NOT NULL ORDER BY name LIMIT $3";
 /// Threads with a branch of the root namespace on whose tip, in its lane, a question lies.
 pub(crate) const THREADS_WAITING: &str = "
 SELECT number, scope, name, uid, head, created_at, hash
-FROM @thread t WHERE scope = $1 AND name > $2 AND EXISTS (
+FROM @thread t WHERE scope = $1 AND name > $2 AND uid IS NOT NULL AND EXISTS (
     SELECT 1 FROM @branch b, @pending p
     WHERE b.thread = t.number AND b.namespace = ''
       AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)
@@ -451,7 +452,12 @@ pub(crate) const BLOB_HAS: &str = "SELECT 1 FROM @blob WHERE scope = $1 AND hash
 
 // ---- delete_thread ----
 
-pub(crate) const DELETE_TOMBSTONE: &str = "INSERT INTO @tombstone (uid) VALUES ($1)";
+/// Also of a thread that is not whole yet.
+pub(crate) const DELETE_NUMBER: &str =
+    "SELECT number FROM @thread WHERE uid = $1 OR restoring = $1 ORDER BY uid IS NULL LIMIT 1";
+/// Nothing stays of a thread that was never whole.
+pub(crate) const DELETE_TOMBSTONE: &str =
+    "INSERT INTO @tombstone (uid) SELECT uid FROM @thread WHERE number = $1 AND uid IS NOT NULL";
 
 /// Every table with rows of a thread; a test compares this list with the schema. Branches first: who holds one of them holds
 /// up the deletion.
@@ -470,6 +476,81 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
     "DELETE FROM @attribute WHERE thread = $1",
     "DELETE FROM @thread WHERE number = $1",
 ];
+
+// ---- rows ----
+
+pub(crate) const ROWS_THREAD: &str =
+    "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE number = $1";
+pub(crate) const ROWS_BRANCH: &str = "
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, namespace, arrival
+FROM @branch WHERE thread = $1 AND (namespace, arrival) > ($2, $3) ORDER BY namespace, arrival LIMIT $4";
+pub(crate) const ROWS_REF: &str =
+    "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND name > $2 ORDER BY name LIMIT $3";
+pub(crate) const ROWS_RUN: &str = "
+SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature, arrival
+FROM @run WHERE thread = $1 AND arrival > $2 ORDER BY arrival LIMIT $3";
+/// The graphs that a thread's runs name.
+pub(crate) const ROWS_GRAPH: &str = "
+SELECT g.record, g.hash, g.name, g.signature FROM @graph g
+JOIN (SELECT DISTINCT graph, graph_signature FROM @run WHERE thread = $1) named
+  ON g.name = named.graph AND g.signature = named.graph_signature
+WHERE (g.name, g.signature) > ($2, $3) ORDER BY g.name, g.signature LIMIT $4";
+pub(crate) const ROWS_TAG: &str =
+    "SELECT name, namespace, branch, height, hash FROM @tag WHERE thread = $1 AND name > $2 ORDER BY name LIMIT $3";
+/// Also of entries that are gone but whose attempts are there.
+pub(crate) const ROWS_EFFECT: &str = "
+SELECT key, generation FROM @ledger WHERE thread = $1 AND (key, generation) > ($2, $3)
+UNION SELECT key, generation FROM @ledger_attempt WHERE thread = $1 AND (key, generation) > ($2, $3)
+ORDER BY key, generation LIMIT $4";
+pub(crate) const ROWS_PENDING: &str = "
+SELECT lane, kind, task, ordinal, hash, head, body, namespace, base FROM @pending
+WHERE thread = $1 AND (namespace, base, lane, kind, task, ordinal) > ($2, $3, $4, $5, $6, $7)
+ORDER BY namespace, base, lane, kind, task, ordinal LIMIT $8";
+pub(crate) const ROWS_CHILD: &str = "
+SELECT namespace, height, child_branch, child_height, hash, root_branch FROM @child
+WHERE thread = $1 AND (root_branch, namespace, height) > ($2, $3, $4) ORDER BY root_branch, namespace, height LIMIT $5";
+pub(crate) const ROWS_CHECKPOINT: &str = "
+SELECT arrival, branch, height, id, source, created_at, COALESCE(manifest, ''::bytea), manifest_hash, packed_hash, packed,
+       namespace
+FROM @checkpoint WHERE thread = $1 AND (namespace, arrival) > ($2, $3) ORDER BY namespace, arrival LIMIT $4";
+pub(crate) const ROWS_VALUE: &str = "
+SELECT hash, head, body, namespace, branch, height, ordinal FROM @value
+WHERE thread = $1 AND (namespace, branch, height, ordinal) > ($2, $3, $4, $5)
+ORDER BY namespace, branch, height, ordinal LIMIT $6";
+
+// ---- restore ----
+
+/// A thread, and whether it is whole.
+pub(crate) const RESTORE_FIND: &str = "
+SELECT number, scope, name, COALESCE(uid, restoring), head, created_at, hash, uid IS NOT NULL
+FROM @thread WHERE uid = $1 OR restoring = $1 ORDER BY uid IS NULL LIMIT 1";
+pub(crate) const RESTORE_NAME: &str = "SELECT COALESCE(uid, restoring) FROM @thread WHERE scope = $1 AND name = $2";
+pub(crate) const RESTORE_THREAD: &str = "
+INSERT INTO @thread (scope, name, restoring, head, created_at, hash) VALUES ($1, $2, $3, $4, $5, $6) RETURNING number";
+pub(crate) const RESTORE_PUBLISH: &str =
+    "UPDATE @thread SET uid = restoring, restoring = NULL WHERE number = $1 AND uid IS NULL";
+/// Orders of beginning and of arrival are those of the lists.
+pub(crate) const RESTORE_RUNS: &str = "
+INSERT INTO @run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+                 graph_signature)
+SELECT $1, x.id, x.branch, x.graph, x.status, x.input_hash, x.started_at, x.ended_at, x.last_height, x.last_id, x.hash,
+       x.graph_signature
+FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WITH ORDINALITY
+AS x (id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature, place)
+ORDER BY x.place";
+pub(crate) const RESTORE_CHECKPOINTS: &str = "
+INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest,
+                         packed)
+SELECT $1, $2, x.branch, x.height, x.id, x.source, x.created_at, x.manifest_hash, x.packed_hash, x.manifest, x.packed
+FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) WITH ORDINALITY
+AS x (branch, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed, place)
+ORDER BY x.place";
+/// What lies at a checkpoint's place, and under its id.
+pub(crate) const CHECK_PLACE: &str = "
+SELECT manifest_hash, packed_hash FROM @checkpoint
+WHERE thread = $1 AND namespace = $2 AND ((branch = $3 AND height = $4) OR id = $5)";
+pub(crate) const CHECK_CHILD: &str =
+    "SELECT hash FROM @child WHERE thread = $1 AND root_branch = $2 AND namespace = $3 AND height = $4";
 
 // ---- cache ----
 

@@ -219,7 +219,8 @@ pub(crate) fn attempt(row: &Row, uid: ThreadUid) -> Result<AttemptRow> {
     Ok(attempt)
 }
 
-fn effect_key(row: &Row, uid: ThreadUid) -> Result<(EffectKey, u32)> {
+/// An entry's key and generation.
+pub(crate) fn effect_key(row: &Row, uid: ThreadUid) -> Result<(EffectKey, u32)> {
     let unnamed = Cells::new(row, Subject::Effect, format!("of thread {uid}"));
     let stored: Vec<u8> = unnamed.get(0)?;
     let key = unnamed.decoded(EffectKey::decode(&stored))?;

@@ -275,14 +275,18 @@ impl CheckpointStore for PostgresStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         match self.submit(Work::Commit(Box::new(commit))).await? {
             Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
+            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+                Err(self.mismatched())
+            }
         }
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
         match self.submit(Work::Records(Box::new(append))).await? {
             Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
+            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+                Err(self.mismatched())
+            }
         }
     }
 
@@ -303,7 +307,9 @@ impl CheckpointStore for PostgresStore {
         match call {
             BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
                 Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
+                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+                    Err(self.mismatched())
+                }
             },
             BlobCall::Has { scope, hash } => {
                 named = (scope, hash);
@@ -332,6 +338,6 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
-        None
+        Some(self)
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use stepmark_core::capability::{Restore, Row};
 use stepmark_core::effect::{EffectEnd, EffectOutcome, EffectWrite};
 use stepmark_core::error::Result;
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -32,6 +33,7 @@ pub(crate) enum Work {
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
     Cache(CacheWork),
+    Restore(Box<Restore>),
 }
 
 /// A member's answer.
@@ -41,6 +43,7 @@ pub(crate) enum Done {
     Kept(BlobHash),
     Deleted,
     Cached,
+    Restored(Outcome),
 }
 
 /// A queued call.
@@ -229,6 +232,7 @@ impl Work {
             Self::Commit(commit) => Some(commit.thread),
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
+            Self::Restore(restore) => Some(restore.thread.uid),
             Self::PutBlob { .. } | Self::Cache(_) => None,
         }
     }
@@ -255,6 +259,7 @@ impl Work {
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) => 0,
             Self::Cache(work) => work.bytes(),
+            Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! `sql/schema.sql` explains the tables; read the modules in this order: `store`, `writer`, `desk`, `apply`, `read`.
 
 mod store;
+mod waiting;
 
 mod writer;
 

@@ -156,6 +156,17 @@ impl Drop for Writer {
 }
 
 impl Work {
+    /// Whose rows it writes.
+    pub(crate) fn thread(&self) -> Option<ThreadUid> {
+        match self {
+            Self::Commit(commit) => Some(commit.thread),
+            Self::Records(append) => Some(append.thread),
+            Self::DeleteThread(thread) => Some(*thread),
+            Self::Restore(restore) => Some(restore.thread.uid),
+            Self::PutBlob { .. } | Self::Cache(_) => None,
+        }
+    }
+
     /// About how many bytes it writes.
     pub(crate) fn bytes(&self) -> usize {
         match self {

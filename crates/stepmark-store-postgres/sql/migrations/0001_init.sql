@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS thread (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     scope text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
-    uid bytea NOT NULL,
+    uid bytea,
+    restoring bytea,
     head bigint NOT NULL,
     created_at bigint NOT NULL,
     key_id bytea,
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS thread (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS thread_name ON thread (scope, name);
 CREATE UNIQUE INDEX IF NOT EXISTS thread_uid ON thread (uid);
+CREATE UNIQUE INDEX IF NOT EXISTS thread_restoring ON thread (restoring) WHERE restoring IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS tombstone (
     uid bytea PRIMARY KEY,
