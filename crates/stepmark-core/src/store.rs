@@ -12,6 +12,7 @@ mod commit;
 mod list;
 mod read;
 mod records;
+mod shared;
 
 use std::fmt;
 

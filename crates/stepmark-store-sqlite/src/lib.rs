@@ -35,4 +35,5 @@ mod session;
 
 mod error;
 
+pub use connect::Synchronous;
 pub use store::{Sqlite, SqliteOptions, Stats};

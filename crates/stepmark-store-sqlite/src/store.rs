@@ -18,7 +18,7 @@ use stepmark_core::store::{
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
 
-use crate::connect::Place;
+use crate::connect::{Place, Synchronous};
 use crate::error::{closed, read_only};
 use crate::reader::Readers;
 use crate::session::Session;
@@ -122,6 +122,7 @@ pub struct SqliteOptions {
     read_only: bool,
     page_max: Option<u32>,
     wal_checkpoint_pages: u32,
+    synchronous: Synchronous,
     clock: Arc<dyn Clock>,
 }
 
@@ -134,6 +135,7 @@ impl Default for SqliteOptions {
             read_only: false,
             page_max: None,
             wal_checkpoint_pages: 500,
+            synchronous: Synchronous::Full,
             clock: Arc::new(SystemClock),
         }
     }
@@ -182,6 +184,13 @@ impl SqliteOptions {
         self
     }
 
+    /// What the disk has when a write is acknowledged (default: all of it).
+    #[must_use]
+    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
+        self.synchronous = synchronous;
+        self
+    }
+
     /// Takes the store's own time, which ends leases and lets things expire, from elsewhere: for tests.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -220,6 +229,7 @@ impl SqliteOptions {
             busy_timeout: Duration::from_millis(u64::from(self.busy_timeout_ms)),
             read_only: self.read_only || marked,
             page_max: self.page_max,
+            synchronous: self.synchronous,
             immutable: false,
         })
     }
