@@ -206,10 +206,10 @@ async fn namespaces(session: Session<'_>, query: &NamespaceQuery) -> Result<Name
 impl Items for PostgresStore {
     async fn put(&self, write: ItemWrite) -> Result<ItemStamp> {
         check_write(&write)?;
-        match self.changed(ItemWork::Put(Box::new(write))).await? {
-            ItemDone::Put(stamp) => Ok(stamp),
-            ItemDone::Deleted(_) | ItemDone::Refreshed | ItemDone::Swept(_) => Err(self.mismatched()),
-        }
+        let ItemDone::Put(stamp) = self.changed(ItemWork::Put(Box::new(write))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(stamp)
     }
 
     async fn get(&self, key: &ItemKey, refresh: bool) -> Result<Option<Item>> {
@@ -221,10 +221,10 @@ impl Items for PostgresStore {
     }
 
     async fn delete(&self, key: &ItemKey, version: Option<ItemVersion>) -> Result<bool> {
-        match self.changed(ItemWork::Delete { key: key.clone(), version }).await? {
-            ItemDone::Deleted(was_there) => Ok(was_there),
-            ItemDone::Put(_) | ItemDone::Refreshed | ItemDone::Swept(_) => Err(self.mismatched()),
-        }
+        let ItemDone::Deleted(was_there) = self.changed(ItemWork::Delete { key: key.clone(), version }).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(was_there)
     }
 
     async fn search(&self, wanted: ItemSearch) -> Result<ItemPage> {
@@ -241,21 +241,17 @@ impl Items for PostgresStore {
     }
 
     async fn sweep(&self, limit: u32) -> Result<u64> {
-        match self.changed(ItemWork::Sweep { limit }).await? {
-            ItemDone::Swept(removed) => Ok(removed),
-            ItemDone::Put(_) | ItemDone::Deleted(_) | ItemDone::Refreshed => Err(self.mismatched()),
-        }
+        let ItemDone::Swept(removed) = self.changed(ItemWork::Sweep { limit }).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(removed)
     }
 }
 
 impl PostgresStore {
     async fn changed(&self, work: ItemWork) -> Result<ItemDone> {
-        match self.submit(Work::Item(work)).await? {
-            Done::Item(done) => Ok(done),
-            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Item(done) = self.submit(Work::Item(work)).await? else { return Err(self.mismatched()) };
+        Ok(done)
     }
 
     /// Lets those live on that live for a while. What was written or deleted since it was read stays as it is.

@@ -266,21 +266,17 @@ pub struct Stats {
 #[async_trait]
 impl CheckpointStore for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        match self.submit(Work::Commit(Box::new(commit))).await? {
-            Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Item(_) | Done::Restored(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Committed(outcome) = self.submit(Work::Commit(Box::new(commit))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
-        match self.submit(Work::Records(Box::new(append))).await? {
-            Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Item(_) | Done::Restored(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Appended(appended) = self.submit(Work::Records(Box::new(append))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(appended)
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {
@@ -297,15 +293,12 @@ impl CheckpointStore for Sqlite {
 
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
         match call {
-            BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
-                Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_)
-                | Done::Appended(_)
-                | Done::Deleted
-                | Done::Cached
-                | Done::Item(_)
-                | Done::Restored(_) => Err(self.mismatched()),
-            },
+            BlobCall::Put { scope, bytes } => {
+                let Done::Kept(hash) = self.submit(Work::PutBlob { scope, bytes }).await? else {
+                    return Err(self.mismatched());
+                };
+                Ok(BlobReply::Kept(hash))
+            }
             BlobCall::Has { scope, hash } => {
                 let has = self.inner.readers.read(move |session| read::has_blob(session, &scope, hash)).await;
                 has.map(BlobReply::Present)
