@@ -26,6 +26,7 @@ mod restore;
 
 mod chains;
 mod history;
+mod place;
 mod read;
 mod reader;
 mod records;

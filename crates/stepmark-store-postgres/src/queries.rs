@@ -3,6 +3,10 @@
 //! `@` stands before the names of tables, where the schema's name goes. Columns stand in the order in which `records`
 //! reads them.
 
+mod rows;
+
+pub(crate) use rows::*;
+
 /// A transaction whose process stops in the middle is ended by the server, so that its locks are not held for ever.
 pub(crate) const BEGIN_WRITE: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 10000";
@@ -311,6 +315,40 @@ pub(crate) const LOAD_THREAD_BY_NAME: &str = "SELECT number, scope, name, uid, h
 pub(crate) const LOAD_THREAD_BY_UID: &str =
     "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE uid = $1";
 
+/// A thread, a branch and a checkpoint side by side; the packed values only where they are asked for ($5).
+macro_rules! moment {
+    ($of:literal) => {
+        concat!(
+            "
+SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
+       b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
+       c.arrival, c.branch, c.height, c.id, c.source, c.created_at, c.manifest, c.manifest_hash, c.packed_hash,
+       CASE WHEN $5 THEN c.packed ELSE ''::bytea END
+FROM @thread t ",
+            $of,
+            "
+WHERE t.uid = $1 OR (t.scope = $2 AND t.name = $3 AND t.uid IS NOT NULL)"
+        )
+    };
+}
+/// The tip of a branch ($6), of a named one ($7), or of the head; what is not there is null.
+pub(crate) const LOAD_TIP: &str = moment!(
+    "
+LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
+    $6, CASE WHEN $7 IS NULL THEN t.head ELSE (SELECT branch FROM @ref WHERE thread = t.number AND name = $7) END)
+LEFT JOIN @checkpoint c
+    ON c.thread = t.number AND c.namespace = $4 AND c.id = b.tip_id AND c.manifest IS NOT NULL"
+);
+/// A checkpoint ($7) on a branch ($6), else on the head where it is its tip, else on its own.
+pub(crate) const LOAD_MOMENT: &str = moment!(
+    "
+LEFT JOIN @checkpoint c ON c.thread = t.number AND c.namespace = $4 AND c.id = $7 AND c.manifest IS NOT NULL
+LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
+    $6,
+    (SELECT branch FROM @branch WHERE thread = t.number AND namespace = $4 AND branch = t.head AND tip_id = $7),
+    c.branch)"
+);
+
 pub(crate) const LOAD_BRANCH: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
 FROM @branch WHERE thread = $1 AND namespace = $2 AND branch = $3";
@@ -333,20 +371,34 @@ pub(crate) const LOAD_CHECKPOINT_WITH_VALUES: &str = "
 SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash, packed
 FROM @checkpoint WHERE thread = $1 AND namespace = $2 AND id = $3 AND manifest IS NOT NULL";
 
-/// The packed values at places, and of so many checkpoints below each on its segment.
-pub(crate) const LOAD_PACKED: &str = "
-SELECT c.branch, c.height, c.packed_hash, c.packed FROM unnest($3, $4) x (branch, height)
+/// The nodes at places with all that they follow from, each once: the packed values of checkpoints, and value rows. A place
+/// is an ordinal, doubled, and 1 if it is packed.
+pub(crate) const LOAD_CHAINS: &str = "
+WITH RECURSIVE walk (branch, height, place) AS (
+    SELECT * FROM unnest($3, $4, $5)
+    UNION
+    SELECT found.base[1], found.base[2], found.base[3] FROM walk w
+    CROSS JOIN LATERAL (
+        (SELECT @chain_base(packed, w.place >> 1) AS base FROM @checkpoint
+         WHERE w.place & 1 = 1 AND thread = $1 AND namespace = $2 AND branch = w.branch AND height = w.height LIMIT 1)
+        UNION ALL
+        (SELECT @chain_base(head, NULL) FROM @value
+         WHERE w.place & 1 = 0 AND thread = $1 AND namespace = $2
+           AND branch = w.branch AND height = w.height AND ordinal = w.place >> 1 LIMIT 1)
+    ) found
+    WHERE found.base IS NOT NULL
+)
+SELECT c.packed_hash, NULL::bytea, c.packed, w.branch, w.height, NULL::bigint
+FROM (SELECT DISTINCT branch, height FROM walk WHERE place & 1 = 1) w
 CROSS JOIN LATERAL (
-    SELECT branch, height, packed_hash, packed FROM @checkpoint
-    WHERE thread = $1 AND namespace = $2 AND branch = x.branch AND height <= x.height
-    ORDER BY height DESC LIMIT $5) c";
-/// The value rows at addresses, and so many below each on its segment.
-pub(crate) const LOAD_VALUES: &str = "
-SELECT v.hash, v.head, v.body, v.branch, v.height, v.ordinal FROM unnest($3, $4, $5) x (branch, height, ordinal)
+    SELECT packed_hash, packed FROM @checkpoint
+    WHERE thread = $1 AND namespace = $2 AND branch = w.branch AND height = w.height LIMIT 1) c
+UNION ALL
+SELECT v.hash, v.head, v.body, w.branch, w.height, w.place >> 1 FROM walk w
 CROSS JOIN LATERAL (
-    SELECT hash, head, body, branch, height, ordinal FROM @value
-    WHERE thread = $1 AND namespace = $2 AND branch = x.branch AND (height, ordinal) <= (x.height, x.ordinal)
-    ORDER BY height DESC, ordinal DESC LIMIT $6) v";
+    SELECT hash, head, body FROM @value
+    WHERE w.place & 1 = 0 AND thread = $1 AND namespace = $2
+      AND branch = w.branch AND height = w.height AND ordinal = w.place >> 1 LIMIT 1) v";
 pub(crate) const LOAD_ORDINAL_MAX: &str = "
 SELECT MAX(ordinal) FROM @value WHERE thread = $1 AND namespace = $2 AND branch = $3 AND height = $4";
 
@@ -369,6 +421,13 @@ WHERE thread = $1 AND root_branch = $2 AND height <= $3 ORDER BY namespace, heig
 pub(crate) const LOAD_RUN: &str = "
 SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
 FROM @run WHERE thread = $1 AND id = $2";
+
+/// A run with the record of its graph, if there is one.
+pub(crate) const LOAD_RUN_WITH_GRAPH: &str = "
+SELECT r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id, r.hash,
+       r.graph_signature, g.record, g.hash
+FROM @run r LEFT JOIN @graph g ON g.name = r.graph AND g.signature = r.graph_signature
+WHERE r.thread = $1 AND r.id = $2";
 
 pub(crate) const LOAD_TAG: &str =
     "SELECT name, namespace, branch, height, hash FROM @tag WHERE thread = $1 AND name = $2";
@@ -421,23 +480,43 @@ FROM @checkpoint
 WHERE thread = $1 AND namespace = $2 AND arrival < $3 AND manifest IS NOT NULL
 ORDER BY arrival DESC LIMIT $4";
 
-pub(crate) const THREADS_PAGE: &str = "
-SELECT number, scope, name, uid, head, created_at, hash
-FROM @thread WHERE scope = $1 AND name > $2 AND uid IS NOT NULL ORDER BY name LIMIT $3";
+/// Threads with the branch that each continues and the run that began last, side by side.
+macro_rules! threads {
+    ($of:literal) => {
+        concat!(
+            "
+SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
+       b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
+       r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id, r.hash,
+       r.graph_signature
+FROM (
+    SELECT * FROM @thread t WHERE scope = $1 AND name > $2 AND uid IS NOT NULL ",
+            $of,
+            " ORDER BY name LIMIT $3) t
+LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = '' AND b.branch = t.head
+LEFT JOIN LATERAL (SELECT * FROM @run WHERE thread = t.number ORDER BY arrival DESC LIMIT 1) r ON true
+ORDER BY t.name"
+        )
+    };
+}
+pub(crate) const THREADS_PAGE: &str = threads!("");
 /// Threads with a branch of the root namespace on whose tip, in its lane, a question lies.
-pub(crate) const THREADS_WAITING: &str = "
-SELECT number, scope, name, uid, head, created_at, hash
-FROM @thread t WHERE scope = $1 AND name > $2 AND uid IS NOT NULL AND EXISTS (
+pub(crate) const THREADS_WAITING: &str = threads!(
+    "AND EXISTS (
     SELECT 1 FROM @branch b, @pending p
     WHERE b.thread = t.number AND b.namespace = ''
-      AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)
-ORDER BY name LIMIT $3";
-pub(crate) const WAITING_ROWS: &str = "
-SELECT lane, kind, task, ordinal, hash, head, body FROM @pending
-WHERE thread = $1 AND namespace = $2 AND base = $3 AND lane = $4 AND kind IN (3, 4) ORDER BY kind, task, ordinal";
-pub(crate) const THREADS_LAST_RUN: &str = "
-SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
-FROM @run WHERE thread = $1 ORDER BY arrival DESC LIMIT 1";
+      AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)"
+);
+/// The questions and answers on the tips of threads, each with its branch and that branch's first name.
+pub(crate) const THREADS_QUESTIONS: &str = "
+SELECT b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
+       p.lane, p.kind, p.task, p.ordinal, p.hash, p.head, p.body, r.name, r.branch, r.hash, b.thread
+FROM @branch b
+JOIN @pending p ON p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind IN (3, 4)
+LEFT JOIN LATERAL (
+    SELECT name, branch, hash FROM @ref WHERE thread = b.thread AND branch = b.branch ORDER BY name LIMIT 1) r ON true
+WHERE b.thread = ANY ($1) AND b.namespace = ''
+ORDER BY b.thread, b.arrival, p.kind, p.task, p.ordinal";
 
 // ---- blob ----
 
@@ -476,81 +555,6 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
     "DELETE FROM @attribute WHERE thread = $1",
     "DELETE FROM @thread WHERE number = $1",
 ];
-
-// ---- rows ----
-
-pub(crate) const ROWS_THREAD: &str =
-    "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE number = $1";
-pub(crate) const ROWS_BRANCH: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, namespace, arrival
-FROM @branch WHERE thread = $1 AND (namespace, arrival) > ($2, $3) ORDER BY namespace, arrival LIMIT $4";
-pub(crate) const ROWS_REF: &str =
-    "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND name > $2 ORDER BY name LIMIT $3";
-pub(crate) const ROWS_RUN: &str = "
-SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature, arrival
-FROM @run WHERE thread = $1 AND arrival > $2 ORDER BY arrival LIMIT $3";
-/// The graphs that a thread's runs name.
-pub(crate) const ROWS_GRAPH: &str = "
-SELECT g.record, g.hash, g.name, g.signature FROM @graph g
-JOIN (SELECT DISTINCT graph, graph_signature FROM @run WHERE thread = $1) named
-  ON g.name = named.graph AND g.signature = named.graph_signature
-WHERE (g.name, g.signature) > ($2, $3) ORDER BY g.name, g.signature LIMIT $4";
-pub(crate) const ROWS_TAG: &str =
-    "SELECT name, namespace, branch, height, hash FROM @tag WHERE thread = $1 AND name > $2 ORDER BY name LIMIT $3";
-/// Also of entries that are gone but whose attempts are there.
-pub(crate) const ROWS_EFFECT: &str = "
-SELECT key, generation FROM @ledger WHERE thread = $1 AND (key, generation) > ($2, $3)
-UNION SELECT key, generation FROM @ledger_attempt WHERE thread = $1 AND (key, generation) > ($2, $3)
-ORDER BY key, generation LIMIT $4";
-pub(crate) const ROWS_PENDING: &str = "
-SELECT lane, kind, task, ordinal, hash, head, body, namespace, base FROM @pending
-WHERE thread = $1 AND (namespace, base, lane, kind, task, ordinal) > ($2, $3, $4, $5, $6, $7)
-ORDER BY namespace, base, lane, kind, task, ordinal LIMIT $8";
-pub(crate) const ROWS_CHILD: &str = "
-SELECT namespace, height, child_branch, child_height, hash, root_branch FROM @child
-WHERE thread = $1 AND (root_branch, namespace, height) > ($2, $3, $4) ORDER BY root_branch, namespace, height LIMIT $5";
-pub(crate) const ROWS_CHECKPOINT: &str = "
-SELECT arrival, branch, height, id, source, created_at, COALESCE(manifest, ''::bytea), manifest_hash, packed_hash, packed,
-       namespace
-FROM @checkpoint WHERE thread = $1 AND (namespace, arrival) > ($2, $3) ORDER BY namespace, arrival LIMIT $4";
-pub(crate) const ROWS_VALUE: &str = "
-SELECT hash, head, body, namespace, branch, height, ordinal FROM @value
-WHERE thread = $1 AND (namespace, branch, height, ordinal) > ($2, $3, $4, $5)
-ORDER BY namespace, branch, height, ordinal LIMIT $6";
-
-// ---- restore ----
-
-/// A thread, and whether it is whole.
-pub(crate) const RESTORE_FIND: &str = "
-SELECT number, scope, name, COALESCE(uid, restoring), head, created_at, hash, uid IS NOT NULL
-FROM @thread WHERE uid = $1 OR restoring = $1 ORDER BY uid IS NULL LIMIT 1";
-pub(crate) const RESTORE_NAME: &str = "SELECT COALESCE(uid, restoring) FROM @thread WHERE scope = $1 AND name = $2";
-pub(crate) const RESTORE_THREAD: &str = "
-INSERT INTO @thread (scope, name, restoring, head, created_at, hash) VALUES ($1, $2, $3, $4, $5, $6) RETURNING number";
-pub(crate) const RESTORE_PUBLISH: &str =
-    "UPDATE @thread SET uid = restoring, restoring = NULL WHERE number = $1 AND uid IS NULL";
-/// Orders of beginning and of arrival are those of the lists.
-pub(crate) const RESTORE_RUNS: &str = "
-INSERT INTO @run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
-                 graph_signature)
-SELECT $1, x.id, x.branch, x.graph, x.status, x.input_hash, x.started_at, x.ended_at, x.last_height, x.last_id, x.hash,
-       x.graph_signature
-FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WITH ORDINALITY
-AS x (id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature, place)
-ORDER BY x.place";
-pub(crate) const RESTORE_CHECKPOINTS: &str = "
-INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash, manifest,
-                         packed)
-SELECT $1, $2, x.branch, x.height, x.id, x.source, x.created_at, x.manifest_hash, x.packed_hash, x.manifest, x.packed
-FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) WITH ORDINALITY
-AS x (branch, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed, place)
-ORDER BY x.place";
-/// What lies at a checkpoint's place, and under its id.
-pub(crate) const CHECK_PLACE: &str = "
-SELECT manifest_hash, packed_hash FROM @checkpoint
-WHERE thread = $1 AND namespace = $2 AND ((branch = $3 AND height = $4) OR id = $5)";
-pub(crate) const CHECK_CHILD: &str =
-    "SELECT hash FROM @child WHERE thread = $1 AND root_branch = $2 AND namespace = $3 AND height = $4";
 
 // ---- cache ----
 

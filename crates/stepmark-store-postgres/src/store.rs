@@ -21,7 +21,7 @@ use tokio_postgres::Config;
 use crate::connect::Place;
 #[cfg(not(feature = "tls"))]
 use crate::no_tls::Tls;
-use crate::reader::{Read, read as read_at};
+use crate::reader::{Read, ask as ask_at, read as read_at};
 use crate::session::{Statements, Voice};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
@@ -82,6 +82,11 @@ impl PostgresStore {
 
     pub(crate) async fn read<Q: Sync, T>(&self, question: &Q, read: Read<Q, T>) -> Result<T> {
         read_at(&self.writer.place, question, read).await
+    }
+
+    /// A question that is one statement.
+    async fn ask<Q: Sync, T>(&self, question: &Q, read: Read<Q, T>) -> Result<T> {
+        ask_at(&self.writer.place, question, read).await
     }
 
     pub(crate) async fn submit(&self, work: Work) -> Result<Done> {
@@ -258,7 +263,7 @@ fn name_of(config: &Config, schema: &str) -> String {
 /// Counts since a store was opened; the benchmark prints them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Statements sent, each a round trip.
+    /// Statements sent. Each is a round trip, but reads send several at once.
     pub round_trips: u64,
     /// Calls written or refused.
     pub members: u64,
@@ -309,7 +314,7 @@ impl CheckpointStore for PostgresStore {
             }
             BlobCall::Has { scope, hash } => {
                 named = (scope, hash);
-                let has = self.read(&named, |session, (scope, hash)| Box::pin(read::has_blob(session, scope, *hash)));
+                let has = self.ask(&named, |session, (scope, hash)| Box::pin(read::has_blob(session, scope, *hash)));
                 has.await.map(BlobReply::Present)
             }
             BlobCall::Get { scope, hash } => {
@@ -325,7 +330,7 @@ impl CheckpointStore for PostgresStore {
     }
 
     async fn info(&self) -> Result<Info> {
-        let time = self.read(&(), |session, ()| Box::pin(read::time(session))).await?;
+        let time = self.ask(&(), |session, ()| Box::pin(read::time(session))).await?;
         Ok(Info { backend: "postgres", format_version: FORMAT_VERSION, time: self.writer.place.later(time) })
     }
 
