@@ -19,7 +19,8 @@
 //!
 //! Names – of threads, branches, tags, nodes, channels, graphs, run ids, and the names under which callers know effects –
 //! addresses, kinds, lengths, counts, hashes of stored bytes, steps, sources, statuses, times, and the drawings of graphs. So
-//! put no secret into a name. That two records are equal is not seen, but for equal blobs of one thread.
+//! put no secret into a name. Of items that threads share, namespaces, keys and times stay plain, and their values are sealed with the
+//! store's own key: they are found by namespace, and filters and texts are refused. That two records are equal is not seen, but for equal blobs of one thread.
 //!
 //! # Keys
 //!
@@ -53,6 +54,7 @@ mod store;
 mod blobs;
 mod cache;
 mod capabilities;
+mod items;
 mod recode;
 mod rows;
 mod values;

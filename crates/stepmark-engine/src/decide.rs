@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::run::Host;
 
 /// How often a call is repeated to learn its outcome, and how long to wait before each repetition.
-const REPEATS_MAX: u32 = 3;
-const REPEAT_PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const REPEATS_MAX: u32 = 3;
+pub(crate) const REPEAT_PAUSE: Duration = Duration::from_millis(5);
 
 /// A store that is written to, and the clock that paces repeated calls.
 #[derive(Clone, Copy)]

@@ -201,6 +201,14 @@ pub mod context {
     pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
+#[doc = include_str!("docs/items.md")]
+pub mod items {
+    pub use stepmark_core::capability::{Comparison, Filter, ItemCursor, ItemVersion, Namespace};
+    pub use stepmark_engine::{
+        DeleteItem, FindItems, FindNamespaces, FoundItems, FoundNamespaces, Item, Items, PutItem,
+    };
+}
+
 #[doc = include_str!("docs/streaming.md")]
 pub mod stream {
     pub use stepmark_core::id::TaskHash;
@@ -273,6 +281,10 @@ pub mod store {
     #[cfg(any(feature = "compression", feature = "encryption"))]
     pub use stepmark_codec as codec;
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
+    pub use stepmark_core::capability::{
+        ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
+        NamespaceQuery,
+    };
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
     #[cfg(feature = "open")]
