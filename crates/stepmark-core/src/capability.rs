@@ -12,4 +12,4 @@ pub use cache::{CacheKey, ResultCache, expiry};
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
-pub use secrets::Secrets;
+pub use secrets::{ChangeRow, Resealed, Secrets};
