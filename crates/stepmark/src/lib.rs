@@ -46,6 +46,7 @@
 //! | `compression` | `store::codec`: large values are kept compressed |
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
 //! | `open` | `open`: one URL opens any of these stores |
+//! | `metrics` | `store::meter`: what goes through a store is told to `metrics` and `tracing` |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
@@ -286,6 +287,8 @@ pub mod store {
         NamespaceQuery,
     };
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
+    #[cfg(feature = "metrics")]
+    pub use stepmark_core::meter;
     pub use stepmark_core::store::*;
     #[cfg(feature = "open")]
     pub use stepmark_open as open;
