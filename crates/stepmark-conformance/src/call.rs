@@ -2,10 +2,12 @@
 //!
 //! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
 
+mod items;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{Items, Restore, ResultCache, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -13,6 +15,8 @@ use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+
+pub use items::{ItemCall, ItemReply};
 
 /// One call of the seam.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ pub enum Call {
     Info,
     Page(RowsQuery),
     Restore(Box<Restore>),
+    Item(ItemCall),
 }
 
 /// The answer to a [`Call`], in the same order.
@@ -44,6 +49,7 @@ pub enum Reply {
     Info(Info),
     Page(RowsPage),
     Restore(Outcome),
+    Item(ItemReply),
 }
 
 /// Which method, as counters and witnesses see it.
@@ -89,11 +95,15 @@ pub enum CallKind {
     Page,
     /// Rows written as they are.
     Restore,
+    /// An item or namespaces read, with whatever is refreshed.
+    ItemRead,
+    /// An item written, deleted or swept.
+    ItemWrite,
 }
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -114,11 +124,16 @@ impl CallKind {
         Self::Info,
         Self::Page,
         Self::Restore,
+        Self::ItemRead,
+        Self::ItemWrite,
     ];
 
-    /// Whether it changes rows of a thread.
+    /// Whether it changes rows of a thread, or items.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page)
+        !matches!(
+            self,
+            Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page | Self::ItemRead
+        )
     }
 }
 
@@ -139,6 +154,7 @@ impl Call {
             Self::Info => Reply::Info(store.info().await?),
             Self::Page(query) => Reply::Page(rows_of(store)?.page(query).await?),
             Self::Restore(restore) => Reply::Restore(rows_of(store)?.restore(*restore).await?),
+            Self::Item(call) => Reply::Item(call.run(store).await?),
         })
     }
 
@@ -159,6 +175,8 @@ impl Call {
             Self::Info => CallKind::Info,
             Self::Page(_) => CallKind::Page,
             Self::Restore(_) => CallKind::Restore,
+            Self::Item(call) if call.writes() => CallKind::ItemWrite,
+            Self::Item(_) => CallKind::ItemRead,
         }
     }
 
@@ -284,6 +302,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn rows(&self) -> Option<&dyn Rows> {
         self.store.rows().map(|_| self as &dyn Rows)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.store.items().map(|_| self as &dyn Items)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

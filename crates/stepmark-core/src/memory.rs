@@ -7,6 +7,7 @@ mod cache;
 mod children;
 mod fold;
 mod ids;
+mod items;
 mod ledger;
 mod read;
 mod rows;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows};
+use crate::capability::{Items, ResultCache, Rows};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -52,6 +53,7 @@ struct Inner {
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
+    items: items::KeptItems,
 }
 
 impl MemoryStore {
@@ -115,6 +117,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
 }

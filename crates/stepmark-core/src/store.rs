@@ -12,12 +12,13 @@ mod commit;
 mod list;
 mod read;
 mod records;
+mod shared;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Rows, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -224,6 +225,11 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// How the rows of its threads are read and written as they are stored; `None` where they cannot be. A wrapper answers
     /// for what it wraps: rows pass as its store has them.
     fn rows(&self) -> Option<&dyn Rows>;
+
+    /// Where items are kept that threads share; absent where none are. A wrapper answers for what it wraps.
+    fn items(&self) -> Option<&dyn Items> {
+        None
+    }
 
     /// What an id that is derived of contents is hashed with, where they are sealed; absent where anybody can read them. A
     /// wrapper answers for what it wraps.

@@ -88,7 +88,12 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
             lease.end(&held);
             (held.ok()?).then_some(Done::Appended(Appended::default()))
         }
-        Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) | Work::Restore(_) => None,
+        Work::Records(_)
+        | Work::PutBlob { .. }
+        | Work::DeleteThread(_)
+        | Work::Cache(_)
+        | Work::Restore(_)
+        | Work::Item(_) => None,
     }
 }
 
@@ -100,6 +105,7 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
         Work::DeleteThread(uid) => apply::delete_thread(session, *uid).await.map(|()| Done::Deleted),
         Work::Cache(work) => work.apply(session).await.map(|()| Done::Cached),
         Work::Restore(rows) => restore::restore(session, rows).await.map(Done::Restored),
+        Work::Item(work) => work.apply(session).await.map(Done::Item),
     }
 }
 
@@ -107,7 +113,12 @@ impl Member {
     fn step(&self) -> Option<Step<'_>> {
         match &self.work {
             Work::Commit(commit) => step_of(commit),
-            Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) | Work::Restore(_) => None,
+            Work::Records(_)
+            | Work::PutBlob { .. }
+            | Work::DeleteThread(_)
+            | Work::Cache(_)
+            | Work::Restore(_)
+            | Work::Item(_) => None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod check;
 mod cache;
 mod children;
 mod insert;
+mod items;
 mod ledger;
 mod lock;
 mod restore;

@@ -31,12 +31,10 @@ impl Rows for PostgresStore {
     }
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
-        match self.submit(Work::Restore(Box::new(restore))).await? {
-            Done::Restored(outcome) => Ok(outcome),
-            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Restored(outcome) = self.submit(Work::Restore(Box::new(restore))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 }
 

@@ -200,6 +200,11 @@ impl<'c> Session<'c> {
         self.heard(self.client.query(&statement, &values(params))).await
     }
 
+    /// The next rows of a cursor.
+    pub(crate) async fn fetch(&self, sql: &str) -> Result<Vec<Row>> {
+        self.heard(self.client.query_typed(sql, &[])).await
+    }
+
     /// A statement that this connection keeps: a round trip of its own when it is new.
     async fn prepared(&self, text: &str, params: Params<'_>) -> Result<Statement> {
         let kinds: Vec<Type> = params.iter().map(|param| param.kind()).collect();

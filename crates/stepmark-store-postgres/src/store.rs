@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{Items, ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -278,21 +278,17 @@ pub struct Stats {
 #[async_trait]
 impl CheckpointStore for PostgresStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        match self.submit(Work::Commit(Box::new(commit))).await? {
-            Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Committed(outcome) = self.submit(Work::Commit(Box::new(commit))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
-        match self.submit(Work::Records(Box::new(append))).await? {
-            Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Appended(appended) = self.submit(Work::Records(Box::new(append))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(appended)
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {
@@ -310,12 +306,12 @@ impl CheckpointStore for PostgresStore {
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
         let named: (String, BlobHash);
         match call {
-            BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
-                Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
-                    Err(self.mismatched())
-                }
-            },
+            BlobCall::Put { scope, bytes } => {
+                let Done::Kept(hash) = self.submit(Work::PutBlob { scope, bytes }).await? else {
+                    return Err(self.mismatched());
+                };
+                Ok(BlobReply::Kept(hash))
+            }
             BlobCall::Has { scope, hash } => {
                 named = (scope, hash);
                 let has = self.ask(&named, |session, (scope, hash)| Box::pin(read::has_blob(session, scope, *hash)));
@@ -343,6 +339,10 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
 }

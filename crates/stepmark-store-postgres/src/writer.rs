@@ -19,6 +19,7 @@ use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk;
 use crate::error::closed;
+use crate::items::{ItemDone, ItemWork};
 use crate::step::step_of;
 
 /// Members that may wait; more make their callers wait.
@@ -34,6 +35,7 @@ pub(crate) enum Work {
     DeleteThread(ThreadUid),
     Cache(CacheWork),
     Restore(Box<Restore>),
+    Item(ItemWork),
 }
 
 /// A member's answer.
@@ -44,6 +46,7 @@ pub(crate) enum Done {
     Deleted,
     Cached,
     Restored(Outcome),
+    Item(ItemDone),
 }
 
 /// A queued call.
@@ -233,7 +236,7 @@ impl Work {
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
             Self::Restore(restore) => Some(restore.thread.uid),
-            Self::PutBlob { .. } | Self::Cache(_) => None,
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -260,6 +263,7 @@ impl Work {
             Self::DeleteThread(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
+            Self::Item(work) => work.bytes(),
         }
     }
 }

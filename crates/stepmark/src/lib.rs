@@ -45,6 +45,7 @@
 //! | `tls` | encrypted connections of such stores |
 //! | `compression` | `store::codec`: large values are kept compressed |
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
+//! | `open` | `open`: one URL opens any of these stores |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
@@ -66,6 +67,8 @@ pub use stepmark_core::memory::MemoryStore;
 pub use stepmark_engine::{
     App, Durability, Ending, Error, ErrorKind, OnPending, Outcome, Result, Snapshot, Thread, Watch,
 };
+#[cfg(feature = "open")]
+pub use stepmark_open::open;
 #[cfg(feature = "object")]
 pub use stepmark_store_object::Objects;
 #[cfg(feature = "postgres")]
@@ -272,6 +275,8 @@ pub mod store {
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
     pub use stepmark_core::store::*;
+    #[cfg(feature = "open")]
+    pub use stepmark_open as open;
     #[cfg(feature = "object")]
     pub use stepmark_store_object as object;
     #[cfg(feature = "postgres")]
