@@ -276,22 +276,6 @@ CREATE TABLE attribute (
 );
 CREATE INDEX attribute_thread ON attribute (thread);
 
--- Items that threads share.
-CREATE TABLE item (
-    scope      text COLLATE "C" NOT NULL,
-    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
-    key        bytea NOT NULL,                        -- a text
-    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
-    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
-    updated_at bigint NOT NULL,
-    expires_at bigint,
-    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
-    hash       bytea NOT NULL,
-    value      bytea NOT NULL,                        -- JSON text
-    PRIMARY KEY (scope, namespace, key)
-);
-CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
-
 -- ---- chains ----
 
 -- What the node of a value follows from: its base's branch, height, and ordinal * 2 + packed, as docs/format.md draws
@@ -369,3 +353,19 @@ BEGIN
         END CASE;
     END LOOP;
 END $$;
+
+-- Items that threads share.
+CREATE TABLE item (
+    scope      text COLLATE "C" NOT NULL,
+    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
+    key        bytea NOT NULL,                        -- a text
+    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
+    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
+    hash       bytea NOT NULL,
+    value      bytea NOT NULL,                        -- JSON text
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;

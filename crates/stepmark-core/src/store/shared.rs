@@ -9,7 +9,7 @@ use super::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
     Records, ThreadPage, ThreadQuery,
 };
-use crate::capability::{ResultCache, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Rows, Secrets};
 use crate::error::Result;
 use crate::id::ThreadUid;
 
@@ -57,5 +57,9 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
 
     fn secrets(&self) -> Option<&dyn Secrets> {
         (**self).secrets()
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        (**self).items()
     }
 }
