@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{
+    Attribute, AttributeChange, Declaration, FoundPage, Restore, ResultCache, Rows, RowsPage, RowsQuery, Search,
+    SearchQuery, Secrets,
+};
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -28,6 +31,11 @@ pub enum Call {
     Info,
     Page(RowsQuery),
     Restore(Box<Restore>),
+    Declare { scope: String, declarations: Vec<Declaration> },
+    Declared { scope: String },
+    SetAttributes { thread: ThreadUid, changes: Vec<AttributeChange> },
+    Attributes(ThreadUid),
+    Find(SearchQuery),
 }
 
 /// The answer to a [`Call`], in the same order.
@@ -44,6 +52,11 @@ pub enum Reply {
     Info(Info),
     Page(RowsPage),
     Restore(Outcome),
+    Declare,
+    Declared(Vec<Declaration>),
+    SetAttributes,
+    Attributes(Vec<Attribute>),
+    Find(FoundPage),
 }
 
 /// Which method, as counters and witnesses see it.
@@ -89,11 +102,15 @@ pub enum CallKind {
     Page,
     /// Rows written as they are.
     Restore,
+    /// Attributes declared, set or removed.
+    Describe,
+    /// Threads looked for, or what is said of them.
+    Find,
 }
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -114,11 +131,13 @@ impl CallKind {
         Self::Info,
         Self::Page,
         Self::Restore,
+        Self::Describe,
+        Self::Find,
     ];
 
     /// Whether it changes rows of a thread.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page)
+        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page | Self::Find)
     }
 }
 
@@ -139,6 +158,17 @@ impl Call {
             Self::Info => Reply::Info(store.info().await?),
             Self::Page(query) => Reply::Page(rows_of(store)?.page(query).await?),
             Self::Restore(restore) => Reply::Restore(rows_of(store)?.restore(*restore).await?),
+            Self::Declare { scope, declarations } => {
+                search_of(store)?.declare(&scope, declarations).await?;
+                Reply::Declare
+            }
+            Self::Declared { scope } => Reply::Declared(search_of(store)?.declared(&scope).await?),
+            Self::SetAttributes { thread, changes } => {
+                search_of(store)?.set_attributes(thread, changes).await?;
+                Reply::SetAttributes
+            }
+            Self::Attributes(thread) => Reply::Attributes(search_of(store)?.attributes(thread).await?),
+            Self::Find(query) => Reply::Find(search_of(store)?.find(query).await?),
         })
     }
 
@@ -159,6 +189,8 @@ impl Call {
             Self::Info => CallKind::Info,
             Self::Page(_) => CallKind::Page,
             Self::Restore(_) => CallKind::Restore,
+            Self::Declare { .. } | Self::SetAttributes { .. } => CallKind::Describe,
+            Self::Declared { .. } | Self::Attributes(_) | Self::Find(_) => CallKind::Find,
         }
     }
 
@@ -174,6 +206,10 @@ impl Call {
 
 fn rows_of(store: &dyn CheckpointStore) -> Result<&dyn Rows> {
     store.rows().ok_or_else(|| Error::unsupported(Subject::Store, "rows", "this store has none"))
+}
+
+fn search_of(store: &dyn CheckpointStore) -> Result<&dyn Search> {
+    store.search().ok_or_else(|| Error::unsupported(Subject::Store, "search", "this store has none"))
 }
 
 fn kind_of(append: &Records) -> CallKind {
@@ -286,6 +322,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
         self.store.rows().map(|_| self as &dyn Rows)
     }
 
+    fn search(&self) -> Option<&dyn Search> {
+        self.store.search().map(|_| self as &dyn Search)
+    }
+
     fn secrets(&self) -> Option<&dyn Secrets> {
         self.store.secrets()
     }
@@ -299,5 +339,30 @@ impl<I: Intercept> Rows for Intercepted<I> {
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
         reply!(self.call(Call::Restore(Box::new(restore))).await?, Reply::Restore(outcome) => outcome)
+    }
+}
+
+#[async_trait]
+impl<I: Intercept> Search for Intercepted<I> {
+    async fn declare(&self, scope: &str, declarations: Vec<Declaration>) -> Result<()> {
+        let call = Call::Declare { scope: scope.to_owned(), declarations };
+        reply!(self.call(call).await?, Reply::Declare => ())
+    }
+
+    async fn declared(&self, scope: &str) -> Result<Vec<Declaration>> {
+        let call = Call::Declared { scope: scope.to_owned() };
+        reply!(self.call(call).await?, Reply::Declared(declared) => declared)
+    }
+
+    async fn set_attributes(&self, thread: ThreadUid, changes: Vec<AttributeChange>) -> Result<()> {
+        reply!(self.call(Call::SetAttributes { thread, changes }).await?, Reply::SetAttributes => ())
+    }
+
+    async fn attributes(&self, thread: ThreadUid) -> Result<Vec<Attribute>> {
+        reply!(self.call(Call::Attributes(thread)).await?, Reply::Attributes(attributes) => attributes)
+    }
+
+    async fn find(&self, query: SearchQuery) -> Result<FoundPage> {
+        reply!(self.call(Call::Find(query)).await?, Reply::Find(page) => page)
     }
 }

@@ -6,10 +6,16 @@
 mod cache;
 mod row;
 mod rows;
+mod search;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
+pub use search::{
+    Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition, Cursor, Declaration,
+    Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test, VALUE_BYTES_MAX, check_changes,
+    check_declarations, check_stored, undeclared,
+};
 pub use secrets::Secrets;

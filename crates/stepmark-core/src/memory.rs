@@ -10,15 +10,16 @@ mod ids;
 mod ledger;
 mod read;
 mod rows;
+mod search;
 mod thread;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows};
+use crate::capability::{AttributeKind, ResultCache, Rows, Search};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -52,6 +53,8 @@ struct Inner {
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
+    /// Declared attributes, by scope and name.
+    declared: BTreeMap<(String, String), AttributeKind>,
 }
 
 impl MemoryStore {
@@ -115,6 +118,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
         Some(self)
     }
 }

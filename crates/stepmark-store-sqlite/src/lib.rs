@@ -29,6 +29,7 @@ mod rows;
 mod connect;
 mod migrate;
 mod queries;
+mod search;
 mod session;
 
 mod error;
