@@ -120,6 +120,17 @@ impl AttributeValue {
     }
 }
 
+impl fmt::Display for AttributeValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(number) | Self::Time(number) => number.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Boolean(value) => value.fmt(f),
+        }
+    }
+}
+
 /// A signed number whose bytes compare as it does.
 pub(super) fn signed(number: i64) -> [u8; 8] {
     (number as u64 ^ 1 << 63).to_be_bytes()
