@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Rows, Search, Secrets};
+use stepmark_core::capability::{Items, ResultCache, Rows, Search, Secrets};
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -190,6 +190,10 @@ impl CheckpointStore for CodecStore {
     /// Attributes are plain, as what is declared searchable always is.
     fn search(&self) -> Option<&dyn Search> {
         self.inner.search()
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.inner.items().map(|_| self as _)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

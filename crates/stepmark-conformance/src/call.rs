@@ -2,11 +2,13 @@
 //!
 //! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
 
+mod items;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use stepmark_core::capability::{
-    Attribute, AttributeChange, Declaration, FoundPage, Restore, ResultCache, Rows, RowsPage, RowsQuery, Search,
+    Attribute, AttributeChange, Declaration, FoundPage, Items, Restore, ResultCache, Rows, RowsPage, RowsQuery, Search,
     SearchQuery, Secrets,
 };
 use stepmark_core::effect::EffectWrite;
@@ -16,6 +18,8 @@ use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+
+pub use items::{ItemCall, ItemReply};
 
 /// One call of the seam.
 #[derive(Clone, Debug)]
@@ -36,6 +40,7 @@ pub enum Call {
     SetAttributes { thread: ThreadUid, changes: Vec<AttributeChange> },
     Attributes(ThreadUid),
     Find(SearchQuery),
+    Item(ItemCall),
 }
 
 /// The answer to a [`Call`], in the same order.
@@ -57,6 +62,7 @@ pub enum Reply {
     SetAttributes,
     Attributes(Vec<Attribute>),
     Find(FoundPage),
+    Item(ItemReply),
 }
 
 /// Which method, as counters and witnesses see it.
@@ -106,11 +112,15 @@ pub enum CallKind {
     Describe,
     /// Threads looked for, or what is said of them.
     Find,
+    /// An item or namespaces read, with whatever is refreshed.
+    ItemRead,
+    /// An item written, deleted or swept.
+    ItemWrite,
 }
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -133,11 +143,23 @@ impl CallKind {
         Self::Restore,
         Self::Describe,
         Self::Find,
+        Self::ItemRead,
+        Self::ItemWrite,
     ];
 
-    /// Whether it changes rows of a thread.
+    /// Whether it changes rows of a thread, or items.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page | Self::Find)
+        !matches!(
+            self,
+            Self::Load
+                | Self::History
+                | Self::Threads
+                | Self::Blob
+                | Self::Info
+                | Self::Page
+                | Self::Find
+                | Self::ItemRead
+        )
     }
 }
 
@@ -169,6 +191,7 @@ impl Call {
             }
             Self::Attributes(thread) => Reply::Attributes(search_of(store)?.attributes(thread).await?),
             Self::Find(query) => Reply::Find(search_of(store)?.find(query).await?),
+            Self::Item(call) => Reply::Item(call.run(store).await?),
         })
     }
 
@@ -191,6 +214,8 @@ impl Call {
             Self::Restore(_) => CallKind::Restore,
             Self::Declare { .. } | Self::SetAttributes { .. } => CallKind::Describe,
             Self::Declared { .. } | Self::Attributes(_) | Self::Find(_) => CallKind::Find,
+            Self::Item(call) if call.writes() => CallKind::ItemWrite,
+            Self::Item(_) => CallKind::ItemRead,
         }
     }
 
@@ -324,6 +349,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn search(&self) -> Option<&dyn Search> {
         self.store.search().map(|_| self as &dyn Search)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.store.items().map(|_| self as &dyn Items)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

@@ -85,7 +85,8 @@ impl Sight {
             | Call::Declare { .. }
             | Call::Declared { .. }
             | Call::Attributes(_)
-            | Call::Find(_) => {}
+            | Call::Find(_)
+            | Call::Item(_) => {}
         }
         sight
     }

@@ -4,18 +4,24 @@
 //! store that has none answers `None`, and its callers do without.
 
 mod cache;
+mod items;
 mod row;
 mod rows;
 mod search;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
+pub use items::{
+    ADDRESS_BYTES_MAX, Comparison, ExpectItem, Filter, Item, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch,
+    ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace, NamespacePage, NamespaceQuery, NamespaceRange,
+    PutVerdict, VALUE_BYTES_MAX, check_search, check_write, decide_delete, decide_put, is_live,
+};
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
 pub use search::{
-    Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition, Cursor, Declaration,
-    Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test, VALUE_BYTES_MAX, check_changes,
-    check_declarations, check_stored, undeclared,
+    ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition,
+    Cursor, Declaration, Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test,
+    check_changes, check_declarations, check_stored, undeclared,
 };
-pub use secrets::Secrets;
+pub use secrets::{ChangeRow, Resealed, Secrets};

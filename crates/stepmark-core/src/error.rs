@@ -67,6 +67,8 @@ pub enum Subject {
     Key,
     /// An attribute of threads, by name.
     Attribute,
+    /// An item that threads share, by namespace and key.
+    Item,
     /// The store as a whole.
     Store,
 }
@@ -89,6 +91,7 @@ impl fmt::Display for Subject {
             Self::Effect => "effect",
             Self::Key => "key",
             Self::Attribute => "attribute",
+            Self::Item => "item",
             Self::Store => "store",
         })
     }

@@ -7,6 +7,7 @@ mod cache;
 mod children;
 mod fold;
 mod ids;
+mod items;
 mod ledger;
 mod read;
 mod rows;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{AttributeKind, ResultCache, Rows, Search};
+use crate::capability::{AttributeKind, Items, ResultCache, Rows, Search};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -55,6 +56,7 @@ struct Inner {
     kept: cache::Kept,
     /// Declared attributes, by scope and name.
     declared: BTreeMap<(String, String), AttributeKind>,
+    items: items::KeptItems,
 }
 
 impl MemoryStore {
@@ -122,6 +124,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
 }

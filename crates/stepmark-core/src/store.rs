@@ -12,12 +12,13 @@ mod commit;
 mod list;
 mod read;
 mod records;
+mod shared;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows, Search, Secrets};
+use crate::capability::{Items, ResultCache, Rows, Search, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -227,6 +228,11 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
 
     /// How its threads are found by what is said of them; `None` where they cannot be. A wrapper answers for what it wraps.
     fn search(&self) -> Option<&dyn Search> {
+        None
+    }
+
+    /// Where items are kept that threads share; absent where none are. A wrapper answers for what it wraps.
+    fn items(&self) -> Option<&dyn Items> {
         None
     }
 

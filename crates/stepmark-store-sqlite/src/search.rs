@@ -186,9 +186,7 @@ impl Search for Sqlite {
 
 impl Sqlite {
     async fn written(&self, work: SearchWork) -> Result<()> {
-        match self.submit(Work::Search(work)).await? {
-            Done::Described => Ok(()),
-            _ => Err(self.mismatched()),
-        }
+        let Done::Described = self.submit(Work::Search(work)).await? else { return Err(self.mismatched()) };
+        Ok(())
     }
 }

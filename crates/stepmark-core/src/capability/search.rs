@@ -14,7 +14,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 pub use attribute::{
-    Attribute, AttributeChange, AttributeKind, AttributeValue, Declaration, StoredAttribute, VALUE_BYTES_MAX,
+    ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Declaration, StoredAttribute,
     check_changes, check_declarations, check_stored, undeclared,
 };
 pub use collect::{Candidate, Collector, Driver};

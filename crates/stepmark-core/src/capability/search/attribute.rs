@@ -10,14 +10,14 @@ use crate::load::damaged;
 use crate::wire::{WireError, Writer};
 
 /// How many bytes a value may have: it is a key of an index.
-pub const VALUE_BYTES_MAX: usize = 1024;
+pub const ATTRIBUTE_BYTES_MAX: usize = 1024;
 /// How many bytes a name may have.
 const NAME_BYTES_MAX: usize = 255;
 
 /// What values an attribute has. Numbers are frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttributeKind {
-    /// Any text of at most [`VALUE_BYTES_MAX`] bytes; compares by its bytes.
+    /// Any text of at most [`ATTRIBUTE_BYTES_MAX`] bytes; compares by its bytes.
     Text,
     /// A whole number.
     Integer,
@@ -243,8 +243,8 @@ pub(super) fn check_value(declared: &[Declaration], name: &str, value: &Attribut
     let (kind, given) = (kind_of(declared, name)?, value.kind());
     match value {
         _ if kind != given => invalid(format!("it is declared as {kind}, the value is of kind {given}")),
-        AttributeValue::Text(text) if text.len() > VALUE_BYTES_MAX => {
-            invalid(format!("the value has {} bytes, more than {VALUE_BYTES_MAX}", text.len()))
+        AttributeValue::Text(text) if text.len() > ATTRIBUTE_BYTES_MAX => {
+            invalid(format!("the value has {} bytes, more than {ATTRIBUTE_BYTES_MAX}", text.len()))
         }
         AttributeValue::Number(number) if !number.is_finite() => invalid(format!("{number} is not a finite number")),
         _ => Ok(()),
