@@ -2,10 +2,12 @@
 //!
 //! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
 
+mod retention;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -13,6 +15,8 @@ use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, Expect, Fence, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+
+pub use retention::{RetentionCall, RetentionReply};
 
 /// One call of the seam.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ pub enum Call {
     Info,
     Page(RowsQuery),
     Restore(Box<Restore>),
+    Retention(Box<RetentionCall>),
 }
 
 /// The answer to a [`Call`], in the same order.
@@ -44,6 +49,7 @@ pub enum Reply {
     Info(Info),
     Page(RowsPage),
     Restore(Outcome),
+    Retention(RetentionReply),
 }
 
 /// Which method, as counters and witnesses see it.
@@ -89,11 +95,21 @@ pub enum CallKind {
     Page,
     /// Rows written as they are.
     Restore,
+    /// Checkpoints and branches cease to exist.
+    Unlink,
+    /// Rows that nothing reaches go.
+    Remove,
+    /// How old threads are.
+    Age,
+    /// When a thread may go.
+    SetExpiry,
+    /// Blobs that nothing uses go.
+    Collect,
 }
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -114,11 +130,16 @@ impl CallKind {
         Self::Info,
         Self::Page,
         Self::Restore,
+        Self::Unlink,
+        Self::Remove,
+        Self::Age,
+        Self::SetExpiry,
+        Self::Collect,
     ];
 
     /// Whether it changes rows of a thread.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page)
+        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page | Self::Age)
     }
 }
 
@@ -139,6 +160,7 @@ impl Call {
             Self::Info => Reply::Info(store.info().await?),
             Self::Page(query) => Reply::Page(rows_of(store)?.page(query).await?),
             Self::Restore(restore) => Reply::Restore(rows_of(store)?.restore(*restore).await?),
+            Self::Retention(call) => Reply::Retention(call.run(store).await?),
         })
     }
 
@@ -159,6 +181,7 @@ impl Call {
             Self::Info => CallKind::Info,
             Self::Page(_) => CallKind::Page,
             Self::Restore(_) => CallKind::Restore,
+            Self::Retention(call) => call.kind(),
         }
     }
 
@@ -284,6 +307,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn rows(&self) -> Option<&dyn Rows> {
         self.store.rows().map(|_| self as &dyn Rows)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        self.store.retention().map(|_| self as &dyn Retention)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

@@ -4,11 +4,16 @@
 //! store that has none answers `None`, and its callers do without.
 
 mod cache;
+mod retention;
 mod row;
 mod rows;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
+pub use retention::{
+    ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,
+    PendingKey, Removal, Repack, Retention, RowKey, ThreadState, Unlink, Unlinked, stamp,
+};
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};

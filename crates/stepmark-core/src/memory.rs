@@ -9,6 +9,7 @@ mod fold;
 mod ids;
 mod ledger;
 mod read;
+mod retention;
 mod rows;
 mod thread;
 mod write;
@@ -18,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows};
+use crate::capability::{ResultCache, Retention, Rows};
+use crate::checkpoint::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -49,9 +51,13 @@ struct Inner {
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,
     blobs: HashMap<(String, BlobHash), Vec<u8>>,
+    /// When each of them was last put.
+    touched: HashMap<(String, BlobHash), Timestamp>,
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
+    /// The store's time, as the newest call that needs it saw it.
+    now: Timestamp,
 }
 
 impl MemoryStore {
@@ -68,6 +74,14 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// For calls that remember when they were made.
+    fn lock_now(&self) -> MutexGuard<'_, Inner> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        inner.now = now.max(inner.now);
+        inner
+    }
 }
 
 impl Default for MemoryStore {
@@ -79,7 +93,7 @@ impl Default for MemoryStore {
 #[async_trait]
 impl CheckpointStore for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        self.lock().commit(commit)
+        self.lock_now().commit(commit)
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
@@ -99,7 +113,7 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
-        self.lock().blob(call)
+        self.lock_now().blob(call)
     }
 
     async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
@@ -117,6 +131,10 @@ impl CheckpointStore for MemoryStore {
     fn rows(&self) -> Option<&dyn Rows> {
         Some(self)
     }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        Some(self)
+    }
 }
 
 impl Inner {
@@ -124,6 +142,7 @@ impl Inner {
         Ok(match call {
             BlobCall::Put { scope, bytes } => {
                 let hash = BlobHash::of(&bytes);
+                self.touched.insert((scope.clone(), hash), self.now);
                 self.blobs.insert((scope, hash), bytes);
                 BlobReply::Kept(hash)
             }

@@ -17,7 +17,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Rows, Secrets};
+use crate::capability::{ResultCache, Retention, Rows, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -224,6 +224,11 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// How the rows of its threads are read and written as they are stored; `None` where they cannot be. A wrapper answers
     /// for what it wraps: rows pass as its store has them.
     fn rows(&self) -> Option<&dyn Rows>;
+
+    /// How it lets go of what threads no longer need; absent where it keeps everything. A wrapper answers for what it wraps.
+    fn retention(&self) -> Option<&dyn Retention> {
+        None
+    }
 
     /// What an id that is derived of contents is hashed with, where they are sealed; absent where anybody can read them. A
     /// wrapper answers for what it wraps.

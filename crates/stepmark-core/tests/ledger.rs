@@ -26,13 +26,14 @@ fn branch(number: u64, fork: Option<(u64, u64)>) -> BranchRow {
 }
 
 /// Two forks of main at height 5, made before and after its second generation, and one that means other actions.
-fn branches() -> Vec<BranchRow> {
-    vec![
+fn branches() -> Vec<NumberedBranch> {
+    let rows = [
         branch(MAIN, None),
         branch(BEFORE, Some((MAIN, 5))),
         branch(AFTER, Some((MAIN, 5))),
         branch(OTHER, Some((AFTER, 7))),
-    ]
+    ];
+    (1..).zip(rows).map(|(number, row)| NumberedBranch { number, row }).collect()
 }
 
 /// An entry of the only key, made on a branch at a height when there were so many branches.

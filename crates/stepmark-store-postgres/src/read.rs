@@ -33,6 +33,7 @@ pub(crate) async fn load(session: Session<'_>, load: &Load) -> Result<Loaded> {
         next_ordinal: next_ordinal(session, space, branch.id, height).await?,
         chains: chains(session, space, load, (&thread.scope, checkpoint.as_ref(), &pending)).await?,
         branches: if load.branches { branches(session, space).await? } else { Vec::new() },
+        branch_numbers: if load.branches { branch_numbers(session, space).await? } else { Vec::new() },
         tags: if load.tags { tags(session, space).await? } else { Vec::new() },
         graph: if load.graph { graph_of(session, space, load, checkpoint.as_ref()).await? } else { None },
         run: match &load.run {
@@ -171,6 +172,12 @@ pub(crate) async fn branches(session: Session<'_>, space: Space<'_>) -> Result<V
     let key = params![space.thread, space.namespace];
     let rows = session.all(queries::LOAD_BRANCHES, key, |row| records::branch(row, space)).await?;
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
+}
+
+/// Their numbers.
+async fn branch_numbers(session: Session<'_>, space: Space<'_>) -> Result<Vec<u64>> {
+    let key = params![space.thread, space.namespace];
+    session.all(queries::LOAD_BRANCH_NUMBERS, key, |row| Cells::new(row, Subject::Branch, space.uid).number(0)).await
 }
 
 /// A run record.

@@ -84,9 +84,12 @@ impl Sqlite {
     async fn cached(&self, work: CacheWork) -> Result<()> {
         match self.submit(Work::Cache(work)).await? {
             Done::Cached => Ok(()),
-            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Restored(_) => {
-                Err(self.mismatched())
-            }
+            Done::Committed(_)
+            | Done::Appended(_)
+            | Done::Kept(_)
+            | Done::Deleted
+            | Done::Restored(_)
+            | Done::Swept(_) => Err(self.mismatched()),
         }
     }
 }

@@ -19,11 +19,13 @@ mod children;
 mod insert;
 mod ledger;
 mod restore;
+mod sweep;
 
 mod history;
 mod read;
 mod reader;
 mod records;
+mod retention;
 mod rows;
 
 mod connect;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{ResultCache, Retention, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
@@ -258,7 +258,7 @@ impl CheckpointStore for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         match self.submit(Work::Commit(Box::new(commit))).await? {
             Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) | Done::Swept(_) => {
                 Err(self.mismatched())
             }
         }
@@ -267,7 +267,7 @@ impl CheckpointStore for Sqlite {
     async fn append(&self, append: Records) -> Result<Appended> {
         match self.submit(Work::Records(Box::new(append))).await? {
             Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
+            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) | Done::Swept(_) => {
                 Err(self.mismatched())
             }
         }
@@ -289,9 +289,12 @@ impl CheckpointStore for Sqlite {
         match call {
             BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
                 Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached | Done::Restored(_) => {
-                    Err(self.mismatched())
-                }
+                Done::Committed(_)
+                | Done::Appended(_)
+                | Done::Deleted
+                | Done::Cached
+                | Done::Restored(_)
+                | Done::Swept(_) => Err(self.mismatched()),
             },
             BlobCall::Has { scope, hash } => {
                 let has = self.inner.readers.read(move |session| read::has_blob(session, &scope, hash)).await;
@@ -317,6 +320,10 @@ impl CheckpointStore for Sqlite {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
     }
 }

@@ -25,6 +25,7 @@ use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk::Desk;
 use crate::error::closed;
+use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
 const QUEUE_MAX: usize = 1024;
@@ -39,6 +40,7 @@ pub(crate) enum Work {
     DeleteThread(ThreadUid),
     Cache(CacheWork),
     Restore(Box<Restore>),
+    Sweep(Box<Sweep>),
 }
 
 /// A member's answer.
@@ -49,6 +51,7 @@ pub(crate) enum Done {
     Deleted,
     Cached,
     Restored(Outcome),
+    Swept(Swept),
 }
 
 /// A queued call.
@@ -176,7 +179,7 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) => 0,
+            Self::DeleteThread(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
         }
