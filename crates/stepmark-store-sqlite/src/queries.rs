@@ -321,6 +321,9 @@ pub(crate) const MARK_FIRST: &str = "SELECT arrival FROM arrival_mark ORDER BY a
 pub(crate) const MARK_SINCE: &str = "SELECT arrival FROM arrival_mark WHERE at > ?1 ORDER BY at, arrival LIMIT 1";
 
 pub(crate) const RETAIN_STATE: &str = "SELECT mark, expires_at FROM retention WHERE thread = ?1";
+pub(crate) const RETAIN_MOVING: &str = "
+SELECT COALESCE((SELECT mark FROM retention WHERE thread = ?1), 0)
+     + COALESCE((SELECT MAX(arrival) FROM branch WHERE thread = ?1 AND namespace = ''), 0)";
 pub(crate) const RETAIN_MARK: &str = "
 INSERT INTO retention (thread, mark) VALUES (?1, 1) ON CONFLICT (thread) DO UPDATE SET mark = mark + 1";
 pub(crate) const RETAIN_EXPIRE: &str = "

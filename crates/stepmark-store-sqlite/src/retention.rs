@@ -98,6 +98,12 @@ pub(crate) fn mark_of(session: &Session<'_>, number: i64) -> Result<u64> {
     Ok(session.first(queries::RETAIN_STATE, [number], read)?.unwrap_or(0))
 }
 
+/// Greater once something ceased to exist or a branch was made.
+pub(crate) fn moving_mark(session: &Session<'_>, number: i64) -> Result<u64> {
+    let read = |row: &Row<'_>| Cells::new(row, Subject::Thread, number).number(0);
+    Ok(session.first(queries::RETAIN_MOVING, [number], read)?.unwrap_or(0))
+}
+
 fn state(session: &Session<'_>, uid: ThreadUid) -> Result<ThreadState> {
     let number = known(session, uid)?;
     let expires_at =
@@ -105,7 +111,7 @@ fn state(session: &Session<'_>, uid: ThreadUid) -> Result<ThreadState> {
     let read = |row: &Row<'_>| Cells::new(row, Subject::Thread, uid).get::<Timestamp>(0);
     let newest_at = session.first(queries::RETAIN_NEWEST, [number], read)?;
     let newest_at = newest_at.map(|at| at.saturating_add(ARRIVAL_MARKS_EVERY_US));
-    let (mark, stamp) = (mark_of(session, number)?, stamp_of(session, number, uid)?);
+    let (mark, stamp) = (moving_mark(session, number)?, stamp_of(session, number, uid)?);
     Ok(ThreadState { mark, stamp, expires_at: expires_at.flatten(), newest_at })
 }
 

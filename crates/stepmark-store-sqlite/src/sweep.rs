@@ -19,7 +19,7 @@ use stepmark_core::value::{ValueAddress, ValueRef, decode_packed};
 
 use crate::apply::{Applied, Undo, delete_thread};
 use crate::records::{self, Space};
-use crate::retention::{known, mark_of, stamp_of};
+use crate::retention::{known, moving_mark, stamp_of};
 use crate::session::{Cells, Session};
 use crate::{check, queries};
 
@@ -85,7 +85,7 @@ fn unlink(session: &Session<'_>, space: Space<'_>, unlink: &Unlink) -> Result<Sw
     if unlinked.branches + unlinked.checkpoints > 0 {
         session.execute(queries::RETAIN_MARK, [space.thread])?;
     }
-    Ok(Swept::Unlinked(Unlinked { mark: mark_of(session, space.thread)?, ..unlinked }))
+    Ok(Swept::Unlinked(Unlinked { mark: moving_mark(session, space.thread)?, ..unlinked }))
 }
 
 /// Drops a branch that nobody uses; answers how many checkpoints went with it.
@@ -124,10 +124,10 @@ fn clear(session: &Session<'_>, space: Space<'_>, row: &CheckpointRow) -> Result
 fn remove(session: &Session<'_>, removal: &Removal) -> Applied<Swept> {
     let look = || {
         let thread = known(session, removal.thread)?;
-        if mark_of(session, thread)? == removal.mark {
+        if moving_mark(session, thread)? == removal.mark {
             return Ok(Space { thread, uid: removal.thread, namespace: "" });
         }
-        Err(Error::conflict(Subject::Thread, removal.thread, "more of it ceased to exist; read it again"))
+        Err(Error::conflict(Subject::Thread, removal.thread, "it moved since it was read; read it again"))
     };
     let space = match look() {
         Ok(space) => space,

@@ -236,15 +236,15 @@ fn flushed(line: &Line) -> (stepmark_core::store::Records, PendingRow, ValueRef)
 pub async fn repeated_unlink_changes_nothing(env: &dyn StoreEnv) {
     let Some(line) = grown(env, 3).await else { return };
     let retention = retention(&line.store);
-    assert_eq!(retention.state(line.thread.uid).await.expect("it is known").mark, 0);
+    let before = retention.state(line.thread.uid).await.expect("it is known").mark;
     let first = retention.unlink(line.unlink([0, 1])).await.expect("the thread is known");
-    assert_eq!((first.checkpoints, first.mark), (2, 1));
+    assert_eq!((first.checkpoints, first.mark), (2, before + 1));
     let again = retention.unlink(line.unlink([0, 1])).await.expect("the thread is known");
-    assert_eq!(again, Unlinked { checkpoints: 0, branches: 0, mark: 1 });
+    assert_eq!(again, Unlinked { checkpoints: 0, branches: 0, mark: before + 1 });
     let reopened = env.reopen().await;
     let state = reopened.retention().expect("every handle has it").state(line.thread.uid).await;
-    assert_eq!(state.expect("it is known").mark, 1);
-    assert_eq!(retention.unlink(line.unlink([2])).await.expect("the thread is known").mark, 2);
+    assert_eq!(state.expect("it is known").mark, before + 1);
+    assert_eq!(retention.unlink(line.unlink([2])).await.expect("the thread is known").mark, before + 2);
     let unknown = Unlink { thread: ThreadUid([9; 16]), checkpoints: Vec::new(), branches: Vec::new() };
     assert_refused(retention.unlink(unknown).await, ErrorKind::Missing, Subject::Thread);
 }
@@ -325,6 +325,23 @@ pub async fn sweep_of_an_older_mark_is_refused(env: &dyn StoreEnv) {
     let removal = Removal { thread: line.thread.uid, mark, rows, repacks: Vec::new() };
     assert_refused(retention.remove(removal.clone()).await, ErrorKind::Conflict, Subject::Thread);
     retention.remove(Removal { mark: mark + 1, ..removal }).await.expect("it is of now");
+}
+
+/// A fork may have copied what nothing else reached, so who read before it reads again.
+pub async fn sweep_beside_a_fork_is_refused(env: &dyn StoreEnv) {
+    let Some(mut line) = grown(env, 1).await else { return };
+    let (flush, row, value) = flushed(&line);
+    line.store.append(flush).await.expect("the owner flushes");
+    let (side, mut fork) = line.fork(None);
+    fork.pending = vec![row.in_lane(side.branch.id.lane())];
+    line.apply(line.next().from_ordinal(1).build()).await;
+    let retention = retention(&line.store);
+    let mark = retention.state(line.thread.uid).await.expect("it is known").mark;
+    line.store.commit(fork).await.expect("all that it copies is there");
+    let rows = vec![RowKey::Value { namespace: String::new(), address: value.address }];
+    let removal = Removal { thread: line.thread.uid, mark, rows, repacks: Vec::new() };
+    assert_refused(retention.remove(removal).await, ErrorKind::Conflict, Subject::Thread);
+    assert_eq!(side.read().await.pending.len(), 1);
 }
 
 /// What arrived in the last minutes is young, and an hour from now nothing is.

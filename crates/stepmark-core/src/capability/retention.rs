@@ -56,10 +56,12 @@ pub trait Retention: fmt::Debug + Send + Sync {
     /// A row that is gone is passed over; so is a packed part that is not the expected one.
     ///
     /// # Ordering
-    /// Refused if something was unlinked since the caller began to read: it has to read again.
+    /// Refused if something was unlinked since the caller began to read, or a branch was made, which may have copied what
+    /// nothing else reached: the caller has to read again.
     ///
     /// # Errors
-    /// `Missing`, `Deleted` (thread). `Conflict` (thread): the mark has moved (`sweep_of_an_older_mark_is_refused`).
+    /// `Missing`, `Deleted` (thread). `Conflict` (thread): the mark has moved (`sweep_of_an_older_mark_is_refused`,
+    /// `sweep_beside_a_fork_is_refused`).
     async fn remove(&self, removal: Removal) -> Result<()>;
 
     /// What is known of a thread.
@@ -233,7 +235,7 @@ pub struct Removal {
 /// What a store knows of a thread besides its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadState {
-    /// How often something ceased to exist in it.
+    /// Greater once something ceased to exist in it, or a branch of the root was made.
     pub mark: u64,
     /// Another one once a branch was made, moved or claimed.
     pub stamp: [u8; 16],

@@ -26,11 +26,11 @@ impl Retention for MemoryStore {
     async fn remove(&self, removal: Removal) -> Result<()> {
         let mut inner = self.lock();
         let thread = inner.known(removal.thread)?;
-        if thread.mark != removal.mark {
+        if thread.moving_mark() != removal.mark {
             return Err(Error::conflict(
                 Subject::Thread,
                 &thread.row.name,
-                "more of it ceased to exist; read it again",
+                "it moved since it was read; read it again",
             ));
         }
         thread.remove(removal);
@@ -40,7 +40,7 @@ impl Retention for MemoryStore {
     async fn state(&self, thread: ThreadUid) -> Result<ThreadState> {
         let mut inner = self.lock();
         let thread = inner.known(thread)?;
-        let (mark, stamp, expires_at) = (thread.mark, thread.stamp(), thread.expires_at);
+        let (mark, stamp, expires_at) = (thread.moving_mark(), thread.stamp(), thread.expires_at);
         Ok(ThreadState { mark, stamp, expires_at, newest_at: thread.newest_at() })
     }
 
@@ -145,6 +145,11 @@ impl Thread {
         stamp(self.row.uid, rows)
     }
 
+    /// Greater once something ceased to exist or a branch was made.
+    fn moving_mark(&self) -> u64 {
+        self.mark + self.spaces.get("").map_or(0, Space::newest_branch)
+    }
+
     fn newest_at(&self) -> Option<Timestamp> {
         self.spaces.get("").and_then(|space| space.arrived.last().copied())
     }
@@ -171,7 +176,7 @@ impl Thread {
         if unlinked.branches + unlinked.checkpoints > 0 {
             self.mark += 1;
         }
-        Unlinked { mark: self.mark, ..unlinked }
+        Unlinked { mark: self.moving_mark(), ..unlinked }
     }
 
     /// Drops a branch that nobody uses; answers how many checkpoints went with it.
