@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Retention, Rows, Secrets};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Secrets};
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -190,6 +190,10 @@ impl CheckpointStore for CodecStore {
     /// What goes and what stays is told by keys and plain heads, so nothing is opened for it.
     fn retention(&self) -> Option<&dyn Retention> {
         self.inner.retention()
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.inner.items().map(|_| self as _)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

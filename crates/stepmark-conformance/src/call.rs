@@ -2,12 +2,13 @@
 //!
 //! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
 
+mod items;
 mod retention;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{Items, Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -16,6 +17,7 @@ use stepmark_core::store::{
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
 
+pub use items::{ItemCall, ItemReply};
 pub use retention::{RetentionCall, RetentionReply};
 
 /// One call of the seam.
@@ -33,6 +35,7 @@ pub enum Call {
     Page(RowsQuery),
     Restore(Box<Restore>),
     Retention(Box<RetentionCall>),
+    Item(ItemCall),
 }
 
 /// The answer to a [`Call`], in the same order.
@@ -50,6 +53,7 @@ pub enum Reply {
     Page(RowsPage),
     Restore(Outcome),
     Retention(RetentionReply),
+    Item(ItemReply),
 }
 
 /// Which method, as counters and witnesses see it.
@@ -105,11 +109,15 @@ pub enum CallKind {
     SetExpiry,
     /// Blobs that nothing uses go.
     Collect,
+    /// An item or namespaces read, with whatever is refreshed.
+    ItemRead,
+    /// An item written, deleted or swept.
+    ItemWrite,
 }
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -135,11 +143,23 @@ impl CallKind {
         Self::Age,
         Self::SetExpiry,
         Self::Collect,
+        Self::ItemRead,
+        Self::ItemWrite,
     ];
 
-    /// Whether it changes rows of a thread.
+    /// Whether it changes rows of a thread, or items.
     pub const fn writes(self) -> bool {
-        !matches!(self, Self::Load | Self::History | Self::Threads | Self::Blob | Self::Info | Self::Page | Self::Age)
+        !matches!(
+            self,
+            Self::Load
+                | Self::History
+                | Self::Threads
+                | Self::Blob
+                | Self::Info
+                | Self::Page
+                | Self::Age
+                | Self::ItemRead
+        )
     }
 }
 
@@ -161,6 +181,7 @@ impl Call {
             Self::Page(query) => Reply::Page(rows_of(store)?.page(query).await?),
             Self::Restore(restore) => Reply::Restore(rows_of(store)?.restore(*restore).await?),
             Self::Retention(call) => Reply::Retention(call.run(store).await?),
+            Self::Item(call) => Reply::Item(call.run(store).await?),
         })
     }
 
@@ -182,6 +203,8 @@ impl Call {
             Self::Page(_) => CallKind::Page,
             Self::Restore(_) => CallKind::Restore,
             Self::Retention(call) => call.kind(),
+            Self::Item(call) if call.writes() => CallKind::ItemWrite,
+            Self::Item(_) => CallKind::ItemRead,
         }
     }
 
@@ -311,6 +334,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn retention(&self) -> Option<&dyn Retention> {
         self.store.retention().map(|_| self as &dyn Retention)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.store.items().map(|_| self as &dyn Items)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

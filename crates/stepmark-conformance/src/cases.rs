@@ -12,6 +12,7 @@ pub mod effects;
 pub mod history;
 pub mod idempotence;
 pub mod isolation;
+pub mod items;
 pub mod load;
 pub mod pointers;
 pub mod questions;
@@ -188,6 +189,29 @@ macro_rules! each_case {
                 result_whose_time_is_over_is_gone
                 newer_result_takes_the_place
                 cleared_results_are_gone;
+            items:
+                item_reads_back
+                item_outlives_the_handle
+                rewritten_item_keeps_its_creation
+                repeated_put_is_one_put
+                absent_item_is_made_once
+                stale_version_is_refused
+                one_of_many_writers_wins
+                deleted_item_is_gone
+                stale_delete_is_refused
+                item_whose_time_is_over_is_gone
+                reading_refreshes_an_item
+                swept_items_are_gone
+                filters_compare_fields
+                text_is_found_in_any_case
+                search_stays_below_its_namespace
+                searches_page_every_item_once
+                newest_items_come_first
+                hostile_strings_are_data
+                vectors_are_refused_by_name
+                namespaces_are_listed_once
+                namespaces_are_cut_at_a_depth
+                malformed_item_is_invalid;
             rows:
                 rows_read_back_as_stored
                 rows_are_paged_once

@@ -77,7 +77,13 @@ impl Sight {
             Call::DeleteThread(thread) => sight.thread = Some(*thread),
             Call::Restore(restore) => sight.thread = Some(restore.thread.uid),
             Call::Retention(call) => sight.thread = call.thread(),
-            Call::Load(_) | Call::History(_) | Call::Threads(_) | Call::Blob(_) | Call::Info | Call::Page(_) => {}
+            Call::Load(_)
+            | Call::History(_)
+            | Call::Threads(_)
+            | Call::Blob(_)
+            | Call::Info
+            | Call::Page(_)
+            | Call::Item(_) => {}
         }
         sight
     }

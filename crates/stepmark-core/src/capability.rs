@@ -5,11 +5,17 @@
 
 mod cache;
 mod retention;
+mod items;
 mod row;
 mod rows;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
+pub use items::{
+    ADDRESS_BYTES_MAX, Comparison, ExpectItem, Filter, Item, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch,
+    ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace, NamespacePage, NamespaceQuery, NamespaceRange,
+    PutVerdict, VALUE_BYTES_MAX, check_search, check_write, decide_delete, decide_put, is_live,
+};
 pub use retention::{
     ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,
     PendingKey, Removal, Repack, Retention, RowKey, ThreadState, Unlink, Unlinked, stamp,
@@ -17,4 +23,4 @@ pub use retention::{
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
-pub use secrets::Secrets;
+pub use secrets::{ChangeRow, Resealed, Secrets};

@@ -7,6 +7,7 @@ mod cache;
 mod children;
 mod fold;
 mod ids;
+mod items;
 mod ledger;
 mod read;
 mod retention;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Retention, Rows};
+use crate::capability::{Items, ResultCache, Retention, Rows};
 use crate::checkpoint::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
@@ -58,6 +59,7 @@ struct Inner {
     kept: cache::Kept,
     /// The store's time, as the newest call that needs it saw it.
     now: Timestamp,
+    items: items::KeptItems,
 }
 
 impl MemoryStore {
@@ -133,6 +135,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn retention(&self) -> Option<&dyn Retention> {
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
 }

@@ -12,12 +12,13 @@ mod commit;
 mod list;
 mod read;
 mod records;
+mod shared;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::{ResultCache, Retention, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -227,6 +228,11 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
 
     /// How it lets go of what threads no longer need; absent where it keeps everything. A wrapper answers for what it wraps.
     fn retention(&self) -> Option<&dyn Retention> {
+        None
+    }
+
+    /// Where items are kept that threads share; absent where none are. A wrapper answers for what it wraps.
+    fn items(&self) -> Option<&dyn Items> {
         None
     }
 

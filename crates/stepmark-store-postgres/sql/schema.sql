@@ -25,7 +25,9 @@ CREATE TABLE thread (
     number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     scope      text COLLATE "C" NOT NULL,             -- the tenant
     name       text COLLATE "C" NOT NULL,
-    uid        bytea NOT NULL,                        -- 16 random bytes
+    uid        bytea,                                 -- 16 random bytes; null until a restored thread is whole: who looks
+                                                      -- for threads by anything else leaves those out
+    restoring  bytea,                                 -- the uid of a thread that is restored row by row, until it is whole
     head       bigint NOT NULL,                       -- branch that the thread continues by default
     created_at bigint NOT NULL,                       -- the engine's clock
     key_id     bytea,                                 -- encryption: the thread's key at its provider [later]
@@ -33,6 +35,7 @@ CREATE TABLE thread (
 );
 CREATE UNIQUE INDEX thread_name ON thread (scope, name);
 CREATE UNIQUE INDEX thread_uid ON thread (uid);
+CREATE UNIQUE INDEX thread_restoring ON thread (restoring) WHERE restoring IS NOT NULL;
 
 -- Uids of deleted threads; they stay refused for ever.
 CREATE TABLE tombstone (
@@ -272,3 +275,97 @@ CREATE TABLE attribute (
     PRIMARY KEY (scope, name, value, thread)
 );
 CREATE INDEX attribute_thread ON attribute (thread);
+
+-- ---- chains ----
+
+-- What the node of a value follows from: its base's branch, height, and ordinal * 2 + packed, as docs/format.md draws
+-- them; null where it is a whole value. Without an ordinal the bytes are the node's head, else the packed values of a
+-- checkpoint, one of which has that ordinal. It only says where to look next: what it cannot read is null, and whoever
+-- loads the values compares their hashes and walks the chain by himself.
+CREATE FUNCTION chain_base(bytes bytea, ordinal bigint) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    -- Taken out of its compressed or outlying place once, not with every byte.
+    plain CONSTANT bytea := bytes || ''::bytea;
+    size CONSTANT int := length(plain);
+    place int := 0;
+    step text := CASE WHEN ordinal IS NULL THEN 'kind' ELSE 'ordinal' END;
+    is_it boolean := ordinal IS NULL;
+    number bigint;
+    shift int;
+    branch bigint := 0;
+    height bigint;
+BEGIN
+    LOOP
+        IF step = 'kind' THEN
+            IF place + 2 > size OR get_byte(plain, place) = 1 THEN
+                RETURN NULL;
+            ELSIF get_byte(plain, place) = 5 THEN
+                -- A blob's hash; its length follows, then the head of what it holds.
+                place := place + 33;
+                step := 'blob';
+            ELSE
+                place := place + 2;
+                step := 'version';
+            END IF;
+        END IF;
+        number := 0;
+        shift := 0;
+        LOOP
+            IF place >= size OR shift > 63 THEN
+                RETURN NULL;
+            END IF;
+            number := number | ((get_byte(plain, place) & 127)::bigint << shift);
+            place := place + 1;
+            EXIT WHEN get_byte(plain, place - 1) < 128;
+            shift := shift + 7;
+        END LOOP;
+        CASE step
+            WHEN 'ordinal' THEN
+                is_it := number = ordinal;
+                step := 'head';
+            WHEN 'head', 'body' THEN
+                IF number < 0 OR number > size - place THEN
+                    RETURN NULL;
+                END IF;
+                IF step = 'head' AND is_it THEN
+                    step := 'kind';
+                ELSE
+                    place := place + number::int;
+                    step := CASE step WHEN 'head' THEN 'body' ELSE 'ordinal' END;
+                END IF;
+            WHEN 'blob' THEN
+                step := 'kind';
+            WHEN 'version' THEN
+                IF place + 8 > size THEN
+                    RETURN NULL;
+                END IF;
+                FOR byte IN 0..7 LOOP
+                    branch := branch | (get_byte(plain, place + byte)::bigint << (8 * byte));
+                END LOOP;
+                place := place + 8;
+                step := 'height';
+            WHEN 'height' THEN
+                height := number;
+                step := 'place';
+            WHEN 'place' THEN
+                RETURN ARRAY[branch, height, number];
+        END CASE;
+    END LOOP;
+END $$;
+
+-- Items that threads share.
+CREATE TABLE item (
+    scope      text COLLATE "C" NOT NULL,
+    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
+    key        bytea NOT NULL,                        -- a text
+    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
+    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
+    hash       bytea NOT NULL,
+    value      bytea NOT NULL,                        -- JSON text
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;

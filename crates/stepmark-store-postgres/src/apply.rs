@@ -72,7 +72,7 @@ async fn move_branches(session: Session<'_>, space: Space<'_>, commit: &Commit) 
     let damaged = |id| Error::corrupt(Subject::Branch, id, "its key and its columns disagree");
     let Commit { thread, namespace, expect_head, branch, .. } = commit;
     match &commit.expect {
-        Expect::New => insert::branch(session, space, branch).await?,
+        Expect::New => insert::branch(session, space, branch, None).await?,
         Expect::At { tip, epoch } => {
             let expected = (*expect_head, tip.as_ref(), *epoch);
             if !insert::moved_branch(session, (*thread, namespace), expected, branch).await? {
@@ -150,9 +150,9 @@ pub(crate) async fn delete_thread(session: Session<'_>, uid: ThreadUid) -> Resul
 }
 
 async fn delete_locked(session: Session<'_>, uid: ThreadUid) -> Result<()> {
-    lock::deletion(session, uid).await?;
+    lock::whole_thread(session, uid).await?;
     let Some(number) = check::delete(session, uid).await? else { return Ok(()) };
-    session.execute(queries::DELETE_TOMBSTONE, params![&uid.0[..]]).await?;
+    session.execute(queries::DELETE_TOMBSTONE, params![number]).await?;
     for sql in queries::DELETE_ROWS {
         session.execute(sql, params![number]).await?;
     }

@@ -78,9 +78,7 @@ impl ResultCache for PostgresStore {
 
 impl PostgresStore {
     async fn cached(&self, work: CacheWork) -> Result<()> {
-        match self.submit(Work::Cache(work)).await? {
-            Done::Cached => Ok(()),
-            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted => Err(self.mismatched()),
-        }
+        let Done::Cached = self.submit(Work::Cache(work)).await? else { return Err(self.mismatched()) };
+        Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! How are values fetched with everything that they follow from?
 //!
-//! A chain is known only as it is walked, and every look at the server is a round trip. So all chains are walked at once as
-//! far as rows are at hand; then what they miss is fetched, each time with more of the rows that lie below it, and they are
-//! walked again. Rows that nobody asked for are verified when they are used, not before: damage there is not this call's.
+//! All chains are walked at once as far as rows are at hand. Then the server follows what they miss to its end, in one
+//! round trip however long that is, and they are walked again: what counts is the walk here, over rows whose hashes were
+//! compared. Where the server could not follow, it is asked again from there.
 
 use std::collections::HashMap;
 
+use futures_util::future::try_join_all;
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, RecordHash};
@@ -18,9 +19,6 @@ use crate::queries;
 use crate::read::blob;
 use crate::records::{self, Space, place_name};
 use crate::session::{Cells, Session, params};
-
-/// How many rows one look brings of each chain at most; the first brings one, each further one twice as many.
-const WINDOW_MAX: i64 = 64;
 
 /// Value nodes, as far as they were fetched.
 pub(crate) struct Nodes<'a> {
@@ -42,7 +40,7 @@ struct Packed {
 
 #[derive(Default)]
 struct Missed {
-    packed: Vec<PackedPlace>,
+    packed: Vec<ValueAddress>,
     rows: Vec<ValueAddress>,
     blobs: Vec<BlobHash>,
 }
@@ -60,9 +58,8 @@ impl<'a> Nodes<'a> {
     }
 
     /// The chains of these values, in their order.
-    pub(crate) async fn chains(mut self, wanted: &[ValueRef]) -> Result<Vec<Chain>> {
+    pub(crate) async fn chains(&mut self, wanted: &[ValueRef]) -> Result<Vec<Chain>> {
         let mut chains: Vec<Option<Chain>> = vec![None; wanted.len()];
-        let mut window = 1;
         loop {
             for (chain, newest) in chains.iter_mut().zip(wanted).filter(|(chain, _)| chain.is_none()) {
                 let missed_before = self.missed.count();
@@ -74,8 +71,7 @@ impl<'a> Nodes<'a> {
             if self.missed.count() == 0 {
                 return Ok(chains.into_iter().flatten().collect());
             }
-            self.fetch(window).await?;
-            window = (window * 2).min(WINDOW_MAX);
+            self.fetch().await?;
         }
     }
 
@@ -96,9 +92,9 @@ impl<'a> Nodes<'a> {
     }
 
     fn packed_node(&mut self, address: ValueAddress) -> Result<Option<ValueNode>> {
-        let place = PackedPlace { branch: address.branch, height: address.height };
+        let place = place_of(address);
         let Some(known) = self.packed.get_mut(&place) else {
-            self.missed.packed.push(place);
+            self.missed.packed.push(address);
             return Ok(None);
         };
         let Some(packed) = known else { return Ok(None) };
@@ -119,55 +115,50 @@ impl<'a> Nodes<'a> {
         known.as_ref().map(|row| records::value(row, self.space, address)).transpose()
     }
 
-    /// Fetches what was missed, and up to `window` rows of each segment from there downwards.
-    async fn fetch(&mut self, window: i64) -> Result<()> {
+    /// Fetches what was missed, and all that it follows from.
+    async fn fetch(&mut self) -> Result<()> {
         let Missed { packed, rows, blobs } = std::mem::take(&mut self.missed);
-        if !packed.is_empty() {
-            self.fetch_packed(packed, window).await?;
+        if !packed.is_empty() || !rows.is_empty() {
+            self.fetch_nodes(&packed, &rows).await?;
         }
-        if !rows.is_empty() {
-            self.fetch_rows(rows, window).await?;
+        let (session, scope) = (self.session, self.scope);
+        let bytes = try_join_all(blobs.iter().map(|hash| blob(session, scope, *hash))).await?;
+        self.blobs.extend(blobs.into_iter().zip(bytes));
+        // Whatever was asked for and did not come is gone.
+        for value in packed {
+            self.packed.entry(place_of(value)).or_insert(None);
         }
-        for hash in blobs {
-            let bytes = blob(self.session, self.scope, hash).await?;
-            self.blobs.insert(hash, bytes);
-        }
-        Ok(())
-    }
-
-    async fn fetch_packed(&mut self, places: Vec<PackedPlace>, window: i64) -> Result<()> {
-        let branches: Vec<i64> = places.iter().map(|place| place.branch.get() as i64).collect();
-        let heights: Vec<i64> = places.iter().map(|place| place.height as i64).collect();
-        let key = params![self.space.thread, self.space.namespace, branches, heights, window];
-        for row in self.session.rows(queries::LOAD_PACKED, key).await? {
-            let cells = Cells::new(&row, Subject::Checkpoint, "packed values");
-            let place = PackedPlace { branch: records::branch_id(&cells, 0)?, height: cells.number(1)? };
-            let unverified = Some(RecordHash(cells.array(2)?));
-            let bytes = cells.get(3)?;
-            self.packed.entry(place).or_insert(Some(Packed { bytes, unverified }));
-        }
-        for place in places {
-            self.packed.entry(place).or_insert(None);
+        for value in rows {
+            self.rows.entry(value).or_insert(None);
         }
         Ok(())
     }
 
-    async fn fetch_rows(&mut self, addresses: Vec<ValueAddress>, window: i64) -> Result<()> {
-        let branches: Vec<i64> = addresses.iter().map(|address| address.branch.get() as i64).collect();
-        let heights: Vec<i64> = addresses.iter().map(|address| address.height as i64).collect();
-        let ordinals: Vec<i64> = addresses.iter().map(|address| i64::from(address.ordinal)).collect();
-        let key = params![self.space.thread, self.space.namespace, branches, heights, ordinals, window];
-        for row in self.session.rows(queries::LOAD_VALUES, key).await? {
+    async fn fetch_nodes(&mut self, packed: &[ValueAddress], rows: &[ValueAddress]) -> Result<()> {
+        let missed = packed.iter().map(|value| (value, 1)).chain(rows.iter().map(|value| (value, 0)));
+        let (addresses, marks): (Vec<&ValueAddress>, Vec<i64>) = missed.unzip();
+        let branches: Vec<i64> = addresses.iter().map(|value| value.branch.get() as i64).collect();
+        let heights: Vec<i64> = addresses.iter().map(|value| value.height as i64).collect();
+        let ordinals = addresses.iter().map(|value| i64::from(value.ordinal) << 1);
+        let places: Vec<i64> = ordinals.zip(marks).map(|(ordinal, mark)| ordinal | mark).collect();
+        let key = params![self.space.thread, self.space.namespace, branches, heights, places];
+        for row in self.session.rows(queries::LOAD_CHAINS, key).await? {
             let cells = Cells::new(&row, Subject::Value, "value");
             let (branch, height) = (records::branch_id(&cells, 3)?, cells.number(4)?);
-            let address = ValueAddress { branch, height, ordinal: cells.number32(5)? };
-            self.rows.entry(address).or_insert(Some(row));
-        }
-        for address in addresses {
-            self.rows.entry(address).or_insert(None);
+            if cells.get::<Option<i64>>(5)?.is_some() {
+                let address = ValueAddress { branch, height, ordinal: cells.number32(5)? };
+                self.rows.entry(address).or_insert(Some(row));
+            } else {
+                let packed = Packed { unverified: Some(RecordHash(cells.array(0)?)), bytes: cells.get(2)? };
+                self.packed.entry(PackedPlace { branch, height }).or_insert(Some(packed));
+            }
         }
         Ok(())
     }
+}
+
+fn place_of(value: ValueAddress) -> PackedPlace {
+    PackedPlace { branch: value.branch, height: value.height }
 }
 
 impl Missed {

@@ -5,6 +5,7 @@
 
 pub(crate) mod append;
 mod children;
+pub(crate) mod restore;
 
 use children::{check_children, check_parent};
 use stepmark_core::checkpoint::CheckpointRow;
@@ -296,7 +297,8 @@ pub(crate) async fn number_of(session: Session<'_>, uid: ThreadUid) -> Result<Op
 
 /// The number of a thread that is to be deleted; nothing if it was deleted before.
 pub(crate) async fn delete(session: Session<'_>, uid: ThreadUid) -> Result<Option<i64>> {
-    let number = number_of(session, uid).await?;
+    let read = |row: &Row| Cells::new(row, Subject::Thread, uid).get::<i64>(0);
+    let number = session.first(queries::DELETE_NUMBER, params![&uid.0[..]], read).await?;
     if number.is_none() && !session.exists(queries::CHECK_TOMBSTONE, params![&uid.0[..]]).await? {
         return Err(Error::missing(Subject::Thread, uid, ""));
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join;
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::child::{ChildRow, newest_places};
 use stepmark_core::error::{Error, Result, Subject};
@@ -53,14 +54,19 @@ pub(crate) async fn of_moment(
     root: &BranchRow,
     base: &CheckpointRow,
 ) -> Result<Vec<ChildRow>> {
-    let mut found = pending(session, space, root, base).await?;
-    let mut segments = Segments::of(session, space, root, base.height);
-    while let Some((segment, height)) = segments.next().await? {
-        let key = params![space.thread, segment.get() as i64, height as i64];
-        let read = |row: &Row| records::child(row, space.uid, segment);
-        for child in session.all(queries::LOAD_CHILDREN, key, read).await? {
-            found.entry(child.namespace.clone()).or_insert(child);
+    let committed = async {
+        let mut all = Vec::new();
+        let mut segments = Segments::of(session, space, root, base.height);
+        while let Some((segment, height)) = segments.next().await? {
+            let key = params![space.thread, segment.get() as i64, height as i64];
+            let read = |row: &Row| records::child(row, space.uid, segment);
+            all.extend(session.all(queries::LOAD_CHILDREN, key, read).await?);
         }
+        Ok(all)
+    };
+    let (mut found, committed) = try_join(pending(session, space, root, base), committed).await?;
+    for child in committed {
+        found.entry(child.namespace.clone()).or_insert(child);
     }
     Ok(found.into_values().collect())
 }

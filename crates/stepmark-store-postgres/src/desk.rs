@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stepmark_core::error::Result;
+use stepmark_core::meter;
 use stepmark_core::store::{Appended, Outcome};
 
-use crate::apply;
 use crate::connect::Place;
 use crate::direct::{self, birth_of, is_flush};
 use crate::error::{Remedy, remedy};
 use crate::session::Session;
 use crate::step::{self, Step, step_of};
 use crate::writer::{Counters, Done, Member, Work};
+use crate::{apply, restore};
 
 /// How often a member is tried at most. Of many that meet at one key each try lets one of them through.
 const TRIES_MAX: u32 = 8;
@@ -69,6 +70,7 @@ async fn alone(place: &Arc<Place>, counters: &Counters, work: &Work) -> Result<D
             return answer;
         }
         counters.repeats.fetch_add(1, Ordering::Relaxed);
+        meter::retried("postgres");
     }
 }
 
@@ -88,7 +90,12 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
             lease.end(&held);
             (held.ok()?).then_some(Done::Appended(Appended::default()))
         }
-        Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) => None,
+        Work::Records(_)
+        | Work::PutBlob { .. }
+        | Work::DeleteThread(_)
+        | Work::Cache(_)
+        | Work::Restore(_)
+        | Work::Item(_) => None,
     }
 }
 
@@ -99,6 +106,8 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
         Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes).await.map(Done::Kept),
         Work::DeleteThread(uid) => apply::delete_thread(session, *uid).await.map(|()| Done::Deleted),
         Work::Cache(work) => work.apply(session).await.map(|()| Done::Cached),
+        Work::Restore(rows) => restore::restore(session, rows).await.map(Done::Restored),
+        Work::Item(work) => work.apply(session).await.map(Done::Item),
     }
 }
 
@@ -106,7 +115,12 @@ impl Member {
     fn step(&self) -> Option<Step<'_>> {
         match &self.work {
             Work::Commit(commit) => step_of(commit),
-            Work::Records(_) | Work::PutBlob { .. } | Work::DeleteThread(_) | Work::Cache(_) => None,
+            Work::Records(_)
+            | Work::PutBlob { .. }
+            | Work::DeleteThread(_)
+            | Work::Cache(_)
+            | Work::Restore(_)
+            | Work::Item(_) => None,
         }
     }
 }

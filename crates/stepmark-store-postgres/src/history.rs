@@ -6,16 +6,17 @@ use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::BranchId;
 use stepmark_core::pending::PendingKind;
-use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow};
+use stepmark_core::rows::{BranchRow, ForkPoint};
 use stepmark_core::store::{
-    HistoryEntry, HistoryPage, HistoryQuery, Line, ThreadAddress, ThreadEntry, ThreadPage, ThreadQuery, WaitingBranch,
+    HistoryEntry, HistoryPage, HistoryQuery, Line, NamedBranch, ThreadAddress, ThreadEntry, ThreadPage, ThreadQuery,
+    WaitingBranch,
 };
 use tokio_postgres::Row;
 
 use crate::queries;
-use crate::read::{branch, branches, find_thread, known_branch};
+use crate::read::{branch, find_thread, known_branch};
 use crate::records::{self, Space, place_name};
-use crate::session::{Session, params};
+use crate::session::{Cells, Columns, Session, params};
 
 type Rows = Vec<(u64, CheckpointRow)>;
 
@@ -115,45 +116,57 @@ impl<'a> Lineage<'a> {
     }
 }
 
-/// One page of a scope's threads.
+/// One page of a scope's threads: one statement, and a second one where questions are asked for.
 pub(crate) async fn threads(session: Session<'_>, query: &ThreadQuery) -> Result<ThreadPage> {
     let after = query.after.as_deref().unwrap_or_default();
     let limit = query.limit.max(1);
     let key = params![query.scope, after, i64::from(limit) + 1];
     let sql = if query.waiting { queries::THREADS_WAITING } else { queries::THREADS_PAGE };
-    let mut found = session.all(sql, key, records::thread).await?;
+    let mut found = session.all(sql, key, entry).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
-    let next = found.last().filter(|_| more).map(|(_, thread)| thread.name.clone());
-    let mut threads = Vec::with_capacity(found.len());
-    for (number, thread) in found {
-        threads.push(entry(session, number, thread, query.waiting).await?);
+    let next = found.last().filter(|_| more).map(|(_, entry)| entry.thread.name.clone());
+    if query.waiting {
+        bring_questions(session, &mut found).await?;
     }
-    Ok(ThreadPage { threads, next })
+    Ok(ThreadPage { threads: found.into_iter().map(|(_, entry)| entry).collect(), next })
 }
 
-async fn entry(session: Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
+/// A thread with its head's tip and its last run, side by side in a row.
+fn entry(row: &Row) -> Result<(i64, ThreadEntry)> {
+    let (number, thread) = records::thread(row)?;
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
-    let head = branch(session, space, thread.head).await?;
-    let run = session.first(queries::THREADS_LAST_RUN, params![number], |row| records::run(row, thread.uid)).await?;
-    Ok(ThreadEntry {
-        tip: head.and_then(|head| head.tip),
-        status: run.map(|run| run.status),
-        thread,
-        waiting: if with_waiting { waiting(session, space).await? } else { Vec::new() },
-    })
+    let (head, run) = (Columns::from(row, 7), Columns::from(row, 17));
+    let tip = if head.is_there()? { records::branch(head, space)?.tip } else { None };
+    let status = if run.is_there()? { Some(records::run(run, space.uid)?.status) } else { None };
+    Ok((number, ThreadEntry { tip, status, thread, waiting: Vec::new() }))
 }
 
-/// The branches on whose tips questions lie.
-async fn waiting(session: Session<'_>, space: Space<'_>) -> Result<Vec<WaitingBranch>> {
-    let mut found = Vec::new();
-    for branch in branches(session, space).await? {
-        let Some(tip) = &branch.row.tip else { continue };
-        let key = params![space.thread, space.namespace, tip.id.to_stored(), branch.row.id.get() as i64];
-        let rows = session.all(queries::WAITING_ROWS, key, |row| records::pending(row, space, &tip.id)).await?;
-        if rows.iter().any(|row| row.kind == PendingKind::Interrupt) {
-            found.push(WaitingBranch { branch, rows });
-        }
+/// Adds the branches on whose tips questions lie.
+async fn bring_questions(session: Session<'_>, found: &mut [(i64, ThreadEntry)]) -> Result<()> {
+    let numbers: Vec<i64> = found.iter().map(|(number, _)| *number).collect();
+    for row in session.rows(queries::THREADS_QUESTIONS, params![numbers]).await? {
+        let number = Cells::new(&row, Subject::Thread, "number").get::<i64>(20)?;
+        let Some((_, entry)) = found.iter_mut().find(|(known, _)| *known == number) else { continue };
+        add_question(&row, Space { thread: number, uid: entry.thread.uid, namespace: "" }, &mut entry.waiting)?;
     }
-    Ok(found)
+    for (_, entry) in found {
+        entry.waiting.retain(|waiting| waiting.rows.iter().any(|row| row.kind == PendingKind::Interrupt));
+    }
+    Ok(())
+}
+
+/// Rows of one branch come one after another.
+fn add_question(row: &Row, space: Space<'_>, waiting: &mut Vec<WaitingBranch>) -> Result<()> {
+    let branch = records::branch(row, space)?;
+    let Some(tip) = &branch.tip else { return Ok(()) };
+    let question = records::pending(Columns::from(row, 10), space, &tip.id)?;
+    if let Some(last) = waiting.last_mut().filter(|last| last.branch.row.id == branch.id) {
+        last.rows.push(question);
+        return Ok(());
+    }
+    let name = Columns::from(row, 17);
+    let name = if name.is_there()? { Some(records::branch_name(name, space.uid)?.0) } else { None };
+    waiting.push(WaitingBranch { branch: NamedBranch { row: branch, name }, rows: vec![question] });
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! One function per record, inside the writer's transaction, after every check. Hashes are computed here.
 
 use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::child::ChildRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
 use stepmark_core::pending::PendingRow;
@@ -84,8 +85,8 @@ pub(crate) async fn thread(session: Session<'_>, row: &ThreadRow) -> Result<i64>
     made.ok_or_else(|| Error::corrupt(Subject::Thread, row.uid, "the server told no number for it"))
 }
 
-/// A new branch.
-pub(crate) async fn branch(session: Session<'_>, space: Space<'_>, row: &BranchRow) -> Result<()> {
+/// A new branch; its number is the next one of its namespace where none is given.
+pub(crate) async fn branch(session: Session<'_>, space: Space<'_>, row: &BranchRow, number: Option<u64>) -> Result<()> {
     session
         .execute(
             queries::COMMIT_BRANCH,
@@ -102,6 +103,7 @@ pub(crate) async fn branch(session: Session<'_>, space: Space<'_>, row: &BranchR
                 i16::from(row.effects.number()),
                 &row.hash(space.uid, space.namespace).0[..],
                 row.root.map(|root| root.get() as i64),
+                number.map(|number| number as i64),
             ],
         )
         .await?;
@@ -229,12 +231,22 @@ pub(crate) async fn children(session: Session<'_>, space: Space<'_>, commit: &Co
     let Some(checkpoint) = &commit.checkpoint else { return Ok(()) };
     let (root, height) = (checkpoint.branch, checkpoint.height);
     for row in &commit.children {
-        let (branch, child_height) = (row.branch.get() as i64, row.height as i64);
-        let (root_bits, hash) = (root.get() as i64, row.hash(space.uid, root, height));
-        let key = params![space.thread, root_bits, row.namespace, height as i64, branch, child_height, &hash.0[..]];
-        session.execute(queries::COMMIT_CHILD, key).await?;
+        child(session, space, (root, height), row).await?;
     }
     Ok(())
+}
+
+/// Where a sub-graph stands, as the root's checkpoint at a place says.
+pub(crate) async fn child(
+    session: Session<'_>,
+    space: Space<'_>,
+    (root, height): (BranchId, u64),
+    row: &ChildRow,
+) -> Result<()> {
+    let (branch, child_height) = (row.branch.get() as i64, row.height as i64);
+    let (root_bits, hash) = (root.get() as i64, row.hash(space.uid, root, height));
+    let key = params![space.thread, root_bits, row.namespace, height as i64, branch, child_height, &hash.0[..]];
+    session.execute(queries::COMMIT_CHILD, key).await.map(drop)
 }
 
 /// A thread's head.

@@ -3,6 +3,7 @@
 //! What it answers is decided by the core crate, inside the writer's transaction, on the rows of one key. The thread's row
 //! is locked meanwhile, so of several who ask one is first.
 
+use futures_util::future::try_join;
 use stepmark_core::effect::{AttemptRow, EffectEntry, EffectIntent, EffectKey, EffectOutcome, EffectRow};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -72,24 +73,25 @@ pub(crate) async fn bring(session: Session<'_>, space: Space<'_>, entries: &[Eff
 
 /// The whole ledger of a thread, by key and generation.
 pub(crate) async fn entries(session: Session<'_>, space: Space<'_>) -> Result<Vec<EffectEntry>> {
-    let read = |row: &Row| records::effect(row, space.uid);
-    let rows = session.all(queries::LEDGER_OF_THREAD, params![space.thread], read).await?;
-    let read = |row: &Row| records::attempt(row, space.uid);
-    joined(space.uid, rows, session.all(queries::ATTEMPTS_OF_THREAD, params![space.thread], read).await?)
+    let key = params![space.thread];
+    let rows = session.all(queries::LEDGER_OF_THREAD, key, |row| records::effect(row, space.uid));
+    let attempts = session.all(queries::ATTEMPTS_OF_THREAD, key, |row| records::attempt(row, space.uid));
+    let (rows, attempts) = try_join(rows, attempts).await?;
+    joined(space.uid, rows, attempts)
 }
 
 /// The generations of a key, or one of them.
-async fn entries_of(
+pub(crate) async fn entries_of(
     session: Session<'_>,
     space: Space<'_>,
     key: &EffectKey,
     generation: Option<u32>,
 ) -> Result<Vec<EffectEntry>> {
     let (stored, generation) = (key.encode(), generation.map(i64::from));
-    let read = |row: &Row| records::effect(row, space.uid);
-    let rows = session.all(queries::LEDGER_OF_KEY, params![space.thread, stored, generation], read).await?;
-    let read = |row: &Row| records::attempt(row, space.uid);
-    let attempts = session.all(queries::ATTEMPTS_OF_KEY, params![space.thread, stored, generation], read).await?;
+    let key = params![space.thread, stored, generation];
+    let rows = session.all(queries::LEDGER_OF_KEY, key, |row| records::effect(row, space.uid));
+    let attempts = session.all(queries::ATTEMPTS_OF_KEY, key, |row| records::attempt(row, space.uid));
+    let (rows, attempts) = try_join(rows, attempts).await?;
     joined(space.uid, rows, attempts)
 }
 

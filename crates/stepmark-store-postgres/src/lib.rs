@@ -19,14 +19,18 @@ mod check;
 mod cache;
 mod children;
 mod insert;
+mod items;
 mod ledger;
 mod lock;
+mod restore;
 
 mod chains;
 mod history;
+mod place;
 mod read;
 mod reader;
 mod records;
+mod rows;
 
 mod connect;
 #[cfg(not(feature = "tls"))]

@@ -37,9 +37,9 @@ pub(crate) async fn append(session: Session<'_>, append: &Records) -> Result<()>
     branches(session, append.thread, &[(&append.namespace, append.branch)]).await
 }
 
-/// A thread that goes away with all its rows.
-pub(crate) async fn deletion(session: Session<'_>, uid: ThreadUid) -> Result<()> {
-    session.exists(queries::LOCK_THREAD_TO_DELETE, params![&uid.0[..]]).await.map(drop)
+/// A thread that goes away with all its rows, or is restored row by row.
+pub(crate) async fn whole_thread(session: Session<'_>, uid: ThreadUid) -> Result<()> {
+    session.exists(queries::LOCK_WHOLE_THREAD, params![&uid.0[..]]).await.map(drop)
 }
 
 async fn thread(session: Session<'_>, uid: ThreadUid) -> Result<()> {

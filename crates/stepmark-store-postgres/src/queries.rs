@@ -3,6 +3,10 @@
 //! `@` stands before the names of tables, where the schema's name goes. Columns stand in the order in which `records`
 //! reads them.
 
+mod rows;
+
+pub(crate) use rows::*;
+
 /// A transaction whose process stops in the middle is ended by the server, so that its locks are not held for ever.
 pub(crate) const BEGIN_WRITE: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 10000";
@@ -13,7 +17,8 @@ pub(crate) const ROLLBACK: &str = "ROLLBACK";
 // ---- locks: the thread's row first, then rows of branches in the order of their keys ----
 
 pub(crate) const LOCK_THREAD: &str = "SELECT 1 FROM @thread WHERE uid = $1 FOR NO KEY UPDATE";
-pub(crate) const LOCK_THREAD_TO_DELETE: &str = "SELECT 1 FROM @thread WHERE uid = $1 FOR UPDATE";
+/// Also of a thread that is not whole yet.
+pub(crate) const LOCK_WHOLE_THREAD: &str = "SELECT 1 FROM @thread WHERE uid = $1 OR restoring = $1 FOR UPDATE";
 pub(crate) const LOCK_BRANCHES: &str = "
 SELECT 1 FROM @branch b
 WHERE b.thread = (SELECT number FROM @thread WHERE uid = $1)
@@ -49,7 +54,7 @@ pub(crate) const COMMIT_BRANCH: &str = "
 INSERT INTO @branch (thread, namespace, branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash,
                     root_branch, arrival)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-        (SELECT COALESCE(MAX(arrival), 0) + 1 FROM @branch WHERE thread = $1 AND namespace = $2))";
+        COALESCE($13, (SELECT COALESCE(MAX(arrival), 0) + 1 FROM @branch WHERE thread = $1 AND namespace = $2)))";
 
 /// Gives a name, or moves it; the caller checked whose it is.
 pub(crate) const COMMIT_REF: &str = "
@@ -275,7 +280,8 @@ SELECT 1 FROM l";
 // ---- what a commit or an append checks ----
 
 pub(crate) const CHECK_TOMBSTONE: &str = "SELECT 1 FROM @tombstone WHERE uid = $1";
-pub(crate) const CHECK_THREAD_TAKEN: &str = "SELECT 1 FROM @thread WHERE (scope = $1 AND name = $2) OR uid = $3";
+pub(crate) const CHECK_THREAD_TAKEN: &str =
+    "SELECT 1 FROM @thread WHERE (scope = $1 AND name = $2) OR uid = $3 OR restoring = $3";
 pub(crate) const CHECK_RUN: &str = "SELECT 1 FROM @run WHERE thread = $1 AND id = $2";
 pub(crate) const CHECK_FORK_POINT: &str = "
 SELECT id FROM @checkpoint
@@ -305,10 +311,43 @@ WHERE NOT EXISTS (SELECT 1 FROM @blob b WHERE b.scope = $1 AND b.hash = x.hash) 
 
 // ---- load ----
 
-pub(crate) const LOAD_THREAD_BY_NAME: &str =
-    "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE scope = $1 AND name = $2";
+pub(crate) const LOAD_THREAD_BY_NAME: &str = "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE scope = $1 AND name = $2 AND uid IS NOT NULL";
 pub(crate) const LOAD_THREAD_BY_UID: &str =
     "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE uid = $1";
+
+/// A thread, a branch and a checkpoint side by side; the packed values only where they are asked for ($5).
+macro_rules! moment {
+    ($of:literal) => {
+        concat!(
+            "
+SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
+       b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
+       c.arrival, c.branch, c.height, c.id, c.source, c.created_at, c.manifest, c.manifest_hash, c.packed_hash,
+       CASE WHEN $5 THEN c.packed ELSE ''::bytea END
+FROM @thread t ",
+            $of,
+            "
+WHERE t.uid = $1 OR (t.scope = $2 AND t.name = $3 AND t.uid IS NOT NULL)"
+        )
+    };
+}
+/// The tip of a branch ($6), of a named one ($7), or of the head; what is not there is null.
+pub(crate) const LOAD_TIP: &str = moment!(
+    "
+LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
+    $6, CASE WHEN $7 IS NULL THEN t.head ELSE (SELECT branch FROM @ref WHERE thread = t.number AND name = $7) END)
+LEFT JOIN @checkpoint c
+    ON c.thread = t.number AND c.namespace = $4 AND c.id = b.tip_id AND c.manifest IS NOT NULL"
+);
+/// A checkpoint ($7) on a branch ($6), else on the head where it is its tip, else on its own.
+pub(crate) const LOAD_MOMENT: &str = moment!(
+    "
+LEFT JOIN @checkpoint c ON c.thread = t.number AND c.namespace = $4 AND c.id = $7 AND c.manifest IS NOT NULL
+LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
+    $6,
+    (SELECT branch FROM @branch WHERE thread = t.number AND namespace = $4 AND branch = t.head AND tip_id = $7),
+    c.branch)"
+);
 
 pub(crate) const LOAD_BRANCH: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
@@ -335,20 +374,34 @@ pub(crate) const LOAD_CHECKPOINT_WITH_VALUES: &str = "
 SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash, packed
 FROM @checkpoint WHERE thread = $1 AND namespace = $2 AND id = $3 AND manifest IS NOT NULL";
 
-/// The packed values at places, and of so many checkpoints below each on its segment.
-pub(crate) const LOAD_PACKED: &str = "
-SELECT c.branch, c.height, c.packed_hash, c.packed FROM unnest($3, $4) x (branch, height)
+/// The nodes at places with all that they follow from, each once: the packed values of checkpoints, and value rows. A place
+/// is an ordinal, doubled, and 1 if it is packed.
+pub(crate) const LOAD_CHAINS: &str = "
+WITH RECURSIVE walk (branch, height, place) AS (
+    SELECT * FROM unnest($3, $4, $5)
+    UNION
+    SELECT found.base[1], found.base[2], found.base[3] FROM walk w
+    CROSS JOIN LATERAL (
+        (SELECT @chain_base(packed, w.place >> 1) AS base FROM @checkpoint
+         WHERE w.place & 1 = 1 AND thread = $1 AND namespace = $2 AND branch = w.branch AND height = w.height LIMIT 1)
+        UNION ALL
+        (SELECT @chain_base(head, NULL) FROM @value
+         WHERE w.place & 1 = 0 AND thread = $1 AND namespace = $2
+           AND branch = w.branch AND height = w.height AND ordinal = w.place >> 1 LIMIT 1)
+    ) found
+    WHERE found.base IS NOT NULL
+)
+SELECT c.packed_hash, NULL::bytea, c.packed, w.branch, w.height, NULL::bigint
+FROM (SELECT DISTINCT branch, height FROM walk WHERE place & 1 = 1) w
 CROSS JOIN LATERAL (
-    SELECT branch, height, packed_hash, packed FROM @checkpoint
-    WHERE thread = $1 AND namespace = $2 AND branch = x.branch AND height <= x.height
-    ORDER BY height DESC LIMIT $5) c";
-/// The value rows at addresses, and so many below each on its segment.
-pub(crate) const LOAD_VALUES: &str = "
-SELECT v.hash, v.head, v.body, v.branch, v.height, v.ordinal FROM unnest($3, $4, $5) x (branch, height, ordinal)
+    SELECT packed_hash, packed FROM @checkpoint
+    WHERE thread = $1 AND namespace = $2 AND branch = w.branch AND height = w.height LIMIT 1) c
+UNION ALL
+SELECT v.hash, v.head, v.body, w.branch, w.height, w.place >> 1 FROM walk w
 CROSS JOIN LATERAL (
-    SELECT hash, head, body, branch, height, ordinal FROM @value
-    WHERE thread = $1 AND namespace = $2 AND branch = x.branch AND (height, ordinal) <= (x.height, x.ordinal)
-    ORDER BY height DESC, ordinal DESC LIMIT $6) v";
+    SELECT hash, head, body FROM @value
+    WHERE w.place & 1 = 0 AND thread = $1 AND namespace = $2
+      AND branch = w.branch AND height = w.height AND ordinal = w.place >> 1 LIMIT 1) v";
 pub(crate) const LOAD_ORDINAL_MAX: &str = "
 SELECT MAX(ordinal) FROM @value WHERE thread = $1 AND namespace = $2 AND branch = $3 AND height = $4";
 
@@ -371,6 +424,13 @@ WHERE thread = $1 AND root_branch = $2 AND height <= $3 ORDER BY namespace, heig
 pub(crate) const LOAD_RUN: &str = "
 SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
 FROM @run WHERE thread = $1 AND id = $2";
+
+/// A run with the record of its graph, if there is one.
+pub(crate) const LOAD_RUN_WITH_GRAPH: &str = "
+SELECT r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id, r.hash,
+       r.graph_signature, g.record, g.hash
+FROM @run r LEFT JOIN @graph g ON g.name = r.graph AND g.signature = r.graph_signature
+WHERE r.thread = $1 AND r.id = $2";
 
 pub(crate) const LOAD_TAG: &str =
     "SELECT name, namespace, branch, height, hash FROM @tag WHERE thread = $1 AND name = $2";
@@ -423,23 +483,43 @@ FROM @checkpoint
 WHERE thread = $1 AND namespace = $2 AND arrival < $3 AND manifest IS NOT NULL
 ORDER BY arrival DESC LIMIT $4";
 
-pub(crate) const THREADS_PAGE: &str = "
-SELECT number, scope, name, uid, head, created_at, hash
-FROM @thread WHERE scope = $1 AND name > $2 ORDER BY name LIMIT $3";
+/// Threads with the branch that each continues and the run that began last, side by side.
+macro_rules! threads {
+    ($of:literal) => {
+        concat!(
+            "
+SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
+       b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
+       r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id, r.hash,
+       r.graph_signature
+FROM (
+    SELECT * FROM @thread t WHERE scope = $1 AND name > $2 AND uid IS NOT NULL ",
+            $of,
+            " ORDER BY name LIMIT $3) t
+LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = '' AND b.branch = t.head
+LEFT JOIN LATERAL (SELECT * FROM @run WHERE thread = t.number ORDER BY arrival DESC LIMIT 1) r ON true
+ORDER BY t.name"
+        )
+    };
+}
+pub(crate) const THREADS_PAGE: &str = threads!("");
 /// Threads with a branch of the root namespace on whose tip, in its lane, a question lies.
-pub(crate) const THREADS_WAITING: &str = "
-SELECT number, scope, name, uid, head, created_at, hash
-FROM @thread t WHERE scope = $1 AND name > $2 AND EXISTS (
+pub(crate) const THREADS_WAITING: &str = threads!(
+    "AND EXISTS (
     SELECT 1 FROM @branch b, @pending p
     WHERE b.thread = t.number AND b.namespace = ''
-      AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)
-ORDER BY name LIMIT $3";
-pub(crate) const WAITING_ROWS: &str = "
-SELECT lane, kind, task, ordinal, hash, head, body FROM @pending
-WHERE thread = $1 AND namespace = $2 AND base = $3 AND lane = $4 AND kind IN (3, 4) ORDER BY kind, task, ordinal";
-pub(crate) const THREADS_LAST_RUN: &str = "
-SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
-FROM @run WHERE thread = $1 ORDER BY arrival DESC LIMIT 1";
+      AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)"
+);
+/// The questions and answers on the tips of threads, each with its branch and that branch's first name.
+pub(crate) const THREADS_QUESTIONS: &str = "
+SELECT b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
+       p.lane, p.kind, p.task, p.ordinal, p.hash, p.head, p.body, r.name, r.branch, r.hash, b.thread
+FROM @branch b
+JOIN @pending p ON p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind IN (3, 4)
+LEFT JOIN LATERAL (
+    SELECT name, branch, hash FROM @ref WHERE thread = b.thread AND branch = b.branch ORDER BY name LIMIT 1) r ON true
+WHERE b.thread = ANY ($1) AND b.namespace = ''
+ORDER BY b.thread, b.arrival, p.kind, p.task, p.ordinal";
 
 // ---- blob ----
 
@@ -454,7 +534,12 @@ pub(crate) const BLOB_HAS: &str = "SELECT 1 FROM @blob WHERE scope = $1 AND hash
 
 // ---- delete_thread ----
 
-pub(crate) const DELETE_TOMBSTONE: &str = "INSERT INTO @tombstone (uid) VALUES ($1)";
+/// Also of a thread that is not whole yet.
+pub(crate) const DELETE_NUMBER: &str =
+    "SELECT number FROM @thread WHERE uid = $1 OR restoring = $1 ORDER BY uid IS NULL LIMIT 1";
+/// Nothing stays of a thread that was never whole.
+pub(crate) const DELETE_TOMBSTONE: &str =
+    "INSERT INTO @tombstone (uid) SELECT uid FROM @thread WHERE number = $1 AND uid IS NOT NULL";
 
 /// Every table with rows of a thread; a test compares this list with the schema. Branches first: who holds one of them holds
 /// up the deletion.
@@ -490,6 +575,56 @@ DELETE FROM @cache WHERE (graph, node, key) IN (
     SELECT graph, node, key FROM @cache WHERE expires_at <= $1 LIMIT 64 FOR UPDATE SKIP LOCKED)";
 
 pub(crate) const CACHE_CLEAR: &str = "DELETE FROM @cache WHERE graph = $1 AND ($2 IS NULL OR node = $2)";
+
+// ---- items ----
+
+pub(crate) const ITEM_STAMP: &str = "
+SELECT version, created_at, updated_at, expires_at FROM @item WHERE scope = $1 AND namespace = $2 AND key = $3 FOR UPDATE";
+
+pub(crate) const ITEM_INSERT: &str = "
+INSERT INTO @item (scope, namespace, key, version, created_at, updated_at, expires_at, ttl_us, hash, value)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+pub(crate) const ITEM_UPDATE: &str = "
+UPDATE @item SET version = $4, created_at = $5, updated_at = $6, expires_at = $7, ttl_us = $8, hash = $9, value = $10
+WHERE scope = $1 AND namespace = $2 AND key = $3";
+
+pub(crate) const ITEM_DELETE: &str = "DELETE FROM @item WHERE scope = $1 AND namespace = $2 AND key = $3";
+
+/// The sum stays below the largest number; a read that was earlier, and comes later, takes no time away.
+pub(crate) const ITEM_REFRESH: &str = "
+UPDATE @item SET expires_at = greatest(expires_at, least($5, 9223372036854775807 - ttl_us) + ttl_us)
+WHERE scope = $1 AND namespace = $2 AND key = $3 AND version = $4 AND ttl_us IS NOT NULL AND expires_at > $5";
+
+/// None that somebody else has at hand.
+pub(crate) const ITEM_SWEEP: &str = "
+DELETE FROM @item WHERE (scope, namespace, key) IN (
+    SELECT scope, namespace, key FROM @item
+    WHERE expires_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint LIMIT $1 FOR UPDATE SKIP LOCKED)";
+
+pub(crate) const ITEM_GET: &str = "
+SELECT version, created_at, updated_at, expires_at, ttl_us, hash, value FROM @item
+WHERE scope = $1 AND namespace = $2 AND key = $3
+  AND (expires_at IS NULL OR expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
+
+pub(crate) const ITEM_SEARCH: &str = "
+DECLARE stepmark_items CURSOR FOR
+SELECT version, created_at, updated_at, expires_at, ttl_us, hash, value, namespace, key FROM @item
+WHERE scope = $1 AND namespace >= $2 AND namespace < $3 AND (expires_at IS NULL OR expires_at > $4)
+  AND ($5 IS NULL OR (namespace, key) > ($5, $6))
+ORDER BY namespace, key";
+
+pub(crate) const ITEM_SEARCH_NEWEST: &str = "
+DECLARE stepmark_items CURSOR FOR
+SELECT version, created_at, updated_at, expires_at, ttl_us, hash, value, namespace, key FROM @item
+WHERE scope = $1 AND namespace >= $2 AND namespace < $3 AND (expires_at IS NULL OR expires_at > $4)
+  AND ($5 IS NULL OR (updated_at, namespace, key) < ($7, $5, $6))
+ORDER BY updated_at DESC, namespace DESC, key DESC";
+
+pub(crate) const ITEM_NAMESPACES: &str = "
+SELECT DISTINCT namespace FROM @item
+WHERE scope = $1 AND namespace >= $2 AND namespace < $3 AND (expires_at IS NULL OR expires_at > $4)
+ORDER BY namespace LIMIT $5";
 
 // ---- info ----
 

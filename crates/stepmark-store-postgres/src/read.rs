@@ -1,67 +1,126 @@
 //! How is a thread read at a place?
 //!
-//! Everything here runs inside one read transaction, so it is of one moment. Rows are verified as they are read; a row
-//! that another row names and that is not there is `Corrupt`.
+//! Everything here runs inside one read transaction, so it is of one moment. What does not wait for each other is asked
+//! at once. Rows are verified as they are read; a row that another row names and that is not there is `Corrupt`.
 
 use std::collections::HashMap;
 
+use futures_util::future::{try_join, try_join_all, try_join3, try_join4};
 use stepmark_core::checkpoint::{CheckpointRow, Timestamp};
+use stepmark_core::child::ChildRow;
+use stepmark_core::effect::EffectEntry;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId, CheckpointId, RunId, ThreadUid};
 use stepmark_core::load::{head_of, wanted_values};
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, GraphRow, RunRow, ThreadRow};
-use stepmark_core::store::{Chain, Channels, Load, Loaded, NamedBranch, Place, TagEntry, ThreadAddress};
+use stepmark_core::store::{Chain, Channels, Load, Loaded, NamedBranch, TagEntry, ThreadAddress};
 use tokio_postgres::Row;
 
 use crate::chains::Nodes;
+use crate::place::{self, Found};
 use crate::records::{self, Space, place_name};
-use crate::session::{Cells, Session, params};
+use crate::session::{Cells, Columns, Session, params};
 use crate::{children, ledger, queries};
 
-/// Reads a thread at a place.
+/// Reads a thread at a place: where it is, then all that lies there at once.
 pub(crate) async fn load(session: Session<'_>, load: &Load) -> Result<Loaded> {
-    let (number, thread) = find_thread(session, &load.thread).await?;
+    let Found { number, thread, branch, checkpoint } = place::find(session, load).await?;
     let space = Space { thread: number, uid: thread.uid, namespace: &load.namespace };
-    let (branch, checkpoint) = place(session, space, &thread, load).await?;
-    let pending = match &checkpoint {
-        Some(row) if load.pending => pending_of(session, space, &row.id, branch.id).await?,
-        _ => Vec::new(),
-    };
-    let height = checkpoint.as_ref().map_or(0, |row| row.height + 1);
+    let (tip, of_thread) = (checkpoint.as_ref(), OfThread { session, space, load });
+    let of_tip = try_join3(
+        pending_and_chains(of_thread, (&thread.scope, branch.id), tip),
+        next_ordinal(session, space, branch.id, tip.map_or(0, |row| row.height + 1)),
+        place::name_of(session, space, (&thread, &branch), &load.place),
+    );
+    let rows = try_join3(of_thread.branches(), of_thread.branch_numbers(), of_thread.tags());
+    let beside = try_join(of_thread.children(&branch, tip), of_thread.effects());
+    let all = try_join4(of_tip, rows, of_thread.run_and_graph(tip), beside);
+    let (((pending, chains), next_ordinal, name), (branches, branch_numbers, tags), (run, graph), (children, effects)) =
+        Box::pin(all).await?;
+    let branch = NamedBranch { row: branch, name };
     Ok(Loaded {
-        next_ordinal: next_ordinal(session, space, branch.id, height).await?,
-        chains: chains(session, space, load, (&thread.scope, checkpoint.as_ref(), &pending)).await?,
-        branches: if load.branches { branches(session, space).await? } else { Vec::new() },
-        branch_numbers: if load.branches { branch_numbers(session, space).await? } else { Vec::new() },
-        tags: if load.tags { tags(session, space).await? } else { Vec::new() },
-        graph: if load.graph { graph_of(session, space, load, checkpoint.as_ref()).await? } else { None },
-        run: match &load.run {
-            Some(id) => run(session, space, id).await?,
-            None => None,
-        },
-        children: match &checkpoint {
-            Some(row) if load.children && load.namespace.is_empty() => {
-                children::of_moment(session, space, &branch, row).await?
-            }
-            _ => Vec::new(),
-        },
-        branch: named(session, space, branch).await?,
         thread,
+        branch,
         checkpoint,
+        chains,
         pending,
-        effects: if load.effects { ledger::entries(session, space).await? } else { Vec::new() },
+        next_ordinal,
+        branches,
+        branch_numbers,
+        tags,
+        run,
+        graph,
+        children,
+        effects,
     })
+}
+
+/// What a load may ask for beside its place.
+#[derive(Clone, Copy)]
+struct OfThread<'a> {
+    session: Session<'a>,
+    space: Space<'a>,
+    load: &'a Load,
+}
+
+impl OfThread<'_> {
+    async fn branches(self) -> Result<Vec<NamedBranch>> {
+        if self.load.branches { branches(self.session, self.space).await } else { Ok(Vec::new()) }
+    }
+
+    async fn branch_numbers(self) -> Result<Vec<u64>> {
+        if self.load.branches { branch_numbers(self.session, self.space).await } else { Ok(Vec::new()) }
+    }
+
+    async fn tags(self) -> Result<Vec<TagEntry>> {
+        if self.load.tags { tags(self.session, self.space).await } else { Ok(Vec::new()) }
+    }
+
+    async fn effects(self) -> Result<Vec<EffectEntry>> {
+        if self.load.effects { ledger::entries(self.session, self.space).await } else { Ok(Vec::new()) }
+    }
+
+    async fn children(self, branch: &BranchRow, tip: Option<&CheckpointRow>) -> Result<Vec<ChildRow>> {
+        match tip.filter(|_| self.load.children && self.load.namespace.is_empty()) {
+            Some(row) => children::of_moment(self.session, self.space, branch, row).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The run that was asked for, and the graph record of that run, else of the checkpoint's.
+    async fn run_and_graph(self, tip: Option<&CheckpointRow>) -> Result<(Option<RunRow>, Option<GraphRow>)> {
+        let asked = self.load.run.clone();
+        let id = match (&asked, tip) {
+            (None, Some(row)) if self.load.graph => Some(head_of(row)?.run),
+            _ => asked.clone(),
+        };
+        let Some(id) = id else { return Ok((None, None)) };
+        let key = params![self.space.thread, id.to_stored()];
+        let found = self.session.first(queries::LOAD_RUN_WITH_GRAPH, key, |row| {
+            let run = records::run(row, self.space.uid)?;
+            let record = Columns::from(row, 11);
+            let graph = match run.graph_signature {
+                Some(signature) if self.load.graph && record.is_there()? => {
+                    Some(records::graph(record, &run.graph, signature)?)
+                }
+                _ => None,
+            };
+            Ok((run, graph))
+        });
+        let (run, graph) = found.await?.unzip();
+        Ok((run.filter(|_| asked.is_some()), graph.flatten()))
+    }
 }
 
 /// The thread at an address.
 pub(crate) async fn find_thread(session: Session<'_>, address: &ThreadAddress) -> Result<(i64, ThreadRow)> {
     let found = match address {
         ThreadAddress::Uid(uid) => {
-            session.first(queries::LOAD_THREAD_BY_UID, params![&uid.0[..]], records::thread).await?
+            session.first(queries::LOAD_THREAD_BY_UID, params![&uid.0[..]], |row| records::thread(row)).await?
         }
         ThreadAddress::Name { scope, name } => {
-            session.first(queries::LOAD_THREAD_BY_NAME, params![scope, name], records::thread).await?
+            session.first(queries::LOAD_THREAD_BY_NAME, params![scope, name], |row| records::thread(row)).await?
         }
     };
     match (found, address) {
@@ -88,63 +147,6 @@ pub(crate) async fn known_branch(session: Session<'_>, space: Space<'_>, id: Bra
     branch(session, space, id).await?.ok_or_else(|| Error::missing(Subject::Branch, id, ""))
 }
 
-/// A branch that another row names. The head and the refs of a thread name branches of its root namespace.
-async fn named_by_row(session: Session<'_>, space: Space<'_>, id: BranchId) -> Result<BranchRow> {
-    let gone = || match space.namespace {
-        "" => Error::corrupt(Subject::Branch, id, "its thread names it but it is gone"),
-        _ => Error::missing(Subject::Branch, id, ""),
-    };
-    branch(session, space, id).await?.ok_or_else(gone)
-}
-
-type Found = (BranchRow, Option<CheckpointRow>);
-
-async fn place(session: Session<'_>, space: Space<'_>, thread: &ThreadRow, load: &Load) -> Result<Found> {
-    let values = load.channels != Channels::None;
-    let branch = match &load.place {
-        Place::Head => named_by_row(session, space, thread.head).await?,
-        Place::Branch(id) => known_branch(session, space, *id).await?,
-        Place::Named(name) => {
-            let key = params![space.thread, name];
-            let named =
-                session.first(queries::LOAD_REF_BY_NAME, key, |row| records::branch_name(row, space.uid)).await?;
-            let (_, id) = named.ok_or_else(|| Error::missing(Subject::Branch, name, ""))?;
-            named_by_row(session, space, id).await?
-        }
-        Place::Checkpoint(id) => return place_of_checkpoint(session, space, (thread.head, id), values).await,
-        Place::Moment { branch, checkpoint: id } => {
-            let row = checkpoint(session, space, id, values).await?;
-            let row = row.ok_or_else(|| Error::missing(Subject::Checkpoint, id, ""))?;
-            return Ok((known_branch(session, space, *branch).await?, Some(row)));
-        }
-        Place::Child { root, base } => {
-            let (branch, row) = children::place(session, space, (*root, base), values).await?;
-            return Ok((branch, Some(row)));
-        }
-    };
-    let Some(tip) = &branch.tip else { return Ok((branch, None)) };
-    let row = checkpoint(session, space, &tip.id, values).await?;
-    let row = row.ok_or_else(|| Error::corrupt(Subject::Checkpoint, &tip.id, "a branch names it but it is gone"))?;
-    Ok((branch, Some(row)))
-}
-
-async fn place_of_checkpoint(
-    session: Session<'_>,
-    space: Space<'_>,
-    (head, id): (BranchId, &CheckpointId),
-    values: bool,
-) -> Result<Found> {
-    let row = checkpoint(session, space, id, values).await?;
-    let row = row.ok_or_else(|| Error::missing(Subject::Checkpoint, id, ""))?;
-    let head = branch(session, space, head).await?;
-    if let Some(head) = head.filter(|head| head.tip.as_ref().is_some_and(|tip| tip.id == *id)) {
-        return Ok((head, Some(row)));
-    }
-    let own = branch(session, space, row.branch).await?;
-    let own = own.ok_or_else(|| Error::corrupt(Subject::Branch, row.branch, "a checkpoint names it but it is gone"))?;
-    Ok((own, Some(row)))
-}
-
 /// A checkpoint that exists.
 pub(crate) async fn checkpoint(
     session: Session<'_>,
@@ -157,20 +159,14 @@ pub(crate) async fn checkpoint(
     Ok(session.first(sql, key, |row| records::checkpoint(row, space, values)).await?.map(|(_, row)| row))
 }
 
-async fn named(session: Session<'_>, space: Space<'_>, row: BranchRow) -> Result<NamedBranch> {
-    let key = params![space.thread, row.id.get() as i64];
-    let name = session.first(queries::LOAD_REF_BY_BRANCH, key, |row| records::branch_name(row, space.uid)).await?;
-    Ok(NamedBranch { row, name: name.map(|(name, _)| name) })
-}
-
 /// All branches of a namespace, in order of creation, with their names.
 pub(crate) async fn branches(session: Session<'_>, space: Space<'_>) -> Result<Vec<NamedBranch>> {
-    let refs =
-        session.all(queries::LOAD_REFS, params![space.thread], |row| records::branch_name(row, space.uid)).await?;
+    let (of_thread, key) = (params![space.thread], params![space.thread, space.namespace]);
+    let refs = session.all(queries::LOAD_REFS, of_thread, |row| records::branch_name(row, space.uid));
+    let rows = session.all(queries::LOAD_BRANCHES, key, |row| records::branch(row, space));
+    let (refs, rows) = try_join(refs, rows).await?;
     // Refs come in falling order: of several names the first one stays.
     let mut names: HashMap<BranchId, String> = refs.into_iter().map(|(name, branch)| (branch, name)).collect();
-    let key = params![space.thread, space.namespace];
-    let rows = session.all(queries::LOAD_BRANCHES, key, |row| records::branch(row, space)).await?;
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
 }
 
@@ -186,38 +182,18 @@ pub(crate) async fn run(session: Session<'_>, space: Space<'_>, id: &RunId) -> R
     session.first(queries::LOAD_RUN, key, |row| records::run(row, space.uid)).await
 }
 
-/// The graph record of the run that was asked for, else of the checkpoint's run.
-async fn graph_of(
-    session: Session<'_>,
-    space: Space<'_>,
-    load: &Load,
-    row: Option<&CheckpointRow>,
-) -> Result<Option<GraphRow>> {
-    let id = match (&load.run, row) {
-        (Some(id), _) => id.clone(),
-        (None, Some(row)) => head_of(row)?.run,
-        (None, None) => return Ok(None),
-    };
-    let Some(RunRow { graph, graph_signature: Some(signature), .. }) = run(session, space, &id).await? else {
-        return Ok(None);
-    };
-    let key = params![graph, &signature[..]];
-    session.first(queries::LOAD_GRAPH, key, |row| records::graph(row, &graph, signature)).await
-}
-
 async fn tags(session: Session<'_>, space: Space<'_>) -> Result<Vec<TagEntry>> {
     let key = params![space.thread, space.namespace];
     let rows = session.all(queries::LOAD_TAGS, key, |row| records::tag(row, space.uid)).await?;
-    let mut entries = Vec::with_capacity(rows.len());
-    for (_, row) in rows {
+    let entries = rows.into_iter().map(async |(_, row)| {
         let key = params![space.thread, space.namespace, row.branch.get() as i64, row.height as i64];
         let read = |row: &Row| records::checkpoint(row, space, false);
         let named = session.first(queries::LOAD_CHECKPOINT_AT, key, read).await?;
         let gone = || Error::corrupt(Subject::Checkpoint, &row.name, "a tag names it but it is gone");
         let (_, named) = named.ok_or_else(gone)?;
-        entries.push(TagEntry { row, checkpoint: named.id });
-    }
-    Ok(entries)
+        Ok(TagEntry { row, checkpoint: named.id })
+    });
+    try_join_all(entries).await
 }
 
 async fn pending_of(
@@ -240,21 +216,27 @@ async fn next_ordinal(session: Session<'_>, space: Space<'_>, branch: BranchId, 
     Ok(largest.flatten().map_or(0, |largest| largest.saturating_add(1)))
 }
 
-type Origins<'a> = (&'a str, Option<&'a CheckpointRow>, &'a [PendingRow]);
-
-/// The chains that a load asks for.
-async fn chains(
-    session: Session<'_>,
-    space: Space<'_>,
-    load: &Load,
-    (scope, checkpoint, pending): Origins<'_>,
-) -> Result<Vec<Chain>> {
-    let manifest = checkpoint.map(head_of).transpose()?;
+/// The rows that hang on the tip, and the chains that a load asks for. Only rows that name values make those wait.
+async fn pending_and_chains(
+    OfThread { session, space, load }: OfThread<'_>,
+    (scope, branch): (&str, BranchId),
+    tip: Option<&CheckpointRow>,
+) -> Result<(Vec<PendingRow>, Vec<Chain>)> {
+    let manifest = tip.map(head_of).transpose()?;
     let mut nodes = Nodes::new(session, space, scope);
-    if let Some(row) = checkpoint.filter(|_| load.channels != Channels::None) {
+    if let Some(row) = tip.filter(|_| load.channels != Channels::None) {
         nodes.bring(row);
     }
-    nodes.chains(&wanted_values(&load.channels, manifest.as_ref(), pending)).await
+    let pending = async {
+        match tip.filter(|_| load.pending) {
+            Some(row) => pending_of(session, space, &row.id, branch).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let of_channels = wanted_values(&load.channels, manifest.as_ref(), &[]);
+    let (pending, mut chains) = try_join(pending, nodes.chains(&of_channels)).await?;
+    chains.extend(nodes.chains(&wanted_values(&Channels::None, None, &pending)).await?);
+    Ok((pending, chains))
 }
 
 /// The bytes of a blob, verified.

@@ -17,7 +17,7 @@ use stepmark_core::rows::{
 use stepmark_core::value::{ValueAddress, ValueHead, ValueNode, ValueRow};
 use tokio_postgres::Row;
 
-use crate::session::Cells;
+use crate::session::{Cells, Columns};
 
 /// What the keys of a namespace's rows have in common.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,8 @@ pub(crate) fn place_name(branch: BranchId, height: u64) -> String {
 }
 
 /// A thread row and its number.
-pub(crate) fn thread(row: &Row) -> Result<(i64, ThreadRow)> {
+pub(crate) fn thread<'r>(row: impl Into<Columns<'r>>) -> Result<(i64, ThreadRow)> {
+    let row = row.into();
     let number: i64 = Cells::new(row, Subject::Thread, "").get(0)?;
     let cells = Cells::new(row, Subject::Thread, format!("number {number}"));
     let thread = ThreadRow {
@@ -51,7 +52,8 @@ pub(crate) fn thread(row: &Row) -> Result<(i64, ThreadRow)> {
 }
 
 /// A branch row.
-pub(crate) fn branch(row: &Row, space: Space<'_>) -> Result<BranchRow> {
+pub(crate) fn branch<'r>(row: impl Into<Columns<'r>>, space: Space<'_>) -> Result<BranchRow> {
+    let row = row.into();
     let id = branch_id(&Cells::new(row, Subject::Branch, space.uid), 0)?;
     let cells = Cells::new(row, Subject::Branch, id);
     let fork = match (cells.get::<Option<i64>>(1)?, cells.get::<Option<i64>>(2)?) {
@@ -73,7 +75,8 @@ pub(crate) fn branch(row: &Row, space: Space<'_>) -> Result<BranchRow> {
 }
 
 /// A branch's name.
-pub(crate) fn branch_name(row: &Row, uid: ThreadUid) -> Result<(String, BranchId)> {
+pub(crate) fn branch_name<'r>(row: impl Into<Columns<'r>>, uid: ThreadUid) -> Result<(String, BranchId)> {
+    let row = row.into();
     let name: String = Cells::new(row, Subject::Branch, uid).get(0)?;
     let cells = Cells::new(row, Subject::Branch, &name);
     let branch = branch_id(&cells, 1)?;
@@ -82,7 +85,12 @@ pub(crate) fn branch_name(row: &Row, uid: ThreadUid) -> Result<(String, BranchId
 }
 
 /// A checkpoint row and its arrival; `packed` is empty where the statement does not select it.
-pub(crate) fn checkpoint(row: &Row, space: Space<'_>, packed: bool) -> Result<(u64, CheckpointRow)> {
+pub(crate) fn checkpoint<'r>(
+    row: impl Into<Columns<'r>>,
+    space: Space<'_>,
+    packed: bool,
+) -> Result<(u64, CheckpointRow)> {
+    let row = row.into();
     let arrival: i64 = Cells::new(row, Subject::Checkpoint, space.uid).get(0)?;
     let unnamed = Cells::new(row, Subject::Checkpoint, format!("of thread {}, arrival {arrival}", space.uid));
     let id = unnamed.decoded(CheckpointId::from_stored(&unnamed.get::<Vec<u8>>(3)?))?;
@@ -103,7 +111,8 @@ pub(crate) fn checkpoint(row: &Row, space: Space<'_>, packed: bool) -> Result<(u
 }
 
 /// A run record.
-pub(crate) fn run(row: &Row, uid: ThreadUid) -> Result<RunRow> {
+pub(crate) fn run<'r>(row: impl Into<Columns<'r>>, uid: ThreadUid) -> Result<RunRow> {
+    let row = row.into();
     let unnamed = Cells::new(row, Subject::Run, format!("of thread {uid}"));
     let id = unnamed.decoded(RunId::from_stored(&unnamed.get::<Vec<u8>>(0)?))?;
     let cells = Cells::new(row, Subject::Run, &id);
@@ -133,7 +142,8 @@ pub(crate) fn tag(row: &Row, uid: ThreadUid) -> Result<(String, TagRow)> {
 }
 
 /// The graph record of a name and a signature.
-pub(crate) fn graph(row: &Row, name: &str, signature: [u8; 16]) -> Result<GraphRow> {
+pub(crate) fn graph<'r>(row: impl Into<Columns<'r>>, name: &str, signature: [u8; 16]) -> Result<GraphRow> {
+    let row = row.into();
     let cells = Cells::new(row, Subject::Graph, name);
     let graph = GraphRow { name: name.to_owned(), signature, record: cells.get(0)? };
     check_hash(hash(&cells, 1)?, graph.hash(), Subject::Graph, name)?;
@@ -163,7 +173,8 @@ pub(crate) fn child(row: &Row, uid: ThreadUid, root: BranchId) -> Result<ChildRo
 }
 
 /// A pending row of the checkpoint `base`.
-pub(crate) fn pending(row: &Row, space: Space<'_>, base: &CheckpointId) -> Result<PendingRow> {
+pub(crate) fn pending<'r>(row: impl Into<Columns<'r>>, space: Space<'_>, base: &CheckpointId) -> Result<PendingRow> {
+    let row = row.into();
     let cells = Cells::new(row, Subject::Pending, base);
     let stored: Vec<u8> = cells.get(5)?;
     let pending = PendingRow {
@@ -219,7 +230,8 @@ pub(crate) fn attempt(row: &Row, uid: ThreadUid) -> Result<AttemptRow> {
     Ok(attempt)
 }
 
-fn effect_key(row: &Row, uid: ThreadUid) -> Result<(EffectKey, u32)> {
+/// An entry's key and generation.
+pub(crate) fn effect_key(row: &Row, uid: ThreadUid) -> Result<(EffectKey, u32)> {
     let unnamed = Cells::new(row, Subject::Effect, format!("of thread {uid}"));
     let stored: Vec<u8> = unnamed.get(0)?;
     let key = unnamed.decoded(EffectKey::decode(&stored))?;

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
+use futures_util::FutureExt;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::load::damaged;
 use stepmark_core::wire::WireError;
@@ -199,6 +200,11 @@ impl<'c> Session<'c> {
         self.heard(self.client.query(&statement, &values(params))).await
     }
 
+    /// The next rows of a cursor.
+    pub(crate) async fn fetch(&self, sql: &str) -> Result<Vec<Row>> {
+        self.heard(self.client.query_typed(sql, &[])).await
+    }
+
     /// A statement that this connection keeps: a round trip of its own when it is new.
     async fn prepared(&self, text: &str, params: Params<'_>) -> Result<Statement> {
         let kinds: Vec<Type> = params.iter().map(|param| param.kind()).collect();
@@ -218,6 +224,12 @@ impl<'c> Session<'c> {
         }
     }
 
+    /// Ends a transaction that has changed nothing. Nobody waits for the answer: whatever the connection is used for next
+    /// comes after it.
+    pub(crate) fn let_go(&self) {
+        let _ = self.client.batch_execute(crate::queries::COMMIT).now_or_never();
+    }
+
     async fn heard<T>(&self, said: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
         self.voice.round_trips.fetch_add(1, Ordering::Relaxed);
         match tokio::time::timeout(self.patience, said).await {
@@ -235,21 +247,61 @@ fn typed(params: Params<'_>) -> Vec<(&(dyn ToSql + Sync), Type)> {
     params.iter().map(|param| (param.value(), param.kind())).collect()
 }
 
-/// The columns of a row, with the record's name for errors.
-pub(crate) struct Cells<'r, D> {
+/// The columns of one record in a row, which may hold several side by side.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'r> {
     row: &'r Row,
+    first: usize,
+}
+
+impl<'r> Columns<'r> {
+    /// Those from `first` on.
+    pub(crate) fn from(row: &'r Row, first: usize) -> Self {
+        Self { row, first }
+    }
+
+    /// Whether the record is there: its first column never is null.
+    pub(crate) fn is_there(self) -> Result<bool> {
+        let read = self.row.try_get::<_, Option<AnyValue>>(self.first);
+        let another = |error| Error::corrupt(Subject::Store, "row", "it has too few columns").with_source(error);
+        Ok(read.map_err(another)?.is_some())
+    }
+}
+
+impl<'r> From<&'r Row> for Columns<'r> {
+    fn from(row: &'r Row) -> Self {
+        Self { row, first: 0 }
+    }
+}
+
+/// A value of which only counts that it is there.
+struct AnyValue;
+
+impl FromSql<'_> for AnyValue {
+    fn from_sql(_: &Type, _: &[u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// The columns of a record, with its name for errors.
+pub(crate) struct Cells<'r, D> {
+    columns: Columns<'r>,
     subject: Subject,
     id: D,
 }
 
 impl<'r, D: Display> Cells<'r, D> {
-    pub(crate) fn new(row: &'r Row, subject: Subject, id: D) -> Self {
-        Self { row, subject, id }
+    pub(crate) fn new(columns: impl Into<Columns<'r>>, subject: Subject, id: D) -> Self {
+        Self { columns: columns.into(), subject, id }
     }
 
     /// A column.
     pub(crate) fn get<T: FromSql<'r>>(&self, index: usize) -> Result<T> {
-        let read = self.row.try_get(index);
+        let read = self.columns.row.try_get(self.columns.first + index);
         read.map_err(|error| Error::corrupt(self.subject, &self.id, "a column has another type").with_source(error))
     }
 

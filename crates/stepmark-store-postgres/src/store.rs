@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{Items, ResultCache, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -21,7 +21,7 @@ use tokio_postgres::Config;
 use crate::connect::Place;
 #[cfg(not(feature = "tls"))]
 use crate::no_tls::Tls;
-use crate::reader::{Read, read as read_at};
+use crate::reader::{Read, ask as ask_at, read as read_at};
 use crate::session::{Statements, Voice};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
@@ -82,6 +82,11 @@ impl PostgresStore {
 
     pub(crate) async fn read<Q: Sync, T>(&self, question: &Q, read: Read<Q, T>) -> Result<T> {
         read_at(&self.writer.place, question, read).await
+    }
+
+    /// A question that is one statement.
+    async fn ask<Q: Sync, T>(&self, question: &Q, read: Read<Q, T>) -> Result<T> {
+        ask_at(&self.writer.place, question, read).await
     }
 
     pub(crate) async fn submit(&self, work: Work) -> Result<Done> {
@@ -183,7 +188,26 @@ impl PostgresOptions {
         self
     }
 
-    /// Encrypts connections as this says, where the URL's `sslmode` allows or demands it.
+    /// Encrypts connections as this says, where the URL's `sslmode` allows (`prefer`, the default) or demands it
+    /// (`require`). It also says which certificates are trusted; a server with another one is refused, and so is, under
+    /// `require`, a server that does not encrypt.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use rustls::pki_types::{CertificateDer, pem::PemObject};
+    /// use stepmark_store_postgres::PostgresStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut roots = rustls::RootCertStore::empty();
+    /// roots.add(CertificateDer::from_pem_file("db.crt")?)?;
+    /// let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    /// let options = PostgresStore::options().tls(Arc::new(tls));
+    /// let store = options.open("postgres://agents@db.example/agents?sslmode=require").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
@@ -217,8 +241,21 @@ impl PostgresOptions {
         self.open_at(name, pool).await
     }
 
-    /// Opens the schema through a pool of the application's own, whose sizes, timeouts and encryption it has set. The store
-    /// leaves nothing on its connections but what they had.
+    /// Opens the schema through a pool of the application's own, whose sizes, timeouts and encryption it has set; those of
+    /// these options do not count. The store leaves nothing on its connections but what they had.
+    ///
+    /// ```no_run
+    /// use stepmark_store_postgres::PostgresStore;
+    /// use stepmark_store_postgres::deadpool_postgres::{Manager, Pool};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::new("postgres://agents@db.example/agents".parse()?, tokio_postgres::NoTls);
+    /// let pool = Pool::builder(manager).max_size(20).build()?;
+    /// let store = PostgresStore::options().schema("agents").from_pool(pool.clone()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn from_pool(self, pool: Pool) -> Result<PostgresStore> {
         let name = format!("postgres schema {:?}", self.schema);
         self.open_at(name, pool).await
@@ -258,7 +295,7 @@ fn name_of(config: &Config, schema: &str) -> String {
 /// Counts since a store was opened; the benchmark prints them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Statements sent, each a round trip.
+    /// Statements sent. Each is a round trip, but reads send several at once.
     pub round_trips: u64,
     /// Calls written or refused.
     pub members: u64,
@@ -273,17 +310,17 @@ pub struct Stats {
 #[async_trait]
 impl CheckpointStore for PostgresStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        match self.submit(Work::Commit(Box::new(commit))).await? {
-            Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
-        }
+        let Done::Committed(outcome) = self.submit(Work::Commit(Box::new(commit))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
-        match self.submit(Work::Records(Box::new(append))).await? {
-            Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
-        }
+        let Done::Appended(appended) = self.submit(Work::Records(Box::new(append))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(appended)
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {
@@ -301,13 +338,15 @@ impl CheckpointStore for PostgresStore {
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
         let named: (String, BlobHash);
         match call {
-            BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
-                Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_) | Done::Appended(_) | Done::Deleted | Done::Cached => Err(self.mismatched()),
-            },
+            BlobCall::Put { scope, bytes } => {
+                let Done::Kept(hash) = self.submit(Work::PutBlob { scope, bytes }).await? else {
+                    return Err(self.mismatched());
+                };
+                Ok(BlobReply::Kept(hash))
+            }
             BlobCall::Has { scope, hash } => {
                 named = (scope, hash);
-                let has = self.read(&named, |session, (scope, hash)| Box::pin(read::has_blob(session, scope, *hash)));
+                let has = self.ask(&named, |session, (scope, hash)| Box::pin(read::has_blob(session, scope, *hash)));
                 has.await.map(BlobReply::Present)
             }
             BlobCall::Get { scope, hash } => {
@@ -323,7 +362,7 @@ impl CheckpointStore for PostgresStore {
     }
 
     async fn info(&self) -> Result<Info> {
-        let time = self.read(&(), |session, ()| Box::pin(read::time(session))).await?;
+        let time = self.ask(&(), |session, ()| Box::pin(read::time(session))).await?;
         Ok(Info { backend: "postgres", format_version: FORMAT_VERSION, time: self.writer.place.later(time) })
     }
 
@@ -332,6 +371,10 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
-        None
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        Some(self)
     }
 }

@@ -8,9 +8,11 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use stepmark_core::capability::{Restore, Row};
 use stepmark_core::effect::{EffectEnd, EffectOutcome, EffectWrite};
 use stepmark_core::error::Result;
 use stepmark_core::id::{BlobHash, ThreadUid};
+use stepmark_core::meter;
 use stepmark_core::store::{Appended, Commit, Outcome, Records};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -18,6 +20,7 @@ use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk;
 use crate::error::closed;
+use crate::items::{ItemDone, ItemWork};
 use crate::step::step_of;
 
 /// Members that may wait; more make their callers wait.
@@ -32,6 +35,8 @@ pub(crate) enum Work {
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
     Cache(CacheWork),
+    Restore(Box<Restore>),
+    Item(ItemWork),
 }
 
 /// A member's answer.
@@ -41,6 +46,8 @@ pub(crate) enum Done {
     Kept(BlobHash),
     Deleted,
     Cached,
+    Restored(Outcome),
+    Item(ItemDone),
 }
 
 /// A queued call.
@@ -155,6 +162,7 @@ impl Worker {
             let Writer { counters, place, .. } = &*self.writer;
             counters.groups.fetch_add(1, Ordering::Relaxed);
             counters.members.fetch_add(group.len() as u64, Ordering::Relaxed);
+            meter::grouped("postgres", group.len());
             desk::write_group(place, counters, group).await;
         }
     }
@@ -166,6 +174,7 @@ impl Worker {
             lists.busy.remove(&thread);
         }
         let group = gather(&mut lists, self.writer.limits.group_max);
+        meter::queued("postgres", lists.waiting.len());
         self.threads = group.iter().filter_map(|member| member.work.thread()).collect();
         lists.busy.extend(&self.threads);
         if !group.is_empty() {
@@ -229,7 +238,8 @@ impl Work {
             Self::Commit(commit) => Some(commit.thread),
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
-            Self::PutBlob { .. } | Self::Cache(_) => None,
+            Self::Restore(restore) => Some(restore.thread.uid),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -255,6 +265,8 @@ impl Work {
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) => 0,
             Self::Cache(work) => work.bytes(),
+            Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
+            Self::Item(work) => work.bytes(),
         }
     }
 }

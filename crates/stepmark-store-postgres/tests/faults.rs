@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Home;
-use stepmark_conformance::make::{Line, done, intent, outcome};
+use stepmark_conformance::make::{self, Line, done, full, intent, outcome, value_of};
 use stepmark_core::effect::EffectReply;
 use stepmark_core::error::ErrorKind;
-use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Commit, Records};
+use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Commit, Records, ThreadQuery};
 use stepmark_store_postgres::PostgresStore;
 use stepmark_testbed::{Cut, PostgresServer, Proxy};
 use tokio::task::JoinSet;
@@ -256,6 +256,62 @@ async fn plain_step_is_one_round_trip() {
     assert_eq!(proxy.turns() - turns, 23, "a thread, 20 steps, a claim and a flush: one turn each");
     assert_eq!(store.stats().round_trips - counted, 23, "and the store knows");
     assert_eq!(store.stats().alone, 0, "none of them took a transaction of its own");
+}
+
+/// A line whose list grows by one element with each step, in packed values and in rows of their own by turns, the last
+/// ones on a fork.
+async fn growing(store: &Arc<dyn CheckpointStore>, length: u64) -> Line {
+    let mut line = Line::born(store, &format!("of {length}")).await;
+    let draft = line.next().packed("log", full(&[0u64; 0]));
+    let mut base = draft.value("log");
+    line.apply(draft.build()).await;
+    for item in 0..length {
+        if item == length - 3 {
+            line = line.forked(None).await;
+        }
+        let node = make::appended(base, item, &[item]);
+        let draft = if item % 3 == 2 { line.next().stored("log", node) } else { line.next().packed("log", node) };
+        base = draft.value("log");
+        line.apply(draft.build()).await;
+    }
+    line
+}
+
+/// The end of a read's transaction is a turn, but nobody waits for it.
+const READ_ENDS: u64 = 1;
+
+#[tokio::test]
+async fn load_is_two_round_trips_however_long_the_thread_is() {
+    let home = Home::new();
+    let proxy = Proxy::start(port_of(home.url())).expect("a proxy");
+    let store: Arc<dyn CheckpointStore> = Arc::new(behind(&proxy, &home).await);
+    for length in [5, 200] {
+        let line = growing(&store, length).await;
+        store.append(line.flush(0, "result")).await.expect("the owner flushes");
+        let turns = proxy.turns();
+        let loaded = store.load(line.whole()).await.expect("it loads");
+        assert!(proxy.turns() - turns <= 2 + READ_ENDS, "{} turns for {length} items", proxy.turns() - turns);
+        assert_eq!(value_of::<Vec<u64>>(&loaded, "log"), (0..length).collect::<Vec<u64>>());
+        assert_eq!(loaded.pending.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn page_of_threads_is_one_round_trip_and_its_questions_another() {
+    let home = Home::new();
+    let proxy = Proxy::start(port_of(home.url())).expect("a proxy");
+    let store: Arc<dyn CheckpointStore> = Arc::new(behind(&proxy, &home).await);
+    for number in 0..12 {
+        let line = Line::grown(&store, &format!("t{number}"), 2).await;
+        line.ask(0, "ok?").await;
+    }
+    for (waiting, trips) in [(false, 1), (true, 2)] {
+        let turns = proxy.turns();
+        let page = store.threads(ThreadQuery { scope: String::new(), after: None, limit: 50, waiting }).await;
+        let threads = page.expect("a page").threads;
+        assert!(proxy.turns() - turns <= trips + READ_ENDS, "{} turns for a page", proxy.turns() - turns);
+        assert_eq!(threads.iter().map(|thread| thread.waiting.len()).collect::<Vec<_>>(), [usize::from(waiting); 12]);
+    }
 }
 
 #[tokio::test]

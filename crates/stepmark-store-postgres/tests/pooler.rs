@@ -38,7 +38,7 @@ fn slow_every_case_holds_through_a_pooler() {
     // Damage is made on the server itself, which `conformance` does.
     let failed: Vec<_> = CASES
         .iter()
-        .filter(|case| case.name != "flipped_byte_is_named")
+        .filter(|case| !["flipped_byte_is_named", "damaged_row_does_not_end_the_walk"].contains(&case.name))
         .filter_map(|case| Some((case.name, try_case(&env, case).err()?)))
         .collect();
     assert!(failed.is_empty(), "{failed:?}");

@@ -1,4 +1,4 @@
--- Schema 6 of Stepmark's SQLite file: the whole current schema, for readers.
+-- Schema 7 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
 -- BLOB columns. Four rules hold everywhere:
@@ -295,6 +295,21 @@ CREATE TABLE arrival_mark (
     at      INTEGER NOT NULL           -- this store's clock; never falls [unhashed]
 ) STRICT;
 CREATE INDEX arrival_mark_at ON arrival_mark (at);
+-- Items that threads share.
+CREATE TABLE item (
+    scope      TEXT NOT NULL,
+    namespace  BLOB NOT NULL,              -- labels, each ended by two zero bytes: what lies below begins with it
+    key        BLOB NOT NULL,              -- a text
+    version    INTEGER NOT NULL,           -- of its last write, chosen by the writer
+    created_at INTEGER NOT NULL,           -- by the store's time, like all times here
+    updated_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    ttl_us     INTEGER,                    -- how long it lives after a write, or a read that refreshes it
+    hash       BLOB NOT NULL,
+    value      BLOB NOT NULL,              -- JSON text
+    PRIMARY KEY (scope, namespace, key)
+) STRICT;
+CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The table below is written by no version yet. [later]
 

@@ -82,14 +82,7 @@ impl ResultCache for Sqlite {
 
 impl Sqlite {
     async fn cached(&self, work: CacheWork) -> Result<()> {
-        match self.submit(Work::Cache(work)).await? {
-            Done::Cached => Ok(()),
-            Done::Committed(_)
-            | Done::Appended(_)
-            | Done::Kept(_)
-            | Done::Deleted
-            | Done::Restored(_)
-            | Done::Swept(_) => Err(self.mismatched()),
-        }
+        let Done::Cached = self.submit(Work::Cache(work)).await? else { return Err(self.mismatched()) };
+        Ok(())
     }
 }

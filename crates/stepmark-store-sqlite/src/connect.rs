@@ -15,6 +15,17 @@ use crate::session::STATEMENTS_KEPT;
 /// "Stmk": marks a file as ours (PRAGMA `application_id`).
 pub(crate) const APPLICATION_ID: i32 = 0x5374_6d6b;
 
+/// What the disk has when a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// All of it: nothing that was acknowledged is lost, whatever fails.
+    #[default]
+    Full,
+    /// What the system wrote meanwhile: a killed process loses nothing, but when the machine fails the last writes may be
+    /// gone, of runs and of effects alike. The file is never damaged by it.
+    Normal,
+}
+
 /// Where the file is and how it is opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -22,6 +33,7 @@ pub(crate) struct Place {
     pub(crate) busy_timeout: Duration,
     pub(crate) read_only: bool,
     pub(crate) page_max: Option<u32>,
+    pub(crate) synchronous: Synchronous,
     /// Nobody can write it, not even its lock files: SQLite reads it as it is.
     pub(crate) immutable: bool,
 }
@@ -39,11 +51,15 @@ impl Place {
     /// A connection that may write (unless the place is read-only).
     pub(crate) fn writer(&self) -> Result<Connection> {
         let connection = self.connect()?;
+        let synchronous = match self.synchronous {
+            Synchronous::Full => "FULL",
+            Synchronous::Normal => "NORMAL",
+        };
         let tune = || {
             if let Some(pages) = self.page_max {
                 connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
             }
-            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "synchronous", synchronous)?;
             // The writer thread moves pages between groups, never inside a commit.
             connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
         };

@@ -10,6 +10,8 @@ use rusqlite::Connection;
 use stepmark_core::capability::ARRIVAL_MARKS_EVERY_US;
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result};
+use stepmark_core::id::ThreadUid;
+use stepmark_core::meter;
 use tokio::sync::mpsc;
 
 use crate::apply::{self, Undo};
@@ -20,6 +22,7 @@ use crate::log::Log;
 use crate::queries;
 use crate::restore;
 use crate::session::Session;
+use crate::waiting::Waiting;
 use crate::writer::{Done, Member, Shared, Work};
 
 /// A member of more bytes than this goes alone, and a group ends when it holds as many.
@@ -50,17 +53,24 @@ impl Desk {
     }
 
     /// Writes groups until every handle is gone and the queue is empty.
-    pub(crate) fn serve(mut self, mut members: mpsc::Receiver<Member>) {
-        let mut carried = None;
-        while let Some(first) = carried.take().or_else(|| next_member(&mut members)) {
-            let (group, bytes, next) = gather(first, &mut members, self.shared.limits.group_max);
-            carried = next;
+    pub(crate) fn serve(mut self, queue: mpsc::Receiver<Member>) {
+        let group_max = self.shared.limits.group_max;
+        let mut waiting = Waiting::new(queue, group_max);
+        while let Some(first) = waiting.first(|thread| self.number_of(thread)) {
+            let (group, bytes) = gather(first, &mut waiting, group_max);
+            meter::queued("sqlite", waiting.len());
+            meter::grouped("sqlite", group.len());
             self.log.wrote(group.len(), bytes);
             self.write_group(group);
             let checkpoints = self.log.tend(&self.connection);
             self.shared.counters.wal_checkpoints.fetch_add(checkpoints, Ordering::Relaxed);
         }
         Log::finish(&self.connection);
+    }
+
+    /// Where a thread's rows lie, as far as the order of writing needs it.
+    fn number_of(&self, thread: ThreadUid) -> Option<i64> {
+        check::number_of(&Session::new(&self.connection, &self.place.path), thread).ok().flatten()
     }
 
     fn write_group(&self, group: Vec<Member>) {
@@ -142,6 +152,7 @@ impl Desk {
             Work::Restore(restore) => restore::restore(session, restore)?.map(Done::Restored),
             Work::Sweep(sweep) => sweep.apply(session, now)?.map(Done::Swept),
             Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
+            Work::Item(work) => work.apply(session, now).map(Done::Item),
         };
         match answer {
             // SQLite gave up the transaction: the members before are gone too.
@@ -160,37 +171,19 @@ fn roll_back(session: &Session<'_>, error: Error) -> Error {
     error
 }
 
-/// How often an idle thread looks for the next member before it sleeps: some 20 µs, less than waking it would cost a run
-/// whose next commit follows at once.
-const LOOKS_MAX: u32 = 1000;
-
-fn next_member(members: &mut mpsc::Receiver<Member>) -> Option<Member> {
-    for _ in 0..LOOKS_MAX {
-        match members.try_recv() {
-            Ok(member) => return Some(member),
-            Err(mpsc::error::TryRecvError::Empty) => std::hint::spin_loop(),
-            Err(mpsc::error::TryRecvError::Disconnected) => return None,
-        }
-    }
-    members.blocking_recv()
-}
-
-/// The members of the next group, their bytes, and a member that has to wait for the group after it.
-fn gather(
-    first: Member,
-    members: &mut mpsc::Receiver<Member>,
-    group_max: usize,
-) -> (Vec<Member>, usize, Option<Member>) {
+/// The members of the next group and their bytes.
+fn gather(first: Member, waiting: &mut Waiting, group_max: usize) -> (Vec<Member>, usize) {
     let mut bytes = first.work.bytes();
     let mut group = vec![first];
     while group.len() < group_max && bytes < GROUP_BYTES_MAX {
-        let Ok(next) = members.try_recv() else { break };
+        let Some(next) = waiting.next() else { break };
         let more = next.work.bytes();
         if more > GROUP_BYTES_MAX {
-            return (group, bytes, Some(next));
+            waiting.put_back(next);
+            break;
         }
         bytes += more;
         group.push(next);
     }
-    (group, bytes, None)
+    (group, bytes)
 }

@@ -6,6 +6,7 @@
 //! `sql/schema.sql` explains the tables; read the modules in this order: `store`, `writer`, `desk`, `apply`, `read`.
 
 mod store;
+mod waiting;
 
 mod writer;
 
@@ -17,6 +18,7 @@ mod check;
 mod cache;
 mod children;
 mod insert;
+mod items;
 mod ledger;
 mod restore;
 mod sweep;
@@ -35,4 +37,5 @@ mod session;
 
 mod error;
 
+pub use connect::Synchronous;
 pub use store::{Sqlite, SqliteOptions, Stats};

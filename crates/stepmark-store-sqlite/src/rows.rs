@@ -29,12 +29,10 @@ impl Rows for Sqlite {
     }
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
-        match self.submit(Work::Restore(Box::new(restore))).await? {
-            Done::Restored(outcome) => Ok(outcome),
-            Done::Committed(_) | Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Swept(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Restored(outcome) = self.submit(Work::Restore(Box::new(restore))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 }
 

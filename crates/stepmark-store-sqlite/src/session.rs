@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt::Display;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::types::FromSql;
@@ -70,6 +71,24 @@ impl<'c> Session<'c> {
             found.push(read(row)?);
         }
         Ok(found)
+    }
+
+    /// The rows of a statement, until `visit` has seen enough.
+    pub(crate) fn walk(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        mut visit: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.statements.set(self.statements.get() + 1);
+        let mut statement = self.connection.prepare_cached(sql).map_err(|error| self.failed(error))?;
+        let mut rows = statement.query(params).map_err(|error| self.failed(error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+            if visit(row)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a statement finds a row.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Retention, Rows};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
@@ -18,7 +18,7 @@ use stepmark_core::store::{
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
 
-use crate::connect::Place;
+use crate::connect::{Place, Synchronous};
 use crate::error::{closed, read_only};
 use crate::reader::Readers;
 use crate::session::Session;
@@ -122,6 +122,7 @@ pub struct SqliteOptions {
     read_only: bool,
     page_max: Option<u32>,
     wal_checkpoint_pages: u32,
+    synchronous: Synchronous,
     clock: Arc<dyn Clock>,
 }
 
@@ -134,6 +135,7 @@ impl Default for SqliteOptions {
             read_only: false,
             page_max: None,
             wal_checkpoint_pages: 500,
+            synchronous: Synchronous::Full,
             clock: Arc::new(SystemClock),
         }
     }
@@ -182,6 +184,13 @@ impl SqliteOptions {
         self
     }
 
+    /// What the disk has when a write is acknowledged (default: all of it).
+    #[must_use]
+    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
+        self.synchronous = synchronous;
+        self
+    }
+
     /// Takes the store's own time, which ends leases and lets things expire, from elsewhere: for tests.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -220,6 +229,7 @@ impl SqliteOptions {
             busy_timeout: Duration::from_millis(u64::from(self.busy_timeout_ms)),
             read_only: self.read_only || marked,
             page_max: self.page_max,
+            synchronous: self.synchronous,
             immutable: false,
         })
     }
@@ -256,21 +266,17 @@ pub struct Stats {
 #[async_trait]
 impl CheckpointStore for Sqlite {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        match self.submit(Work::Commit(Box::new(commit))).await? {
-            Done::Committed(outcome) => Ok(outcome),
-            Done::Appended(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) | Done::Swept(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Committed(outcome) = self.submit(Work::Commit(Box::new(commit))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
-        match self.submit(Work::Records(Box::new(append))).await? {
-            Done::Appended(appended) => Ok(appended),
-            Done::Committed(_) | Done::Kept(_) | Done::Deleted | Done::Cached | Done::Restored(_) | Done::Swept(_) => {
-                Err(self.mismatched())
-            }
-        }
+        let Done::Appended(appended) = self.submit(Work::Records(Box::new(append))).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(appended)
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {
@@ -287,15 +293,12 @@ impl CheckpointStore for Sqlite {
 
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
         match call {
-            BlobCall::Put { scope, bytes } => match self.submit(Work::PutBlob { scope, bytes }).await? {
-                Done::Kept(hash) => Ok(BlobReply::Kept(hash)),
-                Done::Committed(_)
-                | Done::Appended(_)
-                | Done::Deleted
-                | Done::Cached
-                | Done::Restored(_)
-                | Done::Swept(_) => Err(self.mismatched()),
-            },
+            BlobCall::Put { scope, bytes } => {
+                let Done::Kept(hash) = self.submit(Work::PutBlob { scope, bytes }).await? else {
+                    return Err(self.mismatched());
+                };
+                Ok(BlobReply::Kept(hash))
+            }
             BlobCall::Has { scope, hash } => {
                 let has = self.inner.readers.read(move |session| read::has_blob(session, &scope, hash)).await;
                 has.map(BlobReply::Present)
@@ -324,6 +327,10 @@ impl CheckpointStore for Sqlite {
     }
 
     fn retention(&self) -> Option<&dyn Retention> {
+        Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
 }

@@ -42,6 +42,17 @@ pub(crate) enum Swept {
 }
 
 impl Sweep {
+    /// Whose rows it removes.
+    pub(crate) fn thread(&self) -> Option<ThreadUid> {
+        match self {
+            Self::Unlink(Unlink { thread, .. })
+            | Self::Remove(Removal { thread, .. })
+            | Self::Expire(thread, _)
+            | Self::Delete(thread, _) => Some(*thread),
+            Self::Collect(_) => None,
+        }
+    }
+
     /// Writes it. Refusals come before the first write.
     pub(crate) fn apply(&self, session: &Session<'_>, now: Timestamp) -> Applied<Swept> {
         match self {

@@ -25,6 +25,7 @@ use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk::Desk;
 use crate::error::closed;
+use crate::items::{ItemDone, ItemWork};
 use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
@@ -39,6 +40,7 @@ pub(crate) enum Work {
     PutBlob { scope: String, bytes: Vec<u8> },
     DeleteThread(ThreadUid),
     Cache(CacheWork),
+    Item(ItemWork),
     Restore(Box<Restore>),
     Sweep(Box<Sweep>),
 }
@@ -50,6 +52,7 @@ pub(crate) enum Done {
     Kept(BlobHash),
     Deleted,
     Cached,
+    Item(ItemDone),
     Restored(Outcome),
     Swept(Swept),
 }
@@ -159,6 +162,18 @@ impl Drop for Writer {
 }
 
 impl Work {
+    /// Whose rows it writes.
+    pub(crate) fn thread(&self) -> Option<ThreadUid> {
+        match self {
+            Self::Commit(commit) => Some(commit.thread),
+            Self::Records(append) => Some(append.thread),
+            Self::DeleteThread(thread) => Some(*thread),
+            Self::Restore(restore) => Some(restore.thread.uid),
+            Self::Sweep(sweep) => sweep.thread(),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
+        }
+    }
+
     /// About how many bytes it writes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -181,6 +196,7 @@ impl Work {
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
+            Self::Item(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
         }
     }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Home, Pen, grown, write};
+use rusqlite::Connection;
 use stepmark_core::checkpoint::{CheckpointRow, Source};
 use stepmark_core::child::ChildRow;
 use stepmark_core::error::{ErrorKind, Result, Subject};
@@ -46,6 +47,38 @@ async fn super_step_is_one_transaction_of_four_statements() {
     assert_eq!(after.statements - before.statements, 4);
     assert_eq!(after.transactions - before.transactions, 1);
     assert_eq!(after.groups - before.groups, 1);
+}
+
+/// While another process holds the write lock, all that comes waits; then it is one round.
+#[tokio::test]
+async fn what_waits_is_written_thread_by_thread_in_the_order_of_the_file() {
+    const THREADS: usize = 40;
+    let home = Home::new();
+    let store = Sqlite::options().group_max(4).open(home.path()).expect("the file opens");
+    let mut pens = Vec::new();
+    for thread in 0..THREADS {
+        pens.push(grown(&store, &format!("thread {thread}"), 0).await);
+    }
+    let other = Connection::open(home.path()).expect("the file opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("it is locked");
+    let mut calls = JoinSet::new();
+    for commit in (0..3).flat_map(|_| pens.iter_mut().rev().map(|pen| pen.step(b"value")).collect::<Vec<_>>()) {
+        let store = store.clone();
+        calls.spawn(async move { store.commit(commit).await.map(drop) });
+    }
+    // The runtime polls in the order of spawning: every commit is queued when this runs.
+    calls.spawn(async move {
+        other.execute_batch("COMMIT").expect("it is free");
+        Ok(())
+    });
+    assert!(calls.join_all().await.iter().all(Result::is_ok), "the steps of a thread keep their order");
+    let file = Connection::open(home.path()).expect("the file opens");
+    let mut rows = file.prepare("SELECT thread FROM checkpoint WHERE height > 0 ORDER BY arrival").expect("it reads");
+    let written: Vec<i64> =
+        rows.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect();
+    assert_eq!(written.len(), 3 * THREADS);
+    let descents = written.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    assert!(descents <= 4, "the first group, which met the lock, and the round behind it: {written:?}");
 }
 
 #[tokio::test]

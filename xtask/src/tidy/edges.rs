@@ -13,7 +13,7 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
     Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
     Rule {
@@ -37,6 +37,12 @@ const RULES: [Rule; 12] = [
         uses: &["stepmark-core"],
         tests_use: &["stepmark-codec", "stepmark-conformance", "stepmark-store-*", "stepmark-testbed"],
     },
+    // Opens stores without an engine, for programs that have none.
+    Rule {
+        name: "stepmark-open",
+        uses: &["stepmark-codec", "stepmark-core", "stepmark-store-*"],
+        tests_use: &["stepmark-conformance", "stepmark-testbed"],
+    },
     Rule {
         name: "stepmark",
         uses: &[
@@ -45,6 +51,7 @@ const RULES: [Rule; 12] = [
             "stepmark-core",
             "stepmark-engine",
             "stepmark-macros",
+            "stepmark-open",
             "stepmark-store-*",
             "stepmark-upkeep",
         ],

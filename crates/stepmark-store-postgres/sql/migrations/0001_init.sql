@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS thread (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     scope text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
-    uid bytea NOT NULL,
+    uid bytea,
+    restoring bytea,
     head bigint NOT NULL,
     created_at bigint NOT NULL,
     key_id bytea,
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS thread (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS thread_name ON thread (scope, name);
 CREATE UNIQUE INDEX IF NOT EXISTS thread_uid ON thread (uid);
+CREATE UNIQUE INDEX IF NOT EXISTS thread_restoring ON thread (restoring) WHERE restoring IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS tombstone (
     uid bytea PRIMARY KEY,
@@ -236,3 +238,94 @@ CREATE TABLE IF NOT EXISTS attribute (
     PRIMARY KEY (scope, name, value, thread)
 );
 CREATE INDEX IF NOT EXISTS attribute_thread ON attribute (thread);
+
+-- ---- chains ----
+
+CREATE OR REPLACE FUNCTION chain_base(bytes bytea, ordinal bigint) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    -- Taken out of its compressed or outlying place once, not with every byte.
+    plain CONSTANT bytea := bytes || ''::bytea;
+    size CONSTANT int := length(plain);
+    place int := 0;
+    step text := CASE WHEN ordinal IS NULL THEN 'kind' ELSE 'ordinal' END;
+    is_it boolean := ordinal IS NULL;
+    number bigint;
+    shift int;
+    branch bigint := 0;
+    height bigint;
+BEGIN
+    LOOP
+        IF step = 'kind' THEN
+            IF place + 2 > size OR get_byte(plain, place) = 1 THEN
+                RETURN NULL;
+            ELSIF get_byte(plain, place) = 5 THEN
+                -- A blob's hash; its length follows, then the head of what it holds.
+                place := place + 33;
+                step := 'blob';
+            ELSE
+                place := place + 2;
+                step := 'version';
+            END IF;
+        END IF;
+        number := 0;
+        shift := 0;
+        LOOP
+            IF place >= size OR shift > 63 THEN
+                RETURN NULL;
+            END IF;
+            number := number | ((get_byte(plain, place) & 127)::bigint << shift);
+            place := place + 1;
+            EXIT WHEN get_byte(plain, place - 1) < 128;
+            shift := shift + 7;
+        END LOOP;
+        CASE step
+            WHEN 'ordinal' THEN
+                is_it := number = ordinal;
+                step := 'head';
+            WHEN 'head', 'body' THEN
+                IF number < 0 OR number > size - place THEN
+                    RETURN NULL;
+                END IF;
+                IF step = 'head' AND is_it THEN
+                    step := 'kind';
+                ELSE
+                    place := place + number::int;
+                    step := CASE step WHEN 'head' THEN 'body' ELSE 'ordinal' END;
+                END IF;
+            WHEN 'blob' THEN
+                step := 'kind';
+            WHEN 'version' THEN
+                IF place + 8 > size THEN
+                    RETURN NULL;
+                END IF;
+                FOR byte IN 0..7 LOOP
+                    branch := branch | (get_byte(plain, place + byte)::bigint << (8 * byte));
+                END LOOP;
+                place := place + 8;
+                step := 'height';
+            WHEN 'height' THEN
+                height := number;
+                step := 'place';
+            WHEN 'place' THEN
+                RETURN ARRAY[branch, height, number];
+        END CASE;
+    END LOOP;
+END $$;
+
+-- ---- Items that threads share. ----
+
+CREATE TABLE IF NOT EXISTS item (
+    scope text COLLATE "C" NOT NULL,
+    namespace bytea NOT NULL,
+    key bytea NOT NULL,
+    version bigint NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us bigint,
+    hash bytea NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX IF NOT EXISTS item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;

@@ -125,7 +125,7 @@ async fn check_tag(session: Session<'_>, space: Space<'_>, tag: &TagWrite) -> Re
     }
 }
 
-async fn stored_tag(session: Session<'_>, space: Space<'_>, name: &str) -> Result<Option<(String, TagRow)>> {
+pub(crate) async fn stored_tag(session: Session<'_>, space: Space<'_>, name: &str) -> Result<Option<(String, TagRow)>> {
     session.first(queries::LOAD_TAG, params![space.thread, name], |row| records::tag(row, space.uid)).await
 }
 

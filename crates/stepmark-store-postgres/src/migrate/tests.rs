@@ -20,6 +20,9 @@ WHERE c.relnamespace = current_schema()::regnamespace
 UNION ALL
 SELECT conname || replace(pg_get_constraintdef(oid), current_schema(), 'here') FROM pg_constraint
 WHERE connamespace = current_schema()::regnamespace
+UNION ALL
+SELECT replace(pg_get_functiondef(oid), current_schema(), 'here') FROM pg_proc
+WHERE pronamespace = current_schema()::regnamespace
 ORDER BY 1";
 
 /// A connection whose statements mean an empty schema of this name.

@@ -11,9 +11,10 @@ use stepmark_core::error::Error as StoreError;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_store_postgres::PostgresStore;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
-use stepmark_testbed::RedisServer;
+use stepmark_testbed::{PostgresServer, RedisServer};
 use stepmark_upkeep::{Counts, Result, export, import};
 
 /// A store of a backend, with what it lives in.
@@ -28,11 +29,12 @@ pub(crate) struct Home {
 pub(crate) enum Backend {
     Memory,
     Sqlite,
+    Postgres,
     Redis,
 }
 
 /// Every backend.
-pub(crate) const BACKENDS: [Backend; 3] = [Backend::Memory, Backend::Sqlite, Backend::Redis];
+pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Postgres, Backend::Redis];
 
 impl Backend {
     /// An empty store.
@@ -40,6 +42,7 @@ impl Backend {
         match self {
             Self::Memory => memory(),
             Self::Sqlite => sqlite(),
+            Self::Postgres => postgres().await,
             Self::Redis => redis().await,
         }
     }
@@ -48,8 +51,18 @@ impl Backend {
 /// Tells the stores of one process apart, which share a server.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
+fn fresh_name() -> String {
+    format!("upkeep_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn postgres() -> Home {
+    let options = PostgresStore::options().schema(fresh_name()).connections(4);
+    let store = options.open(&PostgresServer::shared_url()).await;
+    Home { store: Arc::new(store.expect("the server answers")), name: "postgres", directory: None }
+}
+
 async fn redis() -> Home {
-    let prefix = format!("upkeep-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let prefix = fresh_name();
     let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
     Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
 }
