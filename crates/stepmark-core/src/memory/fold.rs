@@ -190,7 +190,7 @@ impl Fold {
         let Some(thread) = self.any_thread() else { return };
         let space = thread.spaces.entry(namespace).or_default();
         if !space.ids.contains_key(&row.id) {
-            space.add_checkpoint(row);
+            space.add_checkpoint(row, 0);
         }
     }
 
