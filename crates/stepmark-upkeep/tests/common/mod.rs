@@ -11,6 +11,7 @@ use stepmark_core::error::Error as StoreError;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_store_object::Objects;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::RedisServer;
@@ -29,10 +30,11 @@ pub(crate) enum Backend {
     Memory,
     Sqlite,
     Redis,
+    Objects,
 }
 
 /// Every backend.
-pub(crate) const BACKENDS: [Backend; 3] = [Backend::Memory, Backend::Sqlite, Backend::Redis];
+pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Redis, Backend::Objects];
 
 impl Backend {
     /// An empty store.
@@ -41,6 +43,7 @@ impl Backend {
             Self::Memory => memory(),
             Self::Sqlite => sqlite(),
             Self::Redis => redis().await,
+            Self::Objects => objects().await,
         }
     }
 }
@@ -52,6 +55,12 @@ async fn redis() -> Home {
     let prefix = format!("upkeep-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
     let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
     Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
+}
+
+async fn objects() -> Home {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Objects::in_directory(directory.path().join("objects")).await.expect("it opens");
+    Home { store: Arc::new(store), name: "objects", directory: Some(directory) }
 }
 
 pub(crate) fn memory() -> Home {
