@@ -27,11 +27,14 @@ mod list;
 mod read;
 mod rows;
 
+mod beside;
+
 mod bucket;
 mod error;
 mod manifest;
 mod migrate;
 mod paths;
 
+pub use beside::WithBlobs;
 pub use object_store;
 pub use store::{Objects, ObjectsOptions};
