@@ -22,6 +22,7 @@ mod entry;
 mod record;
 
 mod list;
+mod search;
 mod read;
 
 mod bucket;
