@@ -24,6 +24,7 @@ mod entry;
 mod record;
 
 mod list;
+mod search;
 mod read;
 mod rows;
 

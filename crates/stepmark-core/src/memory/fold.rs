@@ -214,6 +214,10 @@ impl Fold {
         self.inner.threads.get(&self.uid).map(|thread| thread_entry(thread, with_waiting))
     }
 
+    pub(super) fn folded(&self) -> Option<&Thread> {
+        self.inner.threads.get(&self.uid)
+    }
+
     /// A run record as it was put.
     pub fn run(&self, id: &RunId) -> Option<&RunRow> {
         self.inner.threads.get(&self.uid)?.runs.get(id)
