@@ -29,6 +29,7 @@ mod effects;
 mod items;
 mod reads;
 mod rows;
+mod search;
 mod units;
 mod writes;
 
@@ -200,6 +201,18 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "page of rows begins one too late", rows_are_paged_once, broken::<rows::RowsSkipOne>;
     "packed values left out of rows", rows_read_back_as_stored, broken::<rows::PackedForgotten>;
     "restored blobs not asked for", restored_value_needs_its_blob, broken::<rows::BlobsNotAsked>;
+    "text taken for a pattern", hostile_texts_mean_themselves, broken::<search::TextIsPattern>;
+    "texts end at a zero", hostile_texts_mean_themselves, broken::<search::TextEndsAtZero>;
+    "open ends included", threads_are_found_by_attributes, broken::<search::EndsIncluded>;
+    "undeclared attribute ignored", undeclared_attribute_is_refused, broken::<search::UndeclaredIgnored>;
+    "attributes set one by one", undeclared_attribute_is_refused, broken::<search::SetOneByOne>;
+    "times of threads ignored", threads_are_found_by_what_they_are, broken::<search::TimesIgnored>;
+    "found threads paged by name alone", found_threads_are_paged_once, broken::<search::PageByNameAlone>;
+    "removed attributes stay", attributes_read_back, broken::<search::RemovalIgnored>;
+    "long texts cut", malformed_attributes_are_refused, broken::<search::LongTextCut>;
+    "declarations shared by scopes", declarations_outlive_the_handle, broken::<search::DeclaredEverywhere>;
+    "other kind accepted", declared_again_with_another_kind_is_refused, broken::<search::OtherKindAccepted>;
+    "gone thread described", attributes_go_with_their_thread, broken::<search::GoneThreadDescribed>;
     "published thread takes rows", published_thread_takes_no_rows, broken::<rows::PublishedTakesRows>;
     "absent item not asked for", absent_item_is_made_once, broken::<items::Careless<{ items::ABSENT_NOT_ASKED }>>;
     "version of an item not asked for", stale_version_is_refused, broken::<items::Careless<{ items::VERSION_NOT_ASKED }>>;

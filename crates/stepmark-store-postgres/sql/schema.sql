@@ -263,34 +263,25 @@ CREATE TABLE cache (
 );
 CREATE INDEX cache_expiry ON cache (expires_at);
 
--- The table below is written by no version yet. [later]
+-- Which attributes the threads of a scope may have.
+CREATE TABLE attribute_kind (
+    scope text COLLATE "C" NOT NULL,                  -- [key]
+    name  text COLLATE "C" NOT NULL,                  -- [key]
+    kind  smallint NOT NULL,                          -- 1 text, 2 integer, 3 number, 4 boolean, 5 time
+    hash  bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
 
--- Searchable attributes of threads.
+-- Attributes of threads, plain, in the order of their values.
 CREATE TABLE attribute (
-    scope  text COLLATE "C" NOT NULL,
+    scope  text COLLATE "C" NOT NULL,                 -- that of the thread [unhashed]
     name   text COLLATE "C" NOT NULL,
-    value  bytea NOT NULL,
-    thread bigint NOT NULL,
+    value  bytea NOT NULL,                            -- bytes that compare as the values do
+    thread bigint NOT NULL,                           -- [key]
     hash   bytea NOT NULL,
     PRIMARY KEY (scope, name, value, thread)
 );
 CREATE INDEX attribute_thread ON attribute (thread);
-
--- Items that threads share.
-CREATE TABLE item (
-    scope      text COLLATE "C" NOT NULL,
-    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
-    key        bytea NOT NULL,                        -- a text
-    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
-    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
-    updated_at bigint NOT NULL,
-    expires_at bigint,
-    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
-    hash       bytea NOT NULL,
-    value      bytea NOT NULL,                        -- JSON text
-    PRIMARY KEY (scope, namespace, key)
-);
-CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
 
 -- ---- chains ----
 
@@ -369,3 +360,19 @@ BEGIN
         END CASE;
     END LOOP;
 END $$;
+
+-- Items that threads share.
+CREATE TABLE item (
+    scope      text COLLATE "C" NOT NULL,
+    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
+    key        bytea NOT NULL,                        -- a text
+    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
+    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
+    hash       bytea NOT NULL,
+    value      bytea NOT NULL,                        -- JSON text
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;

@@ -95,7 +95,8 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
         | Work::DeleteThread(_)
         | Work::Cache(_)
         | Work::Restore(_)
-        | Work::Item(_) => None,
+        | Work::Item(_)
+        | Work::Search(_) => None,
     }
 }
 
@@ -108,6 +109,7 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
         Work::Cache(work) => work.apply(session).await.map(|()| Done::Cached),
         Work::Restore(rows) => restore::restore(session, rows).await.map(Done::Restored),
         Work::Item(work) => work.apply(session).await.map(Done::Item),
+        Work::Search(work) => work.apply(session).await.map(|()| Done::Described),
     }
 }
 
@@ -120,7 +122,8 @@ impl Member {
             | Work::DeleteThread(_)
             | Work::Cache(_)
             | Work::Restore(_)
-            | Work::Item(_) => None,
+            | Work::Item(_)
+            | Work::Search(_) => None,
         }
     }
 }

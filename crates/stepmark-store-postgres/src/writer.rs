@@ -21,6 +21,7 @@ use crate::connect::Place;
 use crate::desk;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
+use crate::search::SearchWork;
 use crate::step::step_of;
 
 /// Members that may wait; more make their callers wait.
@@ -37,6 +38,7 @@ pub(crate) enum Work {
     Cache(CacheWork),
     Restore(Box<Restore>),
     Item(ItemWork),
+    Search(SearchWork),
 }
 
 /// A member's answer.
@@ -48,6 +50,7 @@ pub(crate) enum Done {
     Cached,
     Restored(Outcome),
     Item(ItemDone),
+    Described,
 }
 
 /// A queued call.
@@ -239,7 +242,8 @@ impl Work {
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
             Self::Restore(restore) => Some(restore.thread.uid),
-            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
+            Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
         }
     }
 
@@ -267,6 +271,7 @@ impl Work {
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),
+            Self::Search(_) => 0,
         }
     }
 }

@@ -31,6 +31,7 @@ mod rows;
 mod connect;
 mod migrate;
 mod queries;
+mod search;
 mod session;
 
 mod error;

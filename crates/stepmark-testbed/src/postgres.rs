@@ -20,6 +20,10 @@ const STARTS_MAX: u32 = 5;
 /// What is not default: many clients at once, and no more memory than tests need.
 const SETTINGS: &str = "max_connections = 300\nshared_buffers = 64MB\nautovacuum_naptime = 5s\n";
 
+/// What `openssl` needs to know of a certificate that nobody else signs.
+const CERTIFICATE: &str = "[req]\ndistinguished_name = name\nx509_extensions = what\nprompt = no\n\
+    [name]\nCN = 127.0.0.1\n[what]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n";
+
 /// A server of its own, for a test that stops it. Ends with its owner, or with this process.
 #[derive(Debug)]
 pub struct PostgresServer {
@@ -32,12 +36,31 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// A fresh server that answers.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// A fresh server that takes encrypted connections and no others, with a certificate of its own making
+    /// ([`Self::certificate`]).
+    pub fn start_encrypted() -> io::Result<Self> {
+        Self::start_with(|home| {
+            std::fs::write(home.path().join("certificate.conf"), CERTIFICATE)?;
+            let mut openssl = user::command(Path::new("openssl"), home.path())?;
+            openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+            openssl.args(["-config", "certificate.conf", "-keyout", "data/server.key", "-out", "data/server.crt"]);
+            user::run(openssl)?;
+            std::fs::write(home.path().join("data/pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n")?;
+            std::fs::write(home.path().join("data/postgresql.conf"), "ssl = on\n")
+        })
+    }
+
+    fn start_with(prepare: impl FnOnce(&Home) -> io::Result<()>) -> io::Result<Self> {
         let programs = programs()?;
         let home = Home::new("postgres")?;
         let mut initdb = user::command(&programs.join("initdb"), home.path())?;
         initdb.args(["--pgdata=data", "--username=stepmark", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         initdb.arg("--no-sync");
         user::run(initdb)?;
+        prepare(&home)?;
         let stop = format!("{}/pg_ctl stop -D data -m immediate", programs.display());
         let guard = Guard::start(home.path(), &stop)?;
         let mut server = Self { _guard: guard, home, programs, port: 0 };
@@ -78,6 +101,11 @@ impl PostgresServer {
     /// Where it answers.
     pub fn url(&self) -> String {
         format!("postgres://stepmark@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The certificate of a server that encrypts, in PEM.
+    pub fn certificate(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(self.home.path().join("data/server.crt"))
     }
 
     /// Its port on this machine.

@@ -254,6 +254,15 @@ pub mod interrupt {
     pub use stepmark_engine::{AnswerRequest, Ask, InterruptEvent, OpenQuestion, QuestionPage, Questions, ResumeEvent};
 }
 
+#[doc = include_str!("docs/search.md")]
+pub mod search {
+    pub use stepmark_core::capability::{ATTRIBUTE_BYTES_MAX, AttributeKind, AttributeValue, Cursor, Order};
+    pub use stepmark_core::rows::RunStatus;
+    pub use stepmark_engine::{
+        ChannelSize, EffectPage, ThreadEffect, ThreadInfo, ThreadPage, ThreadSizes, Threads, UnknownEffects,
+    };
+}
+
 #[doc = include_str!("docs/diff.md")]
 pub mod diff {
     pub use stepmark_engine::diff::{
@@ -281,7 +290,10 @@ pub mod clock {
 pub mod store {
     #[cfg(any(feature = "compression", feature = "encryption"))]
     pub use stepmark_codec as codec;
-    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
+    pub use stepmark_core::capability::{
+        Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
+        Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
+    };
     pub use stepmark_core::capability::{
         ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
         NamespaceQuery,

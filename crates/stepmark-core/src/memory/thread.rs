@@ -29,6 +29,8 @@ pub(super) struct Thread {
     pub(super) ledger: BTreeMap<(Vec<u8>, u32), EffectEntry>,
     /// Where sub-graphs stood, by the segment and the height of the root's checkpoint that says so.
     pub(super) children: BTreeMap<(BranchId, u64), Vec<ChildRow>>,
+    /// Stored values by name.
+    pub(super) attributes: BTreeMap<String, Vec<u8>>,
 }
 
 /// The key of a pending row within its namespace.
@@ -51,7 +53,8 @@ impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (ledger, children) = (BTreeMap::new(), BTreeMap::new());
-        Self { row, refs, runs: HashMap::new(), begun: BTreeMap::new(), tags, spaces, ledger, children }
+        let (begun, attributes) = (BTreeMap::new(), BTreeMap::new());
+        Self { row, refs, runs: HashMap::new(), begun, tags, spaces, ledger, children, attributes }
     }
 
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {

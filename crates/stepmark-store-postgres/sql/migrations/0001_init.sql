@@ -229,6 +229,14 @@ CREATE TABLE IF NOT EXISTS cache (
 );
 CREATE INDEX IF NOT EXISTS cache_expiry ON cache (expires_at);
 
+CREATE TABLE IF NOT EXISTS attribute_kind (
+    scope text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
+
 CREATE TABLE IF NOT EXISTS attribute (
     scope text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -238,23 +246,6 @@ CREATE TABLE IF NOT EXISTS attribute (
     PRIMARY KEY (scope, name, value, thread)
 );
 CREATE INDEX IF NOT EXISTS attribute_thread ON attribute (thread);
-
--- ---- Items that threads share. ----
-
-CREATE TABLE IF NOT EXISTS item (
-    scope text COLLATE "C" NOT NULL,
-    namespace bytea NOT NULL,
-    key bytea NOT NULL,
-    version bigint NOT NULL,
-    created_at bigint NOT NULL,
-    updated_at bigint NOT NULL,
-    expires_at bigint,
-    ttl_us bigint,
-    hash bytea NOT NULL,
-    value bytea NOT NULL,
-    PRIMARY KEY (scope, namespace, key)
-);
-CREATE INDEX IF NOT EXISTS item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
 
 -- ---- chains ----
 
@@ -329,3 +320,20 @@ BEGIN
         END CASE;
     END LOOP;
 END $$;
+
+-- ---- Items that threads share. ----
+
+CREATE TABLE IF NOT EXISTS item (
+    scope text COLLATE "C" NOT NULL,
+    namespace bytea NOT NULL,
+    key bytea NOT NULL,
+    version bigint NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us bigint,
+    hash bytea NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX IF NOT EXISTS item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;

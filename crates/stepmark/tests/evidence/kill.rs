@@ -143,6 +143,11 @@ fn killed_async_branches_on_redis_lose_at_most_as_many_steps_as_they_may() {
     check_on(Backend::Redis, (Shape::Fork, ASYNC), &BESIDE);
 }
 
+#[test]
+fn killed_siblings_on_objects_lose_nothing() {
+    check_on(Backend::Objects, (Shape::FailingSibling, Mode::Sync), &ALL);
+}
+
 /// A series of kills on one store.
 struct Loop {
     rng: Rng,

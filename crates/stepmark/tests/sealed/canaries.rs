@@ -109,19 +109,49 @@ async fn secrets_are_in_no_file_log_or_dump() {
 #[tokio::test]
 async fn slow_secrets_are_in_no_file_log_or_dump_of_postgresql() {
     let server = PostgresServer::start().expect("a server of its own");
-    let sealed =
-        sealing().around(PostgresStore::options().schema("sealed").open(&server.url()).await.expect("it opens"));
-    let searched = [CANARY.to_owned(), hexadecimal(CANARY)];
+    let opened = async |schema| PostgresStore::options().schema(schema).open(&server.url()).await.expect("it opens");
+    // The log has all that ever was in the tables, so one look at the end is enough.
     let look = || {
         let [files, dump] = [server.raw_files(), server.dump()].map(|bytes| bytes.expect("it is read"));
-        searched.each_ref().map(|word| holds(&files, word.as_bytes()) || holds(&dump, word.as_bytes()))
+        [holds(&files, CANARY.as_bytes()), holds(&dump, hexadecimal(CANARY).as_bytes())]
     };
-    let state = run(sealed, |when| assert_eq!(look(), [false, false], "{when}")).await;
+    let state = run(sealing().around(opened("sealed").await), |_| ()).await;
     assert_eq!((state.verdict, state.receipt), (canary("answer"), canary("receipt")));
-    // What was looked for can be found, where nothing is sealed.
-    let plain = PostgresStore::options().schema("plain").open(&server.url()).await.expect("it opens");
-    run(plain, |_| ()).await;
+    assert_eq!(look(), [false, false]);
+    // What was looked for is found where nothing is sealed.
+    run(opened("plain").await, |_| ()).await;
     assert_eq!(look(), [true, true]);
+}
+
+/// Items that threads share are sealed too, and what would have to look into them is refused.
+#[tokio::test]
+async fn sealed_items_show_nothing() {
+    use stepmark::items::{Filter, Items};
+    use stepmark::store::Subject;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sealed.db");
+    let file = Sqlite::open(&path).expect("it opens");
+    let items = Items::of(sealing().around(file.clone())).expect("it keeps items");
+    items.put(["users", "ada"], "word", &canary("item")).await.expect("kept");
+    for (what, bytes) in [("files", files(&path)), ("dump", dump(&path))] {
+        assert!(holds(&bytes, b"word") && !holds(&bytes, CANARY.as_bytes()), "{what}");
+    }
+    let read = items.get::<String>(["users", "ada"], "word").await.expect("it opens");
+    assert_eq!(read.map(|item| item.value), Some(canary("item")));
+    let found = items.search::<String>("users").await.expect("by namespace").items;
+    assert_eq!(found.len(), 1);
+    let texts = items.search::<String>("users").text("item").await;
+    let filters = items.search::<String>("users").filter(Filter::eq("a", 1)).await;
+    for refused in [texts, filters] {
+        let error = refused.expect_err("values are sealed");
+        assert!(error.store_error().is_some_and(|error| error.subject() == Subject::Item), "{error}");
+    }
+    // One that is moved to another key does not open.
+    let raw = Items::of(file).expect("it keeps items");
+    assert!(raw.get::<String>(["users", "ada"], "word").await.is_err(), "it is no JSON without the key");
+    raw.put(["users", "ada"], "plain", &"forged").await.expect("written past the codec");
+    assert!(items.get::<String>(["users", "ada"], "plain").await.is_err(), "it is not sealed");
 }
 
 /// The same run leaves each of them where nothing is sealed: what the test above looks for can be found.
