@@ -330,3 +330,7 @@ pub mod testing;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "open", feature = "upkeep"))]
+#[doc = include_str!("../../../docs/operations.md")]
+struct Operations;
