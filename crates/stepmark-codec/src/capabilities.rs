@@ -4,7 +4,7 @@
 //! was put with. Plain rows are refused where everything is sealed. Ids that are derived of contents are hashed with the thread's key.
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, Row, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{ChangeRow, Resealed, Restore, Row, Rows, RowsPage, RowsQuery, Secrets};
 use stepmark_core::coding::{ManifestParts, Seal};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -13,6 +13,7 @@ use stepmark_core::pending::PendingKind;
 use stepmark_core::store::{BlobCall, Outcome};
 use stepmark_core::value::{ValueHead, decode_packed};
 
+use crate::recode::Copy;
 use crate::seal::{KeyOwner, is_sealed};
 use crate::store::CodecStore;
 
@@ -66,9 +67,28 @@ impl Secrets for CodecStore {
     async fn hash(&self, thread: ThreadUid, contents: &[u8]) -> Result<[u8; 16]> {
         match self.keys(KeyOwner::Thread(thread)).await? {
             Some(keys) => Ok(keys.hash(contents)),
-            None => Err(Error::unsupported(Subject::Store, "secrets", "nothing is sealed here")),
+            None => Err(unsealed()),
         }
     }
+
+    async fn resealed(&self, mut row: Row, threads: Resealed<'_>, change: ChangeRow<'_>) -> Result<Row> {
+        let Resealed { from, to, scope } = threads;
+        let (Some(old), Some(new)) =
+            (self.keys(KeyOwner::Thread(from)).await?, self.made_keys(KeyOwner::Thread(to)).await?)
+        else {
+            return Err(unsealed());
+        };
+        let (old, new) = (self.coder(from, Some(&old)), self.coder(to, Some(&new)));
+        let copy = Copy { from: self, to: self, old, new, scope: scope.to_owned() };
+        copy.open(&mut row)?;
+        let mut row = change(row)?;
+        copy.close(&mut row).await?;
+        Ok(row)
+    }
+}
+
+fn unsealed() -> Error {
+    Error::unsupported(Subject::Store, "secrets", "nothing is sealed here")
 }
 
 impl CodecStore {

@@ -19,7 +19,8 @@
 //!
 //! Names – of threads, branches, tags, nodes, channels, graphs, run ids, and the names under which callers know effects –
 //! addresses, kinds, lengths, counts, hashes of stored bytes, steps, sources, statuses, times, and the drawings of graphs. So
-//! put no secret into a name. That two records are equal is not seen, but for equal blobs of one thread.
+//! put no secret into a name. Of items that threads share, namespaces, keys and times stay plain, and their values are sealed with the
+//! store's own key: they are found by namespace, and filters and texts are refused. That two records are equal is not seen, but for equal blobs of one thread.
 //!
 //! # Keys
 //!
@@ -30,8 +31,13 @@
 //! | your own `KeyProvider` | wherever your keys live | as you like |
 //!
 //! Rotate by giving a provider a newer key: what is written from then on is sealed with it, and older keys open what they
-//! sealed. `recode` copies a thread, offline, to another store where all of it is sealed with the newest key, or with its first; then
-//! older keys can go. A destroyed key makes its thread unreadable in every copy and backup of the store, at once and for
+//! sealed. To let older keys go:
+//!
+//! - a master key that wraps thread keys: `FileKeys::rewrap`, in place, while everything runs;
+//! - keys that sealed records: `recode` copies a thread, and `recode_all` all of a scope, offline, to another store where all of it is
+//!   sealed with the newest key, or with its first. Records are never changed where they are.
+//!
+//! A destroyed key makes its thread unreadable in every copy and backup of the store, at once and for
 //! ever: calls answer `Deleted` (key). Results of nodes that are kept for a while belong to no thread; the store's own key seals
 //! them until their time is over. A wrong key is `Corrupt` (key), one that is not there `Missing` (key); both name the thread, and
 //! nothing is lost.
@@ -53,6 +59,7 @@ mod store;
 mod blobs;
 mod cache;
 mod capabilities;
+mod items;
 mod recode;
 mod rows;
 mod values;
@@ -75,5 +82,5 @@ mod seal;
 
 #[cfg(feature = "encryption")]
 pub use keys::{FileKeys, Key, KeyOwner, KeyProvider, KeyRing, MasterKeys};
-pub use recode::recode;
+pub use recode::{recode, recode_all};
 pub use store::{Codec, CodecStore};

@@ -3,7 +3,7 @@
 //! The associated data of every sealed record: its kind and its whole key as `docs/format.md` draws them, and the plain head
 //! beside it. A record that was moved to another key, or whose head was changed, does not open.
 
-use stepmark_core::capability::CacheKey;
+use stepmark_core::capability::{CacheKey, ItemKey, ItemVersion};
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::effect::EffectKey;
 use stepmark_core::id::{RunId, ThreadUid};
@@ -84,6 +84,13 @@ pub(crate) fn effect(thread: ThreadUid, key: &EffectKey, generation: u32) -> Vec
 pub(crate) fn kept(key: &CacheKey) -> Vec<u8> {
     let mut writer = Writer::with_capacity(96);
     writer.u8(b'U').str(&key.graph).str(&key.node).raw(&key.hash);
+    writer.into_vec()
+}
+
+/// Of the value of an item that threads share: that of one write.
+pub(crate) fn item(key: &ItemKey, version: ItemVersion) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(96);
+    writer.u8(b'I').str(&key.scope).bytes(&key.namespace.encode()).str(&key.key).u64(version.0);
     writer.into_vec()
 }
 

@@ -9,7 +9,7 @@ use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::load::damaged;
 use stepmark_core::rows::ThreadRow;
-use stepmark_core::store::{BlobCall, BlobReply, Outcome};
+use stepmark_core::store::{BlobCall, BlobReply, Outcome, ThreadQuery};
 use stepmark_core::value::{NumberedValue, ValueAddress, ValueNode, decode_packed, encode_packed};
 
 use crate::place::{Space, ValuePlace};
@@ -59,6 +59,27 @@ pub async fn recode(from: &CodecStore, to: &CodecStore, thread: ThreadUid) -> Re
     restore(to, &row, Vec::new(), true).await
 }
 
+/// The same for all threads of a scope, and answers how many there are: so a store gets other keys at once. Threads that are
+/// there already are left as they are, so after a crash the call is repeated.
+///
+/// # Errors
+/// Those of [`recode`].
+pub async fn recode_all(from: &CodecStore, to: &CodecStore, scope: &str) -> Result<u64> {
+    let (mut after, mut recoded) = (None, 0);
+    loop {
+        let query = ThreadQuery { scope: scope.to_owned(), after, limit: ROWS_AT_ONCE, waiting: false };
+        let page = from.inner().threads(query).await?;
+        for entry in &page.threads {
+            recode(from, to, entry.thread.uid).await?;
+            recoded += 1;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(recoded);
+        }
+    }
+}
+
 fn rows_of(store: &CodecStore) -> Result<&dyn Rows> {
     store.inner().rows().ok_or_else(|| Error::unsupported(Subject::Store, "rows", "this store does not show them"))
 }
@@ -80,36 +101,50 @@ async fn restore(to: &CodecStore, thread: &ThreadRow, rows: Vec<Row>, publish: b
     }
 }
 
-/// A thread between two codecs.
-struct Copy<'a> {
-    from: &'a CodecStore,
-    to: &'a CodecStore,
-    old: Coder<'a>,
-    new: Coder<'a>,
-    scope: String,
+/// A thread between two codecs, or two threads behind one.
+pub(crate) struct Copy<'a> {
+    pub(crate) from: &'a CodecStore,
+    pub(crate) to: &'a CodecStore,
+    pub(crate) old: Coder<'a>,
+    pub(crate) new: Coder<'a>,
+    pub(crate) scope: String,
+}
+
+/// Where a record lies on both sides.
+#[derive(Clone, Copy)]
+struct Spaces<'n> {
+    old: Space<'n>,
+    new: Space<'n>,
 }
 
 impl Copy<'_> {
     /// Makes of a row what the other codec makes of it.
     async fn recoded(&self, row: &mut Row) -> Result<()> {
+        self.open(row)?;
+        self.close(row).await
+    }
+
+    /// Opens what a row holds itself: not the parts of a checkpoint, nor a value.
+    pub(crate) fn open(&self, row: &mut Row) -> Result<()> {
         match row {
-            Row::Run(row) => {
-                self.old.decode_run(row);
-                self.new.encode_run(row);
-            }
-            Row::Effect(entry) => {
-                self.old.decode_effect(&mut entry.row)?;
-                self.new.encode_effect(&mut entry.row)?;
-            }
-            Row::Pending { namespace, row } => {
-                let space = self.space(namespace);
-                self.old.decode_pending(space, row)?;
-                self.new.encode_pending(space, row)?;
-            }
+            Row::Run(row) => self.old.decode_run(row),
+            Row::Effect(entry) => self.old.decode_effect(&mut entry.row)?,
+            Row::Pending { namespace, row } => self.old.decode_pending(self.spaces(namespace).old, row)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Makes of an opened row what is stored.
+    pub(crate) async fn close(&self, row: &mut Row) -> Result<()> {
+        match row {
+            Row::Run(row) => self.new.encode_run(row),
+            Row::Effect(entry) => self.new.encode_effect(&mut entry.row)?,
+            Row::Pending { namespace, row } => self.new.encode_pending(self.spaces(namespace).new, row)?,
             Row::Checkpoint { namespace, row } => self.checkpoint(namespace, row).await?,
             Row::Value { namespace, row } => {
                 let place = ValuePlace { address: row.address, packed: false };
-                self.node(self.space(namespace), place, &mut row.node).await?;
+                self.node(self.spaces(namespace), place, &mut row.node).await?;
             }
             Row::Thread(_)
             | Row::Branch { .. }
@@ -121,45 +156,46 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn space<'n>(&self, namespace: &'n str) -> Space<'n> {
-        Space { thread: self.old.thread, namespace }
+    fn spaces<'n>(&self, namespace: &'n str) -> Spaces<'n> {
+        let of = |coder: &Coder<'_>| Space { thread: coder.thread, namespace };
+        Spaces { old: of(&self.old), new: of(&self.new) }
     }
 
     async fn checkpoint(&self, namespace: &str, row: &mut CheckpointRow) -> Result<()> {
-        let space = self.space(namespace);
+        let spaces = self.spaces(namespace);
         // One that was pruned lends its packed values to others, and has no manifest.
         if !row.manifest.is_empty() {
-            self.old.decode_manifest(space, row)?;
-            self.new.encode_manifest(space, row)?;
+            self.old.decode_manifest(spaces.old, row)?;
+            self.new.encode_manifest(spaces.new, row)?;
         }
         let broken = |error| damaged(Subject::Checkpoint, &row.id, error);
         let mut nodes = decode_packed(&row.packed).map_err(broken)?;
         for NumberedValue { ordinal, node } in &mut nodes {
             let address = ValueAddress { branch: row.branch, height: row.height, ordinal: *ordinal };
-            self.node(space, ValuePlace { address, packed: true }, node).await?;
+            self.node(spaces, ValuePlace { address, packed: true }, node).await?;
         }
         row.packed = encode_packed(&nodes);
-        *row = row.clone().sealed(space.thread, namespace);
+        *row = row.clone().sealed(spaces.new.thread, namespace);
         Ok(())
     }
 
     /// The node, and the blob that holds its body.
-    async fn node(&self, space: Space<'_>, place: ValuePlace, node: &mut ValueNode) -> Result<()> {
+    async fn node(&self, Spaces { old, new }: Spaces<'_>, place: ValuePlace, node: &mut ValueNode) -> Result<()> {
         let (head, body) = (node.head, std::mem::take(&mut node.body));
         let Some((hash, _)) = head.blob else {
-            let plain = self.old.decode_node(space, place, ValueNode { head, body })?;
-            *node = self.new.encode_node(space, place, plain, None)?;
+            let plain = self.old.decode_node(old, place, ValueNode { head, body })?;
+            *node = self.new.encode_node(new, place, plain, None)?;
             return Ok(());
         };
         let get = BlobCall::Get { scope: self.scope.clone(), hash };
         let BlobReply::Bytes(stored) = self.from.inner().blob(get).await? else {
             return Err(Error::unavailable(Subject::Blob, hash, "its store answered something else"));
         };
-        let mut plain = self.old.decode_node(space, place, ValueNode { head, body: stored })?;
+        let mut plain = self.old.decode_node(old, place, ValueNode { head, body: stored })?;
         let (bytes, stored) = self.new.encode_blob(&plain.head, &plain.body)?;
         self.to.inner().blob(BlobCall::Put { scope: self.scope.clone(), bytes }).await?;
         plain.body.clear();
-        *node = self.new.encode_node(space, place, plain, Some(&stored))?;
+        *node = self.new.encode_node(new, place, plain, Some(&stored))?;
         Ok(())
     }
 }

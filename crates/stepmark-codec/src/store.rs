@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Rows, Secrets};
+use stepmark_core::capability::{Items, ResultCache, Rows, Secrets};
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -185,6 +185,10 @@ impl CheckpointStore for CodecStore {
     /// Rows pass as they are stored, compressed and sealed: copies need no key, and nothing is lost by making one.
     fn rows(&self) -> Option<&dyn Rows> {
         self.inner.rows().map(|_| self as _)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.inner.items().map(|_| self as _)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

@@ -4,7 +4,7 @@ mod common;
 
 use stepmark_codec::Codec;
 use stepmark_conformance::MemoryEnv;
-use stepmark_conformance::model::check_model;
+use stepmark_conformance::model::{check_items, check_model};
 
 use common::Files;
 
@@ -57,5 +57,12 @@ fn random_calls_are_answered_as_the_model_does() {
     for codec in [common::compressing, common::sealing, common::both] {
         check_model(&memory(codec), 1, 100);
         check_model(&Files::new(codec()), 2, 15);
+    }
+}
+
+#[test]
+fn random_calls_about_items_are_answered_as_the_model_does() {
+    for codec in [common::compressing, common::sealing] {
+        check_items(&memory(codec), 1, 100);
     }
 }

@@ -47,6 +47,34 @@ async fn file_of_another_thread_or_master_is_refused() {
     assert!(keys.make(KeyOwner::Thread(OTHER)).await.is_err());
 }
 
+/// A new master key takes the old one's place, while threads keep the keys that sealed them.
+#[tokio::test]
+async fn rewrapped_keys_need_no_older_master_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let owners = [KeyOwner::Thread(ONE), KeyOwner::Thread(OTHER), KeyOwner::Store];
+    for owner in owners {
+        open(folder.path(), 7).make(owner).await.expect("a key");
+    }
+    open(folder.path(), 7).rotate(ONE).expect("a second key");
+    open(folder.path(), 7).destroy(OTHER).expect("it is destroyed");
+    let old = open(folder.path(), 7);
+    let secret = |ring: stepmark_codec::KeyRing| (ring.newest(), format!("{ring:?}"));
+    let before = secret(old.keys(owners[0]).await.expect("its keys"));
+
+    let both = MasterKeys::new(Key::new([7; 32])).with(2, Key::new([8; 32]));
+    let keys = FileKeys::open(folder.path(), both).expect("it opens");
+    for _ in 0..2 {
+        assert_eq!(keys.rewrap().expect("they are wrapped anew"), 2);
+    }
+    let newest = MasterKeys::new(Key::new([9; 32])).with(2, Key::new([8; 32]));
+    let keys = FileKeys::open(folder.path(), newest).expect("it opens");
+    assert_eq!(secret(keys.keys(owners[0]).await.expect("the new master key is enough")), before);
+    keys.keys(KeyOwner::Store).await.expect("the new master key is enough");
+    assert!(keys.keys(owners[1]).await.expect_err("destroyed stays destroyed").is(ErrorKind::Deleted, Subject::Key));
+    let refused = old.keys(owners[0]).await.expect_err("the old master key is of no use");
+    assert!(refused.is(ErrorKind::Missing, Subject::Key), "{refused:?}");
+}
+
 #[tokio::test]
 async fn rotated_keys_are_kept_and_destroyed_ones_are_not() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use stepmark_codec::{Codec, CodecStore, FileKeys, Key, KeyOwner, KeyProvider, MasterKeys, recode};
+use stepmark_codec::{Codec, CodecStore, FileKeys, Key, KeyOwner, KeyProvider, MasterKeys, recode, recode_all};
 use stepmark_conformance::make::{Line, appended, blob_node, full, intent};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::RunId;
@@ -101,6 +101,25 @@ async fn old_keys_can_go_after_a_copy() {
     line.apply(line.claim()).await;
     let reply = line.reply(&intent("pay", "ten")).await;
     assert!(matches!(reply, stepmark_core::effect::EffectReply::Done(_)), "{reply:?}");
+}
+
+/// A whole store leaves its master key behind with one call, which a crash may cut short.
+#[tokio::test]
+async fn all_threads_of_a_scope_get_new_keys() {
+    let master = |byte| Codec::new().sealed(MasterKeys::new(Key::new([byte; 32])));
+    let (old, new) = (memory(master(1)), memory(master(2)));
+    let lines = grown(&old).await;
+    let shared: Arc<dyn CheckpointStore> = Arc::new(old.clone());
+    let mut other = Line::unborn(&shared, "acme", "u");
+    other.apply(other.birth().named("main").packed("list", full(&["a"])).build()).await;
+    recode(&old, &new, other.thread.uid).await.expect("it is copied");
+    for _ in 0..2 {
+        assert_eq!(recode_all(&old, &new, "acme").await.expect("all are copied"), 2);
+    }
+    assert_eq!(recode_all(&old, &new, "").await.expect("nothing is there"), 0);
+    assert_eq!(seen(&new, &lines).await.len(), seen(&old, &lines).await.len());
+    let [before, after] = [&old, &new].map(|store| store.load(other.whole()));
+    assert_eq!(after.await.expect("it loads").chains, before.await.expect("it loads").chains);
 }
 
 #[tokio::test]

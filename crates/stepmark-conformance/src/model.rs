@@ -8,6 +8,7 @@ mod calls;
 mod children;
 mod compare;
 mod effects;
+mod items;
 mod state;
 mod world;
 
@@ -16,6 +17,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::StoreEnv;
 use crate::run::{block_on, panic_of};
+pub use items::check_items;
 use world::{World, chosen};
 
 /// Environment variable that names another seed than the one a test asks for.
@@ -227,21 +229,34 @@ fn any_step_from_outside() -> impl Strategy<Value = Step> {
 /// Equal seeds give equal sequences. A failing sequence is shortened and printed with the seed;
 /// `STEPMARK_MODEL_SEED` overrides `seed`. Not to be called inside a runtime.
 pub fn check_model(env: &dyn StoreEnv, seed: u64, cases: u32) {
-    let named = std::env::var(SEED_VARIABLE).ok();
-    let seed = named.map_or(seed, |named| named.parse().expect("the seed is a number"));
+    let seed = seed_of(seed);
     if let Some(difference) = find_difference(env, seed, cases, SHRINKS_MAX) {
         panic!("the store and the model differ: {difference}\nseed {seed}; repeat with {SEED_VARIABLE}={seed}");
     }
 }
 
+/// The seed that somebody asked for by name, else this one.
+fn seed_of(seed: u64) -> u64 {
+    let named = std::env::var(SEED_VARIABLE).ok();
+    named.map_or(seed, |named| named.parse().expect("the seed is a number"))
+}
+
 /// The first sequence of `cases` on which stores of `env` differ from the model, shortened at most `shrinks` times.
 pub fn find_difference(env: &dyn StoreEnv, seed: u64, cases: u32, shrinks: u32) -> Option<String> {
+    let steps = prop::collection::vec(any_step(), STEPS);
+    find_failing((seed, cases, shrinks), steps, async |steps: Vec<Step>| World::play(env, &steps).await)
+}
+
+/// The first of random inputs, by seed, count and how often it is shortened, that `play` panics on.
+fn find_failing<S: Strategy>(
+    (seed, cases, shrinks): (u64, u32, u32),
+    inputs: S,
+    play: impl AsyncFn(S::Value),
+) -> Option<String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config { cases, failure_persistence: None, max_shrink_iters: shrinks, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let answer = runner.run(&prop::collection::vec(any_step(), STEPS), |steps| {
-        panic_of(|| block_on(World::play(env, &steps))).map_err(TestCaseError::fail)
-    });
+    let answer = runner.run(&inputs, |input| panic_of(|| block_on(play(input))).map_err(TestCaseError::fail));
     answer.err().map(|failure| failure.to_string())
 }

@@ -18,4 +18,4 @@ pub use items::{
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
-pub use secrets::Secrets;
+pub use secrets::{ChangeRow, Resealed, Secrets};

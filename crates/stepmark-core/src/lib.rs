@@ -9,6 +9,7 @@
 //! - [`store`]: the seam, eight methods of [`store::CheckpointStore`], and [`shape`], which refuses malformed calls;
 //! - [`ledger`]: what every store answers who asks for an effect;
 //! - [`capability`]: what a store may offer besides;
+//! - [`meter`]: what is told of a store while it works;
 //! - [`memory`]: the reference store.
 
 pub mod id;
@@ -32,5 +33,11 @@ pub mod load;
 pub mod memory;
 pub mod shape;
 pub mod store;
+
+#[cfg(feature = "metrics")]
+pub mod meter;
+#[cfg(not(feature = "metrics"))]
+#[path = "absent/meter.rs"]
+pub mod meter;
 
 pub mod clock;

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::graph_record::GraphRecord;
 use crate::handle::NodeRef;
 use crate::hooks::{Hooks, InterruptEvent, ResumeEvent};
+use crate::items::Items;
 use crate::outcome::Outcome;
 use crate::position::Position;
 use crate::run::{self, Host, KnownGraph, Run, Settings};
@@ -202,6 +203,14 @@ impl<S: State> App<S> {
             return Err(Error::invalid(format_args!("graph {:?} has no such node", program.name)));
         }
         self.forget(Some(&program.nodes[node.index as usize].name)).await
+    }
+
+    /// What the store remembers across threads, from outside of any run.
+    ///
+    /// # Errors
+    /// `Invalid`: there is no store. `Store`: it keeps no items.
+    pub fn items(&self) -> Result<Items> {
+        Items::of_host(&self.host)
     }
 
     async fn forget(&self, node: Option<&str>) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use stepmark_core::clock::Clock;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::ThreadUid;
+use stepmark_core::meter;
 use stepmark_core::pending::PendingKind;
 use stepmark_core::store::{Appended, BlobCall, CheckpointStore, Commit, Outcome, Records};
 
@@ -17,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::run::Host;
 
 /// How often a call is repeated to learn its outcome, and how long to wait before each repetition.
-const REPEATS_MAX: u32 = 3;
-const REPEAT_PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const REPEATS_MAX: u32 = 3;
+pub(crate) const REPEAT_PAUSE: Duration = Duration::from_millis(5);
 
 /// A store that is written to, and the clock that paces repeated calls.
 #[derive(Clone, Copy)]
@@ -43,6 +44,7 @@ impl Seam<'_> {
             }
             match self.store.commit(commit.clone()).await {
                 Err(error) if repeat < REPEATS_MAX && is_undecided(&error, !blobs.is_empty()) => {
+                    meter::retried("engine");
                     self.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
                 }
                 decided => return decided.map_err(Error::from),
@@ -56,6 +58,7 @@ impl Seam<'_> {
         for repeat in 0.. {
             match self.store.delete_thread(thread).await {
                 Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
+                    meter::retried("engine");
                     self.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
                 }
                 decided => return decided.map_err(Error::from),
@@ -111,6 +114,7 @@ pub(crate) async fn append_answered(host: &Host, append: Records) -> Result<Appe
     for repeat in 0.. {
         match store.append(append.clone()).await {
             Err(error) if repeat < REPEATS_MAX && is_undecided(&error, false) => {
+                meter::retried("engine");
                 host.clock.sleep(REPEAT_PAUSE * (repeat + 1)).await;
             }
             decided => {

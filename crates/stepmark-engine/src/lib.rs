@@ -26,6 +26,7 @@ mod policy;
 mod handler;
 mod cache;
 mod deps;
+mod items;
 
 // From a drawing to a program.
 mod graph;
@@ -138,6 +139,7 @@ pub use history::{
 pub use hooks::{InterruptEvent, ResumeEvent};
 pub use input::Input;
 pub use interrupt::{Ask, OpenQuestion, Question};
+pub use items::{DeleteItem, FindItems, FindNamespaces, FoundItems, FoundNamespaces, Item, Items, PutItem};
 pub use nested::{Nested, NestedAt, NestedUpdate, SubGraphInfo};
 pub use outcome::{Ending, Outcome, Stats};
 pub use plain::{Checkpoints, Saved};

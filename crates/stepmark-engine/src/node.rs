@@ -52,7 +52,7 @@ pub trait Node<S: State, M, I = ()>: Clone + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a node argument for state `{S}`",
     label = "not an extractor",
-    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `Ctx<T>` or `Option<Ctx<T>>` (what the run was given), `RemainingSteps`, `ExecInfo` (where the run stands), `In<T>` (fan-out payload, last)"
+    note = "allowed: `Snap<{S}>` (read the state), `Cx<{S}>` (about the task), `Dep<T>` (shared resources), `Ctx<T>` or `Option<Ctx<T>>` (what the run was given), `RemainingSteps`, `ExecInfo` (where the run stands), `Items` (what is remembered across threads), `In<T>` (fan-out payload, last)"
 )]
 pub trait FromCx<S: State>: Sized {
     /// The argument for this task.

@@ -10,6 +10,7 @@ use crate::compile::Program;
 use crate::deps::Deps;
 use crate::desk::Desk;
 use crate::events::emit::Emitter;
+use crate::items::Items;
 use crate::node::TaskInfo;
 use crate::run::Run;
 
@@ -37,6 +38,8 @@ pub(crate) struct RunInfo {
     pub(crate) deps: Arc<Deps>,
     /// What the caller gave to this run alone.
     pub(crate) context: Option<Arc<Deps>>,
+    /// What its store remembers across threads, if it does.
+    pub(crate) items: Option<Items>,
     /// Where its tasks reach it; absent without a store.
     pub(crate) desk: Option<Arc<Desk>>,
     /// Where what they tell goes, if somebody watches the run.
@@ -58,6 +61,7 @@ impl RunInfo {
             state_version: run.host.program.schema.version(),
             deps: Arc::clone(&run.host.deps),
             context: run.host.context.clone(),
+            items: Items::of_host(&run.host).ok(),
             desk: run.desk.clone(),
             events: run.host.events.clone(),
         }

@@ -74,7 +74,12 @@ fn refuse_stray_password(rest: &str) -> Result<()> {
     if behind.contains(['@', '#']) || authority.matches('@').count() > 1 {
         return Err(Error::url("a sign of @ / ? # in a user name, password or option must be percent-encoded"));
     }
-    Ok(())
+    let hosts = authority.split_once('@').map_or(authority, |(_, hosts)| hosts);
+    let has_port = |host: &str| host.rsplit_once(':').is_none_or(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
+    if hosts.split(',').all(|host| host.ends_with(']') || has_port(host)) {
+        return Ok(());
+    }
+    Err(Error::url("what follows the colon of its host is no port; user and password stand before an @"))
 }
 
 fn parse_query(query: &str) -> Result<Given> {

@@ -59,6 +59,9 @@ mod tls;
 /// A store that is not opened yet.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// As the store calls itself.
+    fn name(&self) -> &'static str;
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>>;
 }
 

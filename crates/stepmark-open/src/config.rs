@@ -86,15 +86,16 @@ impl Config {
     /// [`Error::Store`]: what the store or the provider of its keys answered; [`Error::InvalidOption`]: a file that an
     /// option names cannot be used.
     pub async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
-        self.dress(self.backend.open().await?)
+        self.dressing.around(self.backend.name(), self.backend.open().await?)
     }
 
-    /// The store of an application that opened it itself, with what the options say of every store: compression and keys.
+    /// The store of an application that opened it itself, with what the options say of every store:
+    /// compression, keys and metrics.
     ///
     /// # Errors
     /// [`Error::Store`]: what the provider of the keys answered.
     pub fn dress(&self, store: Arc<dyn CheckpointStore>) -> Result<Arc<dyn CheckpointStore>> {
-        self.dressing.around(store)
+        self.dressing.around(self.backend.name(), store)
     }
 
     fn of(address: Address, given: Given) -> Result<Self> {

@@ -1,10 +1,12 @@
-//! What stands between an application and its store, whichever store it is? Compression and keys.
+//! What stands between an application and its store, whichever store it is? Compression, keys and what is told of calls.
 
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod codec;
 #[cfg(not(any(feature = "compression", feature = "encryption")))]
 #[path = "dressing/absent.rs"]
 mod codec;
+
+mod metering;
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::given::{self, Given};
 
 /// Options of every store.
-pub(crate) const OPTIONS: [&str; 3] = ["compression", "keys", "key_directory"];
+pub(crate) const OPTIONS: [&str; 4] = ["compression", "keys", "key_directory", "metrics"];
 
 /// What every store may be given.
 #[derive(Clone, Default)]
@@ -23,6 +25,7 @@ pub(crate) struct Dressing {
     pub(crate) compression: Option<Compression>,
     pub(crate) keys: Option<Keys>,
     pub(crate) key_directory: Option<String>,
+    pub(crate) metrics: bool,
 }
 
 /// How large values are kept.
@@ -46,6 +49,7 @@ struct Options {
     compression: Option<String>,
     keys: Option<String>,
     key_directory: Option<String>,
+    metrics: Option<bool>,
 }
 
 impl Dressing {
@@ -63,14 +67,23 @@ impl Dressing {
         if keys.is_some() && !cfg!(feature = "encryption") {
             return Err(Error::feature("keys", "encryption"));
         }
-        Ok(Self { compression, keys, key_directory: options.key_directory })
+        let metrics = options.metrics == Some(true);
+        if metrics && !cfg!(feature = "metrics") {
+            return Err(Error::feature("metrics=true", "metrics"));
+        }
+        Ok(Self { compression, keys, key_directory: options.key_directory, metrics })
     }
 
-    pub(crate) fn around(&self, store: Arc<dyn CheckpointStore>) -> Result<Arc<dyn CheckpointStore>> {
-        if self.compression.is_none() && self.keys.is_none() {
-            return Ok(store);
-        }
-        codec::around(self, store)
+    /// The store of this kind with all of it in front.
+    pub(crate) fn around(
+        &self,
+        backend: &'static str,
+        store: Arc<dyn CheckpointStore>,
+    ) -> Result<Arc<dyn CheckpointStore>> {
+        let store = if self.metrics { metering::of_stored_bytes(backend, store) } else { store };
+        let has_codec = self.compression.is_some() || self.keys.is_some();
+        let store = if has_codec { codec::around(self, store)? } else { store };
+        Ok(if self.metrics { metering::of_calls(backend, store) } else { store })
     }
 }
 

@@ -32,7 +32,7 @@
 //!
 //! | of | options |
 //! | --- | --- |
-//! | every store | `compression` (`zstd`, `zstd:LEVEL`, or `none`, which only reads what was compressed), `keys` (`env:NAME` or `file:PATH`: master keys), `key_directory` (a key per thread in this directory, wrapped by the master keys) |
+//! | every store | `compression` (`zstd`, `zstd:LEVEL`, or `none`, which only reads what was compressed), `metrics` (`true`: what goes through the store is told to `metrics` and `tracing`), `keys` (`env:NAME` or `file:PATH`: master keys), `key_directory` (a key per thread in this directory, wrapped by the master keys) |
 //! | `sqlite` | `busy_timeout_ms`, `readers`, `group_max`, `read_only`, `page_max`, `wal_checkpoint_pages`, `synchronous` (`full`, `normal`) |
 //! | `postgres` | `schema`, `connections`, `workers`, `group_max`, `statement_timeout_ms`, `connect_timeout_ms`, `reconnect_ms`, `prepared`, `sslmode` (`disable`, `prefer`, `require`), `sslrootcert`, and what such URLs otherwise say, such as `application_name` and `target_session_attrs` |
 //! | `redis` | `prefix`, `patience_ms`, `life_ms`; `protocol`; for sockets `db`, `user`, `pass` |

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stepmark_core::error::Result;
+use stepmark_core::meter;
 use stepmark_core::store::{Appended, Outcome};
 
 use crate::connect::Place;
@@ -69,6 +70,7 @@ async fn alone(place: &Arc<Place>, counters: &Counters, work: &Work) -> Result<D
             return answer;
         }
         counters.repeats.fetch_add(1, Ordering::Relaxed);
+        meter::retried("postgres");
     }
 }
 

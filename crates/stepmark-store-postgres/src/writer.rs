@@ -12,6 +12,7 @@ use stepmark_core::capability::{Restore, Row};
 use stepmark_core::effect::{EffectEnd, EffectOutcome, EffectWrite};
 use stepmark_core::error::Result;
 use stepmark_core::id::{BlobHash, ThreadUid};
+use stepmark_core::meter;
 use stepmark_core::store::{Appended, Commit, Outcome, Records};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -161,6 +162,7 @@ impl Worker {
             let Writer { counters, place, .. } = &*self.writer;
             counters.groups.fetch_add(1, Ordering::Relaxed);
             counters.members.fetch_add(group.len() as u64, Ordering::Relaxed);
+            meter::grouped("postgres", group.len());
             desk::write_group(place, counters, group).await;
         }
     }
@@ -172,6 +174,7 @@ impl Worker {
             lists.busy.remove(&thread);
         }
         let group = gather(&mut lists, self.writer.limits.group_max);
+        meter::queued("postgres", lists.waiting.len());
         self.threads = group.iter().filter_map(|member| member.work.thread()).collect();
         lists.busy.extend(&self.threads);
         if !group.is_empty() {

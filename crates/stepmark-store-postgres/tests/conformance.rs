@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::Home;
-use stepmark_conformance::model::check_model;
+use stepmark_conformance::model::{check_items, check_model};
 use stepmark_conformance::{Record, StoreEnv};
 use stepmark_core::store::CheckpointStore;
 use tokio::sync::Mutex;
@@ -74,4 +74,9 @@ stepmark_conformance::suite!(Schemas::new());
 #[test]
 fn random_calls_are_answered_as_the_model_does() {
     check_model(&Schemas { prepared: true, ..Schemas::new() }, 1, 60);
+}
+
+#[test]
+fn random_calls_about_items_are_answered_as_the_model_does() {
+    check_items(&Schemas { prepared: true, ..Schemas::new() }, 1, 15);
 }

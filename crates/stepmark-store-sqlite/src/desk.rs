@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 use stepmark_core::error::{Error, Result};
 use stepmark_core::id::ThreadUid;
+use stepmark_core::meter;
 use tokio::sync::mpsc;
 
 use crate::apply::{self, Undo};
@@ -52,6 +53,8 @@ impl Desk {
         let mut waiting = Waiting::new(queue, group_max);
         while let Some(first) = waiting.first(|thread| self.number_of(thread)) {
             let (group, bytes) = gather(first, &mut waiting, group_max);
+            meter::queued("sqlite", waiting.len());
+            meter::grouped("sqlite", group.len());
             self.log.wrote(group.len(), bytes);
             self.write_group(group);
             let checkpoints = self.log.tend(&self.connection);

@@ -50,6 +50,11 @@ impl Waiting {
         self.round.push_front(member);
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.round.len() + self.queue.len()
+    }
+
     fn wait(&mut self) -> Option<Member> {
         for _ in 0..LOOKS_MAX {
             match self.queue.try_recv() {

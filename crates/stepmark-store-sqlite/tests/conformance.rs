@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use stepmark_conformance::model::check_model;
+use stepmark_conformance::model::{check_items, check_model};
 use stepmark_conformance::{Record, StoreEnv};
 use stepmark_core::store::CheckpointStore;
 use stepmark_store_sqlite::Sqlite;
@@ -75,4 +75,9 @@ stepmark_conformance::suite!(Files::new());
 #[test]
 fn random_calls_are_answered_as_the_model_does() {
     check_model(&Files::new(), 1, 60);
+}
+
+#[test]
+fn random_calls_about_items_are_answered_as_the_model_does() {
+    check_items(&Files::new(), 1, 40);
 }

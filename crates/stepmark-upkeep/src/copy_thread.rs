@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use stepmark_core::capability::Row;
+use stepmark_core::capability::{Resealed, Row};
 use stepmark_core::coding::{ManifestParts, Seal};
 use stepmark_core::effect::AttemptStatus;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
@@ -29,20 +29,28 @@ const COPIES_MAX: u64 = 1000;
 /// Copies a thread of the store, as it is at one moment, to a new one of the same scope under `name`, and returns its uid.
 ///
 /// The copy has all branches, tags, runs, unfinished tasks with what they stored, questions and sub-graphs, and shares
-/// nothing with the original. Its ledger comes along under its origin, so that receivers know its actions by the same keys;
-/// an attempt that was running is unknown in the copy, where nobody runs it. Blobs are shared, as always within a scope.
+/// nothing with the original; a sealed one is sealed anew, with keys of its own. Its ledger comes along under its origin, so that receivers know its actions by the same keys;
+/// an attempt that was running is unknown in the copy, where nobody runs it. Blobs are shared, as always within a
+/// scope, but those that are sealed.
 ///
 /// Nobody sees the copy before it is whole. After a crash or an error the same call goes on, or begins anew where the
 /// original has moved meanwhile.
 ///
 /// # Errors
-/// [`Error::Store`]: `Exists` (thread): the name is taken. `Unsupported`: the thread is sealed with a key of its own, which no
-/// other thread has.
+/// [`Error::Store`]: `Exists` (thread): the name is taken. `Unsupported`: the thread is sealed, and the store has no keys.
 pub async fn copy_thread(store: &dyn CheckpointStore, from: &ThreadAddress, name: &str) -> Result<ThreadUid> {
     check_name(Subject::Thread, name)?;
     for copies in 0..COPIES_MAX {
-        let mut copy =
-            Copy { target: Target::new(store)?, name, copies, from: None, uid: None, questions: HashMap::new() };
+        let mut copy = Copy {
+            store,
+            target: Target::new(store)?,
+            name,
+            scope: String::new(),
+            copies,
+            from: None,
+            uid: None,
+            questions: HashMap::new(),
+        };
         match send(store, std::slice::from_ref(from), &mut copy, &mut |_, _| {}).await {
             // A uid that was deleted is refused for ever: an earlier copy had it.
             Err(Error::Store(error)) if is_of(&error, ErrorKind::Deleted, copy.uid) => {}
@@ -70,10 +78,12 @@ fn is_of(error: &StoreError, kind: ErrorKind, thread: Option<ThreadUid>) -> bool
 
 /// Brings a thread into its own store as another one.
 struct Copy<'a> {
+    store: &'a dyn CheckpointStore,
     target: Target<'a>,
     name: &'a str,
     /// How many copies under this name were deleted before.
     copies: u64,
+    scope: String,
     from: Option<ThreadUid>,
     uid: Option<ThreadUid>,
     /// What ids of questions became.
@@ -97,12 +107,22 @@ impl Copy<'_> {
         ThreadUid(hash16(writer.as_slice()))
     }
 
-    fn renamed(&mut self, row: Row) -> Result<Row> {
-        let (Some(from), Some(uid)) = (self.from, self.uid) else { return Ok(row) };
+    async fn renamed(&mut self, row: Row) -> Result<Row> {
+        let (Some(from), Some(to)) = (self.from, self.uid) else { return Ok(row) };
+        if let Some(secrets) = self.store.secrets() {
+            let scope = self.scope.clone();
+            let threads = Resealed { from, to, scope: &scope };
+            return Ok(secrets.resealed(row, threads, &mut |row| self.changed(row, (from, to))).await?);
+        }
         if is_sealed(&row)? {
-            let reason = "it is sealed for its thread; write it anew through the store that opens it";
+            let reason = "it is sealed for its thread; copy it through the store that opens it";
             return Err(StoreError::unsupported(row.subject(), row, reason).into());
         }
+        Ok(self.changed(row, (from, to))?)
+    }
+
+    /// What names the thread, made anew.
+    fn changed(&mut self, row: Row, (from, uid): (ThreadUid, ThreadUid)) -> Result<Row, StoreError> {
         Ok(match row {
             Row::Checkpoint { namespace, row } => Row::Checkpoint { row: row.sealed(uid, &namespace), namespace },
             Row::Pending { namespace, row } => Row::Pending { row: self.asked_anew(row, (from, uid))?, namespace },
@@ -117,7 +137,7 @@ impl Copy<'_> {
     }
 
     /// Questions come before their answers: in key order, and under the same base, lane and task.
-    fn asked_anew(&mut self, mut row: PendingRow, threads: (ThreadUid, ThreadUid)) -> Result<PendingRow> {
+    fn asked_anew(&mut self, mut row: PendingRow, threads: (ThreadUid, ThreadUid)) -> Result<PendingRow, StoreError> {
         let unread = |error| damaged(Subject::Pending, &row.base, error);
         match row.kind {
             PendingKind::Interrupt => {
@@ -174,13 +194,19 @@ fn id_of(question: &Question, task: TaskHash, (from, uid): (ThreadUid, ThreadUid
 impl Sink for Copy<'_> {
     async fn begin_thread(&mut self, thread: &ThreadRow) -> Result<()> {
         let uid = self.uid_of(thread);
-        (self.from, self.uid) = (Some(thread.uid), Some(uid));
+        (self.from, self.uid, self.scope) = (Some(thread.uid), Some(uid), thread.scope.clone());
         self.target.begin_thread(&ThreadRow { uid, name: self.name.to_owned(), ..thread.clone() }).await
     }
 
     async fn take(&mut self, part: Part) -> Result<()> {
         let part = match part {
-            Part::Rows(rows) => Part::Rows(rows.into_iter().map(|row| self.renamed(row)).collect::<Result<_>>()?),
+            Part::Rows(rows) => {
+                let mut renamed = Vec::with_capacity(rows.len());
+                for row in rows {
+                    renamed.push(self.renamed(row).await?);
+                }
+                Part::Rows(renamed)
+            }
             part => part,
         };
         self.target.take(part).await

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{BACKENDS, address, all_rows, exported, imported, memory, sqlite};
-use stepmark_codec::{Codec, Key, MasterKeys};
+use stepmark_codec::{Codec, FileKeys, Key, MasterKeys, recode};
 use stepmark_conformance::make::{Line, furnished, intent};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::capability::Row;
@@ -125,9 +125,52 @@ async fn copy_killed_at_every_call_is_finished_by_another() {
     }
 }
 
+/// All that is read of a line, without what names its thread.
+async fn opened(line: &Line) -> Vec<Row> {
+    let plain = memory();
+    let from = Codec::new().sealed(MasterKeys::new(Key::new([0x5e; 32]))).around_shared(Arc::clone(&line.store));
+    let to = Codec::new().around_shared(Arc::clone(&plain.store));
+    recode(&from, &to, line.thread.uid).await.expect("it opens");
+    anonymous(&Line { store: plain.store, ..line.clone() }).await
+}
+
+/// A sealed thread is copied through the store that opens it: everything is there, sealed with keys of the copy's own.
+#[tokio::test]
+async fn sealed_copy_has_everything_under_keys_of_its_own() {
+    let home = sqlite();
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = FileKeys::open(folder.path(), MasterKeys::new(Key::new([0x5e; 32]))).expect("it opens");
+    let store: Arc<dyn CheckpointStore> =
+        Arc::new(Codec::new().sealed(keys.clone()).around_shared(Arc::clone(&home.store)));
+    let line = furnished(&store, "one").await;
+    let uid = copy_thread(&*store, &address(&line), "two").await.expect("the name is free");
+    let mut copy = of_copy(&line, uid, "two");
+    assert!(verify(&*home.store, &address(&copy)).await.expect("it is there").is_sound());
+    let (read, original) = (copy.read().await, line.read().await);
+    assert_eq!((&read.chains, &read.effects), (&original.chains, &original.effects));
+    // What the one lost, the other has.
+    keys.destroy(line.thread.uid).expect("it is destroyed");
+    assert!(store.load(line.whole()).await.is_err());
+    copy.apply(copy.claim()).await;
+    copy.steps(2).await;
+    copy.assert_stored().await;
+}
+
+#[tokio::test]
+async fn sealed_copy_opens_to_the_same_rows() {
+    let home = memory();
+    let sealing = Codec::new().sealed(MasterKeys::new(Key::new([0x5e; 32])));
+    let store: Arc<dyn CheckpointStore> = Arc::new(sealing.around_shared(Arc::clone(&home.store)));
+    let line = furnished(&store, "one").await;
+    let uid = copy_thread(&*store, &address(&line), "two").await.expect("the name is free");
+    let raw = |line: Line| Line { store: Arc::clone(&home.store), ..line };
+    let copy = raw(of_copy(&line, uid, "two"));
+    assert_eq!(opened(&copy).await, opened(&raw(line)).await);
+}
+
 /// What is sealed moves as it is, to whoever has the key; another thread never has it.
 #[tokio::test]
-async fn sealed_threads_move_and_are_not_copied() {
+async fn sealed_threads_move_and_are_not_copied_without_keys() {
     let keys = || MasterKeys::new(Key::new([0x5e; 32]));
     let (home, other) = (memory(), sqlite());
     let store: Arc<dyn CheckpointStore> = Arc::new(Codec::new().sealed(keys()).around_shared(Arc::clone(&home.store)));

@@ -46,6 +46,7 @@
 //! | `compression` | `store::codec`: large values are kept compressed |
 //! | `encryption` | `store::codec`: what a thread holds is sealed with keys of its own |
 //! | `open` | `open`: one URL opens any of these stores |
+//! | `metrics` | `store::meter`: what goes through a store is told to `metrics` and `tracing` |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
 //! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
@@ -201,6 +202,14 @@ pub mod context {
     pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
+#[doc = include_str!("docs/items.md")]
+pub mod items {
+    pub use stepmark_core::capability::{Comparison, Filter, ItemCursor, ItemVersion, Namespace};
+    pub use stepmark_engine::{
+        DeleteItem, FindItems, FindNamespaces, FoundItems, FoundNamespaces, Item, Items, PutItem,
+    };
+}
+
 #[doc = include_str!("docs/streaming.md")]
 pub mod stream {
     pub use stepmark_core::id::TaskHash;
@@ -273,7 +282,13 @@ pub mod store {
     #[cfg(any(feature = "compression", feature = "encryption"))]
     pub use stepmark_codec as codec;
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
+    pub use stepmark_core::capability::{
+        ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
+        NamespaceQuery,
+    };
     pub use stepmark_core::error::{Error, ErrorKind, Subject};
+    #[cfg(feature = "metrics")]
+    pub use stepmark_core::meter;
     pub use stepmark_core::store::*;
     #[cfg(feature = "open")]
     pub use stepmark_open as open;

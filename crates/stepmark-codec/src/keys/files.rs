@@ -15,6 +15,7 @@ use stepmark_core::id::ThreadUid;
 use stepmark_core::wire::{Reader, WireError, Writer};
 use zeroize::Zeroizing;
 
+use super::master::parse_bytes;
 use super::{Key, KeyOwner, KeyProvider, KeyRing, MasterKeys};
 use crate::seal::Keys;
 
@@ -62,6 +63,39 @@ impl FileKeys {
         let _lock = self.lock()?;
         let ring = self.read(owner)?.ok_or_else(|| no_key(owner))?;
         self.write(owner, &ring.without_before(epoch))
+    }
+
+    /// Wraps the keys of all owners anew, with the newest master key, and answers how many owners there are. Afterwards older
+    /// master keys are needed no more. What is sealed stays as it is, and whoever reads or writes it goes on meanwhile, with
+    /// both master keys. Repeat the call after a crash.
+    ///
+    /// # Errors
+    /// What reading or writing a file answers; files before it are wrapped anew.
+    pub fn rewrap(&self) -> Result<u64> {
+        let _lock = self.lock()?;
+        let mut rewrapped = 0;
+        for owner in self.owners()? {
+            if let Some(ring) = self.read(owner)? {
+                self.write(owner, &ring)?;
+                rewrapped += 1;
+            }
+        }
+        Ok(rewrapped)
+    }
+
+    /// Who has keys here.
+    fn owners(&self) -> Result<Vec<KeyOwner>> {
+        let unlisted = |error| failed(&self.directory, error);
+        let mut owners = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(unlisted)? {
+            let name = entry.map_err(unlisted)?.file_name();
+            match name.to_str().and_then(|name| name.strip_suffix(".key")) {
+                Some("store") => owners.push(KeyOwner::Store),
+                Some(uid) => owners.extend(parse_bytes(uid).map(|uid| KeyOwner::Thread(ThreadUid(*uid)))),
+                None => {}
+            }
+        }
+        Ok(owners)
     }
 
     /// Destroys a thread's keys: what is stored of it can never be read again, wherever it was copied to. The uid gets no

@@ -96,16 +96,21 @@ impl MasterKeys {
 }
 
 fn parse_key(digits: &str) -> Option<Key> {
+    parse_bytes(digits).map(|bytes| Key::new(*bytes))
+}
+
+/// Bytes that are written with two digits each.
+pub(super) fn parse_bytes<const N: usize>(digits: &str) -> Option<Zeroizing<[u8; N]>> {
     let digits = digits.as_bytes();
-    if digits.len() != 64 {
+    if digits.len() != 2 * N {
         return None;
     }
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    let mut bytes = Zeroizing::new([0; 32]);
+    let mut bytes = Zeroizing::new([0; N]);
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
-    Some(Key::new(*bytes))
+    Some(bytes)
 }
 
 #[async_trait]

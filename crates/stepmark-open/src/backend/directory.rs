@@ -27,6 +27,10 @@ pub(super) fn read(address: &Address, given: &Given) -> Result<Box<dyn Backend>>
 
 #[async_trait]
 impl Backend for Directory {
+    fn name(&self) -> &'static str {
+        "object"
+    }
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
         Ok(Arc::new(Objects::in_directory(&self.0).await?))
     }

@@ -26,6 +26,10 @@ pub(super) fn read(address: &Address, given: &Given) -> Result<Box<dyn Backend>>
 
 #[async_trait]
 impl Backend for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
         Ok(Arc::new(MemoryStore::new()))
     }

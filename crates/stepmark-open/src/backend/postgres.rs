@@ -85,6 +85,10 @@ fn database(address: &Address, given: &Given) -> Result<Database> {
 
 #[async_trait]
 impl Backend for Database {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
         let options = self.tls.set(self.options.clone())?;
         Ok(Arc::new(options.open(&self.url).await?))

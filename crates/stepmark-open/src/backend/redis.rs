@@ -41,6 +41,10 @@ pub(super) fn read(address: &Address, given: &Given) -> Result<Box<dyn Backend>>
 
 #[async_trait]
 impl Backend for Server {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
         Ok(Arc::new(self.options.clone().open(&self.url).await?))
     }

@@ -63,6 +63,10 @@ pub(super) fn read(address: &Address, given: &Given) -> Result<Box<dyn Backend>>
 
 #[async_trait]
 impl Backend for Bucket {
+    fn name(&self) -> &'static str {
+        "object"
+    }
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
         Ok(Arc::new(Objects::options().in_bucket_with(&self.url, self.builder.clone()).await?))
     }

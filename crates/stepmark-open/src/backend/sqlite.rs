@@ -61,6 +61,10 @@ pub(super) fn read(address: &Address, given: &Given) -> Result<Box<dyn Backend>>
 
 #[async_trait]
 impl Backend for File {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>> {
         Ok(Arc::new(self.options.clone().open(&self.path)?))
     }

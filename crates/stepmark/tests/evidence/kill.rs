@@ -141,6 +141,11 @@ fn killed_async_branches_on_redis_lose_at_most_as_many_steps_as_they_may() {
     check_on(Backend::Redis, (Shape::Fork, ASYNC), &BESIDE);
 }
 
+#[test]
+fn killed_siblings_on_objects_lose_nothing() {
+    check_on(Backend::Objects, (Shape::FailingSibling, Mode::Sync), &ALL);
+}
+
 /// How many kills are enough.
 #[derive(Clone, Copy)]
 struct Enough {
@@ -154,7 +159,7 @@ impl Enough {
     /// and fewer kills show it.
     fn on(backend: Backend) -> Self {
         match backend {
-            Backend::Sqlite => Self { kills: 60, of_phase: 15 },
+            Backend::Sqlite | Backend::Objects => Self { kills: 60, of_phase: 15 },
             Backend::Postgres | Backend::Redis => Self { kills: 20, of_phase: 4 },
         }
     }

@@ -89,6 +89,37 @@ async fn secrets_are_in_no_file_log_or_dump() {
     assert_eq!((state.verdict, state.receipt), (canary("answer"), canary("receipt")));
 }
 
+/// Items that threads share are sealed too, and what would have to look into them is refused.
+#[tokio::test]
+async fn sealed_items_show_nothing() {
+    use stepmark::items::{Filter, Items};
+    use stepmark::store::Subject;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sealed.db");
+    let file = Sqlite::open(&path).expect("it opens");
+    let items = Items::of(sealing().around(file.clone())).expect("it keeps items");
+    items.put(["users", "ada"], "word", &canary("item")).await.expect("kept");
+    for (what, bytes) in [("files", files(&path)), ("dump", dump(&path))] {
+        assert!(holds(&bytes, b"word") && !holds(&bytes, CANARY.as_bytes()), "{what}");
+    }
+    let read = items.get::<String>(["users", "ada"], "word").await.expect("it opens");
+    assert_eq!(read.map(|item| item.value), Some(canary("item")));
+    let found = items.search::<String>("users").await.expect("by namespace").items;
+    assert_eq!(found.len(), 1);
+    let texts = items.search::<String>("users").text("item").await;
+    let filters = items.search::<String>("users").filter(Filter::eq("a", 1)).await;
+    for refused in [texts, filters] {
+        let error = refused.expect_err("values are sealed");
+        assert!(error.store_error().is_some_and(|error| error.subject() == Subject::Item), "{error}");
+    }
+    // One that is moved to another key does not open.
+    let raw = Items::of(file).expect("it keeps items");
+    assert!(raw.get::<String>(["users", "ada"], "word").await.is_err(), "it is no JSON without the key");
+    raw.put(["users", "ada"], "plain", &"forged").await.expect("written past the codec");
+    assert!(items.get::<String>(["users", "ada"], "plain").await.is_err(), "it is not sealed");
+}
+
 /// The same run leaves each of them where nothing is sealed: what the test above looks for can be found.
 #[tokio::test]
 async fn secrets_are_found_where_nothing_is_sealed() {
