@@ -11,8 +11,8 @@ use stepmark_core::error::Error as StoreError;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
-use stepmark_store_postgres::PostgresStore;
 use stepmark_store_object::Objects;
+use stepmark_store_postgres::PostgresStore;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::{PostgresServer, RedisServer};
@@ -36,8 +36,8 @@ pub(crate) enum Backend {
 }
 
 /// Every backend.
-pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Postgres, Backend::Redis];
-pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Redis, Backend::Objects];
+pub(crate) const BACKENDS: [Backend; 5] =
+    [Backend::Memory, Backend::Sqlite, Backend::Postgres, Backend::Redis, Backend::Objects];
 
 impl Backend {
     /// An empty store.
