@@ -13,6 +13,7 @@ use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
 use stepmark_store_object::Objects;
 use stepmark_store_postgres::PostgresStore;
+use stepmark_store_object::object_store::memory::InMemory;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::{PostgresServer, RedisServer};
@@ -72,9 +73,9 @@ async fn redis() -> Home {
 }
 
 async fn objects() -> Home {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Objects::in_directory(directory.path().join("objects")).await.expect("it opens");
-    Home { store: Arc::new(store), name: "objects", directory: Some(directory) }
+    // A place in memory: each object of a directory waits for the disk, and these tests begin hundreds of stores.
+    let store = Objects::open(Arc::new(InMemory::new()), "agents").await.expect("it opens");
+    Home { store: Arc::new(store), name: "objects", directory: None }
 }
 
 pub(crate) fn memory() -> Home {
