@@ -9,7 +9,7 @@ use stepmark_core::error::Result;
 use stepmark_core::memory::Change;
 
 use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
-use crate::{entry, names, paths};
+use crate::{entry, names, paths, search};
 
 /// Deletes a thread, or goes on with that. One that is being restored is given up, and its uid is free again.
 pub(crate) async fn delete(log: &ThreadLog) -> Result<()> {
@@ -65,6 +65,7 @@ pub(crate) async fn empty(log: &ThreadLog) -> Result<()> {
             names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
         }
     }
+    search::forget(bucket, paths, log.uid).await?;
     for pack in bucket.list(&paths.packs(log.uid), None).await? {
         bucket.remove(&pack.path.as_str().into()).await?;
     }

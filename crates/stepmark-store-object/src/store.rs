@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery};
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Search};
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -80,6 +80,14 @@ impl Objects {
         Self::options().in_directory(path).await
     }
 
+    pub(crate) fn threads_of(&self) -> &Threads {
+        &self.inner.threads
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.threads.shared
+    }
+
     /// Options, to change some before opening.
     pub fn options() -> ObjectsOptions {
         ObjectsOptions::default()
@@ -127,7 +135,7 @@ impl ObjectsOptions {
 }
 
 /// Ends `work` also where nobody waits for it any more: a call that was made is carried out.
-async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub(crate) async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     #[expect(clippy::disallowed_methods, reason = "what was submitted outlives the future of its caller")]
     let work = tokio::spawn(work);
     match work.await {
@@ -297,6 +305,10 @@ impl CheckpointStore for Objects {
 
     fn cache(&self) -> Option<&dyn ResultCache> {
         None
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        Some(self)
     }
 
     fn rows(&self) -> Option<&dyn Rows> {

@@ -356,6 +356,9 @@ pub(crate) const LOAD_BRANCHES: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
 FROM @branch WHERE thread = $1 AND namespace = $2 ORDER BY arrival";
 
+pub(crate) const LOAD_BRANCH_NUMBERS: &str =
+    "SELECT arrival FROM @branch WHERE thread = $1 AND namespace = $2 ORDER BY arrival";
+
 pub(crate) const LOAD_REF_BY_NAME: &str = "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND name = $2";
 pub(crate) const LOAD_REF_BY_BRANCH: &str =
     "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND branch = $2 ORDER BY name LIMIT 1";

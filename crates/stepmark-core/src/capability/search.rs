@@ -8,6 +8,7 @@
 mod attribute;
 mod collect;
 mod query;
+mod register;
 
 use std::fmt;
 
@@ -19,6 +20,10 @@ pub use attribute::{
 };
 pub use collect::{Candidate, Collector, Driver};
 pub use query::{Condition, Cursor, Order, SearchQuery, Test};
+pub use register::{
+    changed_attributes, decode_attributes, decode_declarations, encode_attributes, encode_declarations,
+    with_declarations,
+};
 
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
@@ -78,7 +83,8 @@ pub trait Search: fmt::Debug + Send + Sync {
     /// (`hostile_texts_mean_themselves`).
     ///
     /// # Atomicity
-    /// One page is one moment; nothing is held between pages.
+    /// Where the store has an index a page is one moment; elsewhere each thread is as it is when it is looked at. Nothing is
+    /// held between pages.
     ///
     /// # Idempotence
     /// Writes nothing.

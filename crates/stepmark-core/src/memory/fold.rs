@@ -190,7 +190,7 @@ impl Fold {
         let Some(thread) = self.any_thread() else { return };
         let space = thread.spaces.entry(namespace).or_default();
         if !space.ids.contains_key(&row.id) {
-            space.add_checkpoint(row);
+            space.add_checkpoint(row, 0);
         }
     }
 
@@ -212,6 +212,10 @@ impl Fold {
     /// The thread in a listing, while it exists.
     pub fn entry(&self, with_waiting: bool) -> Option<ThreadEntry> {
         self.inner.threads.get(&self.uid).map(|thread| thread_entry(thread, with_waiting))
+    }
+
+    pub(super) fn folded(&self) -> Option<&Thread> {
+        self.inner.threads.get(&self.uid)
     }
 
     /// A run record as it was put.

@@ -6,6 +6,7 @@ use super::thread::{Space, Thread, pending_key};
 use super::write::write_run;
 use super::{Inner, MemoryStore};
 use crate::capability::{Key, Restore, Row, RowClass, Rows, RowsPage, RowsQuery, check_restore};
+use crate::checkpoint::Timestamp;
 use crate::error::{Error, Result, Subject};
 use crate::store::{Outcome, RunWrite};
 use crate::value::ValueRow;
@@ -17,7 +18,7 @@ impl Rows for MemoryStore {
     }
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
-        self.lock().restore(restore)
+        self.lock_now().restore(restore)
     }
 }
 
@@ -130,7 +131,7 @@ impl Inner {
 
     fn write_restored(&mut self, restore: Restore, is_new: &[bool]) -> Outcome {
         let Restore { thread: row, rows, publish } = restore;
-        let uid = row.uid;
+        let (uid, now) = (row.uid, self.now);
         let begins = !self.restoring.contains_key(&uid);
         self.names.insert((row.scope.clone(), row.name.clone()), uid);
         let thread = self.restoring.entry(uid).or_insert_with(|| Thread::new(row));
@@ -139,10 +140,11 @@ impl Inner {
                 Row::Graph(graph) => {
                     self.graphs.insert((graph.name.clone(), graph.signature), graph);
                 }
-                row => thread.put(row),
+                row => thread.put(row, now),
             }
         }
-        if publish && let Some(thread) = self.restoring.remove(&uid) {
+        if publish && let Some(mut thread) = self.restoring.remove(&uid) {
+            thread.mark = u64::from(thread.has_gaps());
             self.threads.insert(uid, thread);
         }
         if begins || publish || is_new.contains(&true) { Outcome::Applied } else { Outcome::Repeated }
@@ -213,7 +215,7 @@ impl Thread {
         }
     }
 
-    fn put(&mut self, row: Row) {
+    fn put(&mut self, row: Row, now: Timestamp) {
         match row {
             Row::Ref { name, branch } => {
                 self.refs.insert(name, branch);
@@ -233,7 +235,7 @@ impl Thread {
                 self.spaces.entry(namespace).or_default().pending.insert(pending_key(&row), row);
             }
             Row::Checkpoint { namespace, row } => {
-                self.spaces.entry(namespace).or_default().add_checkpoint(row);
+                self.spaces.entry(namespace).or_default().add_checkpoint(row, now);
             }
             Row::Value { namespace, row } => {
                 self.spaces.entry(namespace).or_default().values.insert(row.address, row.node);
@@ -255,7 +257,7 @@ impl Space {
             }
             RowClass::Checkpoint => {
                 let row = move |row: &_| Row::Checkpoint { namespace: name(), row: Clone::clone(row) };
-                let all = (1..).zip(&self.checkpoints);
+                let all = (1..).zip(&self.checkpoints).filter(|(arrival, row)| self.is_kept(*arrival, row));
                 all.map(|(arrival, checkpoint)| candidate(place(namespace, arrival), move || row(checkpoint))).collect()
             }
             RowClass::Pending => {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::read::{thread_entry, waiting};
 use super::thread::Thread;
-use super::{Inner, MemoryStore};
+use super::{Fold, Inner, MemoryStore};
 use crate::capability::{
     Attribute, AttributeChange, Candidate, Collector, Declaration, FoundPage, Search, SearchQuery, StoredAttribute,
     check_changes, check_declarations,
@@ -12,6 +12,7 @@ use crate::capability::{
 use crate::effect::EffectStatus;
 use crate::error::Result;
 use crate::id::ThreadUid;
+use crate::store::ThreadEntry;
 
 #[async_trait]
 impl Search for MemoryStore {
@@ -87,6 +88,23 @@ impl Inner {
 fn stored(thread: &Thread) -> Vec<StoredAttribute> {
     let stored = |(name, value): (&String, &Vec<u8>)| StoredAttribute { name: name.clone(), value: value.clone() };
     thread.attributes.iter().map(stored).collect()
+}
+
+impl Fold {
+    /// The thread as a search sees it, with what is said of it, while it exists.
+    pub fn candidate(&self, attributes: Vec<StoredAttribute>) -> Option<Candidate<ThreadEntry>> {
+        let known = candidate(self.folded()?);
+        Some(Candidate {
+            handle: thread_entry(known.handle, false),
+            name: known.name,
+            created_at: known.created_at,
+            tip_at: known.tip_at,
+            run: known.run,
+            is_waiting: known.is_waiting,
+            has_open_effects: known.has_open_effects,
+            attributes,
+        })
+    }
 }
 
 fn candidate(thread: &Thread) -> Candidate<&Thread> {

@@ -12,6 +12,7 @@ use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
 use stepmark_store_postgres::PostgresStore;
+use stepmark_store_object::Objects;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::{PostgresServer, RedisServer};
@@ -31,10 +32,12 @@ pub(crate) enum Backend {
     Sqlite,
     Postgres,
     Redis,
+    Objects,
 }
 
 /// Every backend.
 pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Postgres, Backend::Redis];
+pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Redis, Backend::Objects];
 
 impl Backend {
     /// An empty store.
@@ -44,6 +47,7 @@ impl Backend {
             Self::Sqlite => sqlite(),
             Self::Postgres => postgres().await,
             Self::Redis => redis().await,
+            Self::Objects => objects().await,
         }
     }
 }
@@ -65,6 +69,12 @@ async fn redis() -> Home {
     let prefix = fresh_name();
     let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
     Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
+}
+
+async fn objects() -> Home {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Objects::in_directory(directory.path().join("objects")).await.expect("it opens");
+    Home { store: Arc::new(store), name: "objects", directory: Some(directory) }
 }
 
 pub(crate) fn memory() -> Home {

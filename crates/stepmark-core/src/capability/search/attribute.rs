@@ -161,7 +161,7 @@ impl Declaration {
     /// The hash over scope, name and kind.
     pub fn hash(&self, scope: &str) -> RecordHash {
         let mut writer = Writer::with_capacity(64);
-        writer.u8(b'D').str(scope).str(&self.name).u8(self.kind.number());
+        writer.u8(b'd').str(scope).str(&self.name).u8(self.kind.number());
         RecordHash(hash16(writer.as_slice()))
     }
 

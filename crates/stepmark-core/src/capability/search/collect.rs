@@ -152,7 +152,13 @@ impl<'q, H> Collector<'q, H> {
 
     /// Takes a batch of candidates, by name; `is_last` where no other follows.
     pub fn take(&mut self, batch: Vec<Candidate<H>>, is_last: bool) {
-        self.next = batch.last().filter(|_| !is_last).map(|last| last.name.clone());
+        let next = batch.last().filter(|_| !is_last).map(|last| last.name.clone());
+        self.take_until(batch, next);
+    }
+
+    /// The same, where the next batch begins after `next`; nothing follows where there is none.
+    pub fn take_until(&mut self, batch: Vec<Candidate<H>>, next: Option<String>) {
+        self.next = next;
         for candidate in batch {
             if self.query.conditions.iter().all(|condition| accepts(condition, &candidate))
                 && let Some(place) = self.place(&candidate)
