@@ -23,6 +23,7 @@ mod items;
 mod ledger;
 mod lock;
 mod restore;
+mod sweep;
 
 mod chains;
 mod history;
@@ -30,6 +31,7 @@ mod place;
 mod read;
 mod reader;
 mod records;
+mod retention;
 mod rows;
 
 mod connect;

@@ -22,6 +22,7 @@ use crate::desk;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
 use crate::step::step_of;
+use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
 const QUEUE_MAX: usize = 4096;
@@ -36,6 +37,7 @@ pub(crate) enum Work {
     DeleteThread(ThreadUid),
     Cache(CacheWork),
     Restore(Box<Restore>),
+    Sweep(Box<Sweep>),
     Item(ItemWork),
 }
 
@@ -47,6 +49,7 @@ pub(crate) enum Done {
     Deleted,
     Cached,
     Restored(Outcome),
+    Swept(Swept),
     Item(ItemDone),
 }
 
@@ -239,6 +242,7 @@ impl Work {
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
             Self::Restore(restore) => Some(restore.thread.uid),
+            Self::Sweep(sweep) => sweep.thread(),
             Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
@@ -263,7 +267,7 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) => 0,
+            Self::DeleteThread(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),
