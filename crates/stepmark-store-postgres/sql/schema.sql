@@ -376,3 +376,18 @@ CREATE TABLE item (
     PRIMARY KEY (scope, namespace, key)
 );
 CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What the store knows of a thread besides its rows; a thread without a row was never pruned and does not expire.
+CREATE TABLE retention (
+    thread     bigint PRIMARY KEY,
+    mark       bigint NOT NULL,                       -- how often something ceased to exist in the thread [unhashed]
+    expires_at bigint                                 -- when it may go, by the server's clock [unhashed]
+);
+CREATE INDEX retention_expiry ON retention (expires_at) WHERE expires_at IS NOT NULL;
+
+-- When checkpoints arrived: those from `arrival` on, up to the next mark, within a minute after `marked_at`.
+CREATE TABLE arrival_mark (
+    arrival   bigint PRIMARY KEY,                     -- that of the first checkpoint that came after the mark [unhashed]
+    marked_at bigint NOT NULL                         -- the server's clock; never falls [unhashed]
+);
+CREATE INDEX arrival_mark_at ON arrival_mark (marked_at);

@@ -3,6 +3,8 @@
 //! `@` stands before the names of tables, where the schema's name goes. Columns stand in the order in which `records`
 //! reads them.
 
+/// Of what goes.
+pub(crate) mod retention;
 mod rows;
 
 pub(crate) use rows::*;
@@ -577,7 +579,7 @@ pub(crate) const DELETE_TOMBSTONE: &str =
 
 /// Every table with rows of a thread; a test compares this list with the schema. Branches first: who holds one of them holds
 /// up the deletion.
-pub(crate) const DELETE_ROWS: [&str; 13] = [
+pub(crate) const DELETE_ROWS: [&str; 14] = [
     "DELETE FROM @branch WHERE thread = $1",
     "DELETE FROM @ref WHERE thread = $1",
     "DELETE FROM @run WHERE thread = $1",
@@ -586,6 +588,7 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
     "DELETE FROM @pending WHERE thread = $1",
     "DELETE FROM @blob_ref WHERE thread = $1",
     "DELETE FROM @tag WHERE thread = $1",
+    "DELETE FROM @retention WHERE thread = $1",
     "DELETE FROM @ledger WHERE thread = $1",
     "DELETE FROM @ledger_attempt WHERE thread = $1",
     "DELETE FROM @child WHERE thread = $1",
