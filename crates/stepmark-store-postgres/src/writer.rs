@@ -248,7 +248,6 @@ impl Work {
             Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
             Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
             Self::Sweep(sweep) => sweep.thread(),
-            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -272,11 +271,10 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) | Self::Sweep(_) => 0,
+            Self::DeleteThread(_) | Self::Search(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),
-            Self::Search(_) => 0,
         }
     }
 }

@@ -294,11 +294,10 @@ pub mod store {
         Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, PendingKey, Removal, Repack,
         Retention, RowKey, ThreadState, Unlink, Unlinked,
     };
-    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::capability::{
-        Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
-        Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
+        Attribute, AttributeChange, Condition, Declaration, FoundPage, FoundThread, Search, SearchQuery, Test,
     };
+    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::capability::{
         ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
         NamespaceQuery,
