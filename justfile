@@ -16,17 +16,13 @@ tidy:
 deny:
     cargo xtask check-deny
 
-# The tests that take long, and ten thousand simulated seeds
-slow: sim
-    cargo nextest run --workspace --profile slow
+# The tests that take long, ten thousand simulated seeds among them
+slow:
+    cargo nextest run --workspace --release --profile slow --run-ignored all
 
 # Random bytes for every decoder of stored bytes
 fuzz *args:
     cargo xtask fuzz {{ args }}
-
-# Ten thousand simulated seeds
-sim:
-    STEPMARK_SIM_SEEDS=10000 cargo test --release -p stepmark-sim --test sim -- sim_in_memory --nocapture
 
 # Measured figures
 bench *args:

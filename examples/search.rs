@@ -48,7 +48,8 @@ async fn main() -> stepmark::Result<()> {
     for (name, customer, priority, title) in
         [("t1", "acme", 3, "cannot log in"), ("t2", "zeta", 1, "charged 100%"), ("t3", "acme", 4, "it is 100 degrees")]
     {
-        let request = app.thread(name).input(|ticket| ticket.title.set(title.into()));
+        let thread = app.thread(name);
+        let request = thread.input(|ticket| ticket.title.set(title.into()));
         let said = [("customer", customer.into()), ("priority", priority.into()), ("title", title.into())];
         request.attributes(said).run().await?;
     }

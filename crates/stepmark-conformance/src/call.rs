@@ -3,13 +3,14 @@
 //! A call and its reply as values: counting, faults, witnesses and mutants each say once what happens around a call.
 
 mod items;
+mod retention;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use stepmark_core::capability::{
-    Attribute, AttributeChange, Declaration, FoundPage, Items, Restore, ResultCache, Rows, RowsPage, RowsQuery, Search,
-    SearchQuery, Secrets,
+    Attribute, AttributeChange, Declaration, FoundPage, Items, Restore, ResultCache, Retention, Rows, RowsPage,
+    RowsQuery, Search, SearchQuery, Secrets,
 };
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
@@ -20,6 +21,7 @@ use stepmark_core::store::{
 };
 
 pub use items::{ItemCall, ItemReply};
+pub use retention::{RetentionCall, RetentionReply};
 
 /// One call of the seam.
 #[derive(Clone, Debug)]
@@ -40,6 +42,7 @@ pub enum Call {
     SetAttributes { thread: ThreadUid, changes: Vec<AttributeChange> },
     Attributes(ThreadUid),
     Find(SearchQuery),
+    Retention(Box<RetentionCall>),
     Item(ItemCall),
 }
 
@@ -62,6 +65,7 @@ pub enum Reply {
     SetAttributes,
     Attributes(Vec<Attribute>),
     Find(FoundPage),
+    Retention(RetentionReply),
     Item(ItemReply),
 }
 
@@ -112,6 +116,16 @@ pub enum CallKind {
     Describe,
     /// Threads looked for, or what is said of them.
     Find,
+    /// Checkpoints and branches cease to exist.
+    Unlink,
+    /// Rows that nothing reaches go.
+    Remove,
+    /// How old threads are.
+    Age,
+    /// When a thread may go.
+    SetExpiry,
+    /// Blobs that nothing uses go.
+    Collect,
     /// An item or namespaces read, with whatever is refreshed.
     ItemRead,
     /// An item written, deleted or swept.
@@ -120,7 +134,7 @@ pub enum CallKind {
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 29] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -143,6 +157,11 @@ impl CallKind {
         Self::Restore,
         Self::Describe,
         Self::Find,
+        Self::Unlink,
+        Self::Remove,
+        Self::Age,
+        Self::SetExpiry,
+        Self::Collect,
         Self::ItemRead,
         Self::ItemWrite,
     ];
@@ -158,6 +177,7 @@ impl CallKind {
                 | Self::Info
                 | Self::Page
                 | Self::Find
+                | Self::Age
                 | Self::ItemRead
         )
     }
@@ -191,6 +211,7 @@ impl Call {
             }
             Self::Attributes(thread) => Reply::Attributes(search_of(store)?.attributes(thread).await?),
             Self::Find(query) => Reply::Find(search_of(store)?.find(query).await?),
+            Self::Retention(call) => Reply::Retention(call.run(store).await?),
             Self::Item(call) => Reply::Item(call.run(store).await?),
         })
     }
@@ -214,6 +235,7 @@ impl Call {
             Self::Restore(_) => CallKind::Restore,
             Self::Declare { .. } | Self::SetAttributes { .. } => CallKind::Describe,
             Self::Declared { .. } | Self::Attributes(_) | Self::Find(_) => CallKind::Find,
+            Self::Retention(call) => call.kind(),
             Self::Item(call) if call.writes() => CallKind::ItemWrite,
             Self::Item(_) => CallKind::ItemRead,
         }
@@ -349,6 +371,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
 
     fn search(&self) -> Option<&dyn Search> {
         self.store.search().map(|_| self as &dyn Search)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        self.store.retention().map(|_| self as &dyn Retention)
     }
 
     fn items(&self) -> Option<&dyn Items> {

@@ -76,6 +76,7 @@ impl Sight {
             }
             Call::DeleteThread(thread) | Call::SetAttributes { thread, .. } => sight.thread = Some(*thread),
             Call::Restore(restore) => sight.thread = Some(restore.thread.uid),
+            Call::Retention(call) => sight.thread = call.thread(),
             Call::Load(_)
             | Call::History(_)
             | Call::Threads(_)

@@ -4,6 +4,7 @@
 //! store that has none answers `None`, and its callers do without.
 
 mod cache;
+mod retention;
 mod items;
 mod row;
 mod rows;
@@ -15,6 +16,10 @@ pub use items::{
     ADDRESS_BYTES_MAX, Comparison, ExpectItem, Filter, Item, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch,
     ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace, NamespacePage, NamespaceQuery, NamespaceRange,
     PutVerdict, VALUE_BYTES_MAX, check_search, check_write, decide_delete, decide_put, is_live,
+};
+pub use retention::{
+    ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,
+    PendingKey, Removal, Repack, Retention, RowKey, ThreadState, Unlink, Unlinked, stamp,
 };
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};

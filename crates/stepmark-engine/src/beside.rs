@@ -4,6 +4,7 @@
 //! its tasks are dropped where they wait.
 
 use std::future::{Future, poll_fn};
+use std::mem::take;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -74,6 +75,7 @@ pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
     if run.inside.is_some() || !info.attempt_journal.is_begun() {
         return;
     }
+    info.attempt_journal.begin_taking();
     run.stats.memos_returned += info.attempt_journal.take_returned();
     if let Some(next) = info.attempt_journal.taken() {
         let hash = run.task_hash(task);
@@ -94,6 +96,8 @@ pub(crate) fn take_notes(run: &mut Run, task: usize, info: &TaskInfo) {
 #[derive(Default)]
 pub(crate) struct Waiting {
     pub(crate) count: usize,
+    /// The tasks whose results are among it, or wait for any other flush.
+    finished: Vec<usize>,
     pub(crate) linger: Option<Sleep>,
 }
 
@@ -106,6 +110,12 @@ impl Waiting {
                 self.linger = Some(run.host.clock.sleep(linger));
             }
         }
+    }
+
+    /// Adds the result of a task.
+    pub(crate) fn add_result(&mut self, run: &Run, task: usize) {
+        self.finished.push(task);
+        self.add(run);
     }
 
     /// Does what a note asks for. The journals of the tasks were taken over before.
@@ -136,8 +146,7 @@ impl Waiting {
                 Ok(())
             }
             Note::Called(Call::Store(records, asked)) => {
-                *self = Self::default();
-                let also = Also { inner: &records, ..Also::default() };
+                let also = Also { inner: &records, finished: Some(take(self).finished), ..Also::default() };
                 flush::flush_results(run, results, also).await?;
                 // A task that is gone needs no answer.
                 let _ = asked.send(());
@@ -152,8 +161,7 @@ impl Waiting {
         results: &mut [Option<Finished>],
         intent: Option<EffectIntent>,
     ) -> Result<Option<EffectReply>> {
-        *self = Self::default();
-        let also = Also { intent, ..Also::default() };
+        let also = Also { intent, finished: Some(take(self).finished), ..Also::default() };
         Ok(flush::flush_results(run, results, also).await?.reply)
     }
 }

@@ -22,7 +22,7 @@ use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, Also, End};
 use crate::handle::{Destination, Route};
-use crate::journal::{Attempt, Journal};
+use crate::journal::{Attempt, Journal, Noted, Notes};
 use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::NodeError;
 use crate::parent;
@@ -126,7 +126,7 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
 /// The usual step: one task, no spawning, no flush. `None` if it asked.
 async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
     let started_at = run.now();
-    let work = prepare(run, 0, run.scope_around());
+    let work = prepare(run, 0, run.scope_around(), None);
     let info = Arc::clone(&work.context.info);
     let output = attended(run, &info, pin!(perform(work, &info))).await?;
     run.stats.executed += 1;
@@ -152,6 +152,8 @@ struct Step {
     open: Open,
     /// By task: those that run.
     started: Vec<Option<Arc<TaskInfo>>>,
+    /// Those of them that wrote into their journals.
+    noted: Noted,
     waiting: Waiting,
 }
 
@@ -169,6 +171,7 @@ impl Step {
             running: JoinSet::new(),
             open: Scope::open(run.scope_around()),
             started: vec![None; tasks],
+            noted: Noted::default(),
             waiting: Waiting::default(),
         };
         for task in 0..step.results.len() {
@@ -222,8 +225,8 @@ impl Step {
     }
 
     async fn serve(&mut self, run: &mut Run, note: Note) -> Result<()> {
-        for (task, info) in self.started.iter().enumerate() {
-            if let Some(info) = info {
+        for task in self.noted.take() {
+            if let Some(info) = &self.started[task] {
                 take_notes(run, task, info);
             }
         }
@@ -254,7 +257,7 @@ impl Step {
     fn spawn(&mut self, run: &mut Run, task: usize) {
         let clock = run.line.is_some().then(|| Arc::clone(&run.host.clock));
         let scope = self.open.scope();
-        let work = prepare(run, task, Some(Arc::clone(&scope)));
+        let work = prepare(run, task, Some(Arc::clone(&scope)), Some(self.noted.of(task)));
         run.stats.executed += 1;
         let info = Arc::clone(&work.context.info);
         self.started[task] = Some(Arc::clone(&info));
@@ -289,7 +292,7 @@ impl Step {
 
     fn keep(&mut self, run: &Run, task: usize, done: Finished) {
         self.results[task] = Some(done);
-        self.waiting.add(run);
+        self.waiting.add_result(run, task);
     }
 
     /// Takes ownership of the channels that `update` writes exclusively; an error if another task has one of them.
@@ -320,7 +323,7 @@ impl Step {
 }
 
 /// What a task is run with.
-fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
+fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>, notes: Option<Notes>) -> Work {
     let Task { node: number, trigger, payload, .. } = &run.position.next[index];
     let node = &run.host.program.nodes[*number as usize];
     let attempt = attempt_at(run, index);
@@ -335,7 +338,7 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>) -> Work {
         trigger: *trigger,
         commands: Rare::default(),
         scope,
-        attempt_journal: Attempt::new(earlier_journal(run, index)),
+        attempt_journal: Attempt::new(earlier_journal(run, index), notes),
         standing: Standing::of(run),
         tries: guard.is_some().then(|| Box::new(Tries::at(attempt))),
     };

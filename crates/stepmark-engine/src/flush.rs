@@ -37,6 +37,8 @@ pub(crate) struct Also<'a> {
     pub(crate) end: End,
     /// Asks the ledger whether an effect may be done.
     pub(crate) intent: Option<EffectIntent>,
+    /// The tasks whose results are not durable yet, where that is known; else all are looked at.
+    pub(crate) finished: Option<Vec<usize>>,
 }
 
 /// What became of it.
@@ -64,14 +66,20 @@ pub(crate) enum End {
 }
 
 /// Stores the results, questions and finished steps that are not durable yet, and what is to be done also.
-pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>], also: Also<'_>) -> Result<Flushed> {
+pub(crate) async fn flush_results(
+    run: &mut Run,
+    results: &mut [Option<Finished>],
+    mut also: Also<'_>,
+) -> Result<Flushed> {
     durability::settle(run).await?;
     let Run { host, programs, position, line: Some(line), .. } = run else { return Ok(Flushed::NOTHING) };
     let placement = Placement::default();
     let mut flush = Flush { program: &host.program, around: &programs[1..], position, line, placement };
+    let mut finished = also.finished.take().unwrap_or_else(|| (0..results.len()).collect());
+    finished.sort_unstable();
     let mut records = Vec::new();
-    for (task, done) in results.iter_mut().enumerate() {
-        if let Some(done) = done.as_mut().filter(|done| !done.durable) {
+    for &task in &finished {
+        if let Some(done) = result_of(results, task).filter(|done| !done.durable) {
             records.push(flush.result_record(task, done)?);
         }
     }
@@ -84,7 +92,7 @@ pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>
         if let Some(desk) = run.desk.as_ref().filter(|_| !records.is_empty()) {
             desk.store(records).await.map_err(|error| Error::new(ErrorKind::Fenced, error))?;
         }
-        results.iter_mut().flatten().for_each(|done| done.durable = true);
+        set_durable(results, &finished);
         return Ok(Flushed::NOTHING);
     }
     records.extend_from_slice(also.inner);
@@ -92,9 +100,21 @@ pub(crate) async fn flush_results(run: &mut Run, results: &mut [Option<Finished>
     if run.host.events.is_some() {
         events::tell_flushed(run, records.len()).await;
     }
-    waiting::set_stored(run);
-    results.iter_mut().flatten().for_each(|done| done.durable = true);
+    run.journals.set_stored();
+    set_durable(results, &finished);
     Ok(flushed)
+}
+
+fn result_of(results: &mut [Option<Finished>], task: usize) -> Option<&mut Finished> {
+    results.get_mut(task).and_then(Option::as_mut)
+}
+
+fn set_durable(results: &mut [Option<Finished>], tasks: &[usize]) {
+    for &task in tasks {
+        if let Some(done) = result_of(results, task) {
+            done.durable = true;
+        }
+    }
 }
 
 async fn append_records(

@@ -18,8 +18,10 @@ use crate::error::{Error, Result};
 use crate::load;
 
 mod live;
+mod noted;
 
 pub(crate) use live::{Asked, AskingTask, Attempt, StepCall};
+pub(crate) use noted::{Noted, Notes};
 
 /// How large a question or an answer may be, encoded: it lies in one row.
 pub(crate) const QUESTION_BYTES_MAX: usize = 1024 * 1024;
@@ -48,8 +50,6 @@ pub(crate) struct MemoEntry {
     /// Its place in the task's journal.
     pub(crate) ordinal: u64,
     pub(crate) memo: Arc<Memo>,
-    /// Whether it is in the store.
-    pub(crate) is_stored: bool,
 }
 
 /// A sub-graph that moved while a task ran.
@@ -71,6 +71,8 @@ pub(crate) struct Journal {
     pub(crate) entries: Vec<Entry>,
     /// The finished steps.
     pub(crate) memos: HashMap<StepKey, MemoEntry>,
+    /// Those that are not in the store.
+    new_memos: Vec<StepKey>,
     /// By namespace, the sub-graphs that moved in earlier attempts.
     moved: HashMap<String, Moved>,
     /// The tasks of sub-graphs that have stored results, of whichever of the root's tasks.
@@ -168,8 +170,24 @@ impl Journal {
 
     /// Adds a finished step at its place.
     pub(crate) fn push_memo(&mut self, ordinal: u64, memo: Arc<Memo>) {
-        let ordinal = self.add(ordinal);
-        self.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: false });
+        let (ordinal, key) = (self.add(ordinal), key_of(&memo));
+        self.new_memos.push(key.clone());
+        self.memos.insert(key, MemoEntry { ordinal, memo });
+    }
+
+    /// The questions that are not in the store, the newest first.
+    pub(crate) fn new_questions(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().rev().take_while(|entry| !entry.is_stored)
+    }
+
+    /// The finished steps that are not in the store.
+    pub(crate) fn new_memos(&self) -> impl Iterator<Item = &MemoEntry> {
+        self.new_memos.iter().filter_map(|key| self.memos.get(key))
+    }
+
+    fn set_stored(&mut self) {
+        self.entries.iter_mut().rev().take_while(|entry| !entry.is_stored).for_each(|entry| entry.is_stored = true);
+        self.new_memos.clear();
     }
 
     /// Places before this one are taken.
@@ -201,6 +219,8 @@ fn key_of(memo: &Memo) -> StepKey {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journals {
     by_task: HashMap<TaskHash, Journal>,
+    /// The tasks whose journals may have what is not in the store.
+    unstored: HashSet<TaskHash>,
     /// How many answers are known.
     pub(crate) answers: u64,
 }
@@ -216,7 +236,7 @@ impl Journals {
             match row.kind {
                 PendingKind::Interrupt => {
                     let question = Arc::new(Question::decode(&row.body).map_err(unreadable)?);
-                    let journal = journals.of_task(row.task);
+                    let journal = journals.by_task.entry(row.task).or_default();
                     let ordinal = journal.add(row.ordinal);
                     journal.entries.push(Entry { ordinal, question, answer: None, is_stored: true });
                 }
@@ -226,13 +246,13 @@ impl Journals {
                 }
                 PendingKind::Memo => {
                     let memo = Arc::new(Memo::decode(&row.body).map_err(unreadable)?);
-                    let journal = journals.of_task(row.task);
+                    let journal = journals.by_task.entry(row.task).or_default();
                     let ordinal = journal.add(row.ordinal);
-                    journal.memos.insert(key_of(&memo), MemoEntry { ordinal, memo, is_stored: true });
+                    journal.memos.insert(key_of(&memo), MemoEntry { ordinal, memo });
                 }
                 PendingKind::Child => {
                     let place = ChildPlace::decode(&row.body).map_err(unreadable)?;
-                    journals.of_task(row.task).add_place(row.ordinal, place);
+                    journals.by_task.entry(row.task).or_default().add_place(row.ordinal, place);
                 }
                 PendingKind::Results => {}
             }
@@ -268,6 +288,7 @@ impl Journals {
 
     pub(crate) fn clear(&mut self) {
         self.by_task.clear();
+        self.unstored.clear();
         self.answers = 0;
     }
 
@@ -275,8 +296,24 @@ impl Journals {
         self.by_task.get(&task)
     }
 
+    /// A task's journal, to be written into.
     pub(crate) fn of_task(&mut self, task: TaskHash) -> &mut Journal {
+        self.unstored.insert(task);
         self.by_task.entry(task).or_default()
+    }
+
+    /// The journals that may have what is not in the store, in no order.
+    pub(crate) fn unstored(&self) -> impl Iterator<Item = (TaskHash, &Journal)> {
+        self.unstored.iter().filter_map(|task| Some((*task, self.by_task.get(task)?)))
+    }
+
+    /// Notes that all of it is there.
+    pub(crate) fn set_stored(&mut self) {
+        for task in self.unstored.drain() {
+            if let Some(journal) = self.by_task.get_mut(&task) {
+                journal.set_stored();
+            }
+        }
     }
 
     /// How many questions wait for an answer.
@@ -287,9 +324,5 @@ impl Journals {
     /// All questions by task, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskHash, &Journal)> {
         self.by_task.iter().map(|(task, journal)| (*task, journal))
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TaskHash, &mut Journal)> {
-        self.by_task.iter_mut().map(|(task, journal)| (*task, journal))
     }
 }

@@ -106,24 +106,16 @@ pub(crate) fn unstored_rows(run: &Run) -> Vec<PendingRow> {
         body,
     };
     let mut rows = Vec::new();
-    for (task, journal) in run.journals.iter() {
-        for entry in journal.entries.iter().filter(|entry| !entry.is_stored) {
+    for (task, journal) in run.journals.unstored() {
+        for entry in journal.new_questions() {
             rows.push(row((task, PendingKind::Interrupt), entry.ordinal, entry.question.encode()));
         }
-        for entry in journal.memos.values().filter(|entry| !entry.is_stored) {
+        for entry in journal.new_memos() {
             rows.push(row((task, PendingKind::Memo), entry.ordinal, entry.memo.encode()));
         }
     }
     rows.sort_by_key(|row| (row.task, row.ordinal));
     rows
-}
-
-/// Notes that they are there.
-pub(crate) fn set_stored(run: &mut Run) {
-    for (_, journal) in run.journals.iter_mut() {
-        journal.entries.iter_mut().for_each(|entry| entry.is_stored = true);
-        journal.memos.values_mut().for_each(|entry| entry.is_stored = true);
-    }
 }
 
 /// Ends the run as interrupted with everything that is not stored yet, unless an answer came: then a task can go on if all

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use stepmark_core::capability::{ResultCache, Rows, Search};
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Search};
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -24,7 +24,7 @@ use crate::entry::Head;
 use crate::log::{Known, Proposal, Shared, ThreadLog};
 use crate::paths::Paths;
 use crate::threads::Threads;
-use crate::{create, delete, list, migrate, read, unit};
+use crate::{create, delete, list, migrate, read, restore, rows, unit};
 
 /// A store in a place with objects. Clones share what is known of its threads. Needs a tokio runtime.
 ///
@@ -312,6 +312,26 @@ impl CheckpointStore for Objects {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Rows for Objects {
+    async fn page(&self, query: RowsQuery) -> Result<RowsPage> {
+        let log = self.inner.threads.find(&ThreadAddress::Uid(query.thread)).await?;
+        rows::page(&log, &query).await
+    }
+
+    async fn restore(&self, restore: Restore) -> Result<Outcome> {
+        let (inner, log) = (Arc::clone(&self.inner), self.inner.threads.log(restore.thread.uid));
+        let mut place = log.line.stand();
+        finish(async move {
+            place.reach().await;
+            let (outcome, group) = restore::restore(&inner.threads, &log, &restore).await?;
+            pack(&log, group);
+            Ok(outcome)
+        })
+        .await
     }
 }

@@ -283,22 +283,6 @@ CREATE TABLE attribute (
 );
 CREATE INDEX attribute_thread ON attribute (thread);
 
--- Items that threads share.
-CREATE TABLE item (
-    scope      text COLLATE "C" NOT NULL,
-    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
-    key        bytea NOT NULL,                        -- a text
-    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
-    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
-    updated_at bigint NOT NULL,
-    expires_at bigint,
-    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
-    hash       bytea NOT NULL,
-    value      bytea NOT NULL,                        -- JSON text
-    PRIMARY KEY (scope, namespace, key)
-);
-CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
-
 -- ---- chains ----
 
 -- What the node of a value follows from: its base's branch, height, and ordinal * 2 + packed, as docs/format.md draws
@@ -376,3 +360,34 @@ BEGIN
         END CASE;
     END LOOP;
 END $$;
+
+-- Items that threads share.
+CREATE TABLE item (
+    scope      text COLLATE "C" NOT NULL,
+    namespace  bytea NOT NULL,                        -- labels, each ended by two zero bytes: what lies below begins with it
+    key        bytea NOT NULL,                        -- a text
+    version    bigint NOT NULL,                       -- of its last write, chosen by the writer
+    created_at bigint NOT NULL,                       -- by the server's clock, like all times here
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us     bigint,                                -- how long it lives after a write, or a read that refreshes it
+    hash       bytea NOT NULL,
+    value      bytea NOT NULL,                        -- JSON text
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What the store knows of a thread besides its rows; a thread without a row was never pruned and does not expire.
+CREATE TABLE retention (
+    thread     bigint PRIMARY KEY,
+    mark       bigint NOT NULL,                       -- how often something ceased to exist in the thread [unhashed]
+    expires_at bigint                                 -- when it may go, by the server's clock [unhashed]
+);
+CREATE INDEX retention_expiry ON retention (expires_at) WHERE expires_at IS NOT NULL;
+
+-- When checkpoints arrived: those from `arrival` on, up to the next mark, within a minute after `marked_at`.
+CREATE TABLE arrival_mark (
+    arrival   bigint PRIMARY KEY,                     -- that of the first checkpoint that came after the mark [unhashed]
+    marked_at bigint NOT NULL                         -- the server's clock; never falls [unhashed]
+);
+CREATE INDEX arrival_mark_at ON arrival_mark (marked_at);

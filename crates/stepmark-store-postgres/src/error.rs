@@ -4,6 +4,7 @@
 //! failure is told by its source.
 
 use std::error::Error as _;
+use std::io;
 
 use deadpool_postgres::PoolError;
 use stepmark_core::error::{Error, ErrorKind, Subject};
@@ -74,10 +75,16 @@ pub(crate) fn is_failure(answer: &Error) -> bool {
     answer.source().is_some_and(|source| driver(source) || source.is::<Elapsed>())
 }
 
-/// Whether the connection ended without a word of the server.
+/// Whether the connection ended without a word of the server. What was said and makes no sense is another thing: a
+/// certificate that nobody trusts is not there again.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
-    let io = |source: &(dyn std::error::Error + 'static)| source.is::<std::io::Error>();
-    error.is_closed() || error.source().is_some_and(io)
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    error.is_closed() || io.is_some_and(|io| io.kind() != io::ErrorKind::InvalidData)
+}
+
+/// Whether no encrypted connection came to be. The driver says so in words alone.
+fn is_unencrypted(error: &tokio_postgres::Error) -> bool {
+    error.to_string().starts_with("error performing TLS handshake")
 }
 
 /// Others were faster: a key was taken, or the server chose this transaction to end a deadlock.
@@ -107,6 +114,8 @@ fn verdict(error: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
     let Some(code) = error.code() else {
         return if is_lost(error) {
             (Unavailable, "the connection was lost; repeat the call")
+        } else if is_unencrypted(error) {
+            (Unsupported, "no connection is encrypted as demanded; check `sslmode`, `tls` and the server's certificate")
         } else {
             (Corrupt, "the server's answer does not have the shape that this schema gives it")
         };

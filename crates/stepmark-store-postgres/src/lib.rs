@@ -24,6 +24,7 @@ mod search;
 mod ledger;
 mod lock;
 mod restore;
+mod sweep;
 
 mod chains;
 mod history;
@@ -31,6 +32,7 @@ mod place;
 mod read;
 mod reader;
 mod records;
+mod retention;
 mod rows;
 
 mod connect;

@@ -3,6 +3,8 @@
 //! `@` stands before the names of tables, where the schema's name goes. Columns stand in the order in which `records`
 //! reads them.
 
+/// Of what goes.
+pub(crate) mod retention;
 mod rows;
 
 pub(crate) use rows::*;
@@ -356,6 +358,9 @@ pub(crate) const LOAD_BRANCHES: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
 FROM @branch WHERE thread = $1 AND namespace = $2 ORDER BY arrival";
 
+pub(crate) const LOAD_BRANCH_NUMBERS: &str =
+    "SELECT arrival FROM @branch WHERE thread = $1 AND namespace = $2 ORDER BY arrival";
+
 pub(crate) const LOAD_REF_BY_NAME: &str = "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND name = $2";
 pub(crate) const LOAD_REF_BY_BRANCH: &str =
     "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND branch = $2 ORDER BY name LIMIT 1";
@@ -574,7 +579,7 @@ pub(crate) const DELETE_TOMBSTONE: &str =
 
 /// Every table with rows of a thread; a test compares this list with the schema. Branches first: who holds one of them holds
 /// up the deletion.
-pub(crate) const DELETE_ROWS: [&str; 13] = [
+pub(crate) const DELETE_ROWS: [&str; 14] = [
     "DELETE FROM @branch WHERE thread = $1",
     "DELETE FROM @ref WHERE thread = $1",
     "DELETE FROM @run WHERE thread = $1",
@@ -583,6 +588,7 @@ pub(crate) const DELETE_ROWS: [&str; 13] = [
     "DELETE FROM @pending WHERE thread = $1",
     "DELETE FROM @blob_ref WHERE thread = $1",
     "DELETE FROM @tag WHERE thread = $1",
+    "DELETE FROM @retention WHERE thread = $1",
     "DELETE FROM @ledger WHERE thread = $1",
     "DELETE FROM @ledger_attempt WHERE thread = $1",
     "DELETE FROM @child WHERE thread = $1",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{Items, ResultCache, Rows, Search};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -26,7 +26,7 @@ use crate::session::{Statements, Voice};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use crate::writer::{Counters, Done, Limits, Work, Writer};
-use crate::{history, migrate, read};
+use crate::{desk, history, migrate, read};
 
 /// A store in the tables of one schema of a PostgreSQL database. Clones share its connections. Any number of processes and
 /// machines may open the same schema.
@@ -188,7 +188,26 @@ impl PostgresOptions {
         self
     }
 
-    /// Encrypts connections as this says, where the URL's `sslmode` allows or demands it.
+    /// Encrypts connections as this says, where the URL's `sslmode` allows (`prefer`, the default) or demands it
+    /// (`require`). It also says which certificates are trusted; a server with another one is refused, and so is, under
+    /// `require`, a server that does not encrypt.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use rustls::pki_types::{CertificateDer, pem::PemObject};
+    /// use stepmark_store_postgres::PostgresStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut roots = rustls::RootCertStore::empty();
+    /// roots.add(CertificateDer::from_pem_file("db.crt")?)?;
+    /// let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    /// let options = PostgresStore::options().tls(Arc::new(tls));
+    /// let store = options.open("postgres://agents@db.example/agents?sslmode=require").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: Arc<rustls::ClientConfig>) -> Self {
@@ -222,8 +241,21 @@ impl PostgresOptions {
         self.open_at(name, pool).await
     }
 
-    /// Opens the schema through a pool of the application's own, whose sizes, timeouts and encryption it has set. The store
-    /// leaves nothing on its connections but what they had.
+    /// Opens the schema through a pool of the application's own, whose sizes, timeouts and encryption it has set; those of
+    /// these options do not count. The store leaves nothing on its connections but what they had.
+    ///
+    /// ```no_run
+    /// use stepmark_store_postgres::PostgresStore;
+    /// use stepmark_store_postgres::deadpool_postgres::{Manager, Pool};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::new("postgres://agents@db.example/agents".parse()?, tokio_postgres::NoTls);
+    /// let pool = Pool::builder(manager).max_size(20).build()?;
+    /// let store = PostgresStore::options().schema("agents").from_pool(pool.clone()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn from_pool(self, pool: Pool) -> Result<PostgresStore> {
         let name = format!("postgres schema {:?}", self.schema);
         self.open_at(name, pool).await
@@ -238,12 +270,20 @@ impl PostgresOptions {
             round_trips: AtomicU64::new(0),
         };
         let reconnect = Duration::from_millis(self.reconnect_ms);
-        let place = Place { voice, schema: self.schema, pool, reconnect, newest: AtomicI64::new(Timestamp::MIN) };
+        let place = Place {
+            voice,
+            schema: self.schema,
+            pool,
+            reconnect,
+            newest: AtomicI64::new(Timestamp::MIN),
+            marked_at: AtomicI64::new(0),
+        };
         let place = Arc::new(place);
         let lease = place.lend().await?;
         let migrated = migrate::migrate(&place, lease.session()).await;
         lease.end(&migrated);
         migrated?;
+        desk::mark_arrival(&place).await;
         let limits = Limits { group_max: self.group_max, workers_max: self.workers };
         Ok(PostgresStore { writer: Arc::new(Writer::new(place, limits)) })
     }
@@ -343,6 +383,10 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
     }
 

@@ -23,6 +23,7 @@ use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
 use crate::search::SearchWork;
 use crate::step::step_of;
+use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
 const QUEUE_MAX: usize = 4096;
@@ -37,6 +38,7 @@ pub(crate) enum Work {
     DeleteThread(ThreadUid),
     Cache(CacheWork),
     Restore(Box<Restore>),
+    Sweep(Box<Sweep>),
     Item(ItemWork),
     Search(SearchWork),
 }
@@ -49,6 +51,7 @@ pub(crate) enum Done {
     Deleted,
     Cached,
     Restored(Outcome),
+    Swept(Swept),
     Item(ItemDone),
     Described,
 }
@@ -244,6 +247,8 @@ impl Work {
             Self::Restore(restore) => Some(restore.thread.uid),
             Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
             Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
+            Self::Sweep(sweep) => sweep.thread(),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -267,7 +272,7 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) => 0,
+            Self::DeleteThread(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),

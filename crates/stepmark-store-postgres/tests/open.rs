@@ -144,3 +144,65 @@ async fn absent_database_is_refused_by_name() {
     assert!(refused.is(ErrorKind::Unsupported, Subject::Store), "{refused}");
     assert!(refused.to_string().contains("/absent"), "{refused}");
 }
+
+#[cfg(feature = "tls")]
+mod encrypted {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    use rustls::{ClientConfig, RootCertStore};
+    use stepmark_testbed::PostgresServer;
+
+    use super::*;
+
+    /// Trusts whoever has the certificate of this server.
+    fn trusting(server: &PostgresServer) -> Arc<ClientConfig> {
+        let certificate = server.certificate().expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&certificate).expect("it is PEM")).expect("it is a certificate");
+        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    }
+
+    fn address(server: &PostgresServer, mode: &str) -> String {
+        format!("{}?sslmode={mode}&application_name=encrypted", server.url())
+    }
+
+    #[tokio::test]
+    async fn connections_are_encrypted_for_a_known_certificate_alone() {
+        let [server, other] = [(); 2].map(|()| PostgresServer::start_encrypted().expect("a server"));
+        let options = || PostgresStore::options().connections(2).reconnect_ms(0);
+        let known = trusting(&server);
+        let pool = {
+            let tls = tokio_postgres_rustls::MakeRustlsConnect::new((*known).clone());
+            let manager = Manager::new(address(&server, "require").parse().expect("an address"), tls);
+            Pool::builder(manager).max_size(2).build().expect("a pool")
+        };
+        for mode in ["require", "prefer"] {
+            let opened = options().tls(Arc::clone(&known)).open(&address(&server, mode)).await.expect("it opens");
+            let store: Arc<dyn CheckpointStore> = Arc::new(opened);
+            Line::grown(&store, mode, 2).await.assert_stored().await;
+            let sql = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                       WHERE application_name = 'encrypted'";
+            let client = pool.get().await.expect("a connection");
+            assert!(client.query_one(sql, &[]).await.expect("an answer").get::<_, bool>(0), "{mode}");
+        }
+        let of_pool: Arc<dyn CheckpointStore> = Arc::new(options().from_pool(pool).await.expect("it opens"));
+        Line::grown(&of_pool, "of a pool", 2).await.assert_stored().await;
+        let unknown = options().tls(trusting(&other)).open(&address(&server, "require")).await;
+        let refusal = unknown.expect_err("nobody knows this certificate");
+        assert!(refusal.is(ErrorKind::Unsupported, Subject::Store), "{refusal}");
+        assert!(refusal.to_string().contains("certificate"), "{refusal}");
+        let plain = options().open(&address(&server, "disable")).await.expect_err("the server takes no plain text");
+        assert!(plain.is(ErrorKind::Unsupported, Subject::Store), "{plain}");
+    }
+
+    #[tokio::test]
+    async fn plain_text_is_refused_where_encryption_is_demanded() {
+        let home = Home::new();
+        let url = format!("{}?sslmode=require", home.url());
+        let tls =
+            Arc::new(ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+        for options in [home.options(), home.options().tls(tls)] {
+            let refusal = options.reconnect_ms(0).open(&url).await.expect_err("nothing is encrypted");
+            assert!(refusal.is(ErrorKind::Unsupported, Subject::Store), "{refusal}");
+        }
+    }
+}

@@ -21,11 +21,13 @@ mod insert;
 mod items;
 mod ledger;
 mod restore;
+mod sweep;
 
 mod history;
 mod read;
 mod reader;
 mod records;
+mod retention;
 mod rows;
 
 mod connect;

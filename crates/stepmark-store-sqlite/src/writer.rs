@@ -27,6 +27,7 @@ use crate::desk::Desk;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
 use crate::search::SearchWork;
+use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
 const QUEUE_MAX: usize = 1024;
@@ -43,6 +44,7 @@ pub(crate) enum Work {
     Item(ItemWork),
     Restore(Box<Restore>),
     Search(SearchWork),
+    Sweep(Box<Sweep>),
 }
 
 /// A member's answer.
@@ -55,6 +57,7 @@ pub(crate) enum Done {
     Item(ItemDone),
     Restored(Outcome),
     Described,
+    Swept(Swept),
 }
 
 /// A queued call.
@@ -170,6 +173,7 @@ impl Work {
             Self::DeleteThread(thread) | Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
             Self::Restore(restore) => Some(restore.thread.uid),
             Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
+            Self::Sweep(sweep) => sweep.thread(),
         }
     }
 
@@ -193,7 +197,7 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) | Self::Search(_) => 0,
+            Self::DeleteThread(_) | Self::Search(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Item(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),

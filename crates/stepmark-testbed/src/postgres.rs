@@ -20,6 +20,10 @@ const STARTS_MAX: u32 = 5;
 /// What is not default: many clients at once, and no more memory than tests need.
 const SETTINGS: &str = "max_connections = 300\nshared_buffers = 64MB\nautovacuum_naptime = 5s\n";
 
+/// What `openssl` needs to know of a certificate that nobody else signs.
+const CERTIFICATE: &str = "[req]\ndistinguished_name = name\nx509_extensions = what\nprompt = no\n\
+    [name]\nCN = 127.0.0.1\n[what]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n";
+
 /// A server of its own, for a test that stops it. Ends with its owner, or with this process.
 #[derive(Debug)]
 pub struct PostgresServer {
@@ -32,12 +36,31 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// A fresh server that answers.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// A fresh server that takes encrypted connections and no others, with a certificate of its own making
+    /// ([`Self::certificate`]).
+    pub fn start_encrypted() -> io::Result<Self> {
+        Self::start_with(|home| {
+            std::fs::write(home.path().join("certificate.conf"), CERTIFICATE)?;
+            let mut openssl = user::command(Path::new("openssl"), home.path())?;
+            openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
+            openssl.args(["-config", "certificate.conf", "-keyout", "data/server.key", "-out", "data/server.crt"]);
+            user::run(openssl)?;
+            std::fs::write(home.path().join("data/pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n")?;
+            std::fs::write(home.path().join("data/postgresql.conf"), "ssl = on\n")
+        })
+    }
+
+    fn start_with(prepare: impl FnOnce(&Home) -> io::Result<()>) -> io::Result<Self> {
         let programs = programs()?;
         let home = Home::new("postgres")?;
         let mut initdb = user::command(&programs.join("initdb"), home.path())?;
         initdb.args(["--pgdata=data", "--username=stepmark", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         initdb.arg("--no-sync");
         user::run(initdb)?;
+        prepare(&home)?;
         let stop = format!("{}/pg_ctl stop -D data -m immediate", programs.display());
         let guard = Guard::start(home.path(), &stop)?;
         let mut server = Self { _guard: guard, home, programs, port: 0 };
@@ -80,6 +103,11 @@ impl PostgresServer {
         format!("postgres://stepmark@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The certificate of a server that encrypts, in PEM.
+    pub fn certificate(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(self.home.path().join("data/server.crt"))
+    }
+
     /// Its port on this machine.
     pub fn port(&self) -> u16 {
         self.port
@@ -99,11 +127,45 @@ impl PostgresServer {
         programs().map(drop)
     }
 
+    /// What `pg_dump` writes of it.
+    pub fn dump(&self) -> io::Result<Vec<u8>> {
+        let mut command = user::command(&self.programs.join("pg_dump"), self.home.path())?;
+        user::run_answered(command.arg(format!("--dbname={}", self.url())))
+    }
+
+    /// All bytes of its files, after everything that is in its memory was written to them: tables, and the log of all that
+    /// changed.
+    pub fn raw_files(&self) -> io::Result<Vec<u8>> {
+        let mut command = user::command(&self.programs.join("psql"), self.home.path())?;
+        user::run_answered(command.arg(format!("--dbname={}", self.url())).arg("--command=CHECKPOINT"))?;
+        let mut bytes = Vec::new();
+        append_files(&self.home.path().join("data"), &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The folder of the programs that servers run, and that speak to them: `psql`, `pg_dump`.
+    pub fn programs() -> io::Result<PathBuf> {
+        programs()
+    }
+
     fn control(&self, arguments: &[&str]) -> io::Result<()> {
         let mut command = user::command(&self.programs.join("pg_ctl"), self.home.path())?;
         command.args(["-D", "data"]).args(arguments);
         user::run(command)
     }
+}
+
+fn append_files(folder: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            append_files(&path, bytes)?;
+        } else {
+            // One that the server removed meanwhile held nothing that it still needs.
+            bytes.extend(std::fs::read(&path).unwrap_or_default());
+        }
+    }
+    Ok(())
 }
 
 /// The folder of the newest version's programs.

@@ -233,3 +233,32 @@ async fn an_outcome_says_in_words_what_was_done() {
     let said = outcome.stats().to_string();
     assert_eq!(said, "2 steps: 2 tasks executed, 0 reused; 0 step results and 0 effects returned");
 }
+
+#[tokio::test]
+async fn a_node_remembers_what_other_threads_left() {
+    use stepmark::items::Items;
+
+    async fn count(items: Items, cx: Cx<Log>) -> NodeResult<Update<Log>> {
+        let visits = items.update("visits", "all", |visits: Option<u32>| visits.unwrap_or(0) + 1).await?;
+        let same = cx.items()?.get::<u32>("visits", "all").await?.map(|item| item.value);
+        Ok(line(format!("{visits} {same:?}")))
+    }
+    let app = one(count);
+    for (thread, said) in [("a", "1 Some(1)"), ("b", "2 Some(2)")] {
+        let outcome = app.thread(thread).input(|_| ()).run().await.expect("runs");
+        assert_eq!(outcome.state().lines, [said]);
+    }
+    let items = app.items().expect("the store keeps them");
+    let visits = items.get::<u32>("visits", "all").await.expect("read").expect("it is there");
+    assert_eq!(visits.value, 2);
+    let stale = items.put("visits", "all", &7).if_version(visits.version);
+    items.put("visits", "all", &3).await.expect("written");
+    let refused = stale.await.expect_err("it was written since");
+    assert_eq!(refused.kind(), ErrorKind::Contended);
+
+    let mut graph = Graph::<Log>::new("alone");
+    let node = graph.node("only", count);
+    graph.start(node);
+    let failed = graph.build().expect("valid").run_in_memory(|_| ()).await.expect_err("there is no store");
+    assert!(failed.to_string().contains("`only` needs items"), "{failed}");
+}

@@ -12,6 +12,7 @@ use stepmark_core::id::{InterruptId, TaskHash, ThreadUid};
 use stepmark_core::interrupt::{AskedInside, Asker, Question, question_hash};
 use stepmark_core::memo::Memo;
 
+use super::noted::Notes;
 use super::{Journal, StepKey};
 use crate::interrupt::QuestionSpec;
 use crate::node_error::NodeError;
@@ -27,11 +28,15 @@ const SHOWN_MAX: usize = 12;
 pub(crate) struct Attempt {
     /// What earlier attempts asked and finished; absent for nearly every task.
     earlier: Option<Arc<Journal>>,
+    /// How its step learns that there is something new; absent where the step has no other task.
+    notes: Option<Notes>,
     live: Rare<Live>,
 }
 
 #[derive(Default)]
 struct Live {
+    /// Whether the step knows that there is something new.
+    is_noted: bool,
     /// By task, or by the inside of a step.
     calls: HashMap<TaskHash, Calls>,
     /// Questions that the run has not taken yet.
@@ -106,13 +111,23 @@ pub(crate) struct StepCall {
 }
 
 impl Attempt {
-    pub(crate) fn new(earlier: Option<Arc<Journal>>) -> Self {
-        Self { earlier, live: Rare::default() }
+    pub(crate) fn new(earlier: Option<Arc<Journal>>, notes: Option<Notes>) -> Self {
+        Self { earlier, notes, live: Rare::default() }
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
         let next = || self.earlier.as_ref().map_or(0, |journal| journal.next_ordinal());
-        self.live.begun(|| Live { next: next(), ..Live::default() })
+        let mut live = self.live.begun(|| Live { next: next(), ..Live::default() });
+        if !live.is_noted {
+            live.is_noted = true;
+            self.notes.iter().for_each(Notes::note);
+        }
+        live
+    }
+
+    /// What is written from now on is something new again.
+    pub(crate) fn begin_taking(&self) {
+        self.live.look(|live| live.is_noted = false);
     }
 
     /// Begins a task or a step of it, also again: what it finished stays known, and its names are counted from the first.

@@ -247,23 +247,6 @@ CREATE TABLE IF NOT EXISTS attribute (
 );
 CREATE INDEX IF NOT EXISTS attribute_thread ON attribute (thread);
 
--- ---- Items that threads share. ----
-
-CREATE TABLE IF NOT EXISTS item (
-    scope text COLLATE "C" NOT NULL,
-    namespace bytea NOT NULL,
-    key bytea NOT NULL,
-    version bigint NOT NULL,
-    created_at bigint NOT NULL,
-    updated_at bigint NOT NULL,
-    expires_at bigint,
-    ttl_us bigint,
-    hash bytea NOT NULL,
-    value bytea NOT NULL,
-    PRIMARY KEY (scope, namespace, key)
-);
-CREATE INDEX IF NOT EXISTS item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
-
 -- ---- chains ----
 
 CREATE OR REPLACE FUNCTION chain_base(bytes bytea, ordinal bigint) RETURNS bigint[]
@@ -337,3 +320,35 @@ BEGIN
         END CASE;
     END LOOP;
 END $$;
+
+-- ---- Items that threads share. ----
+
+CREATE TABLE IF NOT EXISTS item (
+    scope text COLLATE "C" NOT NULL,
+    namespace bytea NOT NULL,
+    key bytea NOT NULL,
+    version bigint NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    expires_at bigint,
+    ttl_us bigint,
+    hash bytea NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (scope, namespace, key)
+);
+CREATE INDEX IF NOT EXISTS item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
+
+-- ---- retention ----
+
+CREATE TABLE IF NOT EXISTS retention (
+    thread bigint PRIMARY KEY,
+    mark bigint NOT NULL,
+    expires_at bigint
+);
+CREATE INDEX IF NOT EXISTS retention_expiry ON retention (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS arrival_mark (
+    arrival bigint PRIMARY KEY,
+    marked_at bigint NOT NULL
+);
+CREATE INDEX IF NOT EXISTS arrival_mark_at ON arrival_mark (marked_at);

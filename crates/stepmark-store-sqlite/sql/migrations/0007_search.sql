@@ -1,4 +1,4 @@
--- Search: which attributes of threads are declared, and of which kind. Schema 1 had the table of their values, which no
+-- Schema 7: which attributes of threads are declared, and of which kind. Schema 1 had the table of their values, which no
 -- version wrote. sql/schema.sql explains it.
 
 CREATE TABLE IF NOT EXISTS attribute_kind (

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stepmark::Sqlite;
 use stepmark::store::{CheckpointStore, Error};
+use stepmark_store_object::Objects;
 use stepmark_store_postgres::PostgresStore;
 use stepmark_store_redis::RedisStore;
 
@@ -18,6 +19,8 @@ pub(crate) enum Database {
     Schema { url: String, name: String },
     /// A prefix of the keys in a Redis server.
     Prefix { url: String, prefix: String },
+    /// A directory of objects.
+    Directory(PathBuf),
 }
 
 impl Database {
@@ -28,6 +31,7 @@ impl Database {
                 Ok(Arc::new(PostgresStore::options().schema(name).connections(4).open(url).await?))
             }
             Self::Prefix { url, prefix } => Ok(Arc::new(RedisStore::options().prefix(prefix).open(url).await?)),
+            Self::Directory(path) => Ok(Arc::new(Objects::in_directory(path).await?)),
         }
     }
 }

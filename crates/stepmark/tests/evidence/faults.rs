@@ -116,6 +116,10 @@ shapes_on_servers! { on_postgres Postgres {
     failing_sibling_survives_every_fault_of_every_call: FailingSibling,
     fork_survives_every_fault_of_every_call: Fork,
     asking_survives_every_fault_of_every_call: Asking,
+} on_objects Objects {
+    chain_survives_every_fault_of_every_call: Linear,
+    failing_sibling_survives_every_fault_of_every_call: FailingSibling,
+    asking_survives_every_fault_of_every_call: Asking,
 } }
 
 /// Each call fails alone, in each way.
@@ -176,8 +180,8 @@ impl Bench {
 
     async fn on_server(backend: Backend, mode: (Shape, Mode)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = backend.database(directory.path()).open().await.expect("the server answers");
-        Self::new(mode, store, None).await
+        let store = backend.database(directory.path()).open().await.expect("it opens");
+        Self::new(mode, store, Some(directory)).await
     }
 
     async fn new((shape, mode): (Shape, Mode), store: Store, directory: Option<TempDir>) -> Self {

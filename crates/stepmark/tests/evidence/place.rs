@@ -18,6 +18,7 @@ pub(crate) enum Backend {
     Sqlite,
     Postgres,
     Redis,
+    Objects,
 }
 
 impl Backend {
@@ -29,6 +30,7 @@ impl Backend {
             Self::Sqlite => Database::File(directory.join("threads.db")),
             Self::Postgres => Database::Schema { url: PostgresServer::shared_url(), name: name() },
             Self::Redis => Database::Prefix { url: RedisServer::shared_url(), prefix: name() },
+            Self::Objects => Database::Directory(directory.join("objects")),
         }
     }
 }

@@ -73,6 +73,13 @@ fn zombies_on_redis_write_nothing() {
     check_on(Backend::Redis, (Shape::Linear, ASYNC), (Phase::CommitSent, 4));
 }
 
+#[test]
+fn zombies_on_objects_write_nothing() {
+    for phase in [Phase::TaskRunning, Phase::CommitSent] {
+        check_on(Backend::Objects, (Shape::Linear, Mode::Sync), (phase, 4));
+    }
+}
+
 /// Stops a child at the `nth` event of a phase, finishes its thread here, and lets it go on.
 fn check(shape: Shape, mode: Mode, phase: Phase, nth: u32) {
     check_on(Backend::Sqlite, (shape, mode), (phase, nth));

@@ -53,18 +53,11 @@ struct Inner {
     held: Notify,
     released: Notify,
     air: Air,
-    on_stage: Option<OnStage>,
+    on_paid: Option<OnPaid>,
 }
 
-/// Told of each call when it has arrived, and when it was paid.
-pub(crate) type OnStage = Box<dyn Fn(Stage, usize) + Send + Sync>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Arrived,
-    Paid,
-    Answered,
-}
+/// Told the number of each call when it was paid, before it is answered.
+pub(crate) type OnPaid = Box<dyn Fn(usize) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Books {
@@ -84,9 +77,9 @@ impl Api {
         Self(Arc::new(Inner { air, ..Inner::default() }))
     }
 
-    /// A service that tells how far its calls are.
-    pub(crate) fn watched(on_stage: OnStage) -> Self {
-        Self(Arc::new(Inner { on_stage: Some(on_stage), ..Inner::default() }))
+    /// A service that tells what it paid.
+    pub(crate) fn watched(on_paid: OnPaid) -> Self {
+        Self(Arc::new(Inner { on_paid: Some(on_paid), ..Inner::default() }))
     }
 
     /// Serves until it is dropped.
@@ -108,7 +101,6 @@ impl Api {
         let request = http::request(&mut stream).await?;
         let flight = request.caller.flight;
         let (number, behaviour) = self.arrive(&request);
-        self.tell(Stage::Arrived, number);
         let refused = match behaviour {
             Behaviour::DropBefore => return Ok(()),
             Behaviour::Refuse => true,
@@ -119,22 +111,16 @@ impl Api {
             _ => false,
         };
         let reply = if refused { Reply::Refused } else { self.pay(&request) };
-        self.tell(Stage::Paid, number);
+        if let Some(on_paid) = &self.0.on_paid {
+            on_paid(number);
+        }
         match behaviour {
             Behaviour::DropAfter => return Ok(()),
             Behaviour::HoldAfter => self.hold(flight).await,
             Behaviour::Slow(pause) => self.0.air.aground(flight, SystemClock.sleep(pause)).await,
             _ => {}
         }
-        http::answer(&mut stream, &reply).await?;
-        self.tell(Stage::Answered, number);
-        Ok(())
-    }
-
-    fn tell(&self, stage: Stage, number: usize) {
-        if let Some(on_stage) = &self.0.on_stage {
-            on_stage(stage, number);
-        }
+        http::answer(&mut stream, &reply).await
     }
 
     /// Notes the call; its number, and what becomes of it.

@@ -6,21 +6,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use stepmark::clock::SystemIds;
-use stepmark::store::CheckpointStore;
-use stepmark::{Durability, ErrorKind, Sqlite};
-use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
-use stepmark_core::error::Result;
+use stepmark::effects::ChangedAnswer;
+use stepmark::{Durability, ErrorKind, Result, Sqlite};
 
 use crate::agent::{Manner, Order};
 use crate::air::Air;
 use crate::book::Book;
-use crate::errand::Orders;
+use crate::errand::{AboutUnknown, Errand, Orders, Reactions, Verb};
+use crate::fate::Trap;
 use crate::process::Town;
 
 /// The variable with the orders.
@@ -37,8 +34,8 @@ pub(crate) struct ChildOrders {
     pub(crate) service: SocketAddr,
     pub(crate) orders: Vec<Order>,
     pub(crate) beside: Vec<Order>,
-    /// The write, from 0, that it is killed at, and whether the store has it then.
-    pub(crate) kill: Option<(u32, bool)>,
+    /// Where it kills itself.
+    pub(crate) trap: Option<Trap>,
     pub(crate) is_async: bool,
 }
 
@@ -53,13 +50,12 @@ impl ChildOrders {
         command.spawn().expect("the process starts")
     }
 
-    /// Begins the thread, or goes on with it. What stays unpaid is no failure of the process.
-    async fn obey(self) {
-        let killer = Killer { at: self.kill, writes: AtomicU32::new(0) };
-        let store = Sqlite::open(&self.database).expect("the file opens");
+    /// Begins the thread, or goes on with it, to its end.
+    async fn obey(self) -> Result<()> {
+        let store = Sqlite::open(&self.database)?;
         let durability = if self.is_async { Durability::Async { behind_max: 2 } } else { Durability::Sync };
         let town = Town {
-            store: Arc::new(Intercepted::around(Arc::new(store), killer)),
+            store: Arc::new(store),
             service: self.service,
             book: Book::new(true),
             air: Air::default(),
@@ -67,13 +63,26 @@ impl ChildOrders {
             ids: SystemIds::shared(),
             manner: Manner { durability, linger_ms: 0, attempts: 1 },
         };
-        let process = town.process(None);
+        let process = town.process(self.trap);
         let thread = process.app.thread(THREAD);
-        let resumed = thread.resume().run().await.map(drop);
-        if resumed.is_err_and(|error| error.kind() == ErrorKind::Missing) {
-            let orders = Orders { orders: self.orders, beside: self.beside };
-            drop(thread.input(|desk| orders.write(desk)).run().await);
+        let all = self.orders.len() + self.beside.len();
+        match thread.resume().run().await {
+            Err(error) if error.kind() == ErrorKind::Missing => {
+                let orders = Orders { orders: self.orders, beside: self.beside };
+                thread.input(|desk| orders.write(desk)).run().await?;
+            }
+            resumed => _ = resumed?,
         }
+        // A person lets nothing be repeated of which nobody knows whether it was done.
+        let reactions = Reactions { unknown: AboutUnknown::Fail, changed: ChangedAnswer::Fail };
+        let (verb, book) = (Verb::Answer(reactions), town.book.clone());
+        let errand = Errand { thread: THREAD.to_owned(), branch: None, verb, book };
+        while !thread.questions().await?.is_empty() {
+            errand.clone().run(process.clone()).await?;
+        }
+        let desk = thread.state().await?;
+        assert_eq!(desk.state().paid.len() + desk.state().unpaid.len(), all, "each order is settled once");
+        Ok(())
     }
 }
 
@@ -82,33 +91,10 @@ fn is_started_by_the_tests_that_kill_it() {
     let Ok(orders) = std::env::var(ORDERS) else { return };
     let orders: ChildOrders = serde_json::from_str(&orders).expect("orders decode");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(orders.obey());
+    runtime.block_on(orders.obey()).expect("it comes to the end");
 }
 
-/// Kills its own process at a write.
-#[derive(Debug)]
-struct Killer {
-    at: Option<(u32, bool)>,
-    writes: AtomicU32,
-}
-
-#[async_trait]
-impl Intercept for Killer {
-    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
-        let number = call.kind().writes().then(|| self.writes.fetch_add(1, Ordering::SeqCst));
-        let dies = |is_stored| number.is_some_and(|number| self.at == Some((number, is_stored)));
-        if dies(false) {
-            die();
-        }
-        let reply = call.run(store).await;
-        if dies(true) {
-            die();
-        }
-        reply
-    }
-}
-
-fn die() -> ! {
+pub(crate) fn kill_self() -> ! {
     kill_process(getpid(), Signal::KILL).expect("a process can kill itself");
     unreachable!("it is dead")
 }

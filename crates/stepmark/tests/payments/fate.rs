@@ -8,10 +8,11 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{Either, select};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// What a process passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Moment {
     BeforeWrite,
     /// The store has it, and the process does not know.
@@ -31,14 +32,17 @@ impl Moment {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Spring {
     Die,
     Stop,
+    /// The operating system's process is killed.
+    #[cfg(unix)]
+    Kill,
 }
 
 /// The `nth` of a moment, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trap {
     pub(crate) moment: Moment,
     pub(crate) nth: u32,
@@ -73,8 +77,12 @@ impl Fate {
 
     /// Passes a moment, or does not.
     pub(crate) async fn pass(&self, moment: Moment) {
-        if let Some(spring) = self.springs(moment) {
-            self.0.life.send_replace(if spring == Spring::Die { Life::Dead } else { Life::Stopped });
+        match self.springs(moment) {
+            Some(Spring::Die) => self.die(),
+            Some(Spring::Stop) => _ = self.0.life.send_replace(Life::Stopped),
+            #[cfg(unix)]
+            Some(Spring::Kill) => crate::child::kill_self(),
+            None => {}
         }
         let mut life = self.0.life.subscribe();
         // A stopped process stops everywhere, not only where the trap is.

@@ -1,80 +1,82 @@
 //! Is a payment made twice when processes are really killed, or overtaken, on a file?
+//!
+//! At every point: before and after each write to the store, where a payment begins, is sent, is made and is answered. The
+//! n-th of a kind is struck for n from 0 until a run comes to its end without meeting it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use stepmark::Sqlite;
+use stepmark_core::effect::EffectStatus;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::agent::{Mismatch, Order, Policy};
-use crate::api::{self, Api, Behaviour, Stage};
+use crate::api::{self, Api, Behaviour};
 use crate::child::{ChildOrders, THREAD};
+use crate::fate::{Moment, Spring, Trap};
 use crate::http::Payment;
 use crate::judge::Judge;
 
-/// How many files there are, and how many processes are hit on each.
-const FILES: u64 = 16;
-const BLOWS: u32 = 3;
-
-/// What hits a process.
+/// Where a process is struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blow {
-    /// It is killed at a write.
-    AtWrite(u32, bool),
-    /// It is killed when one of its calls has come so far.
-    AtCall(Stage, usize),
+enum Point {
+    /// It kills itself there.
+    Own(Moment),
+    /// It is killed when the service has paid and not answered.
+    Paid,
     /// A call waits for its answer until another process has come to the end. The process is not stopped by a signal: it
     /// could hold the file's lock, and hold up everybody.
-    Overtaken(usize),
+    Overtaken,
 }
 
-/// What the processes of a file met.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the files came to.
+#[derive(Debug, Default)]
 struct Met {
-    kills_at_writes: u32,
-    kills_inside: u32,
-    zombies: u32,
+    processes: u32,
+    /// Calls that were repeated, because their policy says so.
+    repeated: usize,
+    /// Payments of which nobody knows whether they were made, and which were not repeated.
+    left: usize,
 }
 
 #[test]
-fn killed_processes_pay_once() {
-    let seed: u64 = std::env::var("STEPMARK_SEED").map_or(1, |seed| seed.parse().expect("a number"));
-    eprintln!("repeat with STEPMARK_SEED={seed} cargo test -p stepmark --test payments -- killed_processes");
+fn processes_killed_at_every_point_pay_once() {
     let mut met = Met::default();
-    for number in 0..FILES {
-        let mut file = PayFile::new(seed.wrapping_mul(1_000).wrapping_add(number));
-        for _ in 0..BLOWS {
-            file.blow(&mut met);
+    for is_async in [false, true] {
+        let own = Moment::ALL.map(Point::Own);
+        for point in own.into_iter().chain([Point::Paid, Point::Overtaken]) {
+            let mut times = 0;
+            while PayFile::new(is_async).meets((point, times), &mut met) {
+                times += 1;
+            }
+            eprintln!("{point:?}: struck {times} times{}", if is_async { ", asynchronous" } else { "" });
+            assert!(times > 0, "{point:?} was never met");
         }
-        file.finish();
     }
     eprintln!("{met:?}");
-    assert!(met.kills_at_writes > 0 && met.kills_inside > 0 && met.zombies > 0, "{met:?}");
+    assert!(met.repeated > 0 && met.left > 0, "{met:?}");
 }
 
 /// A file with one thread, and a service.
 struct PayFile {
-    rng: Rng,
     orders: ChildOrders,
     service: Service,
     _directory: TempDir,
 }
 
 impl PayFile {
-    fn new(seed: u64) -> Self {
-        let mut rng = Rng::with_seed(seed);
+    fn new(is_async: bool) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let service = Service::start();
-        let policy = [Policy::Retry, Policy::Fail][rng.usize(0..2)];
-        let order = |rng: &mut Rng, invoice| Order {
+        let order = |(invoice, policy): (u32, Policy)| Order {
             payments: vec![Payment { invoice, cents: 100 }],
-            is_keyed: rng.bool(),
+            is_keyed: invoice % 2 == 0,
             policy,
             mismatch: Mismatch::Fail,
             wait_ms: 0,
@@ -83,82 +85,88 @@ impl PayFile {
         let orders = ChildOrders {
             database: directory.path().join("threads.db"),
             service: service.address,
-            orders: (0..4).map(|invoice| order(&mut rng, invoice)).collect(),
-            beside: (4..7).map(|invoice| order(&mut rng, invoice)).collect(),
-            kill: None,
-            is_async: rng.bool(),
+            orders: (0..).zip([Policy::Retry, Policy::Fail, Policy::Ask]).map(order).collect(),
+            beside: (3..).zip([Policy::Retry, Policy::Fail, Policy::Ask]).map(order).collect(),
+            trap: None,
+            is_async,
         };
-        Self { rng, orders, service, _directory: directory }
+        Self { orders, service, _directory: directory }
     }
 
-    /// Lets a process run into something.
-    fn blow(&mut self, met: &mut Met) {
-        let blow = self.choose();
-        self.service.set(blow);
-        let kill = if let Blow::AtWrite(write, is_stored) = blow { Some((write, is_stored)) } else { None };
-        let mut child = ChildOrders { kill, ..self.orders.clone() }.start();
-        self.service.watch(&child);
-        if let Blow::Overtaken(_) = blow {
-            return self.overtake(child, met);
-        }
-        if ended(&mut child).signal() == Some(Signal::KILL.as_raw()) {
-            *if kill.is_some() { &mut met.kills_at_writes } else { &mut met.kills_inside } += 1;
-        }
+    /// Lets a process run until it is struck, or to its end, and others go on; whether it was struck.
+    fn meets(self, (point, nth): (Point, u32), met: &mut Met) -> bool {
+        let is_struck = match point {
+            Point::Own(moment) => self.is_killed(Some(Trap { moment, nth, spring: Spring::Kill })),
+            Point::Paid => {
+                self.service.target().call = Some(nth as usize);
+                self.is_killed(None)
+            }
+            Point::Overtaken => self.is_overtaken(nth),
+        };
+        let status = ended(&mut self.orders.start());
+        assert!(status.success(), "{status} after {point:?} {nth} of {:?}", self.orders);
+        let judged = self.judge(met);
+        assert!(judged.is_ok(), "{judged:?} after {point:?} {nth} of {:?}", self.orders);
+        met.processes += 2;
+        is_struck
+    }
+
+    fn is_killed(&self, trap: Option<Trap>) -> bool {
+        let mut child = self.service.strikes(&ChildOrders { trap, ..self.orders.clone() });
+        let status = ended(&mut child);
+        let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+        assert!(is_killed || status.success(), "{status} without a kill of {:?}", self.orders);
+        is_killed
     }
 
     /// While a process waits for an answer another one comes to the end; then the first goes on.
-    fn overtake(&mut self, mut child: Child, met: &mut Met) {
+    fn is_overtaken(&self, nth: u32) -> bool {
+        let script = (0..nth).map(|_| Behaviour::Answer).chain([Behaviour::HoldAfter]);
+        self.service.api.script(script);
+        let mut child = self.orders.start();
         let (sender, is_over) = oneshot::channel();
         let wait = move || _ = sender.send(ended(&mut child));
         let waiting = std::thread::Builder::new().spawn(wait).expect("a thread starts");
         let api = self.service.api.clone();
-        let is_stuck = self.service.runtime.block_on(async move {
+        let is_held = self.service.runtime.block_on(async move {
             tokio::select! {
                 () = api.held() => true,
                 _ = is_over => false,
             }
         });
-        if is_stuck {
-            ended(&mut self.orders.start());
-            met.zombies += 1;
+        if is_held {
+            let status = ended(&mut self.orders.start());
+            assert!(status.success(), "{status} while call {nth} of another was held");
         }
         self.service.api.script([]);
         self.service.api.release();
         waiting.join().expect("it only waits");
+        is_held
     }
 
-    fn choose(&mut self) -> Blow {
-        let stage = [Stage::Arrived, Stage::Paid, Stage::Answered][self.rng.usize(0..3)];
-        let call = self.service.api.arrived().len() + self.rng.usize(0..3);
-        match self.rng.u8(0..5) {
-            0..2 => Blow::AtWrite(self.rng.u32(0..14), self.rng.bool()),
-            2..4 => Blow::AtCall(stage, call),
-            _ => Blow::Overtaken(self.rng.usize(0..3)),
-        }
-    }
-
-    /// A process comes to the end, and the books agree.
-    fn finish(&mut self) {
-        self.service.set(Blow::AtWrite(0, false));
-        for _ in 0..2 {
-            let status = ended(&mut self.orders.start());
-            assert!(status.success(), "{status}");
-        }
-        let judged = self.judge();
-        assert!(judged.is_ok(), "{judged:?} after {:?}", self.orders);
-    }
-
-    fn judge(&self) -> Result<(), String> {
+    fn judge(&self, met: &mut Met) -> Result<(), String> {
         let store = Sqlite::open(&self.orders.database).map_err(|error| error.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let judge = runtime.block_on(Judge::of(&self.service.api, (&store, true), &[THREAD.to_owned()]))?;
         judge.judge()?;
-        let all = (self.orders.orders.len() + self.orders.beside.len()) as u64;
-        let paid = judge.receipts.len() as u64;
-        if self.orders.orders[0].policy == Policy::Retry && paid != all {
-            return Err(format!("{paid} of {all} payments were made"));
+        met.left += judge.ledger.iter().filter(|entry| entry.row.status == EffectStatus::Open).count();
+        let mut calls: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for call in &judge.arrived {
+            calls.entry(&call.request.key).or_default().push(&call.request.caller.policy);
         }
-        Ok(())
+        let retry = format!("{:?}", Policy::Retry);
+        for (key, policies) in calls {
+            met.repeated += policies.len() - 1;
+            if policies.len() > 1 && policies.iter().any(|policy| *policy != retry) {
+                return Err(format!("{key} was called under {policies:?}"));
+            }
+        }
+        let mut orders = self.orders.orders.iter().chain(&self.orders.beside);
+        let is_paid = |order: &Order| judge.receipts.values().any(|receipt| receipt.payment == order.payments[0]);
+        match orders.find(|order| order.policy == Policy::Retry && !is_paid(order)) {
+            Some(order) => Err(format!("{order:?} was not paid")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -173,7 +181,8 @@ struct Service {
 #[derive(Debug, Default)]
 struct Target {
     child: Option<Pid>,
-    blow: Option<(Stage, usize)>,
+    /// The number of the call that it is killed in.
+    call: Option<usize>,
 }
 
 impl Service {
@@ -182,7 +191,7 @@ impl Service {
         let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
         let target = Arc::<Mutex<Target>>::default();
         let struck = Arc::clone(&target);
-        let api = Api::watched(Box::new(move |stage, number| strike(&struck, (stage, number))));
+        let api = Api::watched(Box::new(move |number| strike(&struck, number)));
         let (listener, address) = runtime.block_on(api::open()).expect("a port is free");
         runtime.spawn(api.clone().serve(listener));
         Self { api, address, target, runtime }
@@ -192,32 +201,23 @@ impl Service {
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, blow: Blow) {
-        let mut script = Vec::new();
-        let mut target = Target::default();
-        match blow {
-            Blow::AtWrite(..) => {}
-            Blow::AtCall(stage, call) => target.blow = Some((stage, call)),
-            Blow::Overtaken(calls) => {
-                script = vec![Behaviour::Answer; calls];
-                script.push(Behaviour::HoldAfter);
-            }
-        }
-        self.api.script(script);
-        *self.target() = target;
-    }
-
-    fn watch(&self, child: &Child) {
-        self.target().child = Some(Pid::from_child(child));
+    /// Starts a process; none of its calls is paid before it is known whose they are.
+    fn strikes(&self, orders: &ChildOrders) -> Child {
+        let mut target = self.target();
+        let child = orders.start();
+        target.child = Some(Pid::from_child(&child));
+        child
     }
 }
 
-/// Strikes the process if a call has come as far as it is to be struck at.
-fn strike(target: &Mutex<Target>, reached: (Stage, usize)) {
+/// Kills the process if this is the call that it is to be killed in.
+fn strike(target: &Mutex<Target>, number: usize) {
     let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-    let (Some(child), Some(blow)) = (target.child, target.blow) else { return };
-    if reached == blow {
-        target.blow = None;
+    if target.call != Some(number) {
+        return;
+    }
+    target.call = None;
+    if let Some(child) = target.child.take() {
         kill_process(child, Signal::KILL).expect("a child can be killed");
     }
 }

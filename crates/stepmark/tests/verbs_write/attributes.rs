@@ -26,7 +26,8 @@ async fn names(threads: Threads<'_, Desk>) -> Vec<String> {
 async fn threads_are_found_by_what_is_said_of_them(lab: &Lab) {
     let desk = declared(lab).await;
     for (name, who, size) in [("a", "ann", 1), ("b", "bob's", 2), ("c", "ann", 3)] {
-        let request = desk.thread(name).input(|desk| desk.text.set("draft".into()));
+        let thread = desk.thread(name);
+        let request = thread.input(|desk| desk.text.set("draft".into()));
         request.attributes([("who", who.into()), ("size", size.into())]).run().await.expect("runs");
     }
     let (a, b) = (desk.thread("a"), desk.thread("b"));
@@ -73,10 +74,12 @@ async fn what_cannot_be_said_refuses_the_input(lab: &Lab) {
 
 async fn a_thread_that_its_run_makes_at_its_end_is_described_then(lab: &Lab) {
     let desk = declared(lab).await;
-    let request = desk.thread("t").input(|_| ()).durability(Durability::Exit);
+    let thread = desk.thread("t");
+    let request = thread.input(|_| ()).durability(Durability::Exit);
     request.attributes([("size", 1.into())]).run().await.expect("runs");
     lab.orders.fail("plan", 1);
-    let request = desk.thread("u").input(|_| ()).attributes([("size", 2.into())]);
+    let thread = desk.thread("u");
+    let request = thread.input(|_| ()).attributes([("size", 2.into())]);
     request.run().await.expect_err("fails");
     assert_eq!(names(desk.threads().attribute_in("size", 0..)).await, ["t", "u"]);
     assert_eq!(names(desk.threads().status(RunStatus::Failed)).await, ["u"]);
@@ -85,7 +88,8 @@ async fn a_thread_that_its_run_makes_at_its_end_is_described_then(lab: &Lab) {
 async fn found_threads_come_page_by_page(lab: &Lab) {
     let desk = declared(lab).await;
     for index in 0..5 {
-        let request = desk.thread(format!("t{index}")).input(|_| ());
+        let thread = desk.thread(format!("t{index}"));
+        let request = thread.input(|_| ());
         request.attributes([("size", (index / 2).into())]).run().await.expect("runs");
     }
     let search = || desk.threads().order(Order::Attribute("size".into())).limit(2);

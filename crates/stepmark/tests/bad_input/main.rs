@@ -1,5 +1,9 @@
 //! Does bad input give a typed error that names the thing, and leave everything readable?
 
+mod desk;
+mod places;
+mod stored;
+
 use serde::{Deserialize, Serialize};
 use stepmark::{END, ErrorKind, Goto, Graph, MemoryStore, Route, Snap, State, Update, to};
 
@@ -185,4 +189,62 @@ async fn a_checkpoint_that_names_a_removed_node_says_so_and_an_alias_mends_it() 
     assert_eq!(build(&["new"], None).thread("t").state().await.expect("readable").next(), ["old"]);
     let done = build(&["new"], Some("old")).thread("t").resume().await.expect("the alias knows it");
     assert_eq!(done.state().place, ">");
+}
+
+/// A xorshift generator; the same bytes in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+
+    /// The input with bytes of its record replaced, cut off, or set to what lengths are damaged with.
+    fn damage(&mut self, input: &[u8]) -> Vec<u8> {
+        let (mut damaged, record) = (input.to_vec(), 2..input.len().max(3));
+        let at = record.start + self.below(record.len());
+        match self.below(4) {
+            0 => damaged.truncate(at),
+            1 => drop(damaged.splice(at.min(input.len()).., [0xdf, 0xff, 0xff, 0xff, 0xff])),
+            _ => {
+                let byte = self.below(256) as u8;
+                damaged.get_mut(at).into_iter().for_each(|old| *old = byte);
+            }
+        }
+        damaged
+    }
+}
+
+#[test]
+fn what_was_stored_is_read() {
+    let examples = stored::examples();
+    assert!(examples.len() > 50, "{} places", examples.len());
+    for example in examples {
+        let told = stored::read_stored(&example);
+        assert!(told.errors.is_empty() && told.values > 5, "{told:?}");
+    }
+}
+
+#[test]
+fn replaced_bytes_are_read_or_refused() {
+    let (mut random, mut values, mut errors) = (Random(1), 0, 0);
+    for example in stored::examples() {
+        for _ in 0..4 {
+            let told = stored::read_stored(&random.damage(&example));
+            (values, errors) = (values + told.values, errors + told.errors.len());
+        }
+    }
+    assert!(values > 0 && errors > 0, "{values} values and {errors} errors");
+}
+
+#[test]
+fn what_is_needed_is_refused_where_it_is_not_encoded() {
+    let examples = stored::examples();
+    let refused =
+        examples.iter().filter(|example| !stored::read_stored(&[&example[..2], &[0xc1]].concat()).errors.is_empty());
+    // Nobody reads what belongs to tasks that are done, and what is kept is made again.
+    assert!(refused.count() * 2 > examples.len());
 }
