@@ -6,6 +6,7 @@ use stepmark_conformance::call::{CallKind, Reply};
 use stepmark_conformance::fault::{Counted, When};
 use stepmark_conformance::make::{Line, value_of};
 use stepmark_conformance::{CountingStore, Fault, FaultPlan, FaultStore, Sight, Witness, WitnessStore};
+use stepmark_core::capability::{Attribute, AttributeChange, AttributeKind, Declaration};
 use stepmark_core::error::{Error, ErrorKind, Result};
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, Commit, Records};
@@ -72,6 +73,30 @@ async fn every_fault_at_every_call_is_survived_by_sending_again() {
                 assert_eq!(number, 13, "one birth, and three times a claim and a step with a flush each");
                 break;
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn attributes_are_said_again_after_any_fault() {
+    for fault in [Fault::ErrorBefore, Fault::ErrorAfter, Fault::Delay(std::time::Duration::ZERO), Fault::Duplicate] {
+        for number in 0..2 {
+            let store = memory();
+            let line = Line::born(&store, "t").await;
+            let plan = FaultPlan { of: Counted::Kind(CallKind::Describe), when: When::Nth(number, fault) };
+            let faulty = FaultStore::new(Arc::clone(&store), plan);
+            let search = faulty.search().expect("it searches");
+            let declared = || vec![Declaration { name: "size".into(), kind: AttributeKind::Integer }];
+            let said = || vec![AttributeChange { name: "size".into(), value: Some(1.into()) }];
+            if search.declare("", declared()).await.is_err() {
+                search.declare("", declared()).await.expect("a single fault is survived");
+            }
+            if search.set_attributes(line.thread.uid, said()).await.is_err() {
+                search.set_attributes(line.thread.uid, said()).await.expect("a single fault is survived");
+            }
+            assert_eq!(faulty.struck(), 1);
+            let expected = [Attribute { name: "size".into(), value: 1.into() }];
+            assert_eq!(search.attributes(line.thread.uid).await.expect("it is read"), expected);
         }
     }
 }

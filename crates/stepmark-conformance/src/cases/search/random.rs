@@ -12,6 +12,9 @@ use super::{born, change, condition, declare, names, query, set};
 use crate::env::StoreEnv;
 use crate::make::Line;
 
+/// Pages of a walk that does not end.
+const PAGES_MAX: usize = 100;
+
 /// Numbers that are the same on every run.
 struct Dice(u64);
 
@@ -182,7 +185,7 @@ async fn page(search: &dyn Search, query: SearchQuery) -> (Vec<String>, Option<C
 
 async fn walk(search: &dyn Search, mut query: SearchQuery) -> Vec<String> {
     let mut found = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..PAGES_MAX {
         let (names, next) = page(search, query.clone()).await;
         found.extend(names);
         match next {
@@ -209,7 +212,8 @@ pub async fn found_threads_are_paged_once(env: &dyn StoreEnv) {
         let (order, descending) = order;
         let mut asked = SearchQuery { order, descending, limit: 2, ..query(Vec::new()) };
         let mut found = Vec::new();
-        for moment in 0.. {
+        for moment in 0..=PAGES_MAX {
+            assert!(moment < PAGES_MAX, "the walk does not end: {asked:?}");
             let (names, next) = page(search, asked.clone()).await;
             found.extend(names);
             let Some(after) = next else { break };
