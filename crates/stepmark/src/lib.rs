@@ -291,12 +291,12 @@ pub mod store {
     #[cfg(any(feature = "compression", feature = "encryption"))]
     pub use stepmark_codec as codec;
     pub use stepmark_core::capability::{
-        Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
-        Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
-    };
-    pub use stepmark_core::capability::{
         Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, PendingKey, Removal, Repack,
         Retention, RowKey, ThreadState, Unlink, Unlinked,
+    };
+    pub use stepmark_core::capability::{
+        Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
+        Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
     };
     pub use stepmark_core::capability::{
         ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,

@@ -9,7 +9,7 @@ use super::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
     Records, ThreadPage, ThreadQuery,
 };
-use crate::capability::{Items, ResultCache, Rows, Search, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::error::Result;
 use crate::id::ThreadUid;
 
@@ -61,6 +61,10 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
 
     fn search(&self) -> Option<&dyn Search> {
         (**self).search()
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        (**self).retention()
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {
