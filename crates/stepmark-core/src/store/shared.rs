@@ -67,6 +67,10 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
         (**self).search()
     }
 
+    fn retention(&self) -> Option<&dyn Retention> {
+        (**self).retention()
+    }
+
     fn secrets(&self) -> Option<&dyn Secrets> {
         (**self).secrets()
     }
