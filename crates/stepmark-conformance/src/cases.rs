@@ -16,8 +16,10 @@ pub mod items;
 pub mod load;
 pub mod pointers;
 pub mod questions;
+pub mod retention;
 pub mod rows;
 pub mod runs;
+pub mod search;
 pub mod size;
 pub mod tags;
 pub mod threads;
@@ -229,6 +231,18 @@ macro_rules! each_case {
                 thread_without_head_is_not_published
                 deleted_thread_is_not_restored
                 malformed_restore_is_refused;
+            search:
+                attributes_read_back
+                declarations_outlive_the_handle
+                declared_again_with_another_kind_is_refused
+                undeclared_attribute_is_refused
+                malformed_attributes_are_refused
+                attributes_go_with_their_thread
+                attributes_fence_nobody
+                threads_are_found_by_attributes
+                threads_are_found_by_what_they_are
+                hostile_texts_mean_themselves
+                found_threads_are_paged_once;
             blob:
                 blob_reads_back
                 put_blob_twice_is_one_blob
@@ -265,6 +279,26 @@ macro_rules! each_case {
                 long_chain_is_loaded
                 many_pending_rows_keep_their_order
                 longest_names_are_kept;
+            retention:
+                tips_are_not_unlinked
+                tagged_checkpoints_are_not_unlinked
+                branches_in_use_are_not_dropped
+                dropped_branch_takes_its_segment_along
+                history_passes_over_what_is_gone
+                pruned_thread_is_restored
+                fork_from_what_is_gone_is_refused
+                fork_that_copies_what_is_gone_is_refused
+                repeated_unlink_changes_nothing
+                removed_rows_are_gone
+                linked_checkpoint_is_not_removed
+                sweep_of_an_older_mark_is_refused
+                sweep_beside_a_fork_is_refused
+                age_is_known_by_arrival
+                aged_threads_are_listed_once
+                expired_thread_stays_until_it_is_swept
+                moved_thread_is_not_deleted
+                used_blobs_are_not_collected
+                touched_blob_is_not_collected;
             isolation:
                 scopes_are_apart
                 namespaces_are_apart

@@ -74,14 +74,19 @@ impl Sight {
                 sight.pending = append.pending.len();
                 sight.tasks = flushed_tasks(append);
             }
-            Call::DeleteThread(thread) => sight.thread = Some(*thread),
+            Call::DeleteThread(thread) | Call::SetAttributes { thread, .. } => sight.thread = Some(*thread),
             Call::Restore(restore) => sight.thread = Some(restore.thread.uid),
+            Call::Retention(call) => sight.thread = call.thread(),
             Call::Load(_)
             | Call::History(_)
             | Call::Threads(_)
             | Call::Blob(_)
             | Call::Info
             | Call::Page(_)
+            | Call::Declare { .. }
+            | Call::Declared { .. }
+            | Call::Attributes(_)
+            | Call::Find(_)
             | Call::Item(_) => {}
         }
         sight

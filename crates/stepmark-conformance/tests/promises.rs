@@ -11,6 +11,8 @@ const SEAM: &str = concat!(
     include_str!("../../stepmark-core/src/capability/cache.rs"),
     include_str!("../../stepmark-core/src/capability/items.rs"),
     include_str!("../../stepmark-core/src/capability/rows.rs"),
+    include_str!("../../stepmark-core/src/capability/search.rs"),
+    include_str!("../../stepmark-core/src/capability/retention.rs"),
 );
 
 /// Words between backticks in doc comments that stand in parentheses: that is how a promise names its proof.

@@ -4,9 +4,11 @@
 //! store that has none answers `None`, and its callers do without.
 
 mod cache;
+mod retention;
 mod items;
 mod row;
 mod rows;
+mod search;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
@@ -15,7 +17,17 @@ pub use items::{
     ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace, NamespacePage, NamespaceQuery, NamespaceRange,
     PutVerdict, VALUE_BYTES_MAX, check_search, check_write, decide_delete, decide_put, is_live,
 };
+pub use retention::{
+    ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,
+    PendingKey, Removal, Repack, Retention, RowKey, ThreadState, Unlink, Unlinked, stamp,
+};
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
+pub use search::{
+    ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition,
+    Cursor, Declaration, Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test,
+    changed_attributes, check_changes, check_declarations, check_stored, decode_attributes, decode_declarations,
+    encode_attributes, encode_declarations, undeclared, with_declarations,
+};
 pub use secrets::{ChangeRow, Resealed, Secrets};

@@ -205,20 +205,17 @@ pub fn settle(outcome: &EffectOutcome, entry: Option<EffectEntry>) -> Result<Dec
 }
 
 /// What a thread that is made from a moment of this one takes along of its ledger: what a branch that is forked there now
-/// would see. `branches` are those of the root namespace in order of creation.
+/// would see. `branches` are those of the root namespace.
 ///
 /// # Errors
 /// As for [`decide`].
 pub fn carried(
     thread: ThreadUid,
     entries: Vec<EffectEntry>,
-    branches: &[BranchRow],
+    branches: &[NumberedBranch],
     moment: ForkPoint,
 ) -> Result<Vec<EffectEntry>> {
-    let mut find = |id: BranchId| {
-        let numbered = (1..).zip(branches).find(|(_, row)| row.id == id);
-        Ok(numbered.map(|(number, row)| NumberedBranch { number, row: row.clone() }))
-    };
+    let mut find = |id: BranchId| Ok(branches.iter().find(|branch| branch.row.id == id).cloned());
     let view = View { until: Some(moment.height), ..View::of_branch(moment.branch, &mut find)? };
     let mut taken = Vec::with_capacity(entries.len());
     for entry in entries {

@@ -10,16 +10,19 @@ mod ids;
 mod items;
 mod ledger;
 mod read;
+mod retention;
 mod rows;
+mod search;
 mod thread;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{Items, ResultCache, Rows};
+use crate::capability::{AttributeKind, Items, ResultCache, Retention, Rows, Search};
+use crate::checkpoint::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, ThreadUid};
@@ -50,9 +53,15 @@ struct Inner {
     names: HashMap<(String, String), ThreadUid>,
     deleted: HashSet<ThreadUid>,
     blobs: HashMap<(String, BlobHash), Vec<u8>>,
+    /// When each of them was last put.
+    touched: HashMap<(String, BlobHash), Timestamp>,
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
+    /// Declared attributes, by scope and name.
+    declared: BTreeMap<(String, String), AttributeKind>,
+    /// The store's time, as the newest call that needs it saw it.
+    now: Timestamp,
     items: items::KeptItems,
 }
 
@@ -70,6 +79,14 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// For calls that remember when they were made.
+    fn lock_now(&self) -> MutexGuard<'_, Inner> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        inner.now = now.max(inner.now);
+        inner
+    }
 }
 
 impl Default for MemoryStore {
@@ -81,7 +98,7 @@ impl Default for MemoryStore {
 #[async_trait]
 impl CheckpointStore for MemoryStore {
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
-        self.lock().commit(commit)
+        self.lock_now().commit(commit)
     }
 
     async fn append(&self, append: Records) -> Result<Appended> {
@@ -101,7 +118,7 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
-        self.lock().blob(call)
+        self.lock_now().blob(call)
     }
 
     async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
@@ -120,6 +137,14 @@ impl CheckpointStore for MemoryStore {
         Some(self)
     }
 
+    fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        Some(self)
+    }
+
     fn items(&self) -> Option<&dyn Items> {
         Some(self)
     }
@@ -130,6 +155,7 @@ impl Inner {
         Ok(match call {
             BlobCall::Put { scope, bytes } => {
                 let hash = BlobHash::of(&bytes);
+                self.touched.insert((scope.clone(), hash), self.now);
                 self.blobs.insert((scope, hash), bytes);
                 BlobReply::Kept(hash)
             }

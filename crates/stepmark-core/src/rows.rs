@@ -96,6 +96,12 @@ pub struct BranchRow {
 }
 
 impl BranchRow {
+    /// The heights of its own checkpoints: the first, and the one after the last.
+    pub fn own_heights(&self) -> (u64, u64) {
+        let first = self.fork.map_or(0, |fork| fork.height + 1);
+        (first, self.tip.as_ref().map_or(first, |tip| (tip.height + 1).max(first)))
+    }
+
     /// The hash over key and all columns.
     pub fn hash(&self, thread: ThreadUid, namespace: &str) -> RecordHash {
         let mut writer = Writer::with_capacity(160);

@@ -53,9 +53,14 @@ fn ledger() -> Vec<EffectEntry> {
     vec![entry(1, (MAIN, 9), 3), entry(2, (MAIN, 5), 2), entry(3, (AFTER, 6), 3), entry(4, (OTHER, 8), 4)]
 }
 
+/// Branches with their numbers.
+fn numbered(branches: &[BranchRow]) -> Vec<NumberedBranch> {
+    (1..).zip(branches).map(|(number, row)| NumberedBranch { number, row: row.clone() }).collect()
+}
+
 fn taken(from: u64, height: u64) -> Vec<u32> {
     let moment = ForkPoint { branch: id(from), height };
-    let taken = carried(THREAD, ledger(), &branches(), moment).expect("the branches are there");
+    let taken = carried(THREAD, ledger(), &numbered(&branches()), moment).expect("the branches are there");
     taken.into_iter().map(|entry| entry.row.generation).collect()
 }
 
@@ -80,10 +85,7 @@ fn ask(
     intent: &EffectIntent,
 ) -> stepmark_core::error::Result<EffectReply> {
     let asker = Asker { thread: THREAD, branch: &branches[0], branches: branches.len() as u64 };
-    let find = |wanted: BranchId| {
-        let found = (1..).zip(branches).find(|(_, row)| row.id == wanted);
-        Ok(found.map(|(number, row)| NumberedBranch { number, row: row.clone() }))
-    };
+    let find = |wanted: BranchId| Ok(numbered(branches).into_iter().find(|branch| branch.row.id == wanted));
     Ok(decide(asker, intent, entries, &mut { find })?.reply)
 }
 
@@ -97,6 +99,16 @@ fn intent(fingerprint: u8) -> EffectIntent {
         repeats_unknown: false,
         again: true,
     }
+}
+
+#[test]
+fn numbers_of_branches_that_are_gone_are_not_given_away() {
+    let mut branches = numbered(&branches());
+    branches.remove(1);
+    let moment = ForkPoint { branch: id(AFTER), height: 9 };
+    let taken = carried(THREAD, ledger(), &branches, moment).expect("the branches are there");
+    let generations: Vec<u32> = taken.into_iter().map(|entry| entry.row.generation).collect();
+    assert_eq!(generations, self::taken(AFTER, 9), "a branch that nobody needs changes nothing");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use stepmark_core::checkpoint::{ChannelEntry, CheckpointRow, Manifest, NextTask,
 use stepmark_core::effect::EffectEntry;
 use stepmark_core::error::Subject;
 use stepmark_core::id::{RecordHash, RunId, check_name};
-use stepmark_core::ledger;
+use stepmark_core::ledger::{self, NumberedBranch};
 use stepmark_core::rows::{BranchRow, EffectsMode, ForkPoint, RunRow, RunStatus, ThreadRow, Tip};
 use stepmark_core::store::{Channels, Commit, Expect, Load, Loaded, Place, RunWrite};
 use stepmark_core::value::{Structure, ValueAddress, ValueHead, ValueNode, ValueRef, encode_packed};
@@ -48,7 +48,9 @@ impl<S: State> At<'_, S> {
 
 /// What the new thread knows of effects: as much as a branch that is forked there.
 fn carried(loaded: &Loaded, moment: ForkPoint) -> Result<Vec<EffectEntry>> {
-    let branches: Vec<BranchRow> = loaded.branches.iter().map(|branch| branch.row.clone()).collect();
+    let numbered = loaded.branch_numbers.iter().zip(&loaded.branches);
+    let numbered = numbered.map(|(number, branch)| NumberedBranch { number: *number, row: branch.row.clone() });
+    let branches: Vec<NumberedBranch> = numbered.collect();
     Ok(ledger::carried(loaded.thread.uid, loaded.effects.clone(), &branches, moment)?)
 }
 

@@ -263,14 +263,21 @@ CREATE TABLE cache (
 );
 CREATE INDEX cache_expiry ON cache (expires_at);
 
--- The table below is written by no version yet. [later]
+-- Which attributes the threads of a scope may have.
+CREATE TABLE attribute_kind (
+    scope text COLLATE "C" NOT NULL,                  -- [key]
+    name  text COLLATE "C" NOT NULL,                  -- [key]
+    kind  smallint NOT NULL,                          -- 1 text, 2 integer, 3 number, 4 boolean, 5 time
+    hash  bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
 
--- Searchable attributes of threads.
+-- Attributes of threads, plain, in the order of their values.
 CREATE TABLE attribute (
-    scope  text COLLATE "C" NOT NULL,
+    scope  text COLLATE "C" NOT NULL,                 -- that of the thread [unhashed]
     name   text COLLATE "C" NOT NULL,
-    value  bytea NOT NULL,
-    thread bigint NOT NULL,
+    value  bytea NOT NULL,                            -- bytes that compare as the values do
+    thread bigint NOT NULL,                           -- [key]
     hash   bytea NOT NULL,
     PRIMARY KEY (scope, name, value, thread)
 );
@@ -369,3 +376,18 @@ CREATE TABLE item (
     PRIMARY KEY (scope, namespace, key)
 );
 CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What the store knows of a thread besides its rows; a thread without a row was never pruned and does not expire.
+CREATE TABLE retention (
+    thread     bigint PRIMARY KEY,
+    mark       bigint NOT NULL,                       -- how often something ceased to exist in the thread [unhashed]
+    expires_at bigint                                 -- when it may go, by the server's clock [unhashed]
+);
+CREATE INDEX retention_expiry ON retention (expires_at) WHERE expires_at IS NOT NULL;
+
+-- When checkpoints arrived: those from `arrival` on, up to the next mark, within a minute after `marked_at`.
+CREATE TABLE arrival_mark (
+    arrival   bigint PRIMARY KEY,                     -- that of the first checkpoint that came after the mark [unhashed]
+    marked_at bigint NOT NULL                         -- the server's clock; never falls [unhashed]
+);
+CREATE INDEX arrival_mark_at ON arrival_mark (marked_at);

@@ -149,7 +149,8 @@ pub(crate) async fn delete_thread(session: Session<'_>, uid: ThreadUid) -> Resul
     session.end(done).await
 }
 
-async fn delete_locked(session: Session<'_>, uid: ThreadUid) -> Result<()> {
+/// In a transaction that has begun.
+pub(crate) async fn delete_locked(session: Session<'_>, uid: ThreadUid) -> Result<()> {
     lock::whole_thread(session, uid).await?;
     let Some(number) = check::delete(session, uid).await? else { return Ok(()) };
     session.execute(queries::DELETE_TOMBSTONE, params![number]).await?;

@@ -23,6 +23,7 @@ use crate::queries;
 use crate::read::{branch, find_thread, known_branch};
 use crate::records::{Space, branch_name, pending_name, place_name};
 use crate::session::{Cells, Params, Session, params};
+use crate::sweep::check_copied;
 
 /// Whether a commit may be written. A refused one may be a repeated one: what it wrote decides, never the tip.
 pub(crate) async fn commit(session: Session<'_>, commit: &Commit) -> Result<Verdict> {
@@ -87,7 +88,10 @@ async fn refusal_of(session: Session<'_>, commit: &Commit) -> Result<()> {
     let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
     check_parent(session, space, commit).await?;
     match &commit.expect {
-        Expect::New => check_new_branch(session, space, &commit.branch).await?,
+        Expect::New => {
+            check_new_branch(session, space, &commit.branch).await?;
+            check_copied(session, space, commit).await?;
+        }
         Expect::At { tip, epoch } => {
             let stored = known_branch(session, space, commit.branch.id).await?;
             check_fence(&stored, tip.as_ref(), *epoch)?;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
+use stepmark_core::capability::ARRIVAL_MARKS_EVERY_US;
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::Result;
@@ -29,6 +30,8 @@ pub(crate) struct Place {
     pub(crate) reconnect: Duration,
     /// The newest time that the server told.
     pub(crate) newest: AtomicI64,
+    /// When arrivals were marked last, by this machine's clock.
+    pub(crate) marked_at: AtomicI64,
 }
 
 impl fmt::Debug for Place {
@@ -58,6 +61,13 @@ impl Place {
             waited += pause;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Whether a mark of arrivals is young enough; who hears that it is not makes one.
+    pub(crate) fn is_marked(&self, now: Timestamp) -> bool {
+        let last = self.marked_at.load(Ordering::Relaxed);
+        let young = now.saturating_sub(last) < ARRIVAL_MARKS_EVERY_US;
+        young || self.marked_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
     }
 
     /// The server's time, which never goes back within one handle.

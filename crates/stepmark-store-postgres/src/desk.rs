@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::Result;
 use stepmark_core::meter;
 use stepmark_core::store::{Appended, Outcome};
@@ -14,10 +15,10 @@ use stepmark_core::store::{Appended, Outcome};
 use crate::connect::Place;
 use crate::direct::{self, birth_of, is_flush};
 use crate::error::{Remedy, remedy};
-use crate::session::Session;
+use crate::session::{Session, params};
 use crate::step::{self, Step, step_of};
 use crate::writer::{Counters, Done, Member, Work};
-use crate::{apply, restore};
+use crate::{apply, queries, restore};
 
 /// How often a member is tried at most. Of many that meet at one key each try lets one of them through.
 const TRIES_MAX: u32 = 8;
@@ -26,11 +27,24 @@ const LOSSES_MAX: u32 = 3;
 
 /// Writes a group and answers its members.
 pub(crate) async fn write_group(place: &Arc<Place>, counters: &Counters, group: Vec<Member>) {
+    mark_arrival(place).await;
     let held = held_steps(place, &group).await;
     for (member, held) in group.into_iter().zip(held) {
         let answer =
             if held { Ok(Done::Committed(Outcome::Applied)) } else { alone(place, counters, &member.work).await };
         member.reply(answer);
+    }
+}
+
+/// Says, once a minute, when checkpoints arrive that are written from now on. Where that fails, what comes is taken for older
+/// than it is by the next mark at most.
+pub(crate) async fn mark_arrival(place: &Arc<Place>) {
+    if place.is_marked(SystemClock.now()) {
+        return;
+    }
+    if let Ok(lease) = place.lend().await {
+        let marked = lease.session().execute(queries::retention::MARK_ARRIVAL, params![]).await;
+        lease.end(&marked);
     }
 }
 
@@ -95,6 +109,9 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
         | Work::DeleteThread(_)
         | Work::Cache(_)
         | Work::Restore(_)
+        | Work::Item(_)
+        | Work::Search(_) => None,
+        | Work::Sweep(_)
         | Work::Item(_) => None,
     }
 }
@@ -107,7 +124,9 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
         Work::DeleteThread(uid) => apply::delete_thread(session, *uid).await.map(|()| Done::Deleted),
         Work::Cache(work) => work.apply(session).await.map(|()| Done::Cached),
         Work::Restore(rows) => restore::restore(session, rows).await.map(Done::Restored),
+        Work::Sweep(sweep) => sweep.apply(session).await.map(Done::Swept),
         Work::Item(work) => work.apply(session).await.map(Done::Item),
+        Work::Search(work) => work.apply(session).await.map(|()| Done::Described),
     }
 }
 
@@ -120,6 +139,9 @@ impl Member {
             | Work::DeleteThread(_)
             | Work::Cache(_)
             | Work::Restore(_)
+            | Work::Item(_)
+            | Work::Search(_) => None,
+            | Work::Sweep(_)
             | Work::Item(_) => None,
         }
     }

@@ -16,6 +16,7 @@ use tokio_postgres::Row;
 use crate::queries;
 use crate::read::{branch, find_thread, known_branch};
 use crate::records::{self, Space, place_name};
+use crate::retention::mark_of;
 use crate::session::{Cells, Columns, Session, params};
 
 type Rows = Vec<(u64, CheckpointRow)>;
@@ -84,7 +85,7 @@ impl<'a> Lineage<'a> {
         Ok(rows)
     }
 
-    /// Adds the segment's heights below `below`, without a gap; answers where to go on.
+    /// Adds the segment's heights below `below`, without a gap unless the thread was pruned; answers where to go on.
     async fn take(&self, below: u64, fetch: usize, rows: &mut Rows) -> Result<u64> {
         let bottom = self.segment.fork.map_or(0, |fork| fork.height + 1);
         let wanted = usize::try_from(below - bottom).unwrap_or(usize::MAX).min(fetch - rows.len());
@@ -93,14 +94,20 @@ impl<'a> Lineage<'a> {
         let read = |row: &Row| records::checkpoint(row, self.space, false);
         let found = self.session.all(queries::HISTORY_SEGMENT, key, read).await?;
         let heights = (below - wanted as u64..below).rev();
-        for (index, height) in heights.enumerate() {
-            if found.get(index).is_none_or(|(_, row)| row.height != height) {
-                let place = place_name(self.segment.id, height);
-                return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
-            }
+        let gap =
+            heights.enumerate().find(|(index, height)| found.get(*index).is_none_or(|(_, row)| row.height != *height));
+        let Some((_, height)) = gap else {
+            rows.extend(found);
+            return Ok(below - wanted as u64);
+        };
+        if mark_of(self.session, thread).await? == 0 {
+            let place = place_name(self.segment.id, height);
+            return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
         }
+        // Pruned: the page goes on where it ends, or the segment does.
+        let next = found.last().filter(|_| found.len() == wanted).map_or(bottom, |(_, row)| row.height);
         rows.extend(found);
-        Ok(below - wanted as u64)
+        Ok(next)
     }
 
     /// Goes to the parent. Fork points fall strictly along a lineage, so damaged rows can never make a loop.
@@ -133,7 +140,7 @@ pub(crate) async fn threads(session: Session<'_>, query: &ThreadQuery) -> Result
 }
 
 /// A thread with its head's tip and its last run, side by side in a row.
-fn entry(row: &Row) -> Result<(i64, ThreadEntry)> {
+pub(crate) fn entry(row: &Row) -> Result<(i64, ThreadEntry)> {
     let (number, thread) = records::thread(row)?;
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
     let (head, run) = (Columns::from(row, 7), Columns::from(row, 17));

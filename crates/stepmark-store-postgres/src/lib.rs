@@ -20,9 +20,11 @@ mod cache;
 mod children;
 mod insert;
 mod items;
+mod search;
 mod ledger;
 mod lock;
 mod restore;
+mod sweep;
 
 mod chains;
 mod history;
@@ -30,6 +32,7 @@ mod place;
 mod read;
 mod reader;
 mod records;
+mod retention;
 mod rows;
 
 mod connect;

@@ -33,10 +33,10 @@ pub(crate) async fn load(session: Session<'_>, load: &Load) -> Result<Loaded> {
         next_ordinal(session, space, branch.id, tip.map_or(0, |row| row.height + 1)),
         place::name_of(session, space, (&thread, &branch), &load.place),
     );
-    let rows = try_join(of_thread.branches(), of_thread.tags());
+    let rows = try_join3(of_thread.branches(), of_thread.branch_numbers(), of_thread.tags());
     let beside = try_join(of_thread.children(&branch, tip), of_thread.effects());
     let all = try_join4(of_tip, rows, of_thread.run_and_graph(tip), beside);
-    let (((pending, chains), next_ordinal, name), (branches, tags), (run, graph), (children, effects)) =
+    let (((pending, chains), next_ordinal, name), (branches, branch_numbers, tags), (run, graph), (children, effects)) =
         Box::pin(all).await?;
     let branch = NamedBranch { row: branch, name };
     Ok(Loaded {
@@ -47,6 +47,7 @@ pub(crate) async fn load(session: Session<'_>, load: &Load) -> Result<Loaded> {
         pending,
         next_ordinal,
         branches,
+        branch_numbers,
         tags,
         run,
         graph,
@@ -66,6 +67,10 @@ struct OfThread<'a> {
 impl OfThread<'_> {
     async fn branches(self) -> Result<Vec<NamedBranch>> {
         if self.load.branches { branches(self.session, self.space).await } else { Ok(Vec::new()) }
+    }
+
+    async fn branch_numbers(self) -> Result<Vec<u64>> {
+        if self.load.branches { branch_numbers(self.session, self.space).await } else { Ok(Vec::new()) }
     }
 
     async fn tags(self) -> Result<Vec<TagEntry>> {
@@ -163,6 +168,12 @@ pub(crate) async fn branches(session: Session<'_>, space: Space<'_>) -> Result<V
     // Refs come in falling order: of several names the first one stays.
     let mut names: HashMap<BranchId, String> = refs.into_iter().map(|(name, branch)| (branch, name)).collect();
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
+}
+
+/// Their numbers.
+async fn branch_numbers(session: Session<'_>, space: Space<'_>) -> Result<Vec<u64>> {
+    let key = params![space.thread, space.namespace];
+    session.all(queries::LOAD_BRANCH_NUMBERS, key, |row| Cells::new(row, Subject::Branch, space.uid).number(0)).await
 }
 
 /// A run record.

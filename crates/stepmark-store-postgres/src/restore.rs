@@ -48,6 +48,7 @@ async fn write(session: Session<'_>, restore: &Restore, number: Option<i64>, is_
     try_join_all(uses).await?;
     if restore.publish {
         session.execute(queries::RESTORE_PUBLISH, params![number]).await?;
+        session.execute(queries::retention::RESTORE_GAPS, params![number]).await?;
     }
     write_graphs(session, graphs).await
 }

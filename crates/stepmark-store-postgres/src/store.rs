@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{Items, ResultCache, Rows};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -26,7 +26,7 @@ use crate::session::{Statements, Voice};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use crate::writer::{Counters, Done, Limits, Work, Writer};
-use crate::{history, migrate, read};
+use crate::{desk, history, migrate, read};
 
 /// A store in the tables of one schema of a PostgreSQL database. Clones share its connections. Any number of processes and
 /// machines may open the same schema.
@@ -270,12 +270,20 @@ impl PostgresOptions {
             round_trips: AtomicU64::new(0),
         };
         let reconnect = Duration::from_millis(self.reconnect_ms);
-        let place = Place { voice, schema: self.schema, pool, reconnect, newest: AtomicI64::new(Timestamp::MIN) };
+        let place = Place {
+            voice,
+            schema: self.schema,
+            pool,
+            reconnect,
+            newest: AtomicI64::new(Timestamp::MIN),
+            marked_at: AtomicI64::new(0),
+        };
         let place = Arc::new(place);
         let lease = place.lend().await?;
         let migrated = migrate::migrate(&place, lease.session()).await;
         lease.end(&migrated);
         migrated?;
+        desk::mark_arrival(&place).await;
         let limits = Limits { group_max: self.group_max, workers_max: self.workers };
         Ok(PostgresStore { writer: Arc::new(Writer::new(place, limits)) })
     }
@@ -371,6 +379,14 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
     }
 

@@ -21,7 +21,9 @@ use crate::connect::Place;
 use crate::desk;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
+use crate::search::SearchWork;
 use crate::step::step_of;
+use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
 const QUEUE_MAX: usize = 4096;
@@ -36,7 +38,9 @@ pub(crate) enum Work {
     DeleteThread(ThreadUid),
     Cache(CacheWork),
     Restore(Box<Restore>),
+    Sweep(Box<Sweep>),
     Item(ItemWork),
+    Search(SearchWork),
 }
 
 /// A member's answer.
@@ -47,7 +51,9 @@ pub(crate) enum Done {
     Deleted,
     Cached,
     Restored(Outcome),
+    Swept(Swept),
     Item(ItemDone),
+    Described,
 }
 
 /// A queued call.
@@ -239,6 +245,9 @@ impl Work {
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
             Self::Restore(restore) => Some(restore.thread.uid),
+            Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
+            Self::Sweep(sweep) => sweep.thread(),
             Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
@@ -263,10 +272,11 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) => 0,
+            Self::DeleteThread(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),
+            Self::Search(_) => 0,
         }
     }
 }

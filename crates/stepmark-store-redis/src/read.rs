@@ -90,6 +90,7 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
     let next_ordinal = view.next_ordinal(branch.id, height);
     let chains = chains(view, load, checkpoint.as_ref(), &pending);
     let branches = if load.branches { view.branches() } else { Ok(Vec::new()) };
+    let branch_numbers = if load.branches { view.branch_numbers() } else { Ok(Vec::new()) };
     let tags = if load.tags { tags(view) } else { Ok(Vec::new()) };
     let run = load.run.as_ref().map(|id| view.run(id)).transpose();
     let children = match &checkpoint {
@@ -106,6 +107,7 @@ pub(crate) fn load(bag: &Bag, load: &Load) -> Result<Read> {
         pending,
         next_ordinal: next_ordinal?,
         branches: branches?,
+        branch_numbers: branch_numbers?,
         tags: tags?,
         run: run?.flatten(),
         graph: None,

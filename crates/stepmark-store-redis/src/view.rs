@@ -100,6 +100,17 @@ impl<'a> View<'a> {
         Ok(name.to_owned())
     }
 
+    /// The numbers of all branches, rising.
+    pub(crate) fn branch_numbers(self) -> Result<Vec<u64>> {
+        let [(numbers, rows), _] = branch_ranges(self.namespace);
+        let malformed = || Error::corrupt(Subject::Branch, self.bag.uid, "a branch has no number");
+        let number = |member: &[u8]| {
+            let end = member.len().checked_sub(8)?;
+            member[..end].last_chunk().map(|bits| keys::from_bits(*bits))
+        };
+        self.bag.range(&numbers, &rows)?.iter().map(|member| number(member).ok_or_else(malformed)).collect()
+    }
+
     /// All branches, in order of creation.
     pub(crate) fn branches(self) -> Result<Vec<NamedBranch>> {
         let [(numbers, rows), (names, name_rows)] = branch_ranges(self.namespace);

@@ -1,4 +1,4 @@
--- Schema 5 of Stepmark's SQLite file: the whole current schema, for readers.
+-- Schema 8 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
 -- BLOB columns. Four rules hold everywhere:
@@ -281,6 +281,20 @@ CREATE TABLE cache (
 ) STRICT;
 CREATE INDEX cache_expiry ON cache (expires_at);
 
+-- What the store knows of a thread besides its rows; a thread without a row was never pruned and does not expire.
+CREATE TABLE retention (
+    thread     INTEGER PRIMARY KEY,
+    mark       INTEGER NOT NULL,       -- how often something ceased to exist in the thread [unhashed]
+    expires_at INTEGER                 -- when it may go, by the store's time [unhashed]
+) STRICT;
+CREATE INDEX retention_expiry ON retention (expires_at) WHERE expires_at IS NOT NULL;
+
+-- When checkpoints arrived: those from `arrival` on, up to the next mark, within a minute after `at`.
+CREATE TABLE arrival_mark (
+    arrival INTEGER PRIMARY KEY,       -- that of the first checkpoint that came after the mark [unhashed]
+    at      INTEGER NOT NULL           -- this store's clock; never falls [unhashed]
+) STRICT;
+CREATE INDEX arrival_mark_at ON arrival_mark (at);
 -- Items that threads share.
 CREATE TABLE item (
     scope      TEXT NOT NULL,
@@ -297,14 +311,21 @@ CREATE TABLE item (
 ) STRICT;
 CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
 
--- The table below is written by no version yet. [later]
+-- Which attributes the threads of a scope may have.
+CREATE TABLE attribute_kind (
+    scope TEXT NOT NULL,               -- [key]
+    name  TEXT NOT NULL,               -- [key]
+    kind  INTEGER NOT NULL,            -- 1 text, 2 integer, 3 number, 4 boolean, 5 time
+    hash  BLOB NOT NULL,
+    PRIMARY KEY (scope, name)
+) STRICT, WITHOUT ROWID;
 
--- Searchable attributes of threads.
+-- Attributes of threads, plain, in the order of their values.
 CREATE TABLE attribute (
-    scope  TEXT NOT NULL,
+    scope  TEXT NOT NULL,              -- that of the thread [unhashed]
     name   TEXT NOT NULL,
-    value  BLOB NOT NULL,
-    thread INTEGER NOT NULL,
+    value  BLOB NOT NULL,              -- bytes that compare as the values do
+    thread INTEGER NOT NULL,           -- [key]
     hash   BLOB NOT NULL,
     PRIMARY KEY (scope, name, value, thread)
 ) STRICT, WITHOUT ROWID;

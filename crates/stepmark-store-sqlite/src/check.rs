@@ -22,6 +22,7 @@ use crate::queries;
 use crate::read::{branch, find_thread, known_branch};
 use crate::records::{Space, branch_name, pending_name, place_name};
 use crate::session::{Cells, Session};
+use crate::sweep::check_copied;
 
 /// Whether a commit may be written. A refused one may be a repeated one: what it wrote decides, never the tip.
 pub(crate) fn commit(session: &Session<'_>, commit: &Commit) -> Result<Verdict> {
@@ -79,7 +80,10 @@ fn refusal_of(session: &Session<'_>, commit: &Commit) -> Result<()> {
     let space = Space { thread: number, uid: thread.uid, namespace: &commit.namespace };
     check_parent(session, space, commit)?;
     match &commit.expect {
-        Expect::New => check_new_branch(session, space, &commit.branch)?,
+        Expect::New => {
+            check_new_branch(session, space, &commit.branch)?;
+            check_copied(session, space, commit)?;
+        }
         Expect::At { tip, epoch } => {
             let stored = known_branch(session, space, commit.branch.id)?;
             check_fence(&stored, tip.as_ref(), *epoch)?;

@@ -3,9 +3,12 @@
 //! One transaction for all its members, an answer for each. A member that fails in the middle undoes the group, whose
 //! members are then written one by one, each in a transaction of its own.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
+use stepmark_core::capability::ARRIVAL_MARKS_EVERY_US;
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::meter;
@@ -39,12 +42,14 @@ pub(crate) struct Desk {
     connection: Connection,
     shared: Shared,
     log: Log,
+    /// When this handle marked an arrival last.
+    marked_at: Cell<Timestamp>,
 }
 
 impl Desk {
     pub(crate) fn new(place: Place, connection: Connection, shared: Shared) -> Self {
         let log = Log::new(shared.limits.wal_checkpoint_pages, place.busy_timeout);
-        Self { place, connection, shared, log }
+        Self { place, connection, shared, log, marked_at: Cell::new(Timestamp::MIN) }
     }
 
     /// Writes groups until every handle is gone and the queue is empty.
@@ -109,6 +114,7 @@ impl Desk {
 
     fn transact(&self, session: &Session<'_>, group: &[Member]) -> Result<Vec<Result<Done>>, Failed> {
         session.execute(queries::BEGIN_WRITE, []).map_err(Failed::NotBegun)?;
+        let marked_at = self.mark_arrival(group).map_err(|error| Failed::Undone(roll_back(session, error)))?;
         let answers: Result<Vec<_>, Undo> = group.iter().map(|member| self.apply(session, &member.work)).collect();
         let ended = answers.and_then(|answers| match session.execute(queries::COMMIT, []) {
             Ok(_) => Ok(answers),
@@ -116,11 +122,24 @@ impl Desk {
         });
         match ended {
             Ok(answers) => {
+                self.marked_at.set(marked_at);
                 self.shared.counters.transactions.fetch_add(1, Ordering::Relaxed);
                 Ok(answers)
             }
             Err(Undo(error)) => Err(Failed::Undone(roll_back(session, error))),
         }
+    }
+
+    /// Says, once a minute, when checkpoints arrive that are written now.
+    fn mark_arrival(&self, group: &[Member]) -> Result<Timestamp> {
+        let brings = |member: &Member| matches!(member.work, Work::Commit(_) | Work::Restore(_));
+        let (now, last) = (self.shared.clock.now(), self.marked_at.get());
+        if now.saturating_sub(last) < ARRIVAL_MARKS_EVERY_US || !group.iter().any(brings) {
+            return Ok(last);
+        }
+        // Outside of the count of statements, which is that of the group's members.
+        Session::new(&self.connection, &self.place.path).execute(queries::MARK_ARRIVAL, [now])?;
+        Ok(now)
     }
 
     fn apply(&self, session: &Session<'_>, work: &Work) -> Result<Result<Done>, Undo> {
@@ -131,6 +150,8 @@ impl Desk {
             Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes, now)?.map(Done::Kept),
             Work::DeleteThread(uid) => apply::delete_thread(session, *uid, now)?.map(|()| Done::Deleted),
             Work::Restore(restore) => restore::restore(session, restore)?.map(Done::Restored),
+            Work::Search(work) => work.apply(session)?.map(|()| Done::Described),
+            Work::Sweep(sweep) => sweep.apply(session, now)?.map(Done::Swept),
             Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
             Work::Item(work) => work.apply(session, now).map(Done::Item),
         };

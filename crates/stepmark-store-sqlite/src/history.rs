@@ -15,6 +15,7 @@ use stepmark_core::store::{
 use crate::queries;
 use crate::read::{branch, branches, find_thread, known_branch};
 use crate::records::{self, Space, place_name};
+use crate::retention::mark_of;
 use crate::session::Session;
 
 type Rows = Vec<(u64, CheckpointRow)>;
@@ -81,7 +82,7 @@ impl<'a> Lineage<'a> {
         Ok(rows)
     }
 
-    /// Adds the segment's heights below `below`, without a gap; answers where to go on.
+    /// Adds the segment's heights below `below`, without a gap unless the thread was pruned; answers where to go on.
     fn take(&self, below: u64, fetch: usize, rows: &mut Rows) -> Result<u64> {
         let bottom = self.segment.fork.map_or(0, |fork| fork.height + 1);
         let wanted = usize::try_from(below - bottom).unwrap_or(usize::MAX).min(fetch - rows.len());
@@ -89,15 +90,22 @@ impl<'a> Lineage<'a> {
         let key = params![thread, namespace, self.segment.id.get() as i64, below as i64, wanted as i64];
         let read = |row: &rusqlite::Row<'_>| records::checkpoint(row, self.space, false);
         let found = self.session.all(queries::HISTORY_SEGMENT, key, read)?;
+        let found = found.into_iter().filter(|(_, row)| row.height >= bottom).collect::<Rows>();
         let heights = (below - wanted as u64..below).rev();
-        for (index, height) in heights.enumerate() {
-            if found.get(index).is_none_or(|(_, row)| row.height != height) {
-                let place = place_name(self.segment.id, height);
-                return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
-            }
+        let gap =
+            heights.enumerate().find(|(index, height)| found.get(*index).is_none_or(|(_, row)| row.height != *height));
+        let Some((_, height)) = gap else {
+            rows.extend(found);
+            return Ok(below - wanted as u64);
+        };
+        if mark_of(self.session, thread)? == 0 {
+            let place = place_name(self.segment.id, height);
+            return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
         }
+        // Pruned: the page goes on where it ends, or the segment does.
+        let next = found.last().filter(|_| found.len() == wanted).map_or(bottom, |(_, row)| row.height);
         rows.extend(found);
-        Ok(below - wanted as u64)
+        Ok(next)
     }
 
     /// Goes to the parent. Fork points fall strictly along a lineage, so damaged rows can never make a loop.
@@ -127,7 +135,7 @@ pub(crate) fn threads(session: &Session<'_>, query: &ThreadQuery) -> Result<Thre
     Ok(ThreadPage { threads: found.into_iter().map(entry).collect::<Result<_>>()?, next })
 }
 
-fn entry(session: &Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
+pub(crate) fn entry(session: &Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
     let head = branch(session, space, thread.head)?;
     let run = session.first(queries::THREADS_LAST_RUN, [number], |row| records::run(row, thread.uid))?;

@@ -21,16 +21,19 @@ mod insert;
 mod items;
 mod ledger;
 mod restore;
+mod sweep;
 
 mod history;
 mod read;
 mod reader;
 mod records;
+mod retention;
 mod rows;
 
 mod connect;
 mod migrate;
 mod queries;
+mod search;
 mod session;
 
 mod error;

@@ -119,6 +119,9 @@ pub(crate) const LOAD_BRANCHES: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
 FROM branch WHERE thread = ?1 AND namespace = ?2 ORDER BY arrival";
 
+pub(crate) const LOAD_BRANCH_NUMBERS: &str =
+    "SELECT arrival FROM branch WHERE thread = ?1 AND namespace = ?2 ORDER BY arrival";
+
 pub(crate) const LOAD_REF_BY_NAME: &str = "SELECT name, branch, hash FROM ref WHERE thread = ?1 AND name = ?2";
 pub(crate) const LOAD_REF_BY_BRANCH: &str =
     "SELECT name, branch, hash FROM ref WHERE thread = ?1 AND branch = ?2 ORDER BY name LIMIT 1";
@@ -231,6 +234,37 @@ pub(crate) const THREADS_LAST_RUN: &str = "
 SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
 FROM run INDEXED BY run_arrival WHERE thread = ?1 ORDER BY arrival DESC LIMIT 1";
 
+// ---- search ----
+
+pub(crate) const SEARCH_DECLARE: &str =
+    "INSERT INTO attribute_kind (scope, name, kind, hash) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+pub(crate) const SEARCH_DECLARED: &str = "SELECT name, kind, hash FROM attribute_kind WHERE scope = ?1 ORDER BY name";
+pub(crate) const SEARCH_UNSET: &str = "DELETE FROM attribute WHERE thread = ?1 AND scope = ?2 AND name = ?3";
+pub(crate) const SEARCH_SET: &str =
+    "INSERT INTO attribute (scope, name, value, thread, hash) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(crate) const SEARCH_ATTRIBUTES: &str =
+    "SELECT name, value, hash FROM attribute WHERE thread = ?1 ORDER BY scope, name";
+
+/// Threads that have an attribute with a value in a range, by name.
+pub(crate) const SEARCH_BY_ATTRIBUTE: &str = "
+SELECT thread.number, thread.scope, thread.name, thread.uid, thread.head, thread.created_at, thread.hash
+FROM attribute CROSS JOIN thread ON thread.number = attribute.thread
+WHERE attribute.scope = ?1 AND attribute.name = ?4 AND attribute.value BETWEEN ?5 AND ?6 AND thread.name > ?2
+ORDER BY thread.name LIMIT ?3";
+/// What is known of a thread besides: when its tip was made, and of which graph and how far its last run is.
+pub(crate) const SEARCH_FACTS: &str = "
+SELECT (SELECT tip.created_at FROM branch CROSS JOIN checkpoint tip
+        WHERE branch.thread = ?1 AND branch.namespace = '' AND branch.branch = ?2
+          AND tip.thread = ?1 AND tip.namespace = '' AND tip.id = branch.tip_id),
+       run.status, run.graph
+FROM (SELECT 1) LEFT JOIN run ON run.arrival = (SELECT MAX(arrival) FROM run INDEXED BY run_arrival WHERE thread = ?1)";
+pub(crate) const SEARCH_WAITING: &str = "
+SELECT 1 FROM branch CROSS JOIN pending INDEXED BY pending_interrupt
+WHERE branch.thread = ?1 AND branch.namespace = ''
+  AND pending.thread = ?1 AND pending.namespace = '' AND pending.base = branch.tip_id
+  AND pending.lane = branch.branch AND pending.kind = 3 LIMIT 1";
+pub(crate) const SEARCH_OPEN_EFFECT: &str = "SELECT 1 FROM ledger WHERE thread = ?1 AND status = 1 LIMIT 1";
+
 // ---- blob ----
 
 pub(crate) const BLOB_TOUCH: &str = "UPDATE blob SET touched_at = MAX(touched_at, ?3) WHERE scope = ?1 AND hash = ?2";
@@ -245,7 +279,7 @@ pub(crate) const BLOB_GET_CHUNKS: &str = "SELECT part, body FROM blob_chunk WHER
 pub(crate) const DELETE_TOMBSTONE: &str = "INSERT INTO tombstone (uid, deleted_at) VALUES (?1, ?2)";
 
 /// Every table with rows of a thread; a test compares this list with the schema.
-pub(crate) const DELETE_ROWS: [&str; 14] = [
+pub(crate) const DELETE_ROWS: [&str; 15] = [
     "DELETE FROM branch WHERE thread = ?1",
     "DELETE FROM ref WHERE thread = ?1",
     "DELETE FROM run WHERE thread = ?1",
@@ -258,6 +292,7 @@ pub(crate) const DELETE_ROWS: [&str; 14] = [
     "DELETE FROM ledger_attempt WHERE thread = ?1",
     "DELETE FROM child WHERE thread = ?1",
     "DELETE FROM attribute WHERE thread = ?1",
+    "DELETE FROM retention WHERE thread = ?1",
     "DELETE FROM restoring WHERE number = ?1",
     "DELETE FROM thread WHERE number = ?1",
 ];
@@ -305,6 +340,102 @@ SELECT hash, head, body, namespace, branch, height, ordinal FROM value
 WHERE thread = ?1 AND (namespace, branch, height, ordinal) > (?2, ?3, ?4, ?5)
 ORDER BY namespace, branch, height, ordinal LIMIT ?6";
 
+// ---- retention ----
+
+/// Marks when the next checkpoint arrives; marks never fall.
+pub(crate) const MARK_ARRIVAL: &str = "
+INSERT INTO arrival_mark (arrival, at)
+VALUES ((SELECT COALESCE(MAX(arrival), 0) + 1 FROM checkpoint),
+        MAX(?1, COALESCE((SELECT at FROM arrival_mark ORDER BY arrival DESC LIMIT 1), ?1)))
+ON CONFLICT DO NOTHING";
+pub(crate) const MARK_FIRST: &str = "SELECT arrival FROM arrival_mark ORDER BY arrival LIMIT 1";
+pub(crate) const MARK_SINCE: &str = "SELECT arrival FROM arrival_mark WHERE at > ?1 ORDER BY at, arrival LIMIT 1";
+
+pub(crate) const RETAIN_STATE: &str = "SELECT mark, expires_at FROM retention WHERE thread = ?1";
+pub(crate) const RETAIN_MOVING: &str = "
+SELECT COALESCE((SELECT mark FROM retention WHERE thread = ?1), 0)
+     + COALESCE((SELECT MAX(arrival) FROM branch WHERE thread = ?1 AND namespace = ''), 0)";
+pub(crate) const RETAIN_MARK: &str = "
+INSERT INTO retention (thread, mark) VALUES (?1, 1) ON CONFLICT (thread) DO UPDATE SET mark = mark + 1";
+pub(crate) const RETAIN_EXPIRE: &str = "
+INSERT INTO retention (thread, mark, expires_at) VALUES (?1, 0, ?2)
+ON CONFLICT (thread) DO UPDATE SET expires_at = excluded.expires_at";
+pub(crate) const RETAIN_EXPIRED: &str = "SELECT 1 FROM retention WHERE thread = ?1 AND expires_at <= ?2";
+/// The mark before the newest checkpoint of the root, or the first one.
+pub(crate) const RETAIN_NEWEST: &str = "
+SELECT COALESCE((SELECT at FROM arrival_mark WHERE arrival <= newest.arrival ORDER BY arrival DESC LIMIT 1),
+                (SELECT at FROM arrival_mark ORDER BY arrival LIMIT 1), 0)
+FROM (SELECT arrival FROM checkpoint INDEXED BY checkpoint_arrival
+      WHERE thread = ?1 AND namespace = '' ORDER BY arrival DESC LIMIT 1) newest";
+pub(crate) const RETAIN_BRANCHES: &str = "
+SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, namespace
+FROM branch WHERE thread = ?1 ORDER BY namespace, branch";
+pub(crate) const RETAIN_FIRST: &str = "
+SELECT id FROM checkpoint INDEXED BY checkpoint_arrival
+WHERE thread = ?1 AND namespace = ?2 AND arrival >= ?3 ORDER BY arrival LIMIT 1";
+
+pub(crate) const AGED_ANY: &str = "SELECT number, uid FROM thread WHERE number > ?1 ORDER BY number LIMIT ?2";
+pub(crate) const AGED_EXPIRED: &str = "
+SELECT number, uid FROM retention JOIN thread ON number = thread
+WHERE expires_at <= ?3 AND number > ?1 ORDER BY number LIMIT ?2";
+/// A thread without checkpoints is not quiet: it has not begun.
+pub(crate) const AGED_QUIET: &str = "
+SELECT number, uid FROM thread
+WHERE number > ?1 AND (SELECT arrival FROM checkpoint INDEXED BY checkpoint_arrival
+                       WHERE thread = number AND namespace = '' ORDER BY arrival DESC LIMIT 1) < ?3
+ORDER BY number LIMIT ?2";
+
+pub(crate) const DROP_BRANCH: &str = "
+DELETE FROM branch AS gone
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND epoch = ?4
+  AND NOT EXISTS (SELECT 1 FROM branch WHERE thread = ?1 AND namespace = ?2 AND parent = ?3)
+  AND NOT EXISTS (SELECT 1 FROM tag WHERE thread = ?1 AND namespace = ?2 AND branch = ?3)
+  AND (?2 <> '' OR (
+      branch <> (SELECT head FROM thread WHERE number = ?1)
+      AND NOT EXISTS (SELECT 1 FROM ref WHERE thread = ?1 AND branch = ?3)
+      AND arrival < (SELECT MAX(arrival) FROM branch WHERE thread = ?1 AND namespace = '')))";
+pub(crate) const DROP_CHECKPOINTS: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
+FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND manifest IS NOT NULL";
+/// A checkpoint that may cease to exist.
+pub(crate) const UNLINK_FIND: &str = "
+SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
+FROM checkpoint AS old
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM branch WHERE thread = ?1 AND namespace = ?2 AND tip_id = old.id)
+  AND NOT EXISTS (SELECT 1 FROM tag WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4)
+  AND NOT EXISTS (SELECT 1 FROM pending WHERE thread = ?1 AND namespace = ?2 AND base = old.id AND lane = 0)";
+pub(crate) const UNLINK: &str = "
+UPDATE checkpoint SET manifest = NULL, manifest_hash = ?5
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4";
+pub(crate) const UNLINKED_PACKED: &str = "
+SELECT packed_hash, packed FROM checkpoint
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NULL";
+pub(crate) const REPACK: &str = "
+UPDATE checkpoint SET packed_hash = ?5, packed = ?6
+WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4";
+
+pub(crate) const REMOVE_VALUE: &str = "
+DELETE FROM value WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
+pub(crate) const REMOVE_BLOB_REF: &str = "
+DELETE FROM blob_ref WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND ordinal = ?5";
+pub(crate) const REMOVE_PENDING: &str = "
+DELETE FROM pending
+WHERE thread = ?1 AND namespace = ?2 AND base = ?3 AND lane = ?4 AND kind = ?5 AND task = ?6 AND ordinal = ?7";
+pub(crate) const REMOVE_CHILD: &str =
+    "DELETE FROM child WHERE thread = ?1 AND root_branch = ?2 AND namespace = ?3 AND height = ?4";
+pub(crate) const REMOVE_CHECKPOINT: &str = "
+DELETE FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NULL";
+
+pub(crate) const COLLECT_PAGE: &str = "SELECT number, length FROM blob WHERE number > ?1 ORDER BY number LIMIT ?2";
+pub(crate) const COLLECT_LOOK: &str = "
+SELECT 1 FROM blob
+WHERE number = ?1 AND touched_at < ?2 AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob = ?1)";
+pub(crate) const COLLECT_BLOB: &str = "
+DELETE FROM blob
+WHERE number = ?1 AND touched_at < ?2 AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob = ?1)";
+pub(crate) const COLLECT_CHUNKS: &str = "DELETE FROM blob_chunk WHERE blob = ?1";
+
 // ---- restore ----
 
 pub(crate) const RESTORE_FIND: &str =
@@ -320,6 +451,14 @@ VALUES ((SELECT MIN(0, COALESCE((SELECT MIN(number) FROM thread), 0), COALESCE((
 pub(crate) const RESTORE_PUBLISH: &str = "
 INSERT INTO thread (number, scope, name, uid, head, created_at, key_id, hash)
 SELECT number, scope, name, uid, head, created_at, key_id, hash FROM restoring WHERE number = ?1";
+/// Lacks a segment a checkpoint below its tip, then the thread was pruned.
+pub(crate) const RESTORE_GAPS: &str = "
+INSERT INTO retention (thread, mark)
+SELECT ?1, 1 FROM branch WHERE thread = ?1
+  AND COALESCE(tip_height, -1) - COALESCE(fork_height, -1) >
+      (SELECT COUNT(*) FROM checkpoint WHERE checkpoint.thread = ?1 AND checkpoint.namespace = branch.namespace
+         AND checkpoint.branch = branch.branch AND manifest IS NOT NULL)
+LIMIT 1";
 pub(crate) const RESTORE_DONE: &str = "DELETE FROM restoring WHERE number = ?1";
 
 pub(crate) const RESTORE_RUN: &str = "

@@ -33,6 +33,7 @@ pub(crate) fn load(session: &Session<'_>, load: &Load) -> Result<Loaded> {
         next_ordinal: next_ordinal(session, space, branch.id, height)?,
         chains: chains(session, space, load, (&thread.scope, checkpoint.as_ref(), &pending))?,
         branches: if load.branches { branches(session, space)? } else { Vec::new() },
+        branch_numbers: if load.branches { branch_numbers(session, space)? } else { Vec::new() },
         tags: if load.tags { tags(session, space)? } else { Vec::new() },
         graph: if load.graph { graph_of(session, space, load, checkpoint.as_ref())? } else { None },
         run: load.run.as_ref().map(|id| run(session, space, id)).transpose()?.flatten(),
@@ -164,6 +165,12 @@ pub(crate) fn branches(session: &Session<'_>, space: Space<'_>) -> Result<Vec<Na
     let key = params![space.thread, space.namespace];
     let rows = session.all(queries::LOAD_BRANCHES, key, |row| records::branch(row, space))?;
     Ok(rows.into_iter().map(|row| NamedBranch { name: names.remove(&row.id), row }).collect())
+}
+
+/// Their numbers.
+fn branch_numbers(session: &Session<'_>, space: Space<'_>) -> Result<Vec<u64>> {
+    let key = params![space.thread, space.namespace];
+    session.all(queries::LOAD_BRANCH_NUMBERS, key, |row| Cells::new(row, Subject::Branch, space.uid).number(0))
 }
 
 /// A run record.

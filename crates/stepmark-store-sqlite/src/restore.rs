@@ -41,6 +41,7 @@ fn write(session: &Session<'_>, restore: &Restore, number: Option<i64>, is_new: 
     if restore.publish {
         session.execute(queries::RESTORE_PUBLISH, [number])?;
         session.execute(queries::RESTORE_DONE, [number])?;
+        session.execute(queries::RESTORE_GAPS, [number])?;
     }
     Ok(())
 }

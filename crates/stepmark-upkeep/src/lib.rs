@@ -1,4 +1,5 @@
-//! Upkeep of threads: moving them between stores and files, copying them, and finding damage.
+//! Upkeep of threads: moving them between stores and files, copying them, finding damage, and letting go of what nobody
+//! needs any more.
 //!
 //! Everything here works on any store that offers its rows ([`Rows`](stepmark_core::capability::Rows)), without the types
 //! that its states were written with, and without keys. For operators, the command line and other languages.
@@ -28,6 +29,8 @@ mod import;
 mod quarantine;
 mod verify;
 
+mod retention;
+
 mod send;
 
 mod file;
@@ -40,5 +43,9 @@ pub use export::{export, threads_of};
 pub use frame::FILE_VERSION;
 pub use import::{copy, import};
 pub use quarantine::{Quarantined, quarantine};
+pub use retention::{
+    Archive, ArchiveFolder, ArchiveStore, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan, prune,
+    sweep,
+};
 pub use send::{Counts, OnProgress};
 pub use verify::{Finding, Problem, Report, verify};

@@ -162,7 +162,7 @@ impl Check<'_> {
             Row::Branch { namespace, row: branch, .. } => self.branch(row, namespace, branch),
             Row::Ref { branch, .. } => self.named.branch("", *branch, by),
             Row::Run(run) => {
-                self.named.branch("", run.branch, by);
+                self.named.left_branch("", run.branch, by);
                 if let Some(last) = &run.last {
                     self.named.id("", &last.id, by);
                 }
@@ -199,7 +199,7 @@ impl Check<'_> {
             }
         }
         match branch.root {
-            Some(root) => self.named.branch("", root, by),
+            Some(root) => self.named.left_branch("", root, by),
             None if !namespace.is_empty() => self.wrong(row, "it belongs to no branch of the root"),
             None => {}
         }
@@ -230,7 +230,7 @@ impl Check<'_> {
         let by = || format!("pending row {row}");
         self.named.id(namespace, &pending.base, by);
         if let Some(lane) = BranchId::new(pending.lane.0) {
-            self.named.branch(namespace, lane, by);
+            self.named.left_branch(namespace, lane, by);
         }
         for value in &pending.values {
             self.named.value(namespace, *value, by);
@@ -253,7 +253,9 @@ impl Check<'_> {
 
     fn checkpoint(&mut self, row: &Row, namespace: &str, checkpoint: &CheckpointRow) {
         let by = || format!("checkpoint {}", checkpoint.id);
-        self.named.branch(namespace, checkpoint.branch, by);
+        if checkpoint.is_linked() {
+            self.named.branch(namespace, checkpoint.branch, by);
+        }
         match decode_packed(&checkpoint.packed) {
             Ok(values) => {
                 let address = |ordinal| ValueAddress { branch: checkpoint.branch, height: checkpoint.height, ordinal };
@@ -291,7 +293,7 @@ impl Check<'_> {
 
     fn value(&mut self, row: &Row, namespace: &str, (address, head): (ValueAddress, &ValueHead)) {
         let by = || format!("value {address}");
-        self.named.branch(namespace, address.branch, by);
+        self.named.left_branch(namespace, address.branch, by);
         if let Some(base) = head.structure.base() {
             self.named.value(namespace, base, by);
             if (base.address.height, base.address.ordinal) >= (address.height, address.ordinal) {

@@ -49,7 +49,7 @@
 //! | `metrics` | `store::meter`: what goes through a store is told to `metrics` and `tracing` |
 //! | `schemars` | JSON schemas of answers and states: `#[question(schema)]`, `#[state(schema)]` |
 //! | `signals` | `App::drain_on_signals`: a process that is told to end ends its runs first |
-//! | `upkeep` | `upkeep`: threads are exported, imported, copied and verified |
+//! | `upkeep` | `upkeep`: threads are exported, imported, copied, verified and pruned |
 //! | `testing` | `testing`: does a graph of yours recover from a crash at every write? Stores that fail on purpose |
 
 #[doc(hidden)]
@@ -254,6 +254,15 @@ pub mod interrupt {
     pub use stepmark_engine::{AnswerRequest, Ask, InterruptEvent, OpenQuestion, QuestionPage, Questions, ResumeEvent};
 }
 
+#[doc = include_str!("docs/search.md")]
+pub mod search {
+    pub use stepmark_core::capability::{ATTRIBUTE_BYTES_MAX, AttributeKind, AttributeValue, Cursor, Order};
+    pub use stepmark_core::rows::RunStatus;
+    pub use stepmark_engine::{
+        ChannelSize, EffectPage, ThreadEffect, ThreadInfo, ThreadPage, ThreadSizes, Threads, UnknownEffects,
+    };
+}
+
 #[doc = include_str!("docs/diff.md")]
 pub mod diff {
     pub use stepmark_engine::diff::{
@@ -281,7 +290,15 @@ pub mod clock {
 pub mod store {
     #[cfg(any(feature = "compression", feature = "encryption"))]
     pub use stepmark_codec as codec;
+    pub use stepmark_core::capability::{
+        Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, PendingKey, Removal, Repack,
+        Retention, RowKey, ThreadState, Unlink, Unlinked,
+    };
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
+    pub use stepmark_core::capability::{
+        Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
+        Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
+    };
     pub use stepmark_core::capability::{
         ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
         NamespaceQuery,
@@ -302,7 +319,7 @@ pub mod store {
     pub use stepmark_store_sqlite as sqlite;
 }
 
-/// Threads that move between stores and files, are copied, and are looked through for damage.
+/// Threads that move between stores and files, are copied, are looked through for damage, and let go of what nobody needs.
 ///
 /// A file is whole, or says where it is not; an import may be repeated after any crash. Nothing here needs the types of a
 /// state, and a thread that is sealed moves as it is.
@@ -318,3 +335,7 @@ pub mod testing;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "open", feature = "upkeep"))]
+#[doc = include_str!("../../../docs/operations.md")]
+struct Operations;

@@ -47,6 +47,7 @@ impl Inner {
             pending: Vec::new(),
             next_ordinal: 0,
             branches: Vec::new(),
+            branch_numbers: Vec::new(),
             tags: Vec::new(),
             run: load.run.as_ref().and_then(|id| thread.runs.get(id)).cloned(),
             graph: None,
@@ -68,6 +69,7 @@ impl Inner {
         }
         if load.branches {
             loaded.branches = space.branches.values().map(|row| thread.named(row)).collect();
+            loaded.branch_numbers = space.branches.keys().copied().collect();
         }
         if load.pending
             && let Some(row) = checkpoint
@@ -137,7 +139,7 @@ impl Inner {
         let limit = query.limit.max(1) as usize;
         match query.line {
             Line::All { before } => Ok(arrivals_page(space, before, limit)),
-            Line::Lineage { branch, below } => lineage_page(space, branch, below, limit),
+            Line::Lineage { branch, below } => lineage_page((space, thread.mark > 0), branch, below, limit),
         }
     }
 
@@ -157,7 +159,7 @@ impl Inner {
 }
 
 /// The branches of the root namespace on whose tips questions lie.
-fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
+pub(super) fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
     let Some(space) = thread.spaces.get("") else { return Vec::new() };
     let of_branch = |row: &BranchRow| {
         let tip = row.tip.as_ref()?;
@@ -235,7 +237,12 @@ fn arrivals_page(space: &Space, before: Option<u64>, limit: usize) -> (Rows, Opt
     page(rows, limit, |arrival, _| Line::All { before: Some(arrival) })
 }
 
-fn lineage_page(space: &Space, branch: BranchId, below: Option<u64>, limit: usize) -> Result<(Rows, Option<Line>)> {
+fn lineage_page(
+    (space, pruned): (&Space, bool),
+    branch: BranchId,
+    below: Option<u64>,
+    limit: usize,
+) -> Result<(Rows, Option<Line>)> {
     let mut rows = Rows::new();
     let mut segment = space.known_branch(branch)?;
     let tip = segment.tip.as_ref().map_or(0, |tip| tip.height + 1);
@@ -245,10 +252,14 @@ fn lineage_page(space: &Space, branch: BranchId, below: Option<u64>, limit: usiz
         while let Some(fork) = segment.fork.filter(|fork| height <= fork.height) {
             segment = space.known_branch(fork.branch)?;
         }
-        let place = || format!("{} at height {height}", segment.id);
-        let skipped = || Error::corrupt(Subject::Checkpoint, place(), "its lineage skips it");
-        let (arrival, row) = space.checkpoint_at(segment.id, height).ok_or_else(skipped)?;
-        rows.push((arrival, row.clone()));
+        match space.checkpoint_at(segment.id, height) {
+            Some((arrival, row)) => rows.push((arrival, row.clone())),
+            None if pruned => {}
+            None => {
+                let place = format!("{} at height {height}", segment.id);
+                return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
+            }
+        }
     }
     Ok(page(rows, limit, |_, height| Line::Lineage { branch, below: Some(height) }))
 }

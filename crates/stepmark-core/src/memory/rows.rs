@@ -6,6 +6,7 @@ use super::thread::{Space, Thread, pending_key};
 use super::write::write_run;
 use super::{Inner, MemoryStore};
 use crate::capability::{Key, Restore, Row, RowClass, Rows, RowsPage, RowsQuery, check_restore};
+use crate::checkpoint::Timestamp;
 use crate::error::{Error, Result, Subject};
 use crate::store::{Outcome, RunWrite};
 use crate::value::ValueRow;
@@ -17,7 +18,7 @@ impl Rows for MemoryStore {
     }
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
-        self.lock().restore(restore)
+        self.lock_now().restore(restore)
     }
 }
 
@@ -41,7 +42,7 @@ fn place(namespace: &str, number: u64) -> Vec<u8> {
 }
 
 impl Inner {
-    fn page_of_rows(&self, query: &RowsQuery) -> Result<RowsPage> {
+    pub(super) fn page_of_rows(&self, query: &RowsQuery) -> Result<RowsPage> {
         let thread = self.threads.get(&query.thread).ok_or_else(|| self.missing_thread(query.thread))?;
         let mut found = self.candidates(thread, query.class);
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -60,27 +61,34 @@ impl Inner {
     }
 
     fn graphs_of<'a>(&'a self, thread: &'a Thread) -> Vec<Candidate<'a>> {
-        let key = |id| thread.runs.get(id).and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
-        let mut keys: Vec<_> = thread.begun.values().filter_map(key).collect();
-        keys.sort();
-        keys.dedup();
-        keys.iter().filter_map(|key| self.graphs.get(key)).map(|graph| by_key(|| Row::Graph(graph.clone()))).collect()
+        thread
+            .graph_keys()
+            .iter()
+            .filter_map(|key| self.graphs.get(key))
+            .map(|graph| by_key(|| Row::Graph(graph.clone())))
+            .collect()
     }
 
     fn restore(&mut self, restore: Restore) -> Result<Outcome> {
-        let uid = restore.thread.uid;
-        if self.deleted.contains(&uid) {
-            return Err(Error::deleted(Subject::Thread, uid, ""));
+        if self.deleted.contains(&restore.thread.uid) {
+            return Err(Error::deleted(Subject::Thread, restore.thread.uid, ""));
         }
         check_restore(&restore)?;
-        let is_new = self.check_restored(&restore)?;
-        if let Some(published) = self.threads.get(&uid) {
-            let reason = "it was published without a row of this call, and takes no more";
-            let whole = !is_new.contains(&true);
-            let refused = || Error::exists(Subject::Thread, &published.row.name, reason);
-            return if whole { Ok(Outcome::Repeated) } else { Err(refused()) };
+        match self.decide_restore(&restore)? {
+            None => Ok(Outcome::Repeated),
+            Some(is_new) => Ok(self.write_restored(restore, &is_new)),
         }
-        Ok(self.write_restored(restore, &is_new))
+    }
+
+    /// Whether each row of the call is new; `None` where the thread is published and has all of them.
+    pub(super) fn decide_restore(&self, restore: &Restore) -> Result<Option<Vec<bool>>> {
+        let is_new = self.check_restored(restore)?;
+        let Some(published) = self.threads.get(&restore.thread.uid) else { return Ok(Some(is_new)) };
+        if is_new.contains(&true) {
+            let reason = "it was published without a row of this call, and takes no more";
+            return Err(Error::exists(Subject::Thread, &published.row.name, reason));
+        }
+        Ok(None)
     }
 
     /// Whether each row of the call is new; refuses one that is not as it is stored.
@@ -123,7 +131,7 @@ impl Inner {
 
     fn write_restored(&mut self, restore: Restore, is_new: &[bool]) -> Outcome {
         let Restore { thread: row, rows, publish } = restore;
-        let uid = row.uid;
+        let (uid, now) = (row.uid, self.now);
         let begins = !self.restoring.contains_key(&uid);
         self.names.insert((row.scope.clone(), row.name.clone()), uid);
         let thread = self.restoring.entry(uid).or_insert_with(|| Thread::new(row));
@@ -132,10 +140,11 @@ impl Inner {
                 Row::Graph(graph) => {
                     self.graphs.insert((graph.name.clone(), graph.signature), graph);
                 }
-                row => thread.put(row),
+                row => thread.put(row, now),
             }
         }
-        if publish && let Some(thread) = self.restoring.remove(&uid) {
+        if publish && let Some(mut thread) = self.restoring.remove(&uid) {
+            thread.mark = u64::from(thread.has_gaps());
             self.threads.insert(uid, thread);
         }
         if begins || publish || is_new.contains(&true) { Outcome::Applied } else { Outcome::Repeated }
@@ -143,6 +152,15 @@ impl Inner {
 }
 
 impl Thread {
+    /// The graphs that its runs name, by name and signature.
+    pub(super) fn graph_keys(&self) -> Vec<(String, [u8; 16])> {
+        let key = |id| self.runs.get(id).and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
+        let mut keys: Vec<_> = self.begun.values().filter_map(key).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
     fn candidates(&self, class: RowClass) -> Vec<Candidate<'_>> {
         match class {
             RowClass::Thread => vec![by_key(|| Row::Thread(self.row.clone()))],
@@ -197,7 +215,7 @@ impl Thread {
         }
     }
 
-    fn put(&mut self, row: Row) {
+    fn put(&mut self, row: Row, now: Timestamp) {
         match row {
             Row::Ref { name, branch } => {
                 self.refs.insert(name, branch);
@@ -217,7 +235,7 @@ impl Thread {
                 self.spaces.entry(namespace).or_default().pending.insert(pending_key(&row), row);
             }
             Row::Checkpoint { namespace, row } => {
-                self.spaces.entry(namespace).or_default().add_checkpoint(row);
+                self.spaces.entry(namespace).or_default().add_checkpoint(row, now);
             }
             Row::Value { namespace, row } => {
                 self.spaces.entry(namespace).or_default().values.insert(row.address, row.node);
@@ -239,7 +257,7 @@ impl Space {
             }
             RowClass::Checkpoint => {
                 let row = move |row: &_| Row::Checkpoint { namespace: name(), row: Clone::clone(row) };
-                let all = (1..).zip(&self.checkpoints);
+                let all = (1..).zip(&self.checkpoints).filter(|(arrival, row)| self.is_kept(*arrival, row));
                 all.map(|(arrival, checkpoint)| candidate(place(namespace, arrival), move || row(checkpoint))).collect()
             }
             RowClass::Pending => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::ids::IdMap;
-use crate::checkpoint::CheckpointRow;
+use crate::checkpoint::{CheckpointRow, Timestamp};
 use crate::child::ChildRow;
 use crate::effect::EffectEntry;
 use crate::error::{Error, Result, Subject};
@@ -29,6 +29,11 @@ pub(super) struct Thread {
     pub(super) ledger: BTreeMap<(Vec<u8>, u32), EffectEntry>,
     /// Where sub-graphs stood, by the segment and the height of the root's checkpoint that says so.
     pub(super) children: BTreeMap<(BranchId, u64), Vec<ChildRow>>,
+    /// Stored values by name.
+    pub(super) attributes: BTreeMap<String, Vec<u8>>,
+    /// How often something ceased to exist in it.
+    pub(super) mark: u64,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 /// The key of a pending row within its namespace.
@@ -39,8 +44,10 @@ pub(super) type PendingKey = (CheckpointId, Lane, PendingKind, TaskHash, u64);
 pub(super) struct Space {
     /// By their numbers in order of creation, from 1.
     pub(super) branches: BTreeMap<u64, BranchRow>,
-    /// In order of arrival, also those that were pruned; the maps below lead to it.
+    /// In order of arrival, also those that were pruned; the maps below lead to it, but to none that was removed.
     pub(super) checkpoints: Vec<CheckpointRow>,
+    /// When each of them arrived.
+    pub(super) arrived: Vec<Timestamp>,
     pub(super) places: IdMap<(BranchId, u64), usize>,
     pub(super) ids: IdMap<CheckpointId, usize>,
     pub(super) values: BTreeMap<ValueAddress, ValueNode>,
@@ -51,9 +58,11 @@ impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (ledger, children) = (BTreeMap::new(), BTreeMap::new());
-        Self { row, refs, runs: HashMap::new(), begun: BTreeMap::new(), tags, spaces, ledger, children }
+        let (runs, begun, attributes) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { row, refs, runs, begun, tags, spaces, ledger, children, attributes, mark: 0, expires_at: None }
     }
 
+    /// A branch with its name.
     pub(super) fn named(&self, row: &BranchRow) -> NamedBranch {
         let name = self.refs.iter().find(|(_, branch)| **branch == row.id).map(|(name, _)| name.clone());
         NamedBranch { row: row.clone(), name }
@@ -68,6 +77,11 @@ impl Thread {
 impl Space {
     pub(super) fn branch(&self, id: BranchId) -> Option<&BranchRow> {
         self.branches.values().find(|row| row.id == id)
+    }
+
+    /// The number of a branch.
+    pub(super) fn number_of(&self, id: BranchId) -> u64 {
+        self.branches.iter().find(|(_, row)| row.id == id).map_or(0, |(number, _)| *number)
     }
 
     pub(super) fn branch_mut(&mut self, id: BranchId) -> Option<&mut BranchRow> {
@@ -92,8 +106,9 @@ impl Space {
         self.ids.get(id).and_then(|arrival| self.checkpoints.get(*arrival)).filter(|row| row.is_linked())
     }
 
-    pub(super) fn add_checkpoint(&mut self, row: CheckpointRow) {
+    pub(super) fn add_checkpoint(&mut self, row: CheckpointRow, now: Timestamp) {
         let arrival = self.checkpoints.len();
+        self.arrived.push(now.max(self.arrived.last().copied().unwrap_or(now)));
         self.ids.insert(row.id.clone(), arrival);
         self.places.insert((row.branch, row.height), arrival);
         self.checkpoints.push(row);

@@ -67,7 +67,10 @@ impl Inner {
             &empty
         };
         match &commit.expect {
-            Expect::New => check_new_branch(space, &commit.branch)?,
+            Expect::New => {
+                check_new_branch(space, &commit.branch)?;
+                thread.map_or(Ok(()), |thread| thread.check_copied(commit))?;
+            }
             Expect::At { tip, epoch } => {
                 let stored = space.known_branch(commit.branch.id)?;
                 check_fence(stored, tip.as_ref(), *epoch)?;
@@ -120,6 +123,7 @@ impl Inner {
         if let Some(graph) = commit.graph {
             self.graphs.entry((graph.name.clone(), graph.signature)).or_insert(graph);
         }
+        let now = self.now;
         let Some(thread) = self.threads.get_mut(&commit.thread) else { return };
         if let Some(NameWrite { name, .. }) = commit.name {
             thread.refs.insert(name, commit.branch.id);
@@ -146,10 +150,10 @@ impl Inner {
             *row = left;
         }
         if let Some(row) = commit.root {
-            space.add_checkpoint(row);
+            space.add_checkpoint(row, now);
         }
         if let Some(row) = commit.checkpoint {
-            space.add_checkpoint(row);
+            space.add_checkpoint(row, now);
         }
         space.put_branch(commit.branch);
         write_rows(space, commit.pending, commit.values);

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::{
     APPEND_SECONDS, BYTES_LOGICAL, BYTES_STORED, COMMIT_SECONDS, CONFLICTS, ERRORS, FENCED, LOAD_SECONDS, LOADS, span,
 };
-use crate::capability::{Items, ResultCache, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::checkpoint::CheckpointRow;
 use crate::effect::{EffectEnd, EffectOutcome, EffectWrite};
 use crate::error::{ErrorKind, Result};
@@ -208,6 +208,14 @@ impl<S: CheckpointStore> CheckpointStore for Metered<S> {
 
     fn items(&self) -> Option<&dyn Items> {
         self.store.items()
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        self.store.retention()
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        self.store.search()
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

@@ -157,6 +157,8 @@ pub struct Loaded {
     pub next_ordinal: u32,
     /// All branches, if asked for, in order of creation.
     pub branches: Vec<NamedBranch>,
+    /// The number of each of them in the order of creation, from 1; those of branches that are gone are not given again.
+    pub branch_numbers: Vec<u64>,
     /// All tags, if asked for, by name.
     pub tags: Vec<TagEntry>,
     /// The run record, if asked for and present.

@@ -229,6 +229,14 @@ CREATE TABLE IF NOT EXISTS cache (
 );
 CREATE INDEX IF NOT EXISTS cache_expiry ON cache (expires_at);
 
+CREATE TABLE IF NOT EXISTS attribute_kind (
+    scope text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
+
 CREATE TABLE IF NOT EXISTS attribute (
     scope text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -329,3 +337,18 @@ CREATE TABLE IF NOT EXISTS item (
     PRIMARY KEY (scope, namespace, key)
 );
 CREATE INDEX IF NOT EXISTS item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
+
+-- ---- retention ----
+
+CREATE TABLE IF NOT EXISTS retention (
+    thread bigint PRIMARY KEY,
+    mark bigint NOT NULL,
+    expires_at bigint
+);
+CREATE INDEX IF NOT EXISTS retention_expiry ON retention (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS arrival_mark (
+    arrival bigint PRIMARY KEY,
+    marked_at bigint NOT NULL
+);
+CREATE INDEX IF NOT EXISTS arrival_mark_at ON arrival_mark (marked_at);

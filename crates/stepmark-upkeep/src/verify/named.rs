@@ -58,6 +58,12 @@ impl Named {
         self.add(Target::Branch(space, branch), Problem::Lost, by);
     }
 
+    /// A branch that may have been dropped since.
+    pub(super) fn left_branch(&mut self, namespace: &str, branch: BranchId, by: impl FnOnce() -> String) {
+        let space = self.space(namespace);
+        self.add(Target::Branch(space, branch), Problem::Gap, by);
+    }
+
     pub(super) fn checkpoint(
         &mut self,
         namespace: &str,

@@ -1,0 +1,319 @@
+//! How does a store let go of what a thread no longer needs?
+//!
+//! In two steps, so that nothing is lost beside running threads. [`unlink`](Retention::unlink) decides: checkpoints and
+//! branches cease to exist, in one unit that checks them. [`remove`](Retention::remove) sweeps: rows go that nothing reaches,
+//! as their caller worked out from rows that it read after that. What reaches what is the caller's to know
+//! (`stepmark-upkeep`); a store only refuses what would be wrong whatever it is asked.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::checkpoint::Timestamp;
+use crate::error::Result;
+use crate::id::{BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
+use crate::pending::{PendingKind, PendingRow};
+use crate::rows::BranchRow;
+use crate::value::ValueAddress;
+use crate::wire::Writer;
+
+/// How far apart the marks are at most by which a store knows when checkpoints arrived, in microseconds.
+pub const ARRIVAL_MARKS_EVERY_US: Timestamp = 60_000_000;
+
+/// Forgets checkpoints, branches and blobs, and knows how old they are by the store's own time. The ledger is outside of all
+/// this: its entries go with their thread alone.
+#[async_trait]
+pub trait Retention: fmt::Debug + Send + Sync {
+    /// Lets checkpoints and branches cease to exist. Left as they are, without an error: what does not exist; the tip of a
+    /// branch that stays (`tips_are_not_unlinked`); what a tag names (`tagged_checkpoints_are_not_unlinked`); and what holds
+    /// pending rows of no lane. A branch stays if it is the head, has a name, is one that another branch leaves, is the
+    /// newest of the root namespace, has a tag on it, or has another epoch than the call says (`branches_in_use_are_not_dropped`).
+    /// With a branch go all checkpoints of its segment (`dropped_branch_takes_its_segment_along`). Where something ceased to
+    /// exist, the thread's mark is raised, and a walk through its history passes over what is gone
+    /// (`history_passes_over_what_is_gone`), also where its rows are restored elsewhere (`pruned_thread_is_restored`).
+    ///
+    /// # Atomicity
+    /// One unit. A commit that needs what it unlinks comes before it or is refused (`fork_from_what_is_gone_is_refused`); so is
+    /// a fork that copies what was swept meanwhile (`fork_that_copies_what_is_gone_is_refused`).
+    ///
+    /// # Idempotence
+    /// What is gone stays gone: the same call again changes nothing, and does not raise the mark (`repeated_unlink_changes_nothing`).
+    ///
+    /// # Ordering
+    /// Branches are dropped in the given order, then checkpoints are unlinked.
+    ///
+    /// # Errors
+    /// `Missing`, `Deleted` (thread); `Corrupt`: a row that it has to read is damaged, and nothing is changed.
+    async fn unlink(&self, unlink: Unlink) -> Result<Unlinked>;
+
+    /// Removes rows that nothing reaches (`removed_rows_are_gone`), with their uses of blobs, and packs what is left of
+    /// checkpoints anew. A checkpoint that exists is left as it is (`linked_checkpoint_is_not_removed`).
+    ///
+    /// # Atomicity
+    /// All rows of a call or none.
+    ///
+    /// # Idempotence
+    /// A row that is gone is passed over; so is a packed part that is not the expected one.
+    ///
+    /// # Ordering
+    /// Refused if something was unlinked since the caller began to read, or a branch was made, which may have copied what
+    /// nothing else reached: the caller has to read again.
+    ///
+    /// # Errors
+    /// `Missing`, `Deleted` (thread). `Conflict` (thread): the mark has moved (`sweep_of_an_older_mark_is_refused`,
+    /// `sweep_beside_a_fork_is_refused`).
+    async fn remove(&self, removal: Removal) -> Result<()>;
+
+    /// What is known of a thread.
+    ///
+    /// # Errors
+    /// `Missing`, `Deleted` (thread).
+    async fn state(&self, thread: ThreadUid) -> Result<ThreadState>;
+
+    /// The first checkpoint of a namespace, in order of arrival, that may have arrived after `since` by the store's time; all
+    /// before it had arrived by then (`age_is_known_by_arrival`). None: all of them had. Times are known to a minute, and the
+    /// younger one counts.
+    ///
+    /// # Errors
+    /// `Missing`, `Deleted` (thread).
+    async fn first_since(&self, thread: ThreadUid, namespace: &str, since: Timestamp) -> Result<Option<CheckpointId>>;
+
+    /// One page of the threads of all scopes, in an order of the store's own.
+    ///
+    /// # Ordering
+    /// A thread that answers the query during the whole walk is seen exactly once (`aged_threads_are_listed_once`).
+    async fn threads(&self, query: AgedQuery) -> Result<AgedPage>;
+
+    /// Says when a thread may go, by the store's time; `None`: never by itself. Until somebody sweeps it stays as it is
+    /// (`expired_thread_stays_until_it_is_swept`).
+    ///
+    /// # Errors
+    /// `Missing`, `Deleted` (thread).
+    async fn set_expiry(&self, thread: ThreadUid, expires_at: Option<Timestamp>) -> Result<()>;
+
+    /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if that still holds which made
+    /// the caller decide so (`moved_thread_is_not_deleted`). Answers whether it is deleted now.
+    ///
+    /// # Atomicity
+    /// Compared and deleted in one unit.
+    ///
+    /// # Idempotence
+    /// Of a thread that was deleted the answer is yes.
+    ///
+    /// # Errors
+    /// `Missing` (thread): this uid never existed here.
+    async fn delete(&self, thread: ThreadUid, only: Only) -> Result<bool>;
+
+    /// Removes blobs of all scopes that no value uses and that nobody put or touched since; both are looked at again in the
+    /// unit that removes them (`used_blobs_are_not_collected`, `touched_blob_is_not_collected`).
+    ///
+    /// # Errors
+    /// `Invalid`: `after` is no cursor of this store.
+    async fn collect(&self, collect: Collect) -> Result<Collected>;
+}
+
+/// Where a checkpoint lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckpointPlace {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its segment.
+    pub branch: BranchId,
+    /// Its height.
+    pub height: u64,
+}
+
+/// A branch that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropBranch {
+    /// Its namespace.
+    pub namespace: String,
+    /// The branch.
+    pub branch: BranchId,
+    /// The epoch that it had when that was decided.
+    pub epoch: u64,
+}
+
+/// What is to cease to exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlink {
+    /// The thread.
+    pub thread: ThreadUid,
+    /// Checkpoints.
+    pub checkpoints: Vec<CheckpointPlace>,
+    /// Branches, those that leave others before them.
+    pub branches: Vec<DropBranch>,
+}
+
+/// What ceased to exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unlinked {
+    /// How many checkpoints, those of dropped branches included.
+    pub checkpoints: u64,
+    /// How many branches.
+    pub branches: u64,
+    /// The thread's mark now.
+    pub mark: u64,
+}
+
+/// What tells a row from the others of its thread.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowKey {
+    /// A value row.
+    Value {
+        /// Its namespace.
+        namespace: String,
+        /// Its address.
+        address: ValueAddress,
+    },
+    /// A pending row.
+    Pending {
+        /// Its namespace.
+        namespace: String,
+        /// Its key.
+        key: PendingKey,
+    },
+    /// Where a sub-graph stood.
+    Child {
+        /// The segment of the root's checkpoint that says so.
+        root: BranchId,
+        /// That checkpoint's height.
+        height: u64,
+        /// The sub-graph's namespace.
+        namespace: String,
+    },
+    /// A checkpoint that does not exist any more, with its packed part.
+    Checkpoint(CheckpointPlace),
+}
+
+/// The key of a pending row within its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PendingKey {
+    /// [`PendingRow::base`].
+    pub base: CheckpointId,
+    /// [`PendingRow::lane`].
+    pub lane: Lane,
+    /// [`PendingRow::kind`].
+    pub kind: PendingKind,
+    /// [`PendingRow::task`].
+    pub task: TaskHash,
+    /// [`PendingRow::ordinal`].
+    pub ordinal: u64,
+}
+
+impl From<&PendingRow> for PendingKey {
+    fn from(row: &PendingRow) -> Self {
+        let PendingRow { base, lane, kind, task, ordinal, .. } = row;
+        Self { base: base.clone(), lane: *lane, kind: *kind, task: *task, ordinal: *ordinal }
+    }
+}
+
+/// What is left of the packed part of a checkpoint that does not exist any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repack {
+    /// Which.
+    pub place: CheckpointPlace,
+    /// The hash of its packed part until now.
+    pub was: RecordHash,
+    /// What becomes of it: some of the values that it held, as they were.
+    pub packed: Vec<u8>,
+}
+
+/// Rows to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The thread.
+    pub thread: ThreadUid,
+    /// Its mark before the caller began to read what reaches what.
+    pub mark: u64,
+    /// Rows that go.
+    pub rows: Vec<RowKey>,
+    /// Packed parts that become smaller.
+    pub repacks: Vec<Repack>,
+}
+
+/// What a store knows of a thread besides its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadState {
+    /// Greater once something ceased to exist in it, or a branch of the root was made.
+    pub mark: u64,
+    /// Another one once a branch was made, moved or claimed.
+    pub stamp: [u8; 16],
+    /// When it may go.
+    pub expires_at: Option<Timestamp>,
+    /// By when its newest checkpoint had arrived.
+    pub newest_at: Option<Timestamp>,
+}
+
+/// The stamp of a thread with these branches, by namespace and id.
+pub fn stamp<'a>(thread: ThreadUid, branches: impl IntoIterator<Item = (&'a str, &'a BranchRow)>) -> [u8; 16] {
+    let mut writer = Writer::new();
+    for (namespace, row) in branches {
+        writer.raw(&row.hash(thread, namespace).0);
+    }
+    hash16(writer.as_slice())
+}
+
+/// Which threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aged {
+    /// All.
+    Any,
+    /// Those whose newest checkpoint had arrived by then, by the store's time.
+    QuietSince(Timestamp),
+    /// Those that may go by now.
+    Expired,
+}
+
+/// A page of threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgedQuery {
+    /// Which.
+    pub which: Aged,
+    /// Only those after this cursor, which a page of the same store came with.
+    pub after: Option<Vec<u8>>,
+    /// How many at most; 0 means 1.
+    pub limit: u32,
+}
+
+/// One page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgedPage {
+    /// The threads.
+    pub threads: Vec<ThreadUid>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// What must still hold for a thread to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// It may go by now.
+    Expired,
+    /// Its stamp is this one.
+    Unmoved([u8; 16]),
+}
+
+/// Which blobs are to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collect {
+    /// Those that nobody put since, by the store's time.
+    pub untouched_since: Timestamp,
+    /// Whether they are only counted.
+    pub dry_run: bool,
+    /// Only those after this cursor.
+    pub after: Option<Vec<u8>>,
+    /// How many are looked at, at most; 0 means 1.
+    pub limit: u32,
+}
+
+/// What was collected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// How many blobs.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Where the next call goes on; absent at the end.
+    pub next: Option<Vec<u8>>,
+}

@@ -1,0 +1,328 @@
+//! How does the memory store let go of what a thread no longer needs?
+
+use async_trait::async_trait;
+
+use super::thread::{PendingKey, Space, Thread};
+use super::{Inner, MemoryStore};
+use crate::capability::{
+    Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, Removal, Repack, Retention,
+    RowKey, ThreadState, Unlink, Unlinked, stamp,
+};
+use crate::checkpoint::{CheckpointRow, PackedPlace, Timestamp};
+use crate::child::ChildPlace;
+use crate::error::{Error, Result, Subject};
+use crate::id::{BlobHash, BranchId, CheckpointId, ThreadUid};
+use crate::pending::PendingKind;
+use crate::store::Commit;
+use crate::value::{ValueRef, decode_packed, find_packed};
+
+#[async_trait]
+impl Retention for MemoryStore {
+    async fn unlink(&self, unlink: Unlink) -> Result<Unlinked> {
+        let mut inner = self.lock();
+        Ok(inner.known(unlink.thread)?.unlink(&unlink))
+    }
+
+    async fn remove(&self, removal: Removal) -> Result<()> {
+        let mut inner = self.lock();
+        let thread = inner.known(removal.thread)?;
+        if thread.moving_mark() != removal.mark {
+            return Err(Error::conflict(
+                Subject::Thread,
+                &thread.row.name,
+                "it moved since it was read; read it again",
+            ));
+        }
+        thread.remove(removal);
+        Ok(())
+    }
+
+    async fn state(&self, thread: ThreadUid) -> Result<ThreadState> {
+        let mut inner = self.lock();
+        let thread = inner.known(thread)?;
+        let (mark, stamp, expires_at) = (thread.moving_mark(), thread.stamp(), thread.expires_at);
+        Ok(ThreadState { mark, stamp, expires_at, newest_at: thread.newest_at() })
+    }
+
+    async fn first_since(&self, thread: ThreadUid, namespace: &str, since: Timestamp) -> Result<Option<CheckpointId>> {
+        let mut inner = self.lock();
+        let Some(space) = inner.known(thread)?.spaces.get(namespace) else { return Ok(None) };
+        let kept = (1..).zip(&space.checkpoints).zip(&space.arrived);
+        let mut young = kept.filter(|((arrival, row), at)| **at > since && space.is_kept(*arrival, row));
+        Ok(young.next().map(|((_, row), _)| row.id.clone()))
+    }
+
+    async fn threads(&self, query: AgedQuery) -> Result<AgedPage> {
+        Ok(self.lock_now().aged(&query))
+    }
+
+    async fn set_expiry(&self, thread: ThreadUid, expires_at: Option<Timestamp>) -> Result<()> {
+        self.lock().known(thread)?.expires_at = expires_at;
+        Ok(())
+    }
+
+    async fn delete(&self, uid: ThreadUid, only: Only) -> Result<bool> {
+        let mut inner = self.lock_now();
+        let now = inner.now;
+        let holds = inner.threads.get(&uid).is_none_or(|thread| match only {
+            Only::Expired => thread.expires_at.is_some_and(|at| at <= now),
+            Only::Unmoved(stamp) => thread.stamp() == stamp,
+        });
+        if holds {
+            inner.delete(uid)?;
+        }
+        Ok(holds)
+    }
+
+    async fn collect(&self, collect: Collect) -> Result<Collected> {
+        Ok(self.lock().collect(&collect))
+    }
+}
+
+impl Inner {
+    fn known(&mut self, uid: ThreadUid) -> Result<&mut Thread> {
+        let missing = self.missing_thread(uid);
+        self.threads.get_mut(&uid).ok_or(missing)
+    }
+
+    fn aged(&self, query: &AgedQuery) -> AgedPage {
+        let is_wanted = |thread: &Thread| match query.which {
+            Aged::Any => true,
+            Aged::QuietSince(since) => thread.newest_at().is_some_and(|at| at <= since),
+            Aged::Expired => thread.expires_at.is_some_and(|at| at <= self.now),
+        };
+        let found = self.threads.iter().filter(|(_, thread)| is_wanted(thread)).map(|(uid, _)| *uid);
+        let after = query.after.as_deref();
+        let mut threads: Vec<ThreadUid> = found.filter(|uid| after.is_none_or(|after| &uid.0[..] > after)).collect();
+        threads.sort_unstable();
+        let limit = query.limit.max(1) as usize;
+        let more = threads.len() > limit;
+        threads.truncate(limit);
+        let next = threads.last().filter(|_| more).map(|uid| uid.0.to_vec());
+        AgedPage { threads, next }
+    }
+
+    fn collect(&mut self, collect: &Collect) -> Collected {
+        let mut keys: Vec<(String, BlobHash)> = self.blobs.keys().cloned().collect();
+        keys.sort_by_key(cursor);
+        keys.retain(|key| collect.after.as_ref().is_none_or(|after| cursor(key) > *after));
+        let more = keys.len() > collect.limit.max(1) as usize;
+        keys.truncate(collect.limit.max(1) as usize);
+        let mut collected = Collected { next: keys.last().filter(|_| more).map(cursor), ..Collected::default() };
+        for key in keys {
+            let is_old = self.touched.get(&key).is_none_or(|at| *at < collect.untouched_since);
+            if !is_old || self.is_used(&key) {
+                continue;
+            }
+            collected.blobs += 1;
+            collected.bytes += self.blobs.get(&key).map_or(0, |bytes| bytes.len() as u64);
+            if !collect.dry_run {
+                self.blobs.remove(&key);
+                self.touched.remove(&key);
+            }
+        }
+        collected
+    }
+
+    fn is_used(&self, (scope, hash): &(String, BlobHash)) -> bool {
+        let of_scope = |thread: &&Thread| thread.row.scope == *scope;
+        self.threads.values().chain(self.restoring.values()).filter(of_scope).any(|thread| thread.uses(*hash))
+    }
+}
+
+fn cursor((scope, hash): &(String, BlobHash)) -> Vec<u8> {
+    [scope.as_bytes(), &[0], &hash.0].concat()
+}
+
+impl Thread {
+    fn stamp(&self) -> [u8; 16] {
+        let mut rows: Vec<_> = self
+            .spaces
+            .iter()
+            .flat_map(|(namespace, space)| space.branches.values().map(move |row| (namespace.as_str(), row)))
+            .collect();
+        rows.sort_by_key(|(namespace, row)| (*namespace, row.id));
+        stamp(self.row.uid, rows)
+    }
+
+    /// Greater once something ceased to exist or a branch was made.
+    fn moving_mark(&self) -> u64 {
+        self.mark + self.spaces.get("").map_or(0, Space::newest_branch)
+    }
+
+    fn newest_at(&self) -> Option<Timestamp> {
+        self.spaces.get("").and_then(|space| space.arrived.last().copied())
+    }
+
+    fn uses(&self, hash: BlobHash) -> bool {
+        self.spaces.values().any(|space| {
+            let packed = space.checkpoints.iter().filter_map(|row| decode_packed(&row.packed).ok()).flatten();
+            let heads = space.values.values().map(|node| node.head).chain(packed.map(|value| value.node.head));
+            heads.filter_map(|head| head.blob).any(|(used, _)| used == hash)
+        })
+    }
+
+    fn unlink(&mut self, unlink: &Unlink) -> Unlinked {
+        let mut unlinked = Unlinked::default();
+        for dropped in &unlink.branches {
+            if let Some(checkpoints) = self.drop_branch(dropped) {
+                unlinked.branches += 1;
+                unlinked.checkpoints += checkpoints;
+            }
+        }
+        for place in &unlink.checkpoints {
+            unlinked.checkpoints += u64::from(self.unlink_checkpoint(place));
+        }
+        if unlinked.branches + unlinked.checkpoints > 0 {
+            self.mark += 1;
+        }
+        Unlinked { mark: self.moving_mark(), ..unlinked }
+    }
+
+    /// Drops a branch that nobody uses; answers how many checkpoints went with it.
+    fn drop_branch(&mut self, dropped: &DropBranch) -> Option<u64> {
+        let DropBranch { namespace, branch: id, epoch } = dropped;
+        let is_root = namespace.is_empty();
+        let is_named = is_root && (self.row.head == *id || self.refs.values().any(|named| named == id));
+        let is_tagged = self.tags.values().any(|(space, tag)| space == namespace && tag.branch == *id);
+        let uid = self.row.uid;
+        let space = self.spaces.get_mut(namespace)?;
+        let number = space.number_of(*id);
+        let is_newest = is_root && number == space.newest_branch();
+        let is_left = space.branches.values().any(|row| row.fork.is_some_and(|fork| fork.branch == *id));
+        let holds = space.branch(*id).is_some_and(|row| row.epoch == *epoch);
+        if is_named || is_tagged || is_newest || is_left || !holds {
+            return None;
+        }
+        space.branches.remove(&number);
+        let on_it = |row: &&mut CheckpointRow| row.branch == *id && row.is_linked();
+        let gone = space.checkpoints.iter_mut().filter(on_it).map(|row| clear(row, uid, namespace)).count();
+        Some(gone as u64)
+    }
+
+    fn unlink_checkpoint(&mut self, place: &CheckpointPlace) -> bool {
+        let CheckpointPlace { namespace, branch, height } = place;
+        let names = |tag: &crate::rows::TagRow| (tag.branch, tag.height) == (*branch, *height);
+        let is_tagged = self.tags.values().any(|(space, tag)| space == namespace && names(tag));
+        let Some(space) = self.spaces.get_mut(namespace) else { return false };
+        let Some((arrival, row)) = space.checkpoint_at(*branch, *height) else { return false };
+        let (arrival, id) = (arrival as usize, row.id.clone());
+        let is_tip = space.branches.values().any(|row| row.tip.as_ref().is_some_and(|tip| tip.id == id));
+        let of_no_lane = space.pending.keys().any(|(base, lane, ..)| *base == id && lane.0 == 0);
+        if is_tagged || is_tip || of_no_lane {
+            return false;
+        }
+        clear(&mut space.checkpoints[arrival], self.row.uid, namespace);
+        true
+    }
+
+    fn remove(&mut self, removal: Removal) {
+        let uid = self.row.uid;
+        for row in removal.rows {
+            match row {
+                RowKey::Child { root, height, namespace } => {
+                    if let Some(rows) = self.children.get_mut(&(root, height)) {
+                        rows.retain(|row| row.namespace != namespace);
+                    }
+                }
+                RowKey::Value { namespace, address } => {
+                    self.spaces.get_mut(&namespace).map(|space| space.values.remove(&address));
+                }
+                RowKey::Pending { namespace, key } => {
+                    let key: PendingKey = (key.base, key.lane, key.kind, key.task, key.ordinal);
+                    self.spaces.get_mut(&namespace).map(|space| space.pending.remove(&key));
+                }
+                RowKey::Checkpoint(place) => {
+                    if let Some(space) = self.spaces.get_mut(&place.namespace) {
+                        space.remove_checkpoint(&place);
+                    }
+                }
+            }
+        }
+        for repack in removal.repacks {
+            if let Some(space) = self.spaces.get_mut(&repack.place.namespace) {
+                space.repack(uid, repack);
+            }
+        }
+    }
+
+    /// Is all there that a new branch copies? It was when its caller read it; a sweep may have come first.
+    pub(super) fn check_copied(&self, commit: &Commit) -> Result<()> {
+        let gone = || Error::conflict(Subject::Branch, commit.branch.id, "what it copies was pruned meanwhile");
+        let space = self.spaces.get(&commit.namespace);
+        for row in &commit.pending {
+            let is_there = |value: &ValueRef| space.is_some_and(|space| space.has_value(*value));
+            if !row.values.iter().all(is_there) {
+                return Err(gone());
+            }
+            if row.kind != PendingKind::Child {
+                continue;
+            }
+            // One that does not read is malformed, which is said last.
+            let Ok(place) = ChildPlace::decode(&row.body) else { continue };
+            let space = self.spaces.get(&place.namespace);
+            if space.and_then(|space| space.checkpoint_at(place.branch, place.height)).is_none() {
+                return Err(gone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a segment lacks a checkpoint below its tip: then the thread was pruned.
+    pub(super) fn has_gaps(&self) -> bool {
+        let is_whole = |space: &Space, id: BranchId, heights: std::ops::Range<u64>| {
+            heights.into_iter().all(|height| space.checkpoint_at(id, height).is_some())
+        };
+        self.spaces.values().any(|space| {
+            space.branches.values().any(|row| {
+                let (first, end) = row.own_heights();
+                !is_whole(space, row.id, first..end)
+            })
+        })
+    }
+}
+
+/// Takes the manifest away.
+fn clear(row: &mut CheckpointRow, thread: ThreadUid, namespace: &str) {
+    row.manifest.clear();
+    row.manifest_hash = row.hash_manifest(thread, namespace);
+}
+
+impl Space {
+    /// Whether a row in order of arrival, from 1, was not removed.
+    pub(super) fn is_kept(&self, arrival: u64, row: &CheckpointRow) -> bool {
+        self.places.get(&(row.branch, row.height)).is_some_and(|place| *place as u64 + 1 == arrival)
+    }
+
+    fn remove_checkpoint(&mut self, place: &CheckpointPlace) {
+        let Some((arrival, row)) = self.row_at(place.branch, place.height).filter(|(_, row)| !row.is_linked()) else {
+            return;
+        };
+        let id = row.id.clone();
+        self.places.remove(&(place.branch, place.height));
+        self.ids.remove(&id);
+        if let Some(row) = self.checkpoints.get_mut(arrival as usize) {
+            row.packed = Vec::new();
+        }
+    }
+
+    fn repack(&mut self, thread: ThreadUid, repack: Repack) {
+        let CheckpointPlace { namespace, branch, height } = repack.place;
+        let Some((arrival, _)) = self.row_at(branch, height) else { return };
+        let row = &mut self.checkpoints[arrival as usize];
+        if row.is_linked() || row.packed_hash != repack.was {
+            return;
+        }
+        row.packed_hash = PackedPlace { branch, height }.hash_packed(thread, &namespace, &repack.packed);
+        row.packed = repack.packed;
+    }
+
+    fn has_value(&self, value: ValueRef) -> bool {
+        let address = value.address;
+        if !value.packed {
+            return self.values.contains_key(&address);
+        }
+        let row = self.row_at(address.branch, address.height);
+        row.is_some_and(|(_, row)| matches!(find_packed(&row.packed, address.ordinal), Ok(Some(_))))
+    }
+}
