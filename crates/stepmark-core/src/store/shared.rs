@@ -9,7 +9,7 @@ use super::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
     Records, ThreadPage, ThreadQuery,
 };
-use crate::capability::{Items, ResultCache, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Secrets};
 use crate::error::Result;
 use crate::id::ThreadUid;
 
@@ -53,6 +53,10 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
 
     fn rows(&self) -> Option<&dyn Rows> {
         (**self).rows()
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        (**self).retention()
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {
