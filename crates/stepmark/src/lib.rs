@@ -295,11 +295,9 @@ pub mod store {
         Retention, RowKey, ThreadState, Unlink, Unlinked,
     };
     pub use stepmark_core::capability::{
-    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
-        Attribute, AttributeChange, Condition, Declaration, FoundPage, FoundThread, Search, SearchQuery, Test,
-    };
         Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
         Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
+    };
     pub use stepmark_core::capability::{
         ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
         NamespaceQuery,

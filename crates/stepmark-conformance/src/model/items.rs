@@ -88,7 +88,6 @@ fn key(number: u8) -> ItemKey {
 }
 
 fn value(number: u8) -> Value {
-    let count = number / 4 % 4;
     let count = i32::from(number / 4 % 4);
     match number % 4 {
         0 => json!({ "n": count, "text": "Some Words" }),
@@ -286,14 +285,6 @@ impl Kept {
         let number = self.value.get("n").and_then(Value::as_f64);
         let holds = |filter: &Filter| {
             let operand = filter.operand.as_f64().expect("the model compares numbers");
-            match (filter.comparison, number) {
-                (Ne, number) => number != Some(operand),
-                (Eq, number) => number == Some(operand),
-                (_, None) => false,
-                (Gt, Some(number)) => number > operand,
-                (Gte, Some(number)) => number >= operand,
-                (Lt, Some(number)) => number < operand,
-                (Lte, Some(number)) => number <= operand,
             let order = number.map(|number| number.total_cmp(&operand));
             match filter.comparison {
                 Eq => order == Some(Ordering::Equal),

@@ -216,8 +216,6 @@ impl<S: CheckpointStore> CheckpointStore for Metered<S> {
 
     fn search(&self) -> Option<&dyn Search> {
         self.store.search()
-    fn items(&self) -> Option<&dyn Items> {
-        self.store.items()
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {
