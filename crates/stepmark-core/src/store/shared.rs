@@ -67,10 +67,6 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
         (**self).search()
     }
 
-    fn retention(&self) -> Option<&dyn Retention> {
-        (**self).retention()
-    }
-
     fn secrets(&self) -> Option<&dyn Secrets> {
         (**self).secrets()
     }
