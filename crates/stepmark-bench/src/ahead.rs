@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Retention, Rows, Secrets};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -117,6 +117,14 @@ impl<S: CheckpointStore> CheckpointStore for Ahead<S> {
 
     fn rows(&self) -> Option<&dyn Rows> {
         self.inner.rows()
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.inner.items()
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        self.inner.search()
     }
 
     fn retention(&self) -> Option<&dyn Retention> {

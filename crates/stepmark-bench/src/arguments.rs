@@ -3,18 +3,21 @@
 use std::path::PathBuf;
 
 use crate::Result;
+use crate::backends::Backend;
 
 /// How to call the program.
 pub(crate) const HELP: &str = "\
 Measured figures of Stepmark, each beside the raw limit of this machine.
 
-Usage: cargo xtask bench [--only P1,P2] [--json FILE] [--quick] [--peers]
+Usage: cargo xtask bench [--only P1,P2] [--json FILE] [--quick] [--backend NAMES | --peers]
 
   --only IDS    run these benchmarks only
   --json FILE   also write the figures to a file, as a list
   --quick       less work per figure: minutes become seconds, noise grows
-  --peers       instead: P5, P6, P7, P8 and P12 beside LangGraph with its SQLite saver, installed below
-                target/peers; needs Python 3 with venv and its package index
+  --backend B   instead: the same work on memory, sqlite, postgres, redis, object (some of them, or all), as a
+                table; servers of the system are started for it
+  --peers       instead: P5, P6, P7, P8 and P12 beside LangGraph with its SQLite saver, and P5p with its
+                PostgreSQL saver, installed below target/peers; needs Python 3 with venv and its package index
 ";
 
 /// What to run and how.
@@ -24,6 +27,8 @@ pub(crate) struct Arguments {
     pub(crate) json: Option<PathBuf>,
     pub(crate) quick: bool,
     pub(crate) peers: bool,
+    /// The same work on each of these; the benchmarks of the first backend if there are none.
+    pub(crate) backends: Vec<Backend>,
     pub(crate) help: bool,
     /// This process is a part of a benchmark: which, and its own arguments.
     pub(crate) child: Option<Vec<String>>,
@@ -38,6 +43,7 @@ impl Arguments {
                 "--only" => arguments.only.extend(value(&word, words.next())?.split(',').map(str::to_uppercase)),
                 "--json" => arguments.json = Some(value(&word, words.next())?.into()),
                 "--peers" => arguments.peers = true,
+                "--backend" => arguments.backends = Backend::parse(&value(&word, words.next())?)?,
                 "--quick" => arguments.quick = true,
                 "--help" | "-h" => arguments.help = true,
                 "--child" => arguments.child = Some(words.by_ref().collect()),
@@ -74,6 +80,17 @@ mod tests {
         let asked = Arguments { only: vec!["P5".to_owned(), "P1".to_owned()], ..Arguments::default() };
         assert!(asked.wants("P5a") && asked.wants("P1"));
         assert!(!asked.wants("P10"));
+    }
+
+    #[test]
+    fn backends_are_named_or_all() {
+        let backends = |names: &str| {
+            let words = ["--backend", names].map(str::to_owned);
+            Arguments::parse(words.into_iter()).map(|arguments| arguments.backends.len())
+        };
+        assert_eq!(backends("redis,postgres").expect("both are known"), 2);
+        assert_eq!(backends("all").expect("they are known"), 5);
+        assert!(backends("oracle").expect_err("refused").to_string().contains("`oracle`"));
     }
 
     #[test]

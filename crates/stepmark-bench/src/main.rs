@@ -1,9 +1,10 @@
 //! Measured figures of Stepmark: each beside the raw limit of the same machine, taken in turns in the same run.
 //!
 //! Started by `cargo xtask bench`. One file per benchmark, named after it; `graphs` is what they run, `raw` the limit,
-//! `measure` and `report` how a figure comes about. Nothing here is needed by, or known to, the library crates.
+//! `measure` and `report` how a figure comes about; `backends` is the same work on every store. Nothing here is needed by, or known to, the library crates.
 
 mod arguments;
+mod backends;
 mod peers;
 mod report;
 
@@ -92,6 +93,9 @@ fn run(arguments: &Arguments) -> Result {
     }
     if arguments.peers {
         return peers::run(arguments);
+    }
+    if !arguments.backends.is_empty() {
+        return backends::run(arguments);
     }
     let mut figures = Vec::new();
     for (id, benchmark) in BENCHMARKS {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use stepmark::store::CheckpointStore;
 use stepmark::{App, Append, Dep, Graph, Snap, Sqlite, State, Update};
 use tokio::task::JoinSet;
 
@@ -104,12 +105,8 @@ pub(crate) struct Sessions {
 
 /// Runs all sessions, in a file or without a store.
 pub(crate) fn sessions(load: Load, path: Option<&Path>) -> Result<Sessions> {
-    let log = Arc::new(Log::of(load));
     let store = path.map(Sqlite::open).transpose()?;
-    let app = session(Arc::clone(&log))?;
-    let app = store.clone().map_or(app.clone(), |store| app.with(store));
-    let errors = runtime::parallel()?.block_on(log.run(&app, store.is_some()));
-    let gaps = log.gaps();
+    let (gaps, errors) = runtime::parallel()?.block_on(gaps(load, store.clone()))?;
     let stats = store.map(|store| store.stats());
     let count = |of: fn(&stepmark::store::sqlite::Stats) -> u64| stats.as_ref().map_or(0.0, |stats| of(stats) as f64);
     Ok(Sessions {
@@ -118,6 +115,18 @@ pub(crate) fn sessions(load: Load, path: Option<&Path>) -> Result<Sessions> {
         transactions: count(|stats| stats.transactions),
         statements: count(|stats| stats.statements),
     })
+}
+
+/// From each node's end to what follows it, in milliseconds, and how many sessions failed; on a store or without one.
+pub(crate) async fn gaps(load: Load, store: Option<impl CheckpointStore + 'static>) -> Result<(Vec<f64>, usize)> {
+    let log = Arc::new(Log::of(load));
+    let (app, is_stored) = (session(Arc::clone(&log))?, store.is_some());
+    let app = match store {
+        Some(store) => app.with(store),
+        None => app,
+    };
+    let errors = log.run(&app, is_stored).await;
+    Ok((log.gaps(), errors))
 }
 
 /// When each node of each session ended and what followed it began.

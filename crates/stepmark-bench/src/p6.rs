@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use stepmark::store::CheckpointStore;
 use stepmark::{Add, App, END, Graph, Route, Sqlite, State, Thread, Update, to};
 use tokio::runtime::Runtime;
 
@@ -62,6 +63,24 @@ pub(crate) fn alone(path: &Path, steps: u64) -> Result<(f64, f64)> {
     Ok((micros / 1e3, (disk::size(path) + disk::size(&disk::log_of(path))) as f64))
 }
 
+/// Milliseconds of a step beside a value of so many bytes, on any store.
+pub(crate) async fn beside(store: impl CheckpointStore + 'static, bytes: usize, steps: u64) -> Result<f64> {
+    let thread = looping()?.with(store).thread("p6");
+    thread.input(first(bytes)).run().await?;
+    let start = measure::now();
+    thread.input(|heavy| heavy.target.set(1 + steps)).run().await?;
+    Ok(measure::micros_since(start) / 1e3 / steps as f64)
+}
+
+/// The input that brings the value, and one step.
+fn first(bytes: usize) -> impl FnOnce(&mut Update<Heavy>) {
+    let value = Counted((0..bytes).map(|index| (index % 251) as u8).collect());
+    |heavy| {
+        heavy.target.set(1);
+        heavy.value.set(value);
+    }
+}
+
 /// A thread that holds its value.
 struct Bench {
     runtime: Runtime,
@@ -75,12 +94,7 @@ impl Bench {
         let store = Watched::timing(Sqlite::open(path)?);
         let thread = looping()?.with(store.clone()).thread("p6");
         let runtime = runtime::single()?;
-        let value = Counted((0..bytes).map(|index| (index % 251) as u8).collect());
-        let first = |heavy: &mut Update<Heavy>| {
-            heavy.target.set(1);
-            heavy.value.set(value);
-        };
-        runtime.block_on(thread.input(first).run())?;
+        runtime.block_on(thread.input(first(bytes)).run())?;
         store.take_traffic();
         Ok(Self { runtime, store, thread, steps: 1 })
     }

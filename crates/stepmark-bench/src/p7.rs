@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
+use stepmark::store::CheckpointStore;
 use stepmark::{App, Dep, Graph, In, MemoryStore, NodeResult, Route, Sqlite, State, to};
 use stepmark_core::pending::decode_flush;
 use stepmark_core::store::Commit;
@@ -72,13 +73,15 @@ fn fast(directory: &Path) -> Result<Figure> {
 }
 
 /// Milliseconds of whole runs: the input, the node that sends, the fan-out.
-pub(crate) fn whole_runs(path: &Path, rounds: usize) -> Result<Vec<f64>> {
-    let (app, runtime) = (fan_out(None)?.with(Sqlite::open(path)?), runtime::parallel()?);
-    let run = |turn| {
-        let thread = app.thread(format!("t{turn}"));
-        Ok(timed(|| Ok(runtime.block_on(thread.input(|_| ()).run())?))?.0 / 1e3)
-    };
-    (0..rounds).map(run).collect()
+pub(crate) async fn whole_runs(store: impl CheckpointStore + 'static, rounds: usize) -> Result<Vec<f64>> {
+    let app = fan_out(None)?.with(store);
+    let mut times = Vec::with_capacity(rounds);
+    for turn in 0..rounds {
+        let start = measure::now();
+        app.thread(format!("fan {turn}")).input(|_| ()).run().await?;
+        times.push(measure::micros_since(start) / 1e3);
+    }
+    Ok(times)
 }
 
 /// The commits of a fan-out.

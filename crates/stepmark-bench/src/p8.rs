@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stepmark::store::CheckpointStore;
 use stepmark::{Sqlite, Thread};
 use tokio::runtime::Runtime;
 
@@ -84,6 +85,31 @@ pub(crate) fn page_and_fork(directory: &Path, checkpoints: u32, rounds: usize) -
         pages.push(timed(|| runtime.block_on(Question::PageByBranch.ask(&thread, &file, "")))?.0 / 1e3);
         let fork = thread.at(&file.middle).input(until(target));
         forks.push(timed(|| Ok(runtime.block_on(fork.run())?))?.0 / 1e3);
+    }
+    Ok((measure::median(&pages), measure::median(&forks)))
+}
+
+/// The same on any store, whose thread is made without waiting for each commit.
+pub(crate) async fn page_and_fork_on(
+    store: impl CheckpointStore + Clone + 'static,
+    checkpoints: u32,
+    rounds: usize,
+) -> Result<(f64, f64)> {
+    let ahead = Ahead::new(store.clone());
+    let made = graphs::plain_loop()?.with(ahead.clone()).thread("p8");
+    made.input(until(u64::from(checkpoints) - 1)).run().await?;
+    ahead.settle().await?;
+    let thread = graphs::plain_loop()?.with(store).thread("p8");
+    let middle = thread.history().from_step(u64::from(checkpoints) / 2).limit(1).await?;
+    let middle = middle.first().ok_or("the thread is empty")?.id.to_string();
+    let (mut pages, mut forks) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let start = measure::now();
+        thread.history().limit(PAGE).await?;
+        pages.push(measure::micros_since(start) / 1e3);
+        let start = measure::now();
+        thread.at(&middle).input(until(u64::from(checkpoints) / 2 + 1)).run().await?;
+        forks.push(measure::micros_since(start) / 1e3);
     }
     Ok((measure::median(&pages), measure::median(&forks)))
 }

@@ -37,6 +37,8 @@ struct Comparison {
     rows: Vec<(String, &'static str)>,
     /// The other half's numbers.
     arguments: Vec<u64>,
+    /// The server that both halves use, if they use one.
+    server: Option<String>,
     ours: Half,
 }
 
@@ -62,7 +64,7 @@ impl Comparison {
     fn run(self, environment: &Environment) -> Result<Vec<Row>> {
         let (here, there) = (disk::directory()?, disk::directory()?);
         let ours = (self.ours)(here.path())?;
-        let theirs = environment.figures(self.id, there.path(), &self.arguments)?;
+        let theirs = environment.figures(self.id, (there.path(), self.server.as_deref()), &self.arguments)?;
         if [ours.len(), theirs.len()] != [self.rows.len(); 2] {
             return Err(format!(
                 "{}: {} and {} figures for {} rows",

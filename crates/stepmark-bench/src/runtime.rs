@@ -13,3 +13,8 @@ pub(crate) fn single() -> Result<Runtime> {
 pub(crate) fn parallel() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().enable_time().build()?)
 }
+
+/// The same for stores behind a network.
+pub(crate) fn connected() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{ResultCache, Retention, Rows, Secrets};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::error::Result;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::pending::PendingRow;
@@ -165,6 +165,14 @@ impl<S: CheckpointStore> CheckpointStore for Watched<S> {
 
     fn rows(&self) -> Option<&dyn Rows> {
         self.inner.rows()
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        self.inner.items()
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        self.inner.search()
     }
 
     fn retention(&self) -> Option<&dyn Retention> {

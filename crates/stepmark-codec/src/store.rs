@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Secrets};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -185,6 +185,11 @@ impl CheckpointStore for CodecStore {
     /// Rows pass as they are stored, compressed and sealed: copies need no key, and nothing is lost by making one.
     fn rows(&self) -> Option<&dyn Rows> {
         self.inner.rows().map(|_| self as _)
+    }
+
+    /// Attributes are plain, as what is declared searchable always is.
+    fn search(&self) -> Option<&dyn Search> {
+        self.inner.search()
     }
 
     /// What goes and what stays is told by keys and plain heads, so nothing is opened for it.

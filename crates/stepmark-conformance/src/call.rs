@@ -8,7 +8,10 @@ mod retention;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Items, Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{
+    Attribute, AttributeChange, Declaration, FoundPage, Items, Restore, ResultCache, Retention, Rows, RowsPage,
+    RowsQuery, Search, SearchQuery, Secrets,
+};
 use stepmark_core::effect::EffectWrite;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, ThreadUid};
@@ -34,6 +37,11 @@ pub enum Call {
     Info,
     Page(RowsQuery),
     Restore(Box<Restore>),
+    Declare { scope: String, declarations: Vec<Declaration> },
+    Declared { scope: String },
+    SetAttributes { thread: ThreadUid, changes: Vec<AttributeChange> },
+    Attributes(ThreadUid),
+    Find(SearchQuery),
     Retention(Box<RetentionCall>),
     Item(ItemCall),
 }
@@ -52,6 +60,11 @@ pub enum Reply {
     Info(Info),
     Page(RowsPage),
     Restore(Outcome),
+    Declare,
+    Declared(Vec<Declaration>),
+    SetAttributes,
+    Attributes(Vec<Attribute>),
+    Find(FoundPage),
     Retention(RetentionReply),
     Item(ItemReply),
 }
@@ -99,6 +112,10 @@ pub enum CallKind {
     Page,
     /// Rows written as they are.
     Restore,
+    /// Attributes declared, set or removed.
+    Describe,
+    /// Threads looked for, or what is said of them.
+    Find,
     /// Checkpoints and branches cease to exist.
     Unlink,
     /// Rows that nothing reaches go.
@@ -117,7 +134,7 @@ pub enum CallKind {
 
 impl CallKind {
     /// All of them, in order of declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Commit,
         Self::Child,
         Self::Claim,
@@ -138,6 +155,8 @@ impl CallKind {
         Self::Info,
         Self::Page,
         Self::Restore,
+        Self::Describe,
+        Self::Find,
         Self::Unlink,
         Self::Remove,
         Self::Age,
@@ -157,6 +176,7 @@ impl CallKind {
                 | Self::Blob
                 | Self::Info
                 | Self::Page
+                | Self::Find
                 | Self::Age
                 | Self::ItemRead
         )
@@ -180,6 +200,17 @@ impl Call {
             Self::Info => Reply::Info(store.info().await?),
             Self::Page(query) => Reply::Page(rows_of(store)?.page(query).await?),
             Self::Restore(restore) => Reply::Restore(rows_of(store)?.restore(*restore).await?),
+            Self::Declare { scope, declarations } => {
+                search_of(store)?.declare(&scope, declarations).await?;
+                Reply::Declare
+            }
+            Self::Declared { scope } => Reply::Declared(search_of(store)?.declared(&scope).await?),
+            Self::SetAttributes { thread, changes } => {
+                search_of(store)?.set_attributes(thread, changes).await?;
+                Reply::SetAttributes
+            }
+            Self::Attributes(thread) => Reply::Attributes(search_of(store)?.attributes(thread).await?),
+            Self::Find(query) => Reply::Find(search_of(store)?.find(query).await?),
             Self::Retention(call) => Reply::Retention(call.run(store).await?),
             Self::Item(call) => Reply::Item(call.run(store).await?),
         })
@@ -202,6 +233,8 @@ impl Call {
             Self::Info => CallKind::Info,
             Self::Page(_) => CallKind::Page,
             Self::Restore(_) => CallKind::Restore,
+            Self::Declare { .. } | Self::SetAttributes { .. } => CallKind::Describe,
+            Self::Declared { .. } | Self::Attributes(_) | Self::Find(_) => CallKind::Find,
             Self::Retention(call) => call.kind(),
             Self::Item(call) if call.writes() => CallKind::ItemWrite,
             Self::Item(_) => CallKind::ItemRead,
@@ -220,6 +253,10 @@ impl Call {
 
 fn rows_of(store: &dyn CheckpointStore) -> Result<&dyn Rows> {
     store.rows().ok_or_else(|| Error::unsupported(Subject::Store, "rows", "this store has none"))
+}
+
+fn search_of(store: &dyn CheckpointStore) -> Result<&dyn Search> {
+    store.search().ok_or_else(|| Error::unsupported(Subject::Store, "search", "this store has none"))
 }
 
 fn kind_of(append: &Records) -> CallKind {
@@ -332,6 +369,10 @@ impl<I: Intercept> CheckpointStore for Intercepted<I> {
         self.store.rows().map(|_| self as &dyn Rows)
     }
 
+    fn search(&self) -> Option<&dyn Search> {
+        self.store.search().map(|_| self as &dyn Search)
+    }
+
     fn retention(&self) -> Option<&dyn Retention> {
         self.store.retention().map(|_| self as &dyn Retention)
     }
@@ -353,5 +394,30 @@ impl<I: Intercept> Rows for Intercepted<I> {
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
         reply!(self.call(Call::Restore(Box::new(restore))).await?, Reply::Restore(outcome) => outcome)
+    }
+}
+
+#[async_trait]
+impl<I: Intercept> Search for Intercepted<I> {
+    async fn declare(&self, scope: &str, declarations: Vec<Declaration>) -> Result<()> {
+        let call = Call::Declare { scope: scope.to_owned(), declarations };
+        reply!(self.call(call).await?, Reply::Declare => ())
+    }
+
+    async fn declared(&self, scope: &str) -> Result<Vec<Declaration>> {
+        let call = Call::Declared { scope: scope.to_owned() };
+        reply!(self.call(call).await?, Reply::Declared(declared) => declared)
+    }
+
+    async fn set_attributes(&self, thread: ThreadUid, changes: Vec<AttributeChange>) -> Result<()> {
+        reply!(self.call(Call::SetAttributes { thread, changes }).await?, Reply::SetAttributes => ())
+    }
+
+    async fn attributes(&self, thread: ThreadUid) -> Result<Vec<Attribute>> {
+        reply!(self.call(Call::Attributes(thread)).await?, Reply::Attributes(attributes) => attributes)
+    }
+
+    async fn find(&self, query: SearchQuery) -> Result<FoundPage> {
+        reply!(self.call(Call::Find(query)).await?, Reply::Find(page) => page)
     }
 }

@@ -19,6 +19,7 @@ pub mod questions;
 pub mod retention;
 pub mod rows;
 pub mod runs;
+pub mod search;
 pub mod size;
 pub mod tags;
 pub mod threads;
@@ -230,6 +231,18 @@ macro_rules! each_case {
                 thread_without_head_is_not_published
                 deleted_thread_is_not_restored
                 malformed_restore_is_refused;
+            search:
+                attributes_read_back
+                declarations_outlive_the_handle
+                declared_again_with_another_kind_is_refused
+                undeclared_attribute_is_refused
+                malformed_attributes_are_refused
+                attributes_go_with_their_thread
+                attributes_fence_nobody
+                threads_are_found_by_attributes
+                threads_are_found_by_what_they_are
+                hostile_texts_mean_themselves
+                found_threads_are_paged_once;
             blob:
                 blob_reads_back
                 put_blob_twice_is_one_blob

@@ -30,6 +30,7 @@ mod items;
 mod reads;
 mod retention;
 mod rows;
+mod search;
 mod units;
 mod writes;
 
@@ -201,6 +202,18 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "page of rows begins one too late", rows_are_paged_once, broken::<rows::RowsSkipOne>;
     "packed values left out of rows", rows_read_back_as_stored, broken::<rows::PackedForgotten>;
     "restored blobs not asked for", restored_value_needs_its_blob, broken::<rows::BlobsNotAsked>;
+    "text taken for a pattern", hostile_texts_mean_themselves, broken::<search::TextIsPattern>;
+    "texts end at a zero", hostile_texts_mean_themselves, broken::<search::TextEndsAtZero>;
+    "open ends included", threads_are_found_by_attributes, broken::<search::EndsIncluded>;
+    "undeclared attribute ignored", undeclared_attribute_is_refused, broken::<search::UndeclaredIgnored>;
+    "attributes set one by one", undeclared_attribute_is_refused, broken::<search::SetOneByOne>;
+    "times of threads ignored", threads_are_found_by_what_they_are, broken::<search::TimesIgnored>;
+    "found threads paged by name alone", found_threads_are_paged_once, broken::<search::PageByNameAlone>;
+    "removed attributes stay", attributes_read_back, broken::<search::RemovalIgnored>;
+    "long texts cut", malformed_attributes_are_refused, broken::<search::LongTextCut>;
+    "declarations shared by scopes", declarations_outlive_the_handle, broken::<search::DeclaredEverywhere>;
+    "other kind accepted", declared_again_with_another_kind_is_refused, broken::<search::OtherKindAccepted>;
+    "gone thread described", attributes_go_with_their_thread, broken::<search::GoneThreadDescribed>;
     "epoch of a dropped branch ignored", branches_in_use_are_not_dropped, broken::<retention::EpochNotCompared>;
     "mark of a sweep ignored", sweep_of_an_older_mark_is_refused, broken::<retention::MarkNotCompared>;
     "forks beside a sweep ignored", sweep_beside_a_fork_is_refused, broken::<retention::MarkNotCompared>;

@@ -74,7 +74,7 @@ impl Sight {
                 sight.pending = append.pending.len();
                 sight.tasks = flushed_tasks(append);
             }
-            Call::DeleteThread(thread) => sight.thread = Some(*thread),
+            Call::DeleteThread(thread) | Call::SetAttributes { thread, .. } => sight.thread = Some(*thread),
             Call::Restore(restore) => sight.thread = Some(restore.thread.uid),
             Call::Retention(call) => sight.thread = call.thread(),
             Call::Load(_)
@@ -83,6 +83,10 @@ impl Sight {
             | Call::Blob(_)
             | Call::Info
             | Call::Page(_)
+            | Call::Declare { .. }
+            | Call::Declared { .. }
+            | Call::Attributes(_)
+            | Call::Find(_)
             | Call::Item(_) => {}
         }
         sight

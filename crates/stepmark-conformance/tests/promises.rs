@@ -11,6 +11,7 @@ const SEAM: &str = concat!(
     include_str!("../../stepmark-core/src/capability/cache.rs"),
     include_str!("../../stepmark-core/src/capability/items.rs"),
     include_str!("../../stepmark-core/src/capability/rows.rs"),
+    include_str!("../../stepmark-core/src/capability/search.rs"),
     include_str!("../../stepmark-core/src/capability/retention.rs"),
 );
 

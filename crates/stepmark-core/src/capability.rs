@@ -8,6 +8,7 @@ mod retention;
 mod items;
 mod row;
 mod rows;
+mod search;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
@@ -23,4 +24,10 @@ pub use retention::{
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};
 pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
+pub use search::{
+    ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition,
+    Cursor, Declaration, Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test,
+    changed_attributes, check_changes, check_declarations, check_stored, decode_attributes, decode_declarations,
+    encode_attributes, encode_declarations, undeclared, with_declarations,
+};
 pub use secrets::{ChangeRow, Resealed, Secrets};

@@ -65,6 +65,8 @@ pub enum Subject {
     Effect,
     /// A key of a codec, by its owner and epoch.
     Key,
+    /// An attribute of threads, by name.
+    Attribute,
     /// An item that threads share, by namespace and key.
     Item,
     /// The store as a whole.
@@ -88,6 +90,7 @@ impl fmt::Display for Subject {
             Self::Channel => "channel",
             Self::Effect => "effect",
             Self::Key => "key",
+            Self::Attribute => "attribute",
             Self::Item => "item",
             Self::Store => "store",
         })

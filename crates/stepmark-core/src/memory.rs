@@ -12,15 +12,16 @@ mod ledger;
 mod read;
 mod retention;
 mod rows;
+mod search;
 mod thread;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{Items, ResultCache, Retention, Rows};
+use crate::capability::{AttributeKind, Items, ResultCache, Retention, Rows, Search};
 use crate::checkpoint::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
@@ -57,6 +58,8 @@ struct Inner {
     /// By (name, signature).
     graphs: HashMap<(String, [u8; 16]), GraphRow>,
     kept: cache::Kept,
+    /// Declared attributes, by scope and name.
+    declared: BTreeMap<(String, String), AttributeKind>,
     /// The store's time, as the newest call that needs it saw it.
     now: Timestamp,
     items: items::KeptItems,
@@ -131,6 +134,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
         Some(self)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Metered`] stands in front of a store and tells what goes through it; stores and the engine tell what only they see. All
 //! of it goes to whatever recorder of the `metrics` crate, and whatever subscriber of the `tracing` crate, the application has
-//! installed. `docs/operations.md` explains each name. Without the feature `metrics` nothing is told, and it costs nothing.
+//! installed. `docs/operations.md` of the repository explains each name. Without the feature `metrics` nothing is told, and it costs nothing.
 
 mod metered;
 mod span;

@@ -18,7 +18,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::capability::{Items, ResultCache, Retention, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BlobHash, ThreadUid};
@@ -225,6 +225,11 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// How the rows of its threads are read and written as they are stored; `None` where they cannot be. A wrapper answers
     /// for what it wraps: rows pass as its store has them.
     fn rows(&self) -> Option<&dyn Rows>;
+
+    /// How its threads are found by what is said of them; `None` where they cannot be. A wrapper answers for what it wraps.
+    fn search(&self) -> Option<&dyn Search> {
+        None
+    }
 
     /// How it lets go of what threads no longer need; absent where it keeps everything. A wrapper answers for what it wraps.
     fn retention(&self) -> Option<&dyn Retention> {

@@ -111,7 +111,9 @@ fn result_of(results: &mut [Option<Finished>], task: usize) -> Option<&mut Finis
 
 fn set_durable(results: &mut [Option<Finished>], tasks: &[usize]) {
     for &task in tasks {
-        result_of(results, task).into_iter().for_each(|done| done.durable = true);
+        if let Some(done) = result_of(results, task) {
+            done.durable = true;
+        }
     }
 }
 

@@ -310,7 +310,9 @@ impl Journals {
     /// Notes that all of it is there.
     pub(crate) fn set_stored(&mut self) {
         for task in self.unstored.drain() {
-            self.by_task.get_mut(&task).into_iter().for_each(Journal::set_stored);
+            if let Some(journal) = self.by_task.get_mut(&task) {
+                journal.set_stored();
+            }
         }
     }
 

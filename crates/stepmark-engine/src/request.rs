@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use stepmark_core::capability::AttributeChange;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
@@ -78,6 +79,7 @@ pub struct Request<'a, S: State> {
     stops_after: Vec<String>,
     pub(crate) durability: Durability,
     pub(crate) metadata: Metadata,
+    pub(crate) attributes: Vec<AttributeChange>,
     pub(crate) start_at: StartAt,
     pub(crate) context: Option<Arc<Deps>>,
     /// Where its events go, if somebody watches.
@@ -118,6 +120,7 @@ impl<'a, S: State> Request<'a, S> {
             stops_after: Vec::new(),
             durability,
             metadata,
+            attributes: Vec::new(),
             start_at: StartAt::default(),
             context: thread.host.context.clone(),
             events: None,
@@ -225,6 +228,12 @@ impl<'a, S: State> Request<'a, S> {
         if self.on_pending != OnPending::default() && !matches!(self.verb, Verb::Run(_)) {
             return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
+        if !self.attributes.is_empty() {
+            if !matches!(self.verb, Verb::Run(_)) {
+                return Err(Error::invalid("`attributes` belong to an input on a branch's tip"));
+            }
+            Box::pin(self.check_attributes()).await?;
+        }
         self.metadata.stored()?;
         self.check_stops()?;
         let _running = self.thread.host.drain.enter();
@@ -269,7 +278,8 @@ impl<'a, S: State> Request<'a, S> {
             let was_resident = resident.is_some();
             let named = id.as_ref().map(|id| NamedRun { id, is_again });
             match self.begin(update, named, input_hash, resident).await {
-                Ok(run) => return self.drive(run, resident).await,
+                Ok(run) if self.attributes.is_empty() => return self.drive(run, resident).await,
+                Ok(run) => return self.drive_described(run, resident).await,
                 Err(error) if error.kind() == ErrorKind::Unfinished && self.on_pending == OnPending::ResumeFirst => {
                     // Its errors end this call: after its claim, nodes may have run.
                     let resumed = self.resume(resident).await?;
@@ -285,6 +295,16 @@ impl<'a, S: State> Request<'a, S> {
             }
         }
         Err(refused)
+    }
+
+    /// Says what there is to say of the thread, then drives the run; a thread that its run makes at its end is described then.
+    async fn drive_described(&self, run: Run, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+        let is_described = Box::pin(self.describe()).await?;
+        let outcome = self.drive(run, resident).await;
+        if !is_described {
+            Box::pin(self.describe()).await?;
+        }
+        outcome
     }
 
     /// What became of the run that has this id already.

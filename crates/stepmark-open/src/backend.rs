@@ -79,3 +79,21 @@ pub(crate) fn read(address: &Address, given: &Given) -> Result<Box<dyn Backend>>
         scheme => Err(Error::UnknownScheme { scheme: scheme.to_owned(), known: SCHEMES.to_vec() }),
     }
 }
+
+#[cfg(all(test, not(feature = "sqlite")))]
+mod tests {
+    use crate::{Config, Error};
+
+    #[test]
+    fn missing_feature_is_named() {
+        let refusal = Config::parse("sqlite:agents.db").expect_err("it is left out");
+        assert!(matches!(&refusal, Error::MissingFeature { feature: "sqlite", .. }), "{refusal:?}");
+        assert_eq!(refusal.to_string(), "sqlite: needs the feature \"sqlite\", without which this program was built");
+        for (option, feature) in
+            [("compression=zstd", "compression"), ("keys=env:K", "encryption"), ("metrics", "metrics")]
+        {
+            let refusal = Config::parse(&format!("memory:?{option}")).expect_err("it is left out");
+            assert!(refusal.to_string().contains(&format!("needs the feature {feature:?}")), "{refusal}");
+        }
+    }
+}

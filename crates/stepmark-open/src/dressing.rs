@@ -20,6 +20,7 @@ use crate::given::{self, Given};
 pub(crate) const OPTIONS: [&str; 4] = ["compression", "keys", "key_directory", "metrics"];
 
 /// What every store may be given.
+#[cfg_attr(not(feature = "encryption"), allow(dead_code, reason = "keys are refused where nothing seals"))]
 #[derive(Clone, Default)]
 pub(crate) struct Dressing {
     pub(crate) compression: Option<Compression>,
@@ -38,6 +39,7 @@ pub(crate) enum Compression {
 }
 
 /// Where master keys are.
+#[cfg_attr(not(feature = "encryption"), allow(dead_code, reason = "keys are refused where nothing seals"))]
 #[derive(Clone)]
 pub(crate) enum Keys {
     Env(String),

@@ -24,7 +24,7 @@ pub(crate) async fn create(
     commit: &Commit,
     row: &ThreadRow,
 ) -> Result<Option<Outcome>> {
-    if log.catch_up().await? > 0 {
+    if log.catch_up().await? > 0 && !log.is_vacant() {
         return Ok(None);
     }
     let shared = &threads.shared;
@@ -38,20 +38,21 @@ pub(crate) async fn create(
             }
             Holder::Thread(born) => {
                 let other = threads.born(&born).await?;
-                if other.is_there() {
+                if other.holds(&row.scope, &row.name) {
                     return Err(Error::exists(Subject::Thread, &row.name, "go on with the existing thread"));
                 }
-                delete::empty(&other).await?;
+                delete::finish(&other).await?;
                 dead = Some(born.holder);
             }
             Holder::Free(holder) => {
                 log.known().fold.check_commit(&unit::light_commit(commit))?;
                 let mut nonce = [0; 16];
                 shared.ids.fill(&mut nonce);
-                let first = entry::encode(commit.thread, 0, nonce, &unit::commit_rows(commit, None));
+                let number = log.next();
+                let first = entry::encode(commit.thread, number, nonce, &unit::commit_rows(commit, None));
                 let path = shared.paths.name(&row.scope, &row.name, holder);
-                if shared.bucket.create(&path, names::encode(commit.thread, &first)).await? {
-                    log.begin(&first.into()).await?;
+                if shared.bucket.create(&path, names::encode(commit.thread, number, &first)).await? {
+                    log.begin(number, &first.into()).await?;
                     return Ok(Some(Outcome::Applied));
                 }
             }

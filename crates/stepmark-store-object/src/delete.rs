@@ -9,17 +9,47 @@ use stepmark_core::error::Result;
 use stepmark_core::memory::Change;
 
 use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
-use crate::{entry, names, paths};
+use crate::{entry, names, paths, search};
 
-/// Deletes a thread, or goes on with that.
+/// Deletes a thread, or goes on with that. One that is being restored is given up, and its uid is free again.
 pub(crate) async fn delete(log: &ThreadLog) -> Result<()> {
-    let propose = |known: &Known| match known.fold.thread() {
-        Some(_) => Ok(Proposal::Write(vec![Change::Deleted], ())),
-        None if known.fold.is_deleted() => Ok(Proposal::Answer(())),
-        None => Err(known.fold.missing()),
+    let propose = |known: &Known| match (known.fold.thread(), known.fold.restoring()) {
+        (Some(row), _) => Ok(Proposal::Write(vec![Change::Deleted], Some((row.clone(), false)))),
+        (None, Some(row)) => Ok(Proposal::Write(vec![Change::Abandoned], Some((row.clone(), true)))),
+        (None, None) if known.fold.is_deleted() => Ok(Proposal::Answer(None)),
+        (None, None) => Err(known.fold.missing()),
     };
-    log.write(propose).await?;
-    empty(log).await
+    let Shared { bucket, paths, .. } = &*log.shared;
+    let (gone, _) = log.write(propose).await?;
+    // It may have begun with another entry than the first.
+    if let Some((row, _)) = &gone {
+        names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
+    }
+    match gone {
+        Some((_, true)) => forget(log).await,
+        Some((_, false)) | None => empty(log).await,
+    }
+}
+
+/// Goes on with the deletion of a thread that is deleted.
+pub(crate) async fn finish(log: &ThreadLog) -> Result<()> {
+    let is_deleted = log.known().fold.is_deleted();
+    if is_deleted { empty(log).await } else { Ok(()) }
+}
+
+/// Empties the entries of a restoration that was given up, but the last, which says so. What others wrote since stays.
+async fn forget(log: &ThreadLog) -> Result<()> {
+    let Shared { bucket, paths, .. } = &*log.shared;
+    for pack in bucket.list(&paths.packs(log.uid), None).await? {
+        bucket.remove(&pack.path.as_str().into()).await?;
+    }
+    let last = log.next().saturating_sub(1);
+    let overwrite = |number: u64| async move {
+        let nothing = entry::encode(log.uid, number, [0; 16], &[]);
+        bucket.overwrite(&paths.entry(log.uid, number), nothing).await
+    };
+    stream::iter((0..last).map(overwrite)).buffer_unordered(REQUESTS_MAX).try_collect::<Vec<()>>().await?;
+    Ok(())
 }
 
 /// Empties what is left of a deleted thread. Called again it goes on, whatever was done before.
@@ -31,10 +61,11 @@ pub(crate) async fn empty(log: &ThreadLog) -> Result<()> {
         return Ok(());
     }
     for record in first.read(log.uid)? {
-        if let Change::Thread(row) = record.row {
+        if let Change::Thread(row) | Change::Restoring(row) = record.row {
             names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
         }
     }
+    search::forget(bucket, paths, log.uid).await?;
     for pack in bucket.list(&paths.packs(log.uid), None).await? {
         bucket.remove(&pack.path.as_str().into()).await?;
     }

@@ -55,6 +55,11 @@ async fn entry(threads: &Threads, listed: &Listed, query: &ThreadQuery) -> Resul
     }
     let entry = log.known().fold.entry(query.waiting);
     Ok(entry.filter(|entry| {
+        // A name that was given up may lead to what has another one by now.
+        let holders = threads.shared.paths.holders(&entry.thread.scope, &entry.thread.name);
+        if !listed.path.starts_with(holders.as_ref()) {
+            return false;
+        }
         let is_after = query.after.as_ref().is_none_or(|after| entry.thread.name > *after);
         is_after && (!query.waiting || !entry.waiting.is_empty())
     }))

@@ -220,13 +220,31 @@ impl ThreadLog {
         Ok(entry.nonce == nonce)
     }
 
-    /// Begins a log with an entry that the object of its name holds: whoever does it, it is the same.
-    pub(crate) async fn begin(&self, first: &Bytes) -> Result<()> {
-        let entry = entry::decode(self.uid, 0, first)?;
-        if self.shared.bucket.create(&self.shared.paths.entry(self.uid, 0), first.clone()).await? {
+    /// Begins a thread with an entry that the object of its name holds: whoever does it, it is the same.
+    pub(crate) async fn begin(&self, number: u64, first: &Bytes) -> Result<()> {
+        let entry = entry::decode(self.uid, number, first)?;
+        if self.shared.bucket.create(&self.shared.paths.entry(self.uid, number), first.clone()).await? {
             self.learn(&entry.head)?;
         }
         Ok(())
+    }
+
+    /// Whether the thread is there, or is being restored, under this name.
+    pub(crate) fn holds(&self, scope: &str, name: &str) -> bool {
+        let known = self.known();
+        let row = known.fold.thread().or_else(|| known.fold.restoring());
+        row.is_some_and(|row| row.scope == scope && row.name == name)
+    }
+
+    /// Whether there is nothing of it: it never began, or was given up while it was being restored.
+    pub(crate) fn is_vacant(&self) -> bool {
+        let fold = &self.known().fold;
+        fold.thread().is_none() && fold.restoring().is_none() && !fold.is_deleted()
+    }
+
+    /// The number that the next entry takes, as far as is known.
+    pub(crate) fn next(&self) -> u64 {
+        self.known().next
     }
 
     /// The newest group of entries, if it is whole and was not asked for before.
@@ -286,6 +304,9 @@ impl Known {
                 let start = bodies_start + body.start;
                 let span = Span { entry: head.number, start, length: body.length, heads: body.heads.into() };
                 self.bodies.entry(body.key).or_insert(span);
+            }
+            if row == Change::Abandoned {
+                self.bodies.clear();
             }
             self.fold.put(row);
         }

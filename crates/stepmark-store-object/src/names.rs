@@ -28,22 +28,38 @@ pub(crate) enum Holder {
 pub(crate) struct Born {
     pub(crate) holder: u64,
     pub(crate) uid: ThreadUid,
-    /// Its first entry.
+    /// The entry that it began with, and that entry's number: 0, but where its uid was given up before.
     pub(crate) entry: Bytes,
+    pub(crate) number: u64,
 }
 
-/// Writes the object of a name.
-pub(crate) fn encode(uid: ThreadUid, entry: &[u8]) -> Vec<u8> {
-    let mut object = Writer::with_capacity(entry.len() + 16);
-    object.raw(&uid.0).raw(entry);
+/// Before the number of an entry that is not its log's first.
+const NUMBER_MAGIC: [u8; 4] = *b"smkn";
+
+/// Writes the object of a name, with the entry that begins the thread and its number.
+pub(crate) fn encode(uid: ThreadUid, number: u64, entry: &[u8]) -> Vec<u8> {
+    let mut object = Writer::with_capacity(entry.len() + 28);
+    object.raw(&uid.0);
+    if number > 0 {
+        object.raw(&NUMBER_MAGIC).u64(number);
+    }
+    object.raw(entry);
     object.into_vec()
 }
 
 fn decode(path: &str, holder: u64, object: &Bytes) -> Result<Born> {
-    let mut reader = Reader::new(object);
-    let uid: Result<[u8; 16], WireError> = reader.array();
-    let uid = ThreadUid(uid.map_err(|error| damaged(Subject::Thread, path, error))?);
-    Ok(Born { holder, uid, entry: object.slice(uid.0.len()..) })
+    let read = || {
+        let mut reader = Reader::new(object);
+        let uid = ThreadUid(reader.array()?);
+        let mut number = 0;
+        if reader.rest().starts_with(&NUMBER_MAGIC) {
+            reader.raw(NUMBER_MAGIC.len())?;
+            number = reader.u64()?;
+        }
+        Ok((uid, number, object.len() - reader.rest().len()))
+    };
+    let (uid, number, start) = read().map_err(|error: WireError| damaged(Subject::Thread, path, error))?;
+    Ok(Born { holder, uid, number, entry: object.slice(start..) })
 }
 
 /// Who has a name now. `dead` is a holder that is known to be deleted.

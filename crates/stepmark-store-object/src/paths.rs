@@ -75,6 +75,16 @@ impl Paths {
         self.at(&format!("names/{}/{}/.a", scope_part(scope), digits(name)))
     }
 
+    /// The directory of what is said of a thread.
+    pub(crate) fn said(&self, uid: ThreadUid) -> Path {
+        self.at(&format!("threads/{uid}/said"))
+    }
+
+    /// The directory of what is declared in a scope.
+    pub(crate) fn declared(&self, scope: &str) -> Path {
+        self.at(&format!("declared/{}", scope_part(scope)))
+    }
+
     /// A blob of a scope.
     pub(crate) fn blob(&self, scope: &str, hash: BlobHash) -> Path {
         self.at(&format!("blobs/{}/{hash}", scope_part(scope)))
@@ -119,6 +129,11 @@ fn hexadecimal(bytes: &[u8]) -> String {
         let _ = std::fmt::Write::write_fmt(&mut digits, format_args!("{byte:02x}"));
         digits
     })
+}
+
+/// A numbered object of a directory.
+pub(crate) fn numbered(directory: &Path, number: u64) -> Path {
+    Path::from(format!("{directory}/-{number:0NUMBER_DIGITS$}"))
 }
 
 /// A number at the end of a path.

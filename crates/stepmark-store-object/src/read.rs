@@ -48,9 +48,10 @@ pub(crate) async fn history(log: &Arc<ThreadLog>, query: &HistoryQuery) -> Resul
     Ok(HistoryPage { entries: stream::iter(entries).buffered(REQUESTS_MAX).try_collect().await?, next })
 }
 
-struct Reader<'a> {
-    log: &'a Arc<ThreadLog>,
-    namespace: &'a str,
+/// Reads bodies of a namespace.
+pub(crate) struct Reader<'a> {
+    pub(crate) log: &'a Arc<ThreadLog>,
+    pub(crate) namespace: &'a str,
 }
 
 /// What a node of a chain still lacks.
@@ -62,7 +63,7 @@ enum Lacks {
 
 impl Reader<'_> {
     /// The bytes at a span.
-    async fn body(&self, span: &Span) -> Result<Bytes> {
+    pub(crate) async fn body(&self, span: &Span) -> Result<Bytes> {
         let shared = &self.log.shared;
         let path = shared.paths.entry(self.log.uid, span.entry);
         let read = shared.bucket.get_range(&path, span.start..span.start + span.length).await;
@@ -86,7 +87,7 @@ impl Reader<'_> {
     }
 
     /// Brings a checkpoint's manifest, and compares its hash.
-    async fn fill_manifest(&self, row: &mut CheckpointRow) -> Result<()> {
+    pub(crate) async fn fill_manifest(&self, row: &mut CheckpointRow) -> Result<()> {
         if is_outside(&row.manifest) {
             let key = BodyKey::Manifest(self.namespace.to_owned(), row.branch, row.height);
             if let Some(span) = self.span(&key) {
@@ -182,7 +183,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn value_body(&self, address: ValueAddress, node: &ValueNode, stored: RecordHash) -> Result<Vec<u8>> {
+    pub(crate) async fn value_body(
+        &self,
+        address: ValueAddress,
+        node: &ValueNode,
+        stored: RecordHash,
+    ) -> Result<Vec<u8>> {
         let span = self.span(&BodyKey::Value(self.namespace.to_owned(), address)).ok_or_else(|| gone(address))?;
         let body = self.body(&span).await?;
         let row = ValueRow { address, node: ValueNode { head: node.head, body: body.into() } };
@@ -258,7 +264,7 @@ pub(crate) fn encode_graph(row: &GraphRow) -> Vec<u8> {
     [&row.hash().0[..], &row.record].concat()
 }
 
-fn decode_graph(name: String, signature: [u8; 16], object: &[u8]) -> Result<GraphRow> {
+pub(crate) fn decode_graph(name: String, signature: [u8; 16], object: &[u8]) -> Result<GraphRow> {
     let (stored, record) = object.split_at(object.len().min(size_of::<RecordHash>()));
     let row = GraphRow { name, signature, record: record.to_vec() };
     if stored != row.hash().0 {

@@ -78,7 +78,14 @@ impl Records {
             Change::Name(name, branch) => {
                 columns.str(name).u64(branch.get());
             }
+            Change::Restoring(row) => {
+                columns.str(&row.scope).str(&row.name).u64(row.head.get()).u64(row.created_at as u64);
+            }
             Change::Branch(namespace, row) => write_branch(namespace, row, columns),
+            Change::Restored(namespace, number, row) => {
+                columns.varint(*number);
+                write_branch(namespace, row, columns);
+            }
             Change::Run(row, begins) => write_run(row, *begins, columns),
             Change::Checkpoint(namespace, row) => self.write_checkpoint(namespace, row, columns),
             Change::Value(namespace, ValueRow { address, node }) => {
@@ -103,7 +110,7 @@ impl Records {
             }
             Change::Effect(row) => write_effect(row, columns),
             Change::Attempt(row) => write_attempt(row, columns),
-            Change::Deleted => {}
+            Change::Deleted | Change::Published | Change::Abandoned => {}
         }
     }
 
@@ -229,13 +236,17 @@ const fn letter(row: &Change) -> u8 {
         Change::Effect(_) => b'E',
         Change::Attempt(_) => b'A',
         Change::Deleted => b'D',
+        Change::Restoring(_) => b't',
+        Change::Restored(..) => b'b',
+        Change::Published => b'p',
+        Change::Abandoned => b'd',
     }
 }
 
 /// What a damaged record of this letter is.
 pub(crate) const fn subject(letter: u8) -> Subject {
     match letter {
-        b'N' | b'B' => Subject::Branch,
+        b'N' | b'B' | b'b' => Subject::Branch,
         b'R' => Subject::Run,
         b'C' | b'K' => Subject::Checkpoint,
         b'V' => Subject::Value,
@@ -254,9 +265,9 @@ pub(crate) fn hash(row: &Change, uid: ThreadUid) -> RecordHash {
         RecordHash(hash16(writer.as_slice()))
     };
     match row {
-        Change::Thread(row) => row.hash(),
+        Change::Thread(row) | Change::Restoring(row) => row.hash(),
         Change::Name(name, branch) => ref_hash(uid, name, *branch),
-        Change::Branch(namespace, row) => row.hash(uid, namespace),
+        Change::Branch(namespace, row) | Change::Restored(namespace, _, row) => row.hash(uid, namespace),
         Change::Run(row, _) => row.hash(uid),
         Change::Checkpoint(namespace, row) => row.hash_manifest(uid, namespace),
         Change::Value(namespace, row) => row.hash(uid, namespace),
@@ -267,5 +278,7 @@ pub(crate) fn hash(row: &Change, uid: ThreadUid) -> RecordHash {
         Change::Effect(row) => row.hash(uid),
         Change::Attempt(row) => row.hash(uid),
         Change::Deleted => plain(b'D', ""),
+        Change::Published => plain(b'p', ""),
+        Change::Abandoned => plain(b'd', ""),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use stepmark_core::capability::{ResultCache, Rows};
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Search};
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -24,7 +24,7 @@ use crate::entry::Head;
 use crate::log::{Known, Proposal, Shared, ThreadLog};
 use crate::paths::Paths;
 use crate::threads::Threads;
-use crate::{create, delete, list, migrate, read, unit};
+use crate::{create, delete, list, migrate, read, restore, rows, unit};
 
 /// A store in a place with objects. Clones share what is known of its threads. Needs a tokio runtime.
 ///
@@ -80,6 +80,14 @@ impl Objects {
         Self::options().in_directory(path).await
     }
 
+    pub(crate) fn threads_of(&self) -> &Threads {
+        &self.inner.threads
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.threads.shared
+    }
+
     /// Options, to change some before opening.
     pub fn options() -> ObjectsOptions {
         ObjectsOptions::default()
@@ -127,7 +135,7 @@ impl ObjectsOptions {
 }
 
 /// Ends `work` also where nobody waits for it any more: a call that was made is carried out.
-async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub(crate) async fn finish<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     #[expect(clippy::disallowed_methods, reason = "what was submitted outlives the future of its caller")]
     let work = tokio::spawn(work);
     match work.await {
@@ -299,7 +307,31 @@ impl CheckpointStore for Objects {
         None
     }
 
+    fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+
     fn rows(&self) -> Option<&dyn Rows> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Rows for Objects {
+    async fn page(&self, query: RowsQuery) -> Result<RowsPage> {
+        let log = self.inner.threads.find(&ThreadAddress::Uid(query.thread)).await?;
+        rows::page(&log, &query).await
+    }
+
+    async fn restore(&self, restore: Restore) -> Result<Outcome> {
+        let (inner, log) = (Arc::clone(&self.inner), self.inner.threads.log(restore.thread.uid));
+        let mut place = log.line.stand();
+        finish(async move {
+            place.reach().await;
+            let (outcome, group) = restore::restore(&inner.threads, &log, &restore).await?;
+            pack(&log, group);
+            Ok(outcome)
+        })
+        .await
     }
 }

@@ -77,7 +77,7 @@ impl Threads {
             let log = self.log(uid);
             log.catch_up().await?;
             // As long as it is there nobody else can have the name.
-            if log.is_there() {
+            if log.is_there() && log.holds(scope, name) {
                 return Ok(Some(log));
             }
             self.open().names.remove(&key);
@@ -87,7 +87,7 @@ impl Threads {
             names::find(&self.shared.bucket, &self.shared.paths, (scope, name), dead).await?
         {
             let log = self.born(&born).await?;
-            if log.is_there() {
+            if log.is_there() && log.holds(scope, name) {
                 let mut open = self.open();
                 if open.names.len() >= NAMES_MAX {
                     open.names.clear();
@@ -103,8 +103,8 @@ impl Threads {
     /// The log of a thread that a name leads to; it is begun if its creator did not come to that.
     pub(crate) async fn born(&self, born: &Born) -> Result<Arc<ThreadLog>> {
         let log = self.log(born.uid);
-        if log.catch_up().await? == 0 {
-            log.begin(&born.entry).await?;
+        if log.catch_up().await? <= born.number && log.is_vacant() {
+            log.begin(born.number, &born.entry).await?;
             log.catch_up().await?;
         }
         Ok(log)

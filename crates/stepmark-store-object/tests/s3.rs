@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use stepmark_conformance::{Record, StoreEnv};
+use stepmark_conformance::{Record, StoreEnv, find_case};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::store::CheckpointStore;
 use stepmark_store_object::Objects;
@@ -56,7 +56,63 @@ impl StoreEnv for Prefix {
     }
 }
 
-stepmark_conformance::suite!(Prefix::new());
+/// What depends on the server: how it creates, lists, overwrites, removes, reads ranges, and takes names and sizes. All other
+/// cases ask the same code as in a directory, where every one of them runs.
+const CASES: [&str; 47] = [
+    "commit_reads_back",
+    "commit_is_all_or_nothing",
+    "stale_tip_is_refused",
+    "stale_epoch_is_fenced",
+    "second_creator_is_refused",
+    "missing_blob_is_refused",
+    "flushed_rows_are_loaded",
+    "repeated_append_is_accepted",
+    "fenced_append_is_refused",
+    "questions_and_answers_read_back",
+    "one_of_many_answers_wins",
+    "effects_read_back",
+    "one_of_many_intents_is_granted",
+    "ledger_outlives_the_handle",
+    "sub_graph_reads_back",
+    "reset_is_one_unit",
+    "tags_read_back",
+    "graph_record_is_kept_once",
+    "load_is_a_snapshot",
+    "flipped_byte_is_named",
+    "payloads_are_loaded",
+    "value_chain_crosses_branches",
+    "history_crosses_segments",
+    "paging_sees_every_checkpoint_once",
+    "threads_are_listed_once",
+    "rows_read_back_as_stored",
+    "restored_thread_is_the_same",
+    "half_restored_thread_can_be_deleted",
+    "restored_value_needs_its_blob",
+    "blob_reads_back",
+    "put_blob_twice_is_one_blob",
+    "blob_value_is_loaded_whole",
+    "delete_leaves_no_rows",
+    "deleted_name_is_free",
+    "deleted_thread_stays_deleted",
+    "outcome_is_found_after_successors",
+    "repeated_creation_is_one_thread",
+    "dropped_commit_completes",
+    "two_creators_make_one_thread",
+    "one_of_many_claimers_wins",
+    "acknowledged_writes_outlive_the_handle",
+    "two_handles_fence_each_other",
+    "values_of_any_size_read_back",
+    "long_chain_is_loaded",
+    "longest_names_are_kept",
+    "names_are_kept_byte_for_byte",
+    "scopes_are_apart",
+];
+
+#[test]
+fn promises_hold_on_a_server_that_speaks_s3() {
+    let cases = CASES.map(|name| *find_case(name).unwrap_or_else(|| panic!("no case is named {name}")));
+    common::check_cases(Prefix::new, &cases);
+}
 
 #[tokio::test]
 async fn url_without_a_bucket_is_refused() {

@@ -263,14 +263,21 @@ CREATE TABLE cache (
 );
 CREATE INDEX cache_expiry ON cache (expires_at);
 
--- The table below is written by no version yet. [later]
+-- Which attributes the threads of a scope may have.
+CREATE TABLE attribute_kind (
+    scope text COLLATE "C" NOT NULL,                  -- [key]
+    name  text COLLATE "C" NOT NULL,                  -- [key]
+    kind  smallint NOT NULL,                          -- 1 text, 2 integer, 3 number, 4 boolean, 5 time
+    hash  bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
 
--- Searchable attributes of threads.
+-- Attributes of threads, plain, in the order of their values.
 CREATE TABLE attribute (
-    scope  text COLLATE "C" NOT NULL,
+    scope  text COLLATE "C" NOT NULL,                 -- that of the thread [unhashed]
     name   text COLLATE "C" NOT NULL,
-    value  bytea NOT NULL,
-    thread bigint NOT NULL,
+    value  bytea NOT NULL,                            -- bytes that compare as the values do
+    thread bigint NOT NULL,                           -- [key]
     hash   bytea NOT NULL,
     PRIMARY KEY (scope, name, value, thread)
 );

@@ -109,8 +109,9 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
         | Work::DeleteThread(_)
         | Work::Cache(_)
         | Work::Restore(_)
+        | Work::Item(_)
         | Work::Sweep(_)
-        | Work::Item(_) => None,
+        | Work::Search(_) => None,
     }
 }
 
@@ -124,6 +125,7 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
         Work::Restore(rows) => restore::restore(session, rows).await.map(Done::Restored),
         Work::Sweep(sweep) => sweep.apply(session).await.map(Done::Swept),
         Work::Item(work) => work.apply(session).await.map(Done::Item),
+        Work::Search(work) => work.apply(session).await.map(|()| Done::Described),
     }
 }
 
@@ -136,8 +138,9 @@ impl Member {
             | Work::DeleteThread(_)
             | Work::Cache(_)
             | Work::Restore(_)
+            | Work::Item(_)
             | Work::Sweep(_)
-            | Work::Item(_) => None,
+            | Work::Search(_) => None,
         }
     }
 }

@@ -140,7 +140,7 @@ pub(crate) async fn threads(session: Session<'_>, query: &ThreadQuery) -> Result
 }
 
 /// A thread with its head's tip and its last run, side by side in a row.
-fn entry(row: &Row) -> Result<(i64, ThreadEntry)> {
+pub(crate) fn entry(row: &Row) -> Result<(i64, ThreadEntry)> {
     let (number, thread) = records::thread(row)?;
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
     let (head, run) = (Columns::from(row, 7), Columns::from(row, 17));

@@ -20,6 +20,7 @@ mod cache;
 mod children;
 mod insert;
 mod items;
+mod search;
 mod ledger;
 mod lock;
 mod restore;

@@ -42,7 +42,8 @@ pub(crate) async fn whole_thread(session: Session<'_>, uid: ThreadUid) -> Result
     session.exists(queries::LOCK_WHOLE_THREAD, params![&uid.0[..]]).await.map(drop)
 }
 
-async fn thread(session: Session<'_>, uid: ThreadUid) -> Result<()> {
+/// A thread about which something is said.
+pub(crate) async fn thread(session: Session<'_>, uid: ThreadUid) -> Result<()> {
     session.exists(queries::LOCK_THREAD, params![&uid.0[..]]).await.map(drop)
 }
 

@@ -523,6 +523,40 @@ LEFT JOIN LATERAL (
 WHERE b.thread = ANY ($1) AND b.namespace = ''
 ORDER BY b.thread, b.arrival, p.kind, p.task, p.ordinal";
 
+// ---- search ----
+
+pub(crate) const SEARCH_DECLARE: &str =
+    "INSERT INTO @attribute_kind (scope, name, kind, hash) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+pub(crate) const SEARCH_DECLARED: &str = "SELECT name, kind, hash FROM @attribute_kind WHERE scope = $1 ORDER BY name";
+pub(crate) const SEARCH_UNSET: &str = "DELETE FROM @attribute WHERE thread = $1 AND scope = $2 AND name = $3";
+pub(crate) const SEARCH_SET: &str =
+    "INSERT INTO @attribute (scope, name, value, thread, hash) VALUES ($1, $2, $3, $4, $5)";
+/// Threads that have an attribute with a value in a range, by name.
+pub(crate) const SEARCH_BY_ATTRIBUTE: &str = threads!(
+    "AND t.number IN (
+    SELECT a.thread FROM @attribute a WHERE a.scope = $1 AND a.name = $4 AND a.value BETWEEN $5 AND $6)"
+);
+/// What is known of threads besides: when their tips were made, how far and of which graph their last runs are, whether
+/// they wait and have open effects, and their attributes.
+pub(crate) const SEARCH_FACTS: &str = "
+SELECT t.number,
+    (SELECT c.created_at FROM @branch b JOIN @checkpoint c ON c.thread = b.thread AND c.namespace = '' AND c.id = b.tip_id
+     WHERE b.thread = t.number AND b.namespace = '' AND b.branch = t.head),
+    r.status, r.graph,
+    CASE WHEN $2 THEN EXISTS (
+        SELECT 1 FROM @branch b, @pending p
+        WHERE b.thread = t.number AND b.namespace = ''
+          AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)
+    ELSE false END,
+    CASE WHEN $3 THEN EXISTS (SELECT 1 FROM @ledger l WHERE l.thread = t.number AND l.status = 1) ELSE false END,
+    ARRAY(SELECT a.name FROM @attribute a WHERE a.thread = t.number ORDER BY a.name),
+    ARRAY(SELECT a.value FROM @attribute a WHERE a.thread = t.number ORDER BY a.name),
+    ARRAY(SELECT a.hash FROM @attribute a WHERE a.thread = t.number ORDER BY a.name)
+FROM @thread t
+LEFT JOIN LATERAL (
+    SELECT run.status, run.graph FROM @run run WHERE run.thread = t.number ORDER BY run.arrival DESC LIMIT 1) r ON true
+WHERE t.number = ANY ($1)";
+
 // ---- blob ----
 
 pub(crate) const BLOB_TOUCH: &str =

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{Items, ResultCache, Retention, Rows};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -379,6 +379,10 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
         Some(self)
     }
 

@@ -21,6 +21,7 @@ use crate::connect::Place;
 use crate::desk;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
+use crate::search::SearchWork;
 use crate::step::step_of;
 use crate::sweep::{Sweep, Swept};
 
@@ -39,6 +40,7 @@ pub(crate) enum Work {
     Restore(Box<Restore>),
     Sweep(Box<Sweep>),
     Item(ItemWork),
+    Search(SearchWork),
 }
 
 /// A member's answer.
@@ -51,6 +53,7 @@ pub(crate) enum Done {
     Restored(Outcome),
     Swept(Swept),
     Item(ItemDone),
+    Described,
 }
 
 /// A queued call.
@@ -242,8 +245,9 @@ impl Work {
             Self::Records(append) => Some(append.thread),
             Self::DeleteThread(uid) => Some(*uid),
             Self::Restore(restore) => Some(restore.thread.uid),
+            Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
             Self::Sweep(sweep) => sweep.thread(),
-            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -271,6 +275,7 @@ impl Work {
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),
+            Self::Search(_) => 0,
         }
     }
 }

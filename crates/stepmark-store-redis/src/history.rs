@@ -202,7 +202,7 @@ impl Link {
 }
 
 /// What is read of each thread of a page.
-fn entry_asks(query: &ThreadQuery) -> Vec<Ask> {
+pub(crate) fn entry_asks(query: &ThreadQuery) -> Vec<Ask> {
     let head = PlaceAsk {
         space: keys::space(""),
         kind: "head",

@@ -45,6 +45,11 @@ impl Keys {
         ["names", "listing", "turns"].map(|part| format!("{}:{{s/{scope}}}:{part}", self.prefix).into_bytes())
     }
 
+    /// The declared attributes of a scope.
+    pub(crate) fn declared(&self, scope: &str) -> Bytes {
+        format!("{}:{{s/{scope}}}:declared", self.prefix).into_bytes()
+    }
+
     pub(crate) fn blob(&self, scope: &str, hash: BlobHash) -> Bytes {
         format!("{}:{{b/{hash}/{scope}}}:blob", self.prefix).into_bytes()
     }
@@ -83,6 +88,8 @@ impl std::fmt::Display for BlobHashPart {
 pub(crate) const THREAD: &[u8] = b"T";
 /// The row of a thread that is being restored: nobody finds it.
 pub(crate) const RESTORED: &[u8] = b"t";
+/// What is said of the thread; absent where nothing is.
+pub(crate) const SAID: &[u8] = b"S";
 /// In the order: runs by number, which has eight bytes before the id.
 pub(crate) const RUNS: &[u8] = b"R";
 /// How long the thread lives after its last write, in milliseconds; absent where it does not expire.

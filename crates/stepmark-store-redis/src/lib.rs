@@ -36,6 +36,7 @@ mod names;
 mod read;
 mod restore;
 mod rows;
+mod search;
 mod view;
 
 mod bag;

@@ -33,6 +33,8 @@ pub(crate) struct Scripts {
     pub(crate) release: Script,
     pub(crate) names: Script,
     pub(crate) put: Script,
+    pub(crate) declare: Script,
+    pub(crate) describe: Script,
 }
 
 impl Scripts {
@@ -47,6 +49,8 @@ impl Scripts {
             release: Script::new(include_str!("scripts/release.lua")),
             names: Script::new(include_str!("scripts/names.lua")),
             put: Script::new(include_str!("scripts/put.lua")),
+            declare: Script::new(include_str!("scripts/declare.lua")),
+            describe: Script::new(include_str!("scripts/describe.lua")),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery};
+use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Search};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -294,6 +294,10 @@ impl CheckpointStore for RedisStore {
     }
 
     fn cache(&self) -> Option<&dyn ResultCache> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
         Some(self)
     }
 

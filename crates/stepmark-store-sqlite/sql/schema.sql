@@ -1,4 +1,4 @@
--- Schema 7 of Stepmark's SQLite file: the whole current schema, for readers.
+-- Schema 8 of Stepmark's SQLite file: the whole current schema, for readers.
 --
 -- migrations/*.sql lead from an empty file to exactly this; a test compares both. docs/format.md draws the bytes of the
 -- BLOB columns. Four rules hold everywhere:
@@ -311,14 +311,21 @@ CREATE TABLE item (
 ) STRICT;
 CREATE INDEX item_expiry ON item (expires_at) WHERE expires_at IS NOT NULL;
 
--- The table below is written by no version yet. [later]
+-- Which attributes the threads of a scope may have.
+CREATE TABLE attribute_kind (
+    scope TEXT NOT NULL,               -- [key]
+    name  TEXT NOT NULL,               -- [key]
+    kind  INTEGER NOT NULL,            -- 1 text, 2 integer, 3 number, 4 boolean, 5 time
+    hash  BLOB NOT NULL,
+    PRIMARY KEY (scope, name)
+) STRICT, WITHOUT ROWID;
 
--- Searchable attributes of threads.
+-- Attributes of threads, plain, in the order of their values.
 CREATE TABLE attribute (
-    scope  TEXT NOT NULL,
+    scope  TEXT NOT NULL,              -- that of the thread [unhashed]
     name   TEXT NOT NULL,
-    value  BLOB NOT NULL,
-    thread INTEGER NOT NULL,
+    value  BLOB NOT NULL,              -- bytes that compare as the values do
+    thread INTEGER NOT NULL,           -- [key]
     hash   BLOB NOT NULL,
     PRIMARY KEY (scope, name, value, thread)
 ) STRICT, WITHOUT ROWID;

@@ -150,6 +150,7 @@ impl Desk {
             Work::PutBlob { scope, bytes } => apply::put_blob(session, scope, bytes, now)?.map(Done::Kept),
             Work::DeleteThread(uid) => apply::delete_thread(session, *uid, now)?.map(|()| Done::Deleted),
             Work::Restore(restore) => restore::restore(session, restore)?.map(Done::Restored),
+            Work::Search(work) => work.apply(session)?.map(|()| Done::Described),
             Work::Sweep(sweep) => sweep.apply(session, now)?.map(Done::Swept),
             Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
             Work::Item(work) => work.apply(session, now).map(Done::Item),

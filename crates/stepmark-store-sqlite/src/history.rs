@@ -135,7 +135,7 @@ pub(crate) fn threads(session: &Session<'_>, query: &ThreadQuery) -> Result<Thre
     Ok(ThreadPage { threads: found.into_iter().map(entry).collect::<Result<_>>()?, next })
 }
 
-fn entry(session: &Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
+pub(crate) fn entry(session: &Session<'_>, number: i64, thread: ThreadRow, with_waiting: bool) -> Result<ThreadEntry> {
     let space = Space { thread: number, uid: thread.uid, namespace: "" };
     let head = branch(session, space, thread.head)?;
     let run = session.first(queries::THREADS_LAST_RUN, [number], |row| records::run(row, thread.uid))?;

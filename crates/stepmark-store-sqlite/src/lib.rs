@@ -33,6 +33,7 @@ mod rows;
 mod connect;
 mod migrate;
 mod queries;
+mod search;
 mod session;
 
 mod error;

@@ -18,14 +18,15 @@ struct Migration {
 }
 
 /// All migrations; the first one makes version 1. Released ones never change (`sql/migrations/CHECKSUMS`).
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration { name: "0001_init", sql: include_str!("../sql/migrations/0001_init.sql") },
     Migration { name: "0002_questions", sql: include_str!("../sql/migrations/0002_questions.sql") },
     Migration { name: "0003_effects", sql: include_str!("../sql/migrations/0003_effects.sql") },
     Migration { name: "0004_cache", sql: include_str!("../sql/migrations/0004_cache.sql") },
     Migration { name: "0005_restoring", sql: include_str!("../sql/migrations/0005_restoring.sql") },
     Migration { name: "0006_items", sql: include_str!("../sql/migrations/0006_items.sql") },
-    Migration { name: "0007_retention", sql: include_str!("../sql/migrations/0007_retention.sql") },
+    Migration { name: "0007_search", sql: include_str!("../sql/migrations/0007_search.sql") },
+    Migration { name: "0008_retention", sql: include_str!("../sql/migrations/0008_retention.sql") },
 ];
 
 /// The schema version that this program reads and writes.

@@ -234,6 +234,37 @@ pub(crate) const THREADS_LAST_RUN: &str = "
 SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
 FROM run INDEXED BY run_arrival WHERE thread = ?1 ORDER BY arrival DESC LIMIT 1";
 
+// ---- search ----
+
+pub(crate) const SEARCH_DECLARE: &str =
+    "INSERT INTO attribute_kind (scope, name, kind, hash) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+pub(crate) const SEARCH_DECLARED: &str = "SELECT name, kind, hash FROM attribute_kind WHERE scope = ?1 ORDER BY name";
+pub(crate) const SEARCH_UNSET: &str = "DELETE FROM attribute WHERE thread = ?1 AND scope = ?2 AND name = ?3";
+pub(crate) const SEARCH_SET: &str =
+    "INSERT INTO attribute (scope, name, value, thread, hash) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(crate) const SEARCH_ATTRIBUTES: &str =
+    "SELECT name, value, hash FROM attribute WHERE thread = ?1 ORDER BY scope, name";
+
+/// Threads that have an attribute with a value in a range, by name.
+pub(crate) const SEARCH_BY_ATTRIBUTE: &str = "
+SELECT thread.number, thread.scope, thread.name, thread.uid, thread.head, thread.created_at, thread.hash
+FROM attribute CROSS JOIN thread ON thread.number = attribute.thread
+WHERE attribute.scope = ?1 AND attribute.name = ?4 AND attribute.value BETWEEN ?5 AND ?6 AND thread.name > ?2
+ORDER BY thread.name LIMIT ?3";
+/// What is known of a thread besides: when its tip was made, and of which graph and how far its last run is.
+pub(crate) const SEARCH_FACTS: &str = "
+SELECT (SELECT tip.created_at FROM branch CROSS JOIN checkpoint tip
+        WHERE branch.thread = ?1 AND branch.namespace = '' AND branch.branch = ?2
+          AND tip.thread = ?1 AND tip.namespace = '' AND tip.id = branch.tip_id),
+       run.status, run.graph
+FROM (SELECT 1) LEFT JOIN run ON run.arrival = (SELECT MAX(arrival) FROM run INDEXED BY run_arrival WHERE thread = ?1)";
+pub(crate) const SEARCH_WAITING: &str = "
+SELECT 1 FROM branch CROSS JOIN pending INDEXED BY pending_interrupt
+WHERE branch.thread = ?1 AND branch.namespace = ''
+  AND pending.thread = ?1 AND pending.namespace = '' AND pending.base = branch.tip_id
+  AND pending.lane = branch.branch AND pending.kind = 3 LIMIT 1";
+pub(crate) const SEARCH_OPEN_EFFECT: &str = "SELECT 1 FROM ledger WHERE thread = ?1 AND status = 1 LIMIT 1";
+
 // ---- blob ----
 
 pub(crate) const BLOB_TOUCH: &str = "UPDATE blob SET touched_at = MAX(touched_at, ?3) WHERE scope = ?1 AND hash = ?2";

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Items, ResultCache, Retention, Rows};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
@@ -323,6 +323,10 @@ impl CheckpointStore for Sqlite {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
         Some(self)
     }
 

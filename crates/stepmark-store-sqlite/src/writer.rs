@@ -26,6 +26,7 @@ use crate::connect::Place;
 use crate::desk::Desk;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
+use crate::search::SearchWork;
 use crate::sweep::{Sweep, Swept};
 
 /// Members that may wait; more make their callers wait.
@@ -42,6 +43,7 @@ pub(crate) enum Work {
     Cache(CacheWork),
     Item(ItemWork),
     Restore(Box<Restore>),
+    Search(SearchWork),
     Sweep(Box<Sweep>),
 }
 
@@ -54,6 +56,7 @@ pub(crate) enum Done {
     Cached,
     Item(ItemDone),
     Restored(Outcome),
+    Described,
     Swept(Swept),
 }
 
@@ -167,10 +170,10 @@ impl Work {
         match self {
             Self::Commit(commit) => Some(commit.thread),
             Self::Records(append) => Some(append.thread),
-            Self::DeleteThread(thread) => Some(*thread),
+            Self::DeleteThread(thread) | Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
             Self::Restore(restore) => Some(restore.thread.uid),
+            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
             Self::Sweep(sweep) => sweep.thread(),
-            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 
@@ -194,7 +197,7 @@ impl Work {
                 values + result + append.pending.iter().map(|row| row.body.len()).sum::<usize>()
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
-            Self::DeleteThread(_) | Self::Sweep(_) => 0,
+            Self::DeleteThread(_) | Self::Search(_) | Self::Sweep(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Item(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),

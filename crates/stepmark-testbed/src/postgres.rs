@@ -127,11 +127,45 @@ impl PostgresServer {
         programs().map(drop)
     }
 
+    /// What `pg_dump` writes of it.
+    pub fn dump(&self) -> io::Result<Vec<u8>> {
+        let mut command = user::command(&self.programs.join("pg_dump"), self.home.path())?;
+        user::run_answered(command.arg(format!("--dbname={}", self.url())))
+    }
+
+    /// All bytes of its files, after everything that is in its memory was written to them: tables, and the log of all that
+    /// changed.
+    pub fn raw_files(&self) -> io::Result<Vec<u8>> {
+        let mut command = user::command(&self.programs.join("psql"), self.home.path())?;
+        user::run_answered(command.arg(format!("--dbname={}", self.url())).arg("--command=CHECKPOINT"))?;
+        let mut bytes = Vec::new();
+        append_files(&self.home.path().join("data"), &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The folder of the programs that servers run, and that speak to them: `psql`, `pg_dump`.
+    pub fn programs() -> io::Result<PathBuf> {
+        programs()
+    }
+
     fn control(&self, arguments: &[&str]) -> io::Result<()> {
         let mut command = user::command(&self.programs.join("pg_ctl"), self.home.path())?;
         command.args(["-D", "data"]).args(arguments);
         user::run(command)
     }
+}
+
+fn append_files(folder: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            append_files(&path, bytes)?;
+        } else {
+            // One that the server removed meanwhile held nothing that it still needs.
+            bytes.extend(std::fs::read(&path).unwrap_or_default());
+        }
+    }
+    Ok(())
 }
 
 /// The folder of the newest version's programs.

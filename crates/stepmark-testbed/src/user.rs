@@ -58,9 +58,14 @@ pub(crate) fn command(program: &Path, folder: &Path) -> io::Result<Command> {
 
 /// Runs a command to its end; a failure says what it printed.
 pub(crate) fn run(mut command: Command) -> io::Result<()> {
+    run_answered(&mut command).map(drop)
+}
+
+/// The same, with what it printed.
+pub(crate) fn run_answered(command: &mut Command) -> io::Result<Vec<u8>> {
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.stdout);
     }
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     Err(io::Error::other(format!("{command:?} failed with {}: {said}", output.status)))

@@ -254,6 +254,15 @@ pub mod interrupt {
     pub use stepmark_engine::{AnswerRequest, Ask, InterruptEvent, OpenQuestion, QuestionPage, Questions, ResumeEvent};
 }
 
+#[doc = include_str!("docs/search.md")]
+pub mod search {
+    pub use stepmark_core::capability::{ATTRIBUTE_BYTES_MAX, AttributeKind, AttributeValue, Cursor, Order};
+    pub use stepmark_core::rows::RunStatus;
+    pub use stepmark_engine::{
+        ChannelSize, EffectPage, ThreadEffect, ThreadInfo, ThreadPage, ThreadSizes, Threads, UnknownEffects,
+    };
+}
+
 #[doc = include_str!("docs/diff.md")]
 pub mod diff {
     pub use stepmark_engine::diff::{
@@ -284,6 +293,10 @@ pub mod store {
     pub use stepmark_core::capability::{
         Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, PendingKey, Removal, Repack,
         Retention, RowKey, ThreadState, Unlink, Unlinked,
+    };
+    pub use stepmark_core::capability::{
+        Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
+        Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
     };
     pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::capability::{
@@ -322,3 +335,7 @@ pub mod testing;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "open", feature = "upkeep"))]
+#[doc = include_str!("../../../docs/operations.md")]
+struct Operations;

@@ -48,3 +48,19 @@ fn every_example_prints_what_its_head_says() {
     }
     assert!(checked >= 8, "only {checked} examples were found");
 }
+
+/// One program, and a store that its environment names, with keys that are there too.
+#[test]
+fn a_url_in_the_environment_chooses_the_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}?compression=zstd&keys=env:VISITOR_KEYS", folder.path().join("visits.db").display());
+    let visit = |keys: &str| {
+        let mut program = Command::new(program("any_store"));
+        let output = program.env("STEPMARK_URL", &url).env("VISITOR_KEYS", keys).output().expect("it starts");
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned())
+    };
+    let key = "5e".repeat(32);
+    assert_eq!([&key, &key].map(|key| visit(key)[0].clone()), ["visit 1\n", "visit 2\n"]);
+    let [said, refusal] = visit("secret");
+    assert!(said.is_empty() && refusal.contains("VISITOR_KEYS") && !refusal.contains("secret"), "{refusal}");
+}

@@ -69,6 +69,7 @@ const RULES: [Rule; 13] = [
             "stepmark-store-*",
             "stepmark-codec",
             "stepmark-conformance",
+            "stepmark-open",
             "stepmark-testbed",
         ],
         tests_use: &[],

@@ -12,7 +12,8 @@ use crate::Result;
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 const PLACE: &str = "target/peers";
 const PYTHON: &str = "python3";
-const PACKAGES: [&str; 3] = ["langgraph", "langgraph-checkpoint-sqlite", "aiosqlite"];
+const PACKAGES: [&str; 5] =
+    ["langgraph", "langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres", "aiosqlite", "psycopg[binary]"];
 
 /// A Python with LangGraph.
 pub(super) struct Environment {
@@ -50,15 +51,21 @@ impl Environment {
     pub(super) fn versions(&self) -> Result<String> {
         let program = format!(
             "import platform\nfrom importlib.metadata import version\n\
-             print(', '.join(['Python ' + platform.python_version()] + [n + ' ' + version(n) for n in {PACKAGES:?}]))"
+             print(', '.join(['Python ' + platform.python_version()] + [n + ' ' + version(n.split('[')[0]) for n in {PACKAGES:?}]))"
         );
         Ok(run(&self.python, &["-c", &program])?.trim_end().to_owned())
     }
 
-    /// The figures of a program, which works in `directory`.
-    pub(super) fn figures(&self, id: &str, directory: &Path, arguments: &[u64]) -> Result<Vec<f64>> {
+    /// The figures of a program, which works in a directory, and on a server if there is one.
+    pub(super) fn figures(
+        &self,
+        id: &str,
+        (directory, server): (&Path, Option<&str>),
+        arguments: &[u64],
+    ) -> Result<Vec<f64>> {
         let mut words = vec![format!("{PROGRAMS}/{}.py", id.to_lowercase()), directory.to_string_lossy().into_owned()];
         words.extend(arguments.iter().map(u64::to_string));
+        words.extend(server.map(str::to_owned));
         let output = run(&self.python, &words)?;
         serde_json::from_str(&output)
             .map_err(|error| format!("{id}: `{}` is no list of figures: {error}", output.trim_end()).into())

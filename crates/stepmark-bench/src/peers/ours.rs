@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use stepmark::Sqlite;
+use stepmark_testbed::PostgresServer;
 
 use super::Comparison;
 use crate::arguments::Arguments;
@@ -20,7 +21,7 @@ const ROUNDS: usize = 5;
 
 /// All of them.
 pub(super) fn comparisons(arguments: &Arguments) -> Vec<Comparison> {
-    [p5, p6, p7, p8, p12].map(|comparison| comparison(arguments)).into()
+    [p5, p5p, p6, p7, p8, p12].map(|comparison| comparison(arguments)).into()
 }
 
 fn p5(arguments: &Arguments) -> Comparison {
@@ -33,6 +34,7 @@ fn p5(arguments: &Arguments) -> Comparison {
         id: "P5",
         rows,
         arguments: numbers.map(|number| number as u64).collect(),
+        server: None,
         ours: Box::new(move |directory| talk(&directory.join("talk.db"), points)),
     }
 }
@@ -51,6 +53,33 @@ fn talk(path: &Path, points: [usize; 3]) -> Result<Vec<f64>> {
     Ok(figures)
 }
 
+/// The conversation on PostgreSQL, on one server for both.
+fn p5p(arguments: &Arguments) -> Comparison {
+    let points = if arguments.quick { [20, 60, 100] } else { [100, 300, 500] };
+    let rows = points.map(|point| (format!("conversation on PostgreSQL, loaded for each turn, turn {point}"), "ms"));
+    let numbers = [points[2], MESSAGE_BYTES, WINDOW].into_iter().chain(points);
+    let server = arguments.wants("P5p").then(PostgresServer::shared_url);
+    let url = server.clone().unwrap_or_default();
+    Comparison {
+        id: "P5p",
+        rows: rows.to_vec(),
+        arguments: numbers.map(|number| number as u64).collect(),
+        server,
+        ours: Box::new(move |_| runtime::connected()?.block_on(talk_on_postgres(&url, points))),
+    }
+}
+
+async fn talk_on_postgres(url: &str, points: [usize; 3]) -> Result<Vec<f64>> {
+    let app = graphs::conversation()?.with(stepmark_open::open(url).await?);
+    let mut times = Vec::new();
+    for turn in 0..points[2] {
+        let (start, thread) = (measure::now(), app.thread("talk"));
+        thread.input(ask(turn, MESSAGE_BYTES)).run().await?;
+        times.push(measure::micros_since(start) / 1e3);
+    }
+    Ok(points.map(|point| measure::median(&times[point - WINDOW..point])).to_vec())
+}
+
 fn p6(arguments: &Arguments) -> Comparison {
     let steps = u64::from(arguments.amount(50, 10));
     Comparison {
@@ -60,6 +89,7 @@ fn p6(arguments: &Arguments) -> Comparison {
             (format!("bytes stored after {steps} steps"), "bytes"),
         ],
         arguments: vec![p6::LARGE_BYTES as u64, steps],
+        server: None,
         ours: Box::new(move |directory| {
             p6::alone(&directory.join("large.db"), steps).map(|(ms, bytes)| vec![ms, bytes])
         }),
@@ -71,7 +101,11 @@ fn p7(_: &Arguments) -> Comparison {
         id: "P7",
         rows: vec![(format!("a run that fans out to {} no-op tasks", p7::TASKS), "ms")],
         arguments: vec![p7::TASKS.into(), ROUNDS as u64],
-        ours: Box::new(|directory| Ok(vec![measure::median(&p7::whole_runs(&directory.join("fan.db"), ROUNDS)?)])),
+        server: None,
+        ours: Box::new(|directory| {
+            let store = Sqlite::open(directory.join("fan.db"))?;
+            Ok(vec![measure::median(&runtime::parallel()?.block_on(p7::whole_runs(store, ROUNDS))?)])
+        }),
     }
 }
 
@@ -84,6 +118,7 @@ fn p8(arguments: &Arguments) -> Comparison {
             ("fork in their middle and one step".to_owned(), "ms"),
         ],
         arguments: vec![checkpoints.into(), p8::PAGE.into(), ROUNDS as u64],
+        server: None,
         ours: Box::new(move |directory| {
             p8::page_and_fork(directory, checkpoints, ROUNDS).map(|(page, fork)| vec![page, fork])
         }),
@@ -97,6 +132,7 @@ fn p12(arguments: &Arguments) -> Comparison {
         id: "P12",
         rows: vec![added(50), added(99), ("… that failed".to_owned(), "sessions")],
         arguments: vec![load.sessions.into(), load.work.as_millis() as u64],
+        server: None,
         ours: Box::new(move |directory| {
             let alone = p12::sessions(load, None)?;
             let stored = p12::sessions(load, Some(&directory.join("sessions.db")))?;

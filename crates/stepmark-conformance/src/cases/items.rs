@@ -197,12 +197,12 @@ pub async fn one_of_many_writers_wins(env: &dyn StoreEnv) {
     };
     join_all((0..WRITERS).map(count)).await;
     assert_eq!(value(items, &key).await, Some(json!(WRITERS)));
-    let make = async |number: u64| {
+    let make_once = async |number: u64| {
         let items = if number.is_multiple_of(2) { items } else { other };
-        let make = ItemWrite { expect: ExpectItem::Absent, ..write(at(&["n"], "new"), 1 + number, &json!(number)) };
-        items.put(make).await.is_ok()
+        let write = ItemWrite { expect: ExpectItem::Absent, ..write(at(&["n"], "new"), 1 + number, &json!(number)) };
+        items.put(write).await.is_ok()
     };
-    let made = join_all((0..WRITERS).map(make)).await;
+    let made = join_all((0..WRITERS).map(make_once)).await;
     assert_eq!(made.iter().filter(|made| **made).count(), 1, "one makes it: {made:?}");
 }
 

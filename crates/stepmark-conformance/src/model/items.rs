@@ -87,10 +87,10 @@ fn key(number: u8) -> ItemKey {
 }
 
 fn value(number: u8) -> Value {
-    let count = i64::from(number / 4 % 4);
+    let count = number / 4 % 4;
     match number % 4 {
         0 => json!({ "n": count, "text": "Some Words" }),
-        1 => json!({ "n": count as f64 + 0.5 }),
+        1 => json!({ "n": f64::from(count) + 0.5 }),
         2 => json!({ "n": "2" }),
         _ => json!(["other words", count]),
     }
@@ -286,8 +286,8 @@ impl Kept {
             let operand = filter.operand.as_f64().expect("the model compares numbers");
             match (filter.comparison, number) {
                 (Ne, number) => number != Some(operand),
+                (Eq, number) => number == Some(operand),
                 (_, None) => false,
-                (Eq, Some(number)) => number == operand,
                 (Gt, Some(number)) => number > operand,
                 (Gte, Some(number)) => number >= operand,
                 (Lt, Some(number)) => number < operand,

@@ -8,13 +8,14 @@ use super::Inner;
 use super::read::thread_entry;
 use super::thread::{Space, Thread};
 use super::write::{Verdict, write_rows, write_run};
+use crate::capability::{Restore, RowsPage, RowsQuery};
 use crate::checkpoint::CheckpointRow;
 use crate::child::ChildRow;
 use crate::effect::{AttemptRow, EffectRow};
 use crate::error::{Error, Result};
 use crate::id::{BlobHash, BranchId, RunId, ThreadUid};
 use crate::pending::PendingRow;
-use crate::rows::{BranchRow, RunRow, TagRow, ThreadRow};
+use crate::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow};
 use crate::store::{
     Commit, HistoryEntry, HistoryPage, HistoryQuery, Load, Loaded, Outcome, Records, RunWrite, ThreadAddress,
     ThreadEntry,
@@ -50,6 +51,14 @@ pub enum Change {
     Attempt(AttemptRow),
     /// The thread is deleted; nothing follows.
     Deleted,
+    /// The thread is being restored: nobody finds it, but its name is taken.
+    Restoring(ThreadRow),
+    /// A branch of a namespace that is restored under its number in the order of creation.
+    Restored(String, u64, BranchRow),
+    /// The thread that was being restored is whole.
+    Published,
+    /// The thread that was being restored is gone as if it had never been.
+    Abandoned,
 }
 
 /// A thread as its rows make it, and what it answers.
@@ -68,6 +77,11 @@ impl Fold {
     /// The thread's row, while it exists.
     pub fn thread(&self) -> Option<&ThreadRow> {
         self.inner.threads.get(&self.uid).map(|thread| &thread.row)
+    }
+
+    /// The thread's row while it is being restored.
+    pub fn restoring(&self) -> Option<&ThreadRow> {
+        self.inner.restoring.get(&self.uid).map(|thread| &thread.row)
     }
 
     /// Whether it was deleted.
@@ -104,6 +118,26 @@ impl Fold {
         self.inner.check_append(append)
     }
 
+    /// Says that a graph record is there; [`check_restore`](Self::check_restore) asks for those that a call brings.
+    pub fn mark_graph(&mut self, row: GraphRow) {
+        self.inner.graphs.insert((row.name.clone(), row.signature), row);
+    }
+
+    /// The graphs that its runs name, by name and signature.
+    pub fn graph_keys(&self) -> Vec<(String, [u8; 16])> {
+        self.inner.threads.get(&self.uid).map(Thread::graph_keys).unwrap_or_default()
+    }
+
+    /// Whether each row of a restoring call is new. `None`: the thread is published, and has all of them.
+    pub fn check_restore(&self, restore: &Restore) -> Result<Option<Vec<bool>>> {
+        self.inner.decide_restore(restore)
+    }
+
+    /// One page of rows as they were put, but of graphs; hashes are not compared.
+    pub fn page(&self, query: &RowsQuery) -> Result<RowsPage> {
+        self.inner.page_of_rows(query)
+    }
+
     /// Puts a row in the place of what its key held. Values, pending rows and checkpoints never change: the first stays.
     pub fn put(&mut self, row: Change) {
         match row {
@@ -114,12 +148,32 @@ impl Fold {
                 self.inner.deleted.insert(self.uid);
             }
             Change::Checkpoint(namespace, row) => self.put_checkpoint(namespace, row),
+            Change::Restoring(row) => {
+                self.inner.names.insert((row.scope.clone(), row.name.clone()), self.uid);
+                self.inner.restoring.insert(self.uid, Thread::new(row));
+            }
+            Change::Published => {
+                if let Some(thread) = self.inner.restoring.remove(&self.uid) {
+                    self.inner.threads.insert(self.uid, thread);
+                }
+            }
+            Change::Abandoned => {
+                if let Some(thread) = self.inner.restoring.remove(&self.uid) {
+                    self.inner.names.remove(&(thread.row.scope, thread.row.name));
+                }
+            }
             row => {
-                if let Some(thread) = self.inner.threads.get_mut(&self.uid) {
+                if let Some(thread) = self.any_thread() {
                     thread.change(row);
                 }
             }
         }
+    }
+
+    /// The thread, whether it is published or not.
+    fn any_thread(&mut self) -> Option<&mut Thread> {
+        let Inner { threads, restoring, .. } = &mut self.inner;
+        threads.get_mut(&self.uid).or_else(|| restoring.get_mut(&self.uid))
     }
 
     fn put_thread(&mut self, row: ThreadRow) {
@@ -133,7 +187,7 @@ impl Fold {
     }
 
     fn put_checkpoint(&mut self, namespace: String, row: CheckpointRow) {
-        let Some(thread) = self.inner.threads.get_mut(&self.uid) else { return };
+        let Some(thread) = self.any_thread() else { return };
         let space = thread.spaces.entry(namespace).or_default();
         if !space.ids.contains_key(&row.id) {
             space.add_checkpoint(row, 0);
@@ -158,6 +212,10 @@ impl Fold {
     /// The thread in a listing, while it exists.
     pub fn entry(&self, with_waiting: bool) -> Option<ThreadEntry> {
         self.inner.threads.get(&self.uid).map(|thread| thread_entry(thread, with_waiting))
+    }
+
+    pub(super) fn folded(&self) -> Option<&Thread> {
+        self.inner.threads.get(&self.uid)
     }
 
     /// A run record as it was put.
@@ -201,8 +259,16 @@ impl Thread {
             Change::Child(branch, height, row) => self.children.entry((branch, height)).or_default().push(row),
             Change::Effect(row) => self.keep_effect(row),
             Change::Attempt(row) => self.keep_attempt(row),
+            Change::Restored(namespace, number, row) => {
+                self.spaces.entry(namespace).or_default().branches.insert(number, row);
+            }
             // The fold's own.
-            Change::Thread(_) | Change::Checkpoint(..) | Change::Deleted => {}
+            Change::Thread(_)
+            | Change::Checkpoint(..)
+            | Change::Deleted
+            | Change::Restoring(_)
+            | Change::Published
+            | Change::Abandoned => {}
         }
     }
 }

@@ -159,7 +159,7 @@ impl Inner {
 }
 
 /// The branches of the root namespace on whose tips questions lie.
-fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
+pub(super) fn waiting(thread: &Thread) -> Vec<WaitingBranch> {
     let Some(space) = thread.spaces.get("") else { return Vec::new() };
     let of_branch = |row: &BranchRow| {
         let tip = row.tip.as_ref()?;

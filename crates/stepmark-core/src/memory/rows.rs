@@ -42,7 +42,7 @@ fn place(namespace: &str, number: u64) -> Vec<u8> {
 }
 
 impl Inner {
-    fn page_of_rows(&self, query: &RowsQuery) -> Result<RowsPage> {
+    pub(super) fn page_of_rows(&self, query: &RowsQuery) -> Result<RowsPage> {
         let thread = self.threads.get(&query.thread).ok_or_else(|| self.missing_thread(query.thread))?;
         let mut found = self.candidates(thread, query.class);
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -61,27 +61,34 @@ impl Inner {
     }
 
     fn graphs_of<'a>(&'a self, thread: &'a Thread) -> Vec<Candidate<'a>> {
-        let key = |id| thread.runs.get(id).and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
-        let mut keys: Vec<_> = thread.begun.values().filter_map(key).collect();
-        keys.sort();
-        keys.dedup();
-        keys.iter().filter_map(|key| self.graphs.get(key)).map(|graph| by_key(|| Row::Graph(graph.clone()))).collect()
+        thread
+            .graph_keys()
+            .iter()
+            .filter_map(|key| self.graphs.get(key))
+            .map(|graph| by_key(|| Row::Graph(graph.clone())))
+            .collect()
     }
 
     fn restore(&mut self, restore: Restore) -> Result<Outcome> {
-        let uid = restore.thread.uid;
-        if self.deleted.contains(&uid) {
-            return Err(Error::deleted(Subject::Thread, uid, ""));
+        if self.deleted.contains(&restore.thread.uid) {
+            return Err(Error::deleted(Subject::Thread, restore.thread.uid, ""));
         }
         check_restore(&restore)?;
-        let is_new = self.check_restored(&restore)?;
-        if let Some(published) = self.threads.get(&uid) {
-            let reason = "it was published without a row of this call, and takes no more";
-            let whole = !is_new.contains(&true);
-            let refused = || Error::exists(Subject::Thread, &published.row.name, reason);
-            return if whole { Ok(Outcome::Repeated) } else { Err(refused()) };
+        match self.decide_restore(&restore)? {
+            None => Ok(Outcome::Repeated),
+            Some(is_new) => Ok(self.write_restored(restore, &is_new)),
         }
-        Ok(self.write_restored(restore, &is_new))
+    }
+
+    /// Whether each row of the call is new; `None` where the thread is published and has all of them.
+    pub(super) fn decide_restore(&self, restore: &Restore) -> Result<Option<Vec<bool>>> {
+        let is_new = self.check_restored(restore)?;
+        let Some(published) = self.threads.get(&restore.thread.uid) else { return Ok(Some(is_new)) };
+        if is_new.contains(&true) {
+            let reason = "it was published without a row of this call, and takes no more";
+            return Err(Error::exists(Subject::Thread, &published.row.name, reason));
+        }
+        Ok(None)
     }
 
     /// Whether each row of the call is new; refuses one that is not as it is stored.
@@ -145,6 +152,15 @@ impl Inner {
 }
 
 impl Thread {
+    /// The graphs that its runs name, by name and signature.
+    pub(super) fn graph_keys(&self) -> Vec<(String, [u8; 16])> {
+        let key = |id| self.runs.get(id).and_then(|run| Some((run.graph.clone(), run.graph_signature?)));
+        let mut keys: Vec<_> = self.begun.values().filter_map(key).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
     fn candidates(&self, class: RowClass) -> Vec<Candidate<'_>> {
         match class {
             RowClass::Thread => vec![by_key(|| Row::Thread(self.row.clone()))],

@@ -29,6 +29,8 @@ pub(super) struct Thread {
     pub(super) ledger: BTreeMap<(Vec<u8>, u32), EffectEntry>,
     /// Where sub-graphs stood, by the segment and the height of the root's checkpoint that says so.
     pub(super) children: BTreeMap<(BranchId, u64), Vec<ChildRow>>,
+    /// Stored values by name.
+    pub(super) attributes: BTreeMap<String, Vec<u8>>,
     /// How often something ceased to exist in it.
     pub(super) mark: u64,
     pub(super) expires_at: Option<Timestamp>,
@@ -56,8 +58,8 @@ impl Thread {
     pub(super) fn new(row: ThreadRow) -> Self {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (ledger, children) = (BTreeMap::new(), BTreeMap::new());
-        let (runs, begun) = (HashMap::new(), BTreeMap::new());
-        Self { row, refs, runs, begun, tags, spaces, ledger, children, mark: 0, expires_at: None }
+        let (runs, begun, attributes) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { row, refs, runs, begun, tags, spaces, ledger, children, attributes, mark: 0, expires_at: None }
     }
 
     /// A branch with its name.

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::{
     APPEND_SECONDS, BYTES_LOGICAL, BYTES_STORED, COMMIT_SECONDS, CONFLICTS, ERRORS, FENCED, LOAD_SECONDS, LOADS, span,
 };
-use crate::capability::{Items, ResultCache, Retention, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::checkpoint::CheckpointRow;
 use crate::effect::{EffectEnd, EffectOutcome, EffectWrite};
 use crate::error::{ErrorKind, Result};
@@ -206,12 +206,16 @@ impl<S: CheckpointStore> CheckpointStore for Metered<S> {
         self.store.rows()
     }
 
+    fn items(&self) -> Option<&dyn Items> {
+        self.store.items()
+    }
+
     fn retention(&self) -> Option<&dyn Retention> {
         self.store.retention()
     }
 
-    fn items(&self) -> Option<&dyn Items> {
-        self.store.items()
+    fn search(&self) -> Option<&dyn Search> {
+        self.store.search()
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

@@ -9,7 +9,7 @@ use super::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
     Records, ThreadPage, ThreadQuery,
 };
-use crate::capability::{Items, ResultCache, Retention, Rows, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::error::Result;
 use crate::id::ThreadUid;
 
@@ -59,11 +59,15 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
         (**self).retention()
     }
 
-    fn secrets(&self) -> Option<&dyn Secrets> {
-        (**self).secrets()
-    }
-
     fn items(&self) -> Option<&dyn Items> {
         (**self).items()
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        (**self).search()
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        (**self).secrets()
     }
 }

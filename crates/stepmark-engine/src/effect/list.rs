@@ -56,7 +56,7 @@ pub struct EffectInfo {
 }
 
 impl EffectInfo {
-    fn of(entry: EffectEntry, branches: &[NamedBranch]) -> Self {
+    pub(crate) fn of(entry: EffectEntry, branches: &[NamedBranch]) -> Self {
         let EffectEntry { row, attempts } = entry;
         let (idempotency_key, made) = (IdempotencyKey::of(&row), &row.made);
         let operation = match &row.key {

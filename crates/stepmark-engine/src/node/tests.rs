@@ -52,6 +52,7 @@ fn task<S: State>(state: S) -> TaskContext {
                 context: None,
                 desk: None,
                 events: None,
+                items: None,
             }),
             node: "search".into(),
             identity: "search".into(),

@@ -17,15 +17,14 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
     let reader = &mut Reader::new(columns);
     let mut outside = Vec::new();
     let row = match letter {
-        b'T' => Change::Thread(ThreadRow {
-            uid,
-            scope: reader.str()?.to_owned(),
-            name: reader.str()?.to_owned(),
-            head: branch(reader)?,
-            created_at: reader.u64()? as Timestamp,
-        }),
+        b'T' => Change::Thread(read_thread(reader, uid)?),
+        b't' => Change::Restoring(read_thread(reader, uid)?),
         b'N' => Change::Name(reader.str()?.to_owned(), branch(reader)?),
         b'B' => Change::Branch(reader.str()?.to_owned(), read_branch(reader)?),
+        b'b' => {
+            let number = reader.varint()?;
+            Change::Restored(reader.str()?.to_owned(), number, read_branch(reader)?)
+        }
         b'R' => {
             let begins = reader.flag()?;
             Change::Run(read_run(reader)?, begins)
@@ -47,10 +46,17 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
         b'E' => Change::Effect(read_effect(reader)?),
         b'A' => Change::Attempt(read_attempt(reader)?),
         b'D' => Change::Deleted,
+        b'p' => Change::Published,
+        b'd' => Change::Abandoned,
         number => return Err(WireError::Unknown { what: "record", number: u64::from(number) }),
     };
     reader.finish()?;
     Ok(Record { row, outside })
+}
+
+fn read_thread(reader: &mut Reader<'_>, uid: ThreadUid) -> Result<ThreadRow, WireError> {
+    let (scope, name) = (reader.str()?.to_owned(), reader.str()?.to_owned());
+    Ok(ThreadRow { uid, scope, name, head: branch(reader)?, created_at: reader.u64()? as Timestamp })
 }
 
 fn branch(reader: &mut Reader<'_>) -> Result<BranchId, WireError> {

@@ -4,12 +4,12 @@
 pub(crate) mod watched;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use stepmark_conformance::{Record, StoreEnv};
+use stepmark_conformance::{Case, Record, StoreEnv, try_case};
 use stepmark_core::store::CheckpointStore;
 use stepmark_core::wire::Reader;
 use stepmark_store_object::Objects;
@@ -76,6 +76,25 @@ impl StoreEnv for Directories {
         use stepmark_store_object::object_store::local::LocalFileSystem;
         damage(&LocalFileSystem::new_with_prefix(self.newest()).expect("it is there"), record).await
     }
+}
+
+/// Runs cases of the kit in one process, several at once: where each is quick, starting a process for it is not.
+pub(crate) fn check_cases<E: StoreEnv>(env: impl Fn() -> E + Sync, cases: &[Case]) {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(reason) = try_case(&env(), case) {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{}: {reason}", case.name));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(failed.is_empty(), "{} of {} fail:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
 
 /// All objects of a place.

@@ -229,6 +229,14 @@ CREATE TABLE IF NOT EXISTS cache (
 );
 CREATE INDEX IF NOT EXISTS cache_expiry ON cache (expires_at);
 
+CREATE TABLE IF NOT EXISTS attribute_kind (
+    scope text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (scope, name)
+);
+
 CREATE TABLE IF NOT EXISTS attribute (
     scope text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,

@@ -77,3 +77,22 @@ async fn deleting_a_thread_empties_every_table_that_knows_it() {
     deleted.sort_unstable();
     assert_eq!(deleted, tables);
 }
+
+#[tokio::test]
+async fn ten_thousand_threads_are_searched_by_an_index() {
+    let client = migrated("of_search", 1).await;
+    let threads = "
+        INSERT INTO thread (scope, name, uid, head, created_at, hash)
+        SELECT '', 't' || n, int8send(n) || int8send(n), 1, 0, '' FROM generate_series(1, 10000) n;
+        INSERT INTO attribute (scope, name, value, thread, hash)
+        SELECT '', 'size', int8send(number), number, '' FROM thread;
+        ANALYZE thread, attribute";
+    client.batch_execute(threads).await.expect("ten thousand threads");
+    let sql = format!("EXPLAIN {}", crate::queries::SEARCH_BY_ATTRIBUTE.replace('@', ""));
+    let value = 7_i64.to_be_bytes().to_vec();
+    let plan = client.query(&sql, &[&"", &"", &100_i64, &"size", &value, &value]).await.expect("a plan");
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("attribute_pkey") && plan.contains("Index"), "{plan}");
+    assert!(!plan.contains("Seq Scan on attribute") && !plan.contains("Seq Scan on thread"), "{plan}");
+}

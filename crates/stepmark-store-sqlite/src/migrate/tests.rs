@@ -79,3 +79,28 @@ fn every_statement_is_valid() {
     }
     assert!(count < crate::session::STATEMENTS_KEPT, "{count} statements are more than a connection keeps");
 }
+
+#[test]
+fn ten_thousand_threads_are_searched_by_an_index() {
+    let connection = migrated(1);
+    let threads = "
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10000)
+        INSERT INTO thread (number, scope, name, uid, head, created_at, hash)
+        SELECT n, '', 't' || n, CAST(n AS BLOB), 1, 0, x'' FROM n;
+        INSERT INTO attribute (scope, name, value, thread, hash)
+        SELECT '', 'size', CAST(number AS BLOB), number, x'' FROM thread;";
+    connection.execute_batch(threads).expect("ten thousand threads");
+    for (sql, index) in [
+        (crate::queries::SEARCH_BY_ATTRIBUTE, "SEARCH attribute USING PRIMARY KEY (scope=? AND name=? AND value>?"),
+        (crate::queries::SEARCH_ATTRIBUTES, "SEARCH attribute USING INDEX attribute_thread"),
+        (crate::queries::SEARCH_FACTS, "run_arrival"),
+        (crate::queries::THREADS_PAGE, "thread_name"),
+    ] {
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+        let rows = plan.query_map([], |row| row.get::<_, String>(3)).expect("rows");
+        let plan: Vec<String> = rows.collect::<rusqlite::Result<_>>().expect("texts");
+        assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
+        let scans = |line: &&String| line.starts_with("SCAN") && !line.contains("CONSTANT");
+        assert_eq!(plan.iter().find(scans), None, "{plan:#?}");
+    }
+}

@@ -11,6 +11,8 @@ use stepmark_core::error::Error as StoreError;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_store_object::Objects;
+use stepmark_store_object::object_store::memory::InMemory;
 use stepmark_store_postgres::PostgresStore;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
@@ -31,10 +33,12 @@ pub(crate) enum Backend {
     Sqlite,
     Postgres,
     Redis,
+    Objects,
 }
 
 /// Every backend.
-pub(crate) const BACKENDS: [Backend; 4] = [Backend::Memory, Backend::Sqlite, Backend::Postgres, Backend::Redis];
+pub(crate) const BACKENDS: [Backend; 5] =
+    [Backend::Memory, Backend::Sqlite, Backend::Postgres, Backend::Redis, Backend::Objects];
 
 impl Backend {
     /// An empty store.
@@ -44,6 +48,7 @@ impl Backend {
             Self::Sqlite => sqlite(),
             Self::Postgres => postgres().await,
             Self::Redis => redis().await,
+            Self::Objects => objects().await,
         }
     }
 }
@@ -65,6 +70,12 @@ async fn redis() -> Home {
     let prefix = fresh_name();
     let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
     Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
+}
+
+async fn objects() -> Home {
+    // A place in memory: each object of a directory waits for the disk, and these tests begin hundreds of stores.
+    let store = Objects::open(Arc::new(InMemory::new()), "agents").await.expect("it opens");
+    Home { store: Arc::new(store), name: "objects", directory: None }
 }
 
 pub(crate) fn memory() -> Home {

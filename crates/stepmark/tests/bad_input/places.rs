@@ -42,7 +42,9 @@ fn visit_checkpoint(row: &mut CheckpointRow, see: &mut See<'_>) {
     manifest.metadata.iter_mut().for_each(&mut *see);
     row.manifest = manifest.encode(row.created_at);
     let mut packed = decode_packed(&row.packed).expect("sound");
-    packed.iter_mut().for_each(|value| see(&mut value.node.body));
+    for value in &mut packed {
+        see(&mut value.node.body);
+    }
     row.packed = encode_packed(&packed);
 }
 
@@ -50,7 +52,9 @@ fn visit_pending(row: &mut PendingRow, see: &mut See<'_>) {
     row.body = match row.kind {
         PendingKind::Results => {
             let mut records = decode_flush(&row.body).expect("sound");
-            records.iter_mut().for_each(|record| visit_end(&mut record.end, see));
+            for record in &mut records {
+                visit_end(&mut record.end, see);
+            }
             encode_flush(&records)
         }
         PendingKind::Memo => {

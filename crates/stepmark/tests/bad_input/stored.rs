@@ -102,7 +102,9 @@ impl Sound {
         let mut number = 0..;
         let mut next = |name: &str, bytes: &Vec<u8>| see(name, number.next().unwrap_or_default(), bytes);
         for SoundThread { row, rows } in &self.threads {
-            rows.iter().for_each(|stored| visit(&mut stored.clone(), row.uid, &mut |bytes| next(&row.name, bytes)));
+            for stored in rows {
+                visit(&mut stored.clone(), row.uid, &mut |bytes| next(&row.name, bytes));
+            }
         }
         for mut record in decode_flush(&self.kept).expect("sound") {
             visit_end(&mut record.end, &mut |bytes| next(ASKED, bytes));
@@ -127,13 +129,17 @@ impl Sound {
         let mut damaged = None;
         for SoundThread { row, rows } in &self.threads {
             let mut rows = rows.clone();
-            rows.iter_mut().for_each(|stored| visit(stored, row.uid, &mut replace));
+            for stored in &mut rows {
+                visit(stored, row.uid, &mut replace);
+            }
             if row.name == whose {
                 damaged = Some(Restore { thread: row.clone(), rows, publish: true });
             }
         }
         let mut kept = decode_flush(&self.kept).expect("sound");
-        kept.iter_mut().for_each(|record| visit_end(&mut record.end, &mut replace));
+        for record in &mut kept {
+            visit_end(&mut record.end, &mut replace);
+        }
         let put = async {
             let cache = store.cache().expect("it keeps results");
             cache.put(cache_key(), encode_flush(&kept), Duration::from_hours(1)).await.expect("kept");

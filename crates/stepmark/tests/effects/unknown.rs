@@ -17,6 +17,7 @@ use crate::stores::{On, on_each_store, shared};
 on_each_store! {
     what_broke_is_done_again_with_the_same_key,
     what_broke_fails_and_is_not_repeated,
+    unknown_effects_are_found_across_threads,
     what_was_not_done_is_done_by_the_next_attempt,
     a_panic_leaves_it_open,
     a_take_over_leaves_it_open_and_the_outcome_of_who_was_fenced_counts,
@@ -45,6 +46,24 @@ async fn what_broke_fails_and_is_not_repeated(on: On) {
         assert!(is::<EffectUnknown>(&error), "{error}");
     }
     assert_eq!(shop.calls().len(), 1);
+}
+
+async fn unknown_effects_are_found_across_threads(on: On) {
+    let (app, shop) = paying(on.store(), How::on_unknown(Unknown::Fail));
+    shop.next([Doing::Works, Doing::Breaks, Doing::SaysNotDone, Doing::Breaks]);
+    for (thread, amount) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        let done = app.thread(thread).input(|order| order.amount.set(amount)).run().await.is_ok();
+        assert_eq!(done, thread == "a");
+        // Whoever attempted it has lost the branch.
+        app.thread(thread).resume().await.ok();
+    }
+    let found = app.unknown_effects().await.expect("found");
+    assert_eq!(found.iter().map(|found| &*found.thread).collect::<Vec<_>>(), ["b", "d"]);
+    assert!(found.iter().all(|found| found.effect.state == EffectState::Unknown));
+    let page = app.unknown_effects().threads_max(1).page().await.expect("found");
+    assert_eq!((page.effects.len(), page.next.as_deref()), (1, Some("b")));
+    let page = app.unknown_effects().after("b").page().await.expect("found");
+    assert_eq!((&*page.effects[0].thread, page.next), ("d", None));
 }
 
 async fn what_was_not_done_is_done_by_the_next_attempt(on: On) {

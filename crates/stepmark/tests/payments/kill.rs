@@ -51,8 +51,10 @@ fn processes_killed_at_every_point_pay_once() {
     for is_async in [false, true] {
         let own = Moment::ALL.map(Point::Own);
         for point in own.into_iter().chain([Point::Paid, Point::Overtaken]) {
-            let is_struck = |nth: &u32| PayFile::new(is_async).is_struck((point, *nth), &mut met);
-            let times = (0..).take_while(is_struck).count();
+            let mut times = 0;
+            while PayFile::new(is_async).meets((point, times), &mut met) {
+                times += 1;
+            }
             eprintln!("{point:?}: struck {times} times{}", if is_async { ", asynchronous" } else { "" });
             assert!(times > 0, "{point:?} was never met");
         }
@@ -92,7 +94,7 @@ impl PayFile {
     }
 
     /// Lets a process run until it is struck, or to its end, and others go on; whether it was struck.
-    fn is_struck(self, (point, nth): (Point, u32), met: &mut Met) -> bool {
+    fn meets(self, (point, nth): (Point, u32), met: &mut Met) -> bool {
         let is_struck = match point {
             Point::Own(moment) => self.is_killed(Some(Trap { moment, nth, spring: Spring::Kill })),
             Point::Paid => {

@@ -5,3 +5,4 @@ mod case;
 mod canaries;
 mod keys;
 mod kills;
+mod metrics;

@@ -6,6 +6,7 @@ mod lab;
 mod sealed;
 
 mod at_input;
+mod attributes;
 mod faults;
 mod fork_to;
 mod pointers;

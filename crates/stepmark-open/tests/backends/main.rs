@@ -1,5 +1,7 @@
 //! Does one URL open each store, with its options, and is everything else refused without telling secrets?
 
+mod operations;
+
 use std::error::Error as _;
 use std::fmt::Write;
 use std::path::Path;
@@ -11,15 +13,24 @@ use stepmark_core::store::CheckpointStore;
 use stepmark_open::{Config, Error, open};
 use stepmark_testbed::{MotoServer, PostgresServer, RedisServer};
 
-/// One handle writes, another one reads it and goes on.
-async fn survives(url: &str) -> Line {
+/// A thread with something in it.
+async fn written(url: &str) -> Line {
     let store = open(url).await.unwrap_or_else(|error| panic!("{error}"));
     let mut line = Line::unborn(&store, "acme", "t");
     let long = "long enough to be compressed ".repeat(400);
     line.apply(line.birth().named("main").packed("list", full(&["a"])).stored("long", full(&[&long])).build()).await;
     line.step().await;
-    let seen = store.load(line.whole()).await.expect("it loads");
-    drop(store);
+    line
+}
+
+/// One handle writes, another one reads it and goes on.
+async fn survives(url: &str) -> Line {
+    goes_on(written(url).await, url).await
+}
+
+/// A thread is found at a URL, as it was.
+async fn goes_on(mut line: Line, url: &str) -> Line {
+    let seen = line.store.load(line.whole()).await.expect("it loads");
     line.store = open(url).await.expect("it opens again");
     let again = line.store.load(line.whole()).await.expect("it loads again");
     assert_eq!((&again.chains, &again.branch), (&seen.chains, &seen.branch));

@@ -1,4 +1,4 @@
--- Schema 7: what is kept how long. sql/schema.sql explains it.
+-- Schema 8: what is kept how long. sql/schema.sql explains it.
 
 CREATE TABLE IF NOT EXISTS retention (
     thread     INTEGER PRIMARY KEY,
