@@ -112,6 +112,8 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
         | Work::Item(_)
         | Work::Search(_)
         | Work::Sweep(_) => None,
+        | Work::Sweep(_)
+        | Work::Search(_) => None,
     }
 }
 
@@ -141,6 +143,8 @@ impl Member {
             | Work::Item(_)
             | Work::Search(_)
             | Work::Sweep(_) => None,
+            | Work::Sweep(_)
+            | Work::Search(_) => None,
         }
     }
 }
