@@ -112,8 +112,6 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
         | Work::Item(_)
         | Work::Search(_)
         | Work::Sweep(_) => None,
-        | Work::Sweep(_)
-        | Work::Search(_) => None,
     }
 }
 
@@ -143,8 +141,6 @@ impl Member {
             | Work::Item(_)
             | Work::Search(_)
             | Work::Sweep(_) => None,
-            | Work::Sweep(_)
-            | Work::Search(_) => None,
         }
     }
 }

@@ -272,7 +272,6 @@ impl Work {
             }
             Self::PutBlob { bytes, .. } => bytes.len(),
             Self::DeleteThread(_) | Self::Search(_) | Self::Sweep(_) => 0,
-            Self::DeleteThread(_) | Self::Sweep(_) | Self::Search(_) => 0,
             Self::Cache(work) => work.bytes(),
             Self::Restore(restore) => restore.rows.iter().map(Row::bytes).sum(),
             Self::Item(work) => work.bytes(),

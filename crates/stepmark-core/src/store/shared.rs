@@ -55,10 +55,6 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
         (**self).rows()
     }
 
-    fn retention(&self) -> Option<&dyn Retention> {
-        (**self).retention()
-    }
-
     fn items(&self) -> Option<&dyn Items> {
         (**self).items()
     }
