@@ -48,7 +48,6 @@ fn task<S: State>(state: S) -> TaskContext {
                 around: None,
                 programs: Arc::from([]),
                 state_version: 1,
-                items: None,
                 deps: Arc::new(deps),
                 context: None,
                 desk: None,
