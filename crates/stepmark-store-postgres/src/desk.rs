@@ -110,9 +110,8 @@ async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
         | Work::Cache(_)
         | Work::Restore(_)
         | Work::Item(_)
-        | Work::Search(_) => None,
-        | Work::Sweep(_)
-        | Work::Item(_) => None,
+        | Work::Search(_)
+        | Work::Sweep(_) => None,
     }
 }
 
@@ -140,9 +139,8 @@ impl Member {
             | Work::Cache(_)
             | Work::Restore(_)
             | Work::Item(_)
-            | Work::Search(_) => None,
-            | Work::Sweep(_)
-            | Work::Item(_) => None,
+            | Work::Search(_)
+            | Work::Sweep(_) => None,
         }
     }
 }

@@ -248,7 +248,6 @@ impl Work {
             Self::Search(SearchWork::Set { thread, .. }) => Some(*thread),
             Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) | Self::Search(SearchWork::Declare { .. }) => None,
             Self::Sweep(sweep) => sweep.thread(),
-            Self::PutBlob { .. } | Self::Cache(_) | Self::Item(_) => None,
         }
     }
 

@@ -294,7 +294,6 @@ pub mod store {
         Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, PendingKey, Removal, Repack,
         Retention, RowKey, ThreadState, Unlink, Unlinked,
     };
-    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::capability::{
         Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
         Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
