@@ -112,9 +112,10 @@ async fn sizes_say_what_each_channel_takes(lab: &Lab) {
     assert_eq!(sizes.checkpoints, thread.history().await.expect("readable").len() as u64);
     let of = |channel: &str| sizes.channels.iter().find(|size| size.channel.as_deref() == Some(channel));
     let (text, log) = (of("text").expect("has a text"), of("log").expect("has a log"));
-    assert!(text.stored_bytes > 10_000 && text.bytes >= text.stored_bytes && text.rows >= 2, "{text:?}");
+    // What is compressed takes less, and what is sealed a little more.
+    assert!(text.bytes > 10_000 && (1..=text.bytes).contains(&text.stored_bytes) && text.rows >= 2, "{text:?}");
     assert!(log.rows > text.rows && log.bytes < text.bytes, "{log:?}");
-    assert!(sizes.stored_bytes() > before.stored_bytes() + 5_000);
+    assert!(sizes.stored_bytes() > before.stored_bytes());
     let error = lab.desk().thread("nobody").sizes().await.expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Missing, "{error}");
 }
