@@ -298,7 +298,6 @@ pub mod store {
         Attribute, AttributeChange, CacheKey, Condition, Declaration, FoundPage, FoundThread, Restore, ResultCache,
         Row, RowClass, Rows, RowsPage, RowsQuery, Search, SearchQuery, Test,
     };
-    pub use stepmark_core::capability::{CacheKey, Restore, ResultCache, Row, RowClass, Rows, RowsPage, RowsQuery};
     pub use stepmark_core::capability::{
         ExpectItem, Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemWrite, Items, NamespacePage,
         NamespaceQuery,
