@@ -15,6 +15,8 @@ use stepmark_core::error::{ErrorKind, Result};
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, RunWrite, ThreadAddress};
+use stepmark_store_object::Objects;
+use stepmark_store_object::object_store::memory::InMemory;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_upkeep::{
     ArchiveFolder, ArchiveStore, Freed, Policy, Sweeper, copy_thread, delete_runs, gc, import, plan, prune, sweep,
@@ -136,6 +138,14 @@ async fn what_is_kept_in_a_file_is_whole_and_the_rest_is_gone() {
     for seed in 100..103 {
         let options = Sqlite::options().clock(Minutes::new());
         check(Arc::new(options.open(directory.path().join(format!("{seed}.db"))).expect("it opens")), seed).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_among_objects_is_whole_and_the_rest_is_gone() {
+    for seed in 200..205 {
+        let options = Objects::options().clock(Minutes::new());
+        check(Arc::new(options.open(Arc::new(InMemory::new()), "").await.expect("it opens")), seed).await;
     }
 }
 
