@@ -9,7 +9,7 @@ use super::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
     Records, ThreadPage, ThreadQuery,
 };
-use crate::capability::{Items, ResultCache, Rows, Search, Secrets};
+use crate::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::error::Result;
 use crate::id::ThreadUid;
 
@@ -57,6 +57,10 @@ impl<S: CheckpointStore + ?Sized> CheckpointStore for Arc<S> {
 
     fn items(&self) -> Option<&dyn Items> {
         (**self).items()
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        (**self).retention()
     }
 
     fn search(&self) -> Option<&dyn Search> {
