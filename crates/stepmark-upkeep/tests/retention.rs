@@ -15,7 +15,9 @@ use stepmark_core::error::{ErrorKind, Result};
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, RunWrite, ThreadAddress};
+use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
+use stepmark_testbed::RedisServer;
 use stepmark_upkeep::{
     ArchiveFolder, ArchiveStore, Freed, Policy, Sweeper, copy_thread, delete_runs, gc, import, plan, prune, sweep,
     verify,
@@ -136,6 +138,15 @@ async fn what_is_kept_in_a_file_is_whole_and_the_rest_is_gone() {
     for seed in 100..103 {
         let options = Sqlite::options().clock(Minutes::new());
         check(Arc::new(options.open(directory.path().join(format!("{seed}.db"))).expect("it opens")), seed).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_on_a_server_is_whole_and_the_rest_is_gone() {
+    for seed in 200..203 {
+        let prefix = format!("prune-{}-{seed}", std::process::id());
+        let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
+        check(Arc::new(store.expect("the server answers")), seed).await;
     }
 }
 
