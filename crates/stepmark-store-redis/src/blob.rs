@@ -22,7 +22,8 @@ impl Link {
             BlobCall::Put { scope, bytes } => {
                 let hash = BlobHash::of(&bytes);
                 let key = self.keys.blob(&scope, hash);
-                self.call(&self.scripts.put, &[key], &[bytes]).await?;
+                self.call(&self.scripts.put, &[key], &[b"put".to_vec(), bytes]).await?;
+                self.list_blob(&scope, hash).await?;
                 Ok(BlobReply::Kept(hash))
             }
             BlobCall::Get { scope, hash } => {

@@ -6,9 +6,10 @@
 pub(crate) mod append;
 
 use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::child::ChildPlace;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, RecordHash};
-use stepmark_core::pending::PendingRow;
+use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, ForkPoint, ThreadRow, Tip};
 use stepmark_core::shape::{self, check_claim, check_fence, check_name, check_root};
 use stepmark_core::store::{Commit, Expect, LeftBranch, Outcome, RunWrite};
@@ -89,7 +90,10 @@ fn refusal_of(view: View<'_>, commit: &Commit, facts: Facts) -> Result<()> {
         check_parent(view, commit)?;
     }
     match &commit.expect {
-        Expect::New => check_new_branch(view, &commit.branch)?,
+        Expect::New => {
+            check_new_branch(view, &commit.branch)?;
+            check_copied(view, commit)?;
+        }
         Expect::At { tip, epoch } => {
             let stored = view.known_branch(commit.branch.id)?;
             check_fence(&stored, tip.as_ref(), *epoch)?;
@@ -171,6 +175,26 @@ fn check_new_branch(view: View<'_>, row: &BranchRow) -> Result<()> {
     let point = view.checkpoint_at(fork.branch, fork.height)?.map(|(_, point)| point.id);
     let born_there = |tip: &Tip| tip.height != fork.height || point.as_ref() == Some(&tip.id);
     if point.is_some() && row.tip.as_ref().is_none_or(born_there) { Ok(()) } else { Err(missing_fork_point(fork)) }
+}
+
+/// Is all there that a new branch copies? It was when its caller read it; a sweep may have come first.
+fn check_copied(view: View<'_>, commit: &Commit) -> Result<()> {
+    let gone = || Error::conflict(Subject::Branch, commit.branch.id, "what it copies was pruned meanwhile");
+    for row in commit.pending.iter().filter(|_| commit.new_thread.is_none()) {
+        for value in &row.values {
+            let is_there = if value.packed { view.packs(value.address)? } else { view.has_value(value.address)? };
+            if !is_there {
+                return Err(gone());
+            }
+        }
+        // One that does not read is malformed, which is said last.
+        if let (PendingKind::Child, Ok(place)) = (row.kind, ChildPlace::decode(&row.body))
+            && !view.bag.has(&keys::checkpoint(&place.namespace, place.branch, place.height))?
+        {
+            return Err(gone());
+        }
+    }
+    Ok(())
 }
 
 fn missing_fork_point(fork: ForkPoint) -> Error {

@@ -100,15 +100,30 @@ fn arrivals(view: View<'_>, before: Option<u64>, fetch: usize) -> Result<Arrived
     }
 }
 
-/// The checkpoints down a branch and its ancestors.
-fn lineage(view: View<'_>, branch: BranchId, below: Option<u64>, fetch: usize) -> Result<Arrived> {
-    let places = places(view, view.known_branch(branch)?, below, fetch)?;
-    view.bag.expect(places.iter().map(|(segment, height)| keys::checkpoint(view.namespace, *segment, *height)));
-    let read = |(segment, height)| {
-        let skipped = || Error::corrupt(Subject::Checkpoint, place_name(segment, height), "its lineage skips it");
-        view.checkpoint_at(segment, height)?.ok_or_else(skipped)
-    };
-    places.into_iter().map(read).collect()
+/// The checkpoints down a branch and its ancestors. Heights that are gone are passed over, twice as many at each look.
+fn lineage(view: View<'_>, branch: BranchId, mut below: Option<u64>, fetch: usize) -> Result<Arrived> {
+    let (mut found, mut looked_at) = (Arrived::new(), fetch);
+    let tip = view.known_branch(branch)?;
+    loop {
+        let places = places(view, tip.clone(), below, looked_at)?;
+        view.bag.expect(places.iter().map(|(segment, height)| keys::checkpoint(view.namespace, *segment, *height)));
+        for (segment, height) in &places {
+            match view.checkpoint_at(*segment, *height)? {
+                Some(row) if found.len() < fetch => found.push(row),
+                Some(_) => {}
+                None if view.mark()? > 0 => {}
+                None => {
+                    let place = place_name(*segment, *height);
+                    return Err(Error::corrupt(Subject::Checkpoint, place, "its lineage skips it"));
+                }
+            }
+        }
+        if found.len() == fetch || places.len() < looked_at {
+            return Ok(found);
+        }
+        below = places.last().map(|(_, height)| *height);
+        looked_at *= 2;
+    }
 }
 
 /// Where they lie, without a gap.

@@ -45,6 +45,16 @@ impl Keys {
         ["names", "listing", "turns"].map(|part| format!("{}:{{s/{scope}}}:{part}", self.prefix).into_bytes())
     }
 
+    /// Scopes in which names were reserved.
+    pub(crate) fn scopes(&self) -> Bytes {
+        format!("{}:scopes", self.prefix).into_bytes()
+    }
+
+    /// Blobs that were put: hash and scope.
+    pub(crate) fn blobs(&self) -> Bytes {
+        format!("{}:blobs", self.prefix).into_bytes()
+    }
+
     /// The declared attributes of a scope.
     pub(crate) fn declared(&self, scope: &str) -> Bytes {
         format!("{}:{{s/{scope}}}:declared", self.prefix).into_bytes()
@@ -94,6 +104,12 @@ pub(crate) const SAID: &[u8] = b"S";
 pub(crate) const RUNS: &[u8] = b"R";
 /// How long the thread lives after its last write, in milliseconds; absent where it does not expire.
 pub(crate) const LIFE: &[u8] = b"x";
+/// When the thread may go by its owner's word, in microseconds; absent where nobody said so.
+pub(crate) const EXPIRY: &[u8] = b"X";
+/// How often something ceased to exist in the thread; absent where nothing did.
+pub(crate) const MARK: &[u8] = b"M";
+/// In the order: which arrival came next at a time of the server, which is the end of the member.
+pub(crate) const ARRIVAL_MARKS: &[u8] = b"a";
 
 /// A number in a field: signed ones compare as their bytes do.
 pub(crate) fn bits(number: u64) -> [u8; 8] {
@@ -274,6 +290,26 @@ pub(crate) fn values_at(namespace: &str, branch: BranchId, height: u64) -> Bytes
 /// Which blob a value names.
 pub(crate) fn blob_use(namespace: &str, address: ValueAddress) -> Bytes {
     address_field(b'U', namespace, address)
+}
+
+/// In the order: values that name a blob.
+pub(crate) fn users_of(hash: BlobHash) -> Bytes {
+    [&b"U"[..], &hash.0].concat()
+}
+
+/// In the order: the value whose `blob_use` this is.
+pub(crate) fn user_of(hash: BlobHash, blob_use: &[u8]) -> Bytes {
+    [&users_of(hash), blob_use.get(1..).unwrap_or_default()].concat()
+}
+
+/// In the order: the arrival marks up to that of an arrival.
+pub(crate) fn mark_of(arrival: u64) -> Bytes {
+    [ARRIVAL_MARKS, &bits(arrival)].concat()
+}
+
+/// In the order: a checkpoint by its arrival.
+pub(crate) fn arrived(namespace: &str, arrival: u64, place: [u8; 16]) -> Bytes {
+    [&arrivals(namespace, Some(arrival))[..], &place].concat()
 }
 
 /// In the order: the pending rows of a checkpoint in a lane.

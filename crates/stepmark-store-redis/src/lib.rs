@@ -30,13 +30,16 @@ mod write;
 mod blob;
 mod cache;
 mod children;
+mod collect;
 mod history;
 mod ledger;
 mod names;
 mod read;
 mod restore;
+mod retention;
 mod rows;
 mod search;
+mod sweep;
 mod view;
 
 mod bag;

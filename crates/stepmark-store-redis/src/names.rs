@@ -79,6 +79,8 @@ impl Link {
     /// which is another thread only if that is there.
     pub(crate) async fn reserve(&self, row: &ThreadRow, replaced: Option<Held>) -> Result<Held> {
         let mut replaced = replaced.map_or(Bytes::new(), |held| held.stored);
+        // Whoever looks for threads of all scopes finds this one before there is a thread in it.
+        self.send(redis::cmd("ZADD").arg(self.keys.scopes()).arg(0).arg(row.scope.as_bytes())).await?;
         for _ in 0..TURNS_MAX {
             let words = [row.name.clone().into_bytes(), row.uid.0.to_vec(), replaced];
             let answer = self.call(&self.scripts.reserve, &self.keys.names(&row.scope), &words).await?;

@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use stepmark_core::capability::{Restore, Row, check_restore};
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::BlobHash;
+use stepmark_core::id::{BlobHash, BranchId};
 use stepmark_core::rows::{GraphRow, ThreadRow};
 use stepmark_core::store::Outcome;
 
 use crate::bag::{Ask, Bag, Range, Rows};
 use crate::error::overtaken;
-use crate::keys::{self, Bytes};
+use crate::keys::{self, Bytes, Parts};
 use crate::link::Link;
 use crate::names::{Held, TURNS_MAX};
 use crate::records::{self, Space};
@@ -65,7 +65,7 @@ impl Link {
     async fn outside_of(&self, restore: &Restore) -> Result<Outside> {
         let mut outside = Outside::default();
         for row in &restore.rows {
-            if let Some(hash) = self.touch(&restore.thread.scope, &row.blobs()?).await? {
+            if let Some(hash) = self.touch(restore.thread.uid, &restore.thread.scope, &row.blobs()?).await? {
                 outside.missing.insert(hash);
             }
             if let Row::Graph(graph) = row
@@ -208,7 +208,35 @@ fn verdict(bag: &Bag, restore: &Restore, outside: &Outside, birth: Birth) -> Res
     if begun.is_some() && !restore.publish && new.is_empty() {
         return Ok(Verdict::Repeated);
     }
-    unit(restore, &new, begun.is_none().then_some(birth)).map(Verdict::Write)
+    let mut unit = unit(restore, &new, begun.is_none().then_some(birth))?;
+    if restore.publish && has_gaps(bag, restore)? {
+        unit.pruned();
+    }
+    Ok(Verdict::Write(unit))
+}
+
+/// Whether a segment lacks a checkpoint below its tip: then the thread was pruned. One that lies there without its manifest
+/// has moved the mark by itself.
+fn has_gaps(bag: &Bag, restore: &Restore) -> Result<bool> {
+    let members = bag.range(&Range::of(b"C"), &Rows::None)?;
+    let mut branches = crate::retention::branches(bag)?;
+    let mut there: HashSet<(String, BranchId, u64)> = HashSet::new();
+    for member in members {
+        let mut parts = Parts(&member[1..]);
+        let mut place = || Some((parts.text()?, parts.bits()?, parts.branch()?, parts.bits()?));
+        there.extend(place().map(|(namespace, _, branch, height)| (namespace, branch, height)));
+    }
+    for row in &restore.rows {
+        match row {
+            Row::Checkpoint { namespace, row } => drop(there.insert((namespace.clone(), row.branch, row.height))),
+            Row::Branch { namespace, row, .. } => branches.push((namespace.clone(), row.clone())),
+            _ => {}
+        }
+    }
+    Ok(branches.into_iter().any(|(namespace, row)| {
+        let (first, end) = row.own_heights();
+        (first..end).any(|height| !there.contains(&(namespace.clone(), row.id, height)))
+    }))
 }
 
 fn brings_head(bag: &Bag, restore: &Restore) -> Result<bool> {

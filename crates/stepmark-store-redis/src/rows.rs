@@ -121,7 +121,7 @@ fn page(bag: &Bag, query: &RowsQuery) -> Result<RowsPage> {
 }
 
 /// The row that a member of the order leads to.
-fn row(bag: &Bag, class: RowClass, member: &[u8]) -> Result<Row> {
+pub(crate) fn row(bag: &Bag, class: RowClass, member: &[u8]) -> Result<Row> {
     let mut parts = Parts(&member[1..]);
     let malformed = || Error::corrupt(Subject::Thread, bag.uid, "a key in its order is malformed");
     match class {

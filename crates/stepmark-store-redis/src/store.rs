@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Search};
+use stepmark_core::capability::{Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Search};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -21,7 +21,7 @@ use tokio::sync::RwLock;
 
 use crate::bag::{bytes, list};
 use crate::finish::Finished;
-use crate::keys::Keys;
+use crate::keys::{Bytes, Keys};
 use crate::link::Link;
 use crate::names::Known;
 use crate::read::{self, Read};
@@ -127,7 +127,7 @@ impl RedisStore {
     }
 
     /// Lets a thread expire so long after its last write, beginning now; without a time it stays for ever. All of it goes
-    /// at one moment.
+    /// at one moment. An expiry that it had ([`Retention::set_expiry`]) counts no more, nor does a life after that was set.
     ///
     /// # Errors
     /// `Missing` (thread): there is none with this uid.
@@ -144,7 +144,7 @@ impl RedisStore {
         &self.inner.link
     }
 
-    fn lane(&self, thread: ThreadUid) -> &RwLock<()> {
+    pub(crate) fn lane(&self, thread: ThreadUid) -> &RwLock<()> {
         let sum = thread.0.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
         &self.inner.lanes[sum % LANES]
     }
@@ -223,16 +223,20 @@ impl RedisStore {
         self.link().restore(&restore, self.inner.life_ms).await
     }
 
-    async fn delete(self, thread: ThreadUid) -> Result<()> {
+    /// Deletes a thread if that still holds which the words say; answers whether it is deleted now.
+    pub(crate) async fn delete(self, thread: ThreadUid, words: Vec<Bytes>) -> Result<bool> {
         let _alone = self.lane(thread).write().await;
         let link = self.link();
-        match link.call(&link.scripts.delete, &link.keys.thread(thread), &[]).await? {
-            Value::Int(1) => Ok(()),
-            Value::BulkString(stored) => match records::thread(&stored, thread) {
-                Ok(row) => link.release(&row.scope, &row.name, thread).await,
-                // Nobody can say what its name was; the next listing that meets it takes it back.
-                Err(_) => Ok(()),
-            },
+        match link.call(&link.scripts.delete, &link.keys.thread(thread), &words).await? {
+            Value::Int(1) => Ok(true),
+            Value::Int(-1) => Ok(false),
+            Value::BulkString(stored) => {
+                // Where nobody can say what its name was, the next listing that meets it takes it back.
+                if let Ok(row) = records::thread(&stored, thread) {
+                    link.release(&row.scope, &row.name, thread).await?;
+                }
+                Ok(true)
+            }
             _ => Err(Error::missing(Subject::Thread, thread, "")),
         }
     }
@@ -286,7 +290,7 @@ impl CheckpointStore for RedisStore {
     }
 
     async fn delete_thread(&self, thread: ThreadUid) -> Result<()> {
-        Finished::new(self.clone().delete(thread)).await
+        Finished::new(self.clone().delete(thread, Vec::new())).await.map(drop)
     }
 
     async fn info(&self) -> Result<Info> {
@@ -302,6 +306,10 @@ impl CheckpointStore for RedisStore {
     }
 
     fn rows(&self) -> Option<&dyn Rows> {
+        Some(self)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
     }
 }

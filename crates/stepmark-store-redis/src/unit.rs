@@ -4,6 +4,7 @@
 //! written comes with its hash: the script compares bytes and knows no record.
 
 use stepmark_core::checkpoint::CheckpointRow;
+use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::EffectEntry;
 use stepmark_core::error::Result;
 use stepmark_core::id::{BranchId, CheckpointId, RunId};
@@ -51,18 +52,18 @@ impl Unit {
         std::iter::once(thread).chain(self.fields.iter().cloned().map(Ask::Row)).collect()
     }
 
-    fn expect(&mut self, what: &str, words: impl IntoIterator<Item = Bytes>) {
+    pub(crate) fn expect(&mut self, what: &str, words: impl IntoIterator<Item = Bytes>) {
         self.expectations += 1;
         self.expected.push(what.as_bytes().to_vec());
         self.expected.extend(words);
     }
 
-    fn row(&mut self, what: &str, field: Bytes, row: Option<Bytes>) {
+    pub(crate) fn row(&mut self, what: &str, field: Bytes, row: Option<Bytes>) {
         self.fields.push(field.clone());
         self.expect(what, std::iter::once(field).chain(row));
     }
 
-    fn write<const N: usize>(&mut self, what: &str, words: [Bytes; N]) {
+    pub(crate) fn write<const N: usize>(&mut self, what: &str, words: [Bytes; N]) {
         self.written.push(what.as_bytes().to_vec());
         self.written.extend(words);
     }
@@ -128,6 +129,9 @@ impl Unit {
                         None => self.row("there", point, None),
                     }
                 }
+                if commit.new_thread.is_none() {
+                    commit.pending.iter().for_each(|row| self.copied(row, namespace));
+                }
                 let id = keys::bits(branch.id.get()).to_vec();
                 self.write("branch", [keys::space(namespace), id]);
             }
@@ -138,6 +142,23 @@ impl Unit {
             let part = records::branch_part((left.row.tip.as_ref(), left.epoch), &left.row);
             self.row("begins", field.clone(), Some(part));
             self.write("row", [field, records::encode_branch(&left.row, space)]);
+        }
+    }
+
+    /// What a new branch copies must be there: a sweep may have come between.
+    fn copied(&mut self, row: &PendingRow, namespace: &str) {
+        for value in &row.values {
+            let address = value.address;
+            if value.packed {
+                let field = keys::packed(namespace, address.branch, address.height);
+                self.row("packs", field, Some(address.ordinal.to_string().into_bytes()));
+            } else {
+                self.row("there", keys::value(namespace, address), None);
+            }
+        }
+        // One that does not read is malformed, which is said last.
+        if let (PendingKind::Child, Ok(place)) = (row.kind, ChildPlace::decode(&row.body)) {
+            self.row("there", keys::checkpoint(&place.namespace, place.branch, place.height), None);
         }
     }
 
@@ -269,13 +290,22 @@ impl Unit {
     pub(crate) fn adds(&mut self, field: Bytes, row: Bytes) {
         self.forbids(field.clone());
         match field.first() {
-            Some(b'C' | b'c') => self.write("checkpoint", [field, row]),
+            Some(b'C') => self.write("checkpoint", [field, row]),
+            Some(b'c') => {
+                self.write("checkpoint", [field, row]);
+                self.pruned();
+            }
             Some(b'B' | b'I' | b'P' | b'R') => self.write("row", [field, row]),
             _ => {
                 self.write("row", [field.clone(), row]);
                 self.write("member", [field]);
             }
         }
+    }
+
+    /// Lets walks through history pass over what is not there.
+    pub(crate) fn pruned(&mut self) {
+        self.write("raise", [keys::MARK.to_vec(), b"1".to_vec()]);
     }
 
     /// Gives a run its place, before its row is written.
@@ -300,7 +330,9 @@ impl Unit {
     }
 
     pub(crate) fn uses(&mut self, namespace: &str, used: &BlobUse) {
-        self.write("row", [keys::blob_use(namespace, used.value), used.hash.0.to_vec()]);
+        let field = keys::blob_use(namespace, used.value);
+        self.write("member", [keys::user_of(used.hash, &field)]);
+        self.write("row", [field, used.hash.0.to_vec()]);
     }
 
     fn born(&mut self, Birth { turn, life_ms }: Birth) {

@@ -12,7 +12,7 @@ use stepmark_core::load::damaged;
 use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ForkPoint, RunRow, TagRow, ThreadRow};
 use stepmark_core::store::NamedBranch;
-use stepmark_core::value::ValueAddress;
+use stepmark_core::value::{ValueAddress, find_packed};
 
 use crate::bag::{Ask, Bag, Range, Rows};
 use crate::keys::{self, Parts};
@@ -213,6 +213,32 @@ impl<'a> View<'a> {
         let largest = self.bag.range(&range, &Rows::None)?.first().and_then(|member| member.last_chunk());
         let next = largest.map_or(0, |largest| keys::from_bits(*largest).saturating_add(1));
         Ok(u32::try_from(next).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a packed value is there.
+    pub(crate) fn packs(self, address: ValueAddress) -> Result<bool> {
+        let place = PackedPlace { branch: address.branch, height: address.height };
+        let stored = self.bag.row(&keys::packed(self.namespace, address.branch, address.height))?;
+        let Some(stored) = stored else { return Ok(false) };
+        let packed = records::packed(stored, self.space(), place, None)?;
+        let found = find_packed(&packed, address.ordinal);
+        found.map(|found| found.is_some()).map_err(|error| damaged(Subject::Value, address, error))
+    }
+
+    /// How often something ceased to exist in the thread.
+    pub(crate) fn mark(self) -> Result<u64> {
+        self.count(keys::MARK)
+    }
+
+    /// Greater once something ceased to exist in the thread, or a branch of its root was made.
+    pub(crate) fn moving_mark(self) -> Result<u64> {
+        Ok(self.mark()? + self.count(&keys::branch_count(""))?)
+    }
+
+    fn count(self, field: &[u8]) -> Result<u64> {
+        let Some(digits) = self.bag.row(field)? else { return Ok(0) };
+        let read = || std::str::from_utf8(digits).ok()?.parse().ok();
+        read().ok_or_else(|| Error::corrupt(Subject::Thread, self.bag.uid, "one of its counters is malformed"))
     }
 
     /// Whether a value row is there.

@@ -22,7 +22,7 @@ use crate::view::View;
 
 /// How often a write begins anew because another one was first. Each time some write succeeded, so a group of writers always
 /// gets on.
-const ATTEMPTS_MAX: u32 = 1000;
+pub(crate) const ATTEMPTS_MAX: u32 = 1000;
 
 /// Whether a commit is decided by the first script that is sent for it.
 pub(crate) fn is_one_script(commit: &Commit) -> bool {
@@ -38,7 +38,8 @@ impl Link {
     /// Writes a commit.
     pub(crate) async fn commit(&self, commit: Commit, life_ms: Option<u64>) -> Result<Outcome> {
         let scope = self.scope_of(&commit).await?;
-        let mut facts = Facts { missing_blob: self.touch(&scope, &commit.blobs).await?, name_taken: false };
+        let missing_blob = self.touch(commit.thread, &scope, &commit.blobs).await?;
+        let mut facts = Facts { missing_blob, name_taken: false };
         if facts.missing_blob.is_some() || check_commit(&commit).is_err() {
             if let Some(row) = &commit.new_thread {
                 facts.name_taken = self.is_taken(row).await?;
@@ -103,7 +104,8 @@ impl Link {
     pub(crate) async fn append(&self, append: Records) -> Result<Appended> {
         let mut facts = Facts::default();
         if !append.blobs.is_empty() {
-            facts.missing_blob = self.touch(&self.scope_of_thread(append.thread).await?, &append.blobs).await?;
+            let scope = self.scope_of_thread(append.thread).await?;
+            facts.missing_blob = self.touch(append.thread, &scope, &append.blobs).await?;
         }
         let is_plain = append.fence != Fence::Outside && append.effect.is_none() && facts.missing_blob.is_none();
         if is_plain && check_append(&append).is_ok() {
@@ -148,12 +150,12 @@ impl Link {
         Ok(row.map_or_else(String::new, |row| row.scope))
     }
 
-    /// Marks the blobs of a write as used now; answers the first that is not there. Whoever collects blobs leaves them for a
+    /// Marks the blobs of a write as used now, by this thread; answers the first that is not there. Whoever collects blobs leaves them for a
     /// day, until when the write that names them is done.
-    pub(crate) async fn touch(&self, scope: &str, blobs: &[BlobUse]) -> Result<Option<BlobHash>> {
+    pub(crate) async fn touch(&self, thread: ThreadUid, scope: &str, blobs: &[BlobUse]) -> Result<Option<BlobHash>> {
         for used in blobs {
             let key = self.keys.blob(scope, used.hash);
-            if self.call(&self.scripts.put, &[key], &[]).await? != Value::Int(1) {
+            if self.call(&self.scripts.put, &[key], &[b"use".to_vec(), thread.0.to_vec()]).await? != Value::Int(1) {
                 return Ok(Some(used.hash));
             }
         }

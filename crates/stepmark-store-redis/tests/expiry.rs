@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use common::Home;
 use redis::Commands;
-use stepmark_conformance::make::{Line, full};
+use stepmark_conformance::make::{Line, blob_node, full};
+use stepmark_core::capability::{Aged, AgedQuery, Collect, Retention};
 use stepmark_core::error::{ErrorKind, Subject};
-use stepmark_core::store::{CheckpointStore, ThreadQuery};
+use stepmark_core::store::{BlobCall, CheckpointStore, ThreadQuery};
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -111,4 +112,49 @@ async fn tombstone_outlives_a_life() {
     assert_eq!(gone, -1);
     let refusal = line.send(line.next().build()).await.expect_err("it was deleted");
     assert!(refusal.is(ErrorKind::Deleted, Subject::Thread), "{refusal}");
+}
+
+#[tokio::test]
+async fn of_life_and_expiry_the_later_word_counts() {
+    let home = Home::new();
+    let redis = home.options().life_ms(HOUR_MS).open(&home.url).await.expect("a store");
+    let store: std::sync::Arc<dyn CheckpointStore> = std::sync::Arc::new(redis.clone());
+    let mut line = Line::born(&store, "t").await;
+    let uid = line.thread.uid;
+    let expires_at = async || redis.state(uid).await.expect("it is there").expires_at;
+    assert_eq!(expires_at().await, Some(ends(&home, &line)[0] * 1000));
+    redis.set_expiry(uid, Some(7)).await.expect("it is there");
+    line.step().await;
+    assert_eq!((ends(&home, &line), expires_at().await), ([-1, -1], Some(7)));
+    let query = AgedQuery { which: Aged::Expired, after: None, limit: 9 };
+    assert_eq!(Retention::threads(&redis, query.clone()).await.expect("a page").threads, [uid]);
+    redis.set_life(uid, Some(Duration::from_hours(2))).await.expect("it is there");
+    assert_eq!(expires_at().await, Some(ends(&home, &line)[0] * 1000));
+    assert_eq!(Retention::threads(&redis, query).await.expect("a page").threads, []);
+    redis.set_expiry(uid, None).await.expect("it is there");
+    line.step().await;
+    assert_eq!((ends(&home, &line), expires_at().await), ([-1, -1], None));
+}
+
+#[tokio::test]
+async fn blob_of_an_expired_thread_is_collected() {
+    let home = Home::new();
+    let redis = home.open().await;
+    let store: std::sync::Arc<dyn CheckpointStore> = std::sync::Arc::new(redis.clone());
+    let mut line = Line::born(&store, "t").await;
+    let (node, bytes) = blob_node(&"used");
+    let length = bytes.len() as u64;
+    store.blob(BlobCall::Put { scope: String::new(), bytes }).await.expect("it is kept");
+    line.apply(line.next().stored("blob", node).build()).await;
+    let untouched_since = store.info().await.expect("it answers").time + 1;
+    let collect = || redis.collect(Collect { untouched_since, dry_run: false, after: None, limit: 9 });
+    assert_eq!(collect().await.expect("blobs are looked at").blobs, 0);
+    redis.set_life(line.thread.uid, Some(Duration::from_millis(1))).await.expect("it is there");
+    // Only the server's clock can say that it is over.
+    while ends(&home, &line)[0] != -2 {
+        tokio::task::yield_now().await;
+    }
+    let collected = collect().await.expect("blobs are looked at");
+    assert_eq!((collected.blobs, collected.bytes), (1, length));
+    assert!(!home.keys().iter().any(|key| key.ends_with(":blob") || key.ends_with(":blobs")));
 }

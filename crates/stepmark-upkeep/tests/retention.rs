@@ -17,7 +17,9 @@ use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, RunWrite, ThreadAddress};
 use stepmark_store_object::Objects;
 use stepmark_store_object::object_store::memory::InMemory;
+use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
+use stepmark_testbed::RedisServer;
 use stepmark_upkeep::{
     ArchiveFolder, ArchiveStore, Freed, Policy, Sweeper, copy_thread, delete_runs, gc, import, plan, prune, sweep,
     verify,
@@ -156,6 +158,11 @@ async fn what_is_kept_among_objects_is_whole_and_the_rest_is_gone() {
             assert_eq!(rows(&fresh, thread).await, rows(&store, thread).await, "seed {seed}");
             assert!(verify(&fresh, &ThreadAddress::Uid(thread)).await.expect("it is looked at").is_sound());
         }
+async fn what_is_kept_on_a_server_is_whole_and_the_rest_is_gone() {
+    for seed in 200..203 {
+        let prefix = format!("prune-{}-{seed}", std::process::id());
+        let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
+        check(Arc::new(store.expect("the server answers")), seed).await;
     }
 }
 

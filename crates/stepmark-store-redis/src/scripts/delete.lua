@@ -1,6 +1,8 @@
 -- Deletes a thread with all its rows; its uid stays as a tombstone, but that of one that was still being restored.
 --
--- KEYS: rows, order, gone. The answer: the thread's row, 1 if it was deleted before, 0 if there never was one.
+-- KEYS: rows, order, gone. ARGV: nothing; or 'expired': only if it may go by now; or 'unmoved', how many branches there are,
+-- and their fields and rows by turns: only if it is still so. The answer: the thread's row, 1 if it was deleted before, 0 if
+-- there never was one, -1 if it stays.
 
 local restored = redis.call('HGET', KEYS[1], 't')
 if restored then
@@ -10,6 +12,21 @@ end
 local thread = redis.call('HGET', KEYS[1], 'T')
 if not thread then
     return redis.call('GET', KEYS[3]) == 'deleted' and 1 or 0
+end
+if ARGV[1] == 'expired' then
+    local now, ends = redis.call('TIME'), tonumber(redis.call('HGET', KEYS[1], 'X') or '')
+    if not ends or ends > now[1] * 1000000 + now[2] then
+        return -1
+    end
+elseif ARGV[1] == 'unmoved' then
+    if redis.call('ZLEXCOUNT', KEYS[2], '[b', '(c') ~= tonumber(ARGV[2]) then
+        return -1
+    end
+    for at = 3, #ARGV, 2 do
+        if redis.call('HGET', KEYS[1], ARGV[at]) ~= ARGV[at + 1] then
+            return -1
+        end
+    end
 end
 redis.call('SET', KEYS[3], 'deleted')
 redis.call('UNLINK', KEYS[1], KEYS[2])

@@ -1,10 +1,11 @@
--- Sets or takes away the life of a thread, of all its keys together.
+-- Sets or takes away the life of a thread, of all its keys together; it is what says when the thread goes.
 --
 -- KEYS: rows, order. ARGV: milliseconds, or nothing for a life without end. The answer: 1 if the thread is there.
 
 if redis.call('HEXISTS', KEYS[1], 'T') == 0 then
     return 0
 end
+redis.call('HDEL', KEYS[1], 'X')
 if ARGV[1] then
     redis.call('HSET', KEYS[1], 'x', ARGV[1])
     local now = redis.call('TIME')

@@ -3,11 +3,12 @@
 -- KEYS: rows (hash), order (sorted set), gone. ARGV: how many expectations, these, then what is written; the first word of
 -- each says what:
 --   absent FIELD · there FIELD · equal FIELD ROW · kept FIELD ROW (absent or equal) · like FIELD ROW (the same, with an
---   arrival behind it) · begins FIELD BYTES
+--   arrival behind it) · begins FIELD BYTES · packs FIELD ORDINAL (a packed part has this value)
 --   count FROM TO NUMBER (so many members of the order) · turn NUMBER (no thread here, none deleted, no later turn)
 --   row FIELD ROW · new FIELD ROW (one that is there stays) · drop FIELD
 --   member MEMBER · leave MEMBER · more FIELD (a counter) · raise FIELD NUMBER (a counter, at least to it)
 --   checkpoint FIELD ROW (gets the next arrival) · branch NAMESPACE ID · run ID, before its row (get the next number)
+-- Before the first checkpoint of each minute it is noted in the order which arrival comes next, and when.
 -- The answer: 1 if it was written. The life of a thread that expires begins anew.
 
 local rows, order, gone = KEYS[1], KEYS[2], KEYS[3]
@@ -21,6 +22,45 @@ end
 -- A number in a field.
 local function bits(number)
     return '\128' .. struct.pack('>I8', number):sub(2)
+end
+
+local function varint(bytes, from)
+    local value, scale = 0, 1
+    while true do
+        local byte = bytes:byte(from)
+        from = from + 1
+        if byte < 128 then
+            return value + byte * scale, from
+        end
+        value = value + (byte - 128) * scale
+        scale = scale * 128
+    end
+end
+
+-- Whether a packed part has a value. It ends in its hash.
+local function packs(packed, wanted)
+    local from, ordinal, length = 1, nil, nil
+    while from <= #packed - 16 do
+        ordinal, from = varint(packed, from)
+        if ordinal == wanted then
+            return true
+        end
+        for _ = 1, 2 do
+            length, from = varint(packed, from)
+            from = from + length
+        end
+    end
+    return false
+end
+
+-- Notes which arrival comes next, unless that was noted within a minute.
+local function mark(arrival)
+    local time, last = redis.call('TIME'), tonumber(redis.call('HGET', rows, 'a') or 0)
+    local now = time[1] * 1000000 + time[2]
+    if not last or now >= last + 60000000 then
+        redis.call('HSET', rows, 'a', string.format('%.0f', now))
+        redis.call('ZADD', order, 0, 'a' .. arrival .. bits(now))
+    end
 end
 
 local function holds(what)
@@ -41,6 +81,9 @@ local function holds(what)
         return stored == expected
     elseif what == 'kept' then
         return not stored or stored == expected
+    elseif what == 'packs' then
+        local is_read, has = pcall(packs, stored or '', tonumber(expected))
+        return is_read and has
     elseif what == 'like' then
         return not stored or (#stored == #expected + 8 and stored:sub(1, #expected) == expected)
     end
@@ -70,6 +113,7 @@ local function write(what)
         local field, row = take(), take()
         if redis.call('HEXISTS', rows, field) == 0 then
             local arrival = bits(redis.call('HINCRBY', rows, 'n', 1))
+            mark(arrival)
             redis.call('HSET', rows, field, row .. arrival)
             redis.call('ZADD', order, 0, 'C' .. field:sub(2, -17) .. arrival .. field:sub(-16))
         end
