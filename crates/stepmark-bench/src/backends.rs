@@ -16,6 +16,10 @@ use crate::arguments::Arguments;
 use crate::report::{self, line, number};
 use crate::{Result, disk, runtime};
 
+/// How the stores are set up, where that is a choice.
+const SETTINGS: &str = "sqlite: synchronous = FULL · postgres: synchronous_commit = on, connections keep their statements \
+    · redis: append-only file, fsync every second · object: a directory of this machine";
+
 /// A store that works share.
 type Store = Arc<dyn CheckpointStore>;
 
@@ -126,6 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result {
         }
     }
     table(&arguments.backends, &cells);
+    line(SETTINGS);
     cells.iter().filter(|cell| (cell.id, cell.backend) == ("P2", "postgres")).for_each(judge_step);
     for (id, reason) in works::NOT_MEASURED.into_iter().filter(|(id, _)| arguments.wants(id)) {
         line(&format!("{id}: not measured by backend: {reason}"));

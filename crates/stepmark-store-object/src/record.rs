@@ -72,14 +72,11 @@ impl Records {
 
     fn write_columns(&mut self, row: &Change, columns: &mut Writer) {
         match row {
-            Change::Thread(row) => {
+            Change::Thread(row) | Change::Restoring(row) => {
                 columns.str(&row.scope).str(&row.name).u64(row.head.get()).u64(row.created_at as u64);
             }
             Change::Name(name, branch) => {
                 columns.str(name).u64(branch.get());
-            }
-            Change::Restoring(row) => {
-                columns.str(&row.scope).str(&row.name).u64(row.head.get()).u64(row.created_at as u64);
             }
             Change::Branch(namespace, row) => write_branch(namespace, row, columns),
             Change::Restored(namespace, number, row) => {

@@ -2,6 +2,7 @@
 //!
 //! The model is a list of what was written, and rules read off the documentation one by one.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ fn key(number: u8) -> ItemKey {
 }
 
 fn value(number: u8) -> Value {
-    let count = number / 4 % 4;
+    let count = i32::from(number / 4 % 4);
     match number % 4 {
         0 => json!({ "n": count, "text": "Some Words" }),
         1 => json!({ "n": f64::from(count) + 0.5 }),
@@ -284,14 +285,14 @@ impl Kept {
         let number = self.value.get("n").and_then(Value::as_f64);
         let holds = |filter: &Filter| {
             let operand = filter.operand.as_f64().expect("the model compares numbers");
-            match (filter.comparison, number) {
-                (Ne, number) => number != Some(operand),
-                (Eq, number) => number == Some(operand),
-                (_, None) => false,
-                (Gt, Some(number)) => number > operand,
-                (Gte, Some(number)) => number >= operand,
-                (Lt, Some(number)) => number < operand,
-                (Lte, Some(number)) => number <= operand,
+            let order = number.map(|number| number.total_cmp(&operand));
+            match filter.comparison {
+                Eq => order == Some(Ordering::Equal),
+                Ne => order != Some(Ordering::Equal),
+                Gt => order == Some(Ordering::Greater),
+                Gte => order.is_some_and(Ordering::is_ge),
+                Lt => order == Some(Ordering::Less),
+                Lte => order.is_some_and(Ordering::is_le),
             }
         };
         let texts = ["text"].iter().filter_map(|name| self.value.get(name)).chain(self.value.get(0));

@@ -96,6 +96,21 @@ async fn every_store_is_compressed_and_sealed_where_its_url_says_so() {
     assert_eq!(std::fs::read_dir(folder.path().join("thread-keys")).expect("keys").count(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_encrypted_for_certificates_that_the_url_names() {
+    let server = PostgresServer::start_encrypted().expect("a server of its own");
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("root.pem");
+    std::fs::write(&root, server.certificate().expect("a certificate")).expect("the folder is there");
+    let url = |options: &str| format!("{}?reconnect_ms=0&{options}", server.url());
+    survives(&url(&format!("sslrootcert={}", root.display()))).await;
+    // The system knows nothing of this server.
+    let unknown = open(&url("sslmode=require")).await.expect_err("nobody knows its certificate");
+    assert!(matches!(unknown, Error::Store(_) | Error::InvalidOption { .. }), "{unknown:?}");
+    let absent = open(&url("sslrootcert=absent.pem")).await.expect_err("there is no such file");
+    assert!(absent.to_string().contains("\"sslrootcert\" is invalid: it must be a file of certificates"), "{absent}");
+}
+
 #[tokio::test]
 async fn application_passes_its_own_pool_or_store() {
     use stepmark_store_postgres::deadpool_postgres::{Manager, Pool, tokio_postgres};

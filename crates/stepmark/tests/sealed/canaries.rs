@@ -60,7 +60,7 @@ fn holds(bytes: &[u8], word: &[u8]) -> bool {
 
 /// As dumps of PostgreSQL write bytes.
 fn hexadecimal(word: &str) -> String {
-    word.bytes().map(|byte| format!("{byte:02x}")).collect()
+    word.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
 }
 
 /// A run with a failure, a question and an effect; then a hand at it, forks, and a plain value.

@@ -99,7 +99,10 @@ impl tracing::Subscriber for Spans {
     }
 
     fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        self.0.1.lock().unwrap_or_else(PoisonError::into_inner).push_str(&format!("\n{}", span.metadata().name()));
+        let mut told = self.0.1.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push('\n');
+        told.push_str(span.metadata().name());
+        drop(told);
         span.record(&mut self.clone());
         span::Id::from_u64(self.0.0.fetch_add(1, Ordering::Relaxed) + 1)
     }
