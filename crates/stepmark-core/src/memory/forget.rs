@@ -1,5 +1,7 @@
 //! What does a log say of what a thread no longer needs? For stores that keep one in place of tables.
 
+use std::collections::HashSet;
+
 use super::fold::{Change, Fold};
 use super::thread::Thread;
 use crate::capability::{Aged, CheckpointPlace, Only, Removal, RowKey, ThreadState, Unlink, Unlinked};
@@ -35,8 +37,13 @@ impl Fold {
         let thread = self.pruned()?;
         thread.check_mark(removal.mark)?;
         let rows = removal.rows.iter().filter(|row| thread.may_remove(row)).cloned().map(Change::Removed);
-        let goes = |place: &CheckpointPlace| removal.rows.contains(&RowKey::Checkpoint(place.clone()));
-        let repacks = removal.repacks.iter().filter(|repack| thread.may_repack(repack) && !goes(&repack.place));
+        let going = removal.rows.iter().filter_map(|row| match row {
+            RowKey::Checkpoint(place) => Some(place),
+            _ => None,
+        });
+        let going: HashSet<&CheckpointPlace> = going.collect();
+        let repacks =
+            removal.repacks.iter().filter(|repack| thread.may_repack(repack) && !going.contains(&repack.place));
         let repacks =
             repacks.map(|repack| Change::Repacked(repack.place.clone(), repack.hash(self.uid), repack.packed.clone()));
         Ok(rows.chain(repacks).collect())
