@@ -10,7 +10,7 @@
 //! done: 3, failed: 0
 //! t1 is of acme, priority 5
 //! attribute "prioritty" does not exist: declare it before it is set or asked for
-//! the channel notes of t1: 2 rows
+//! rows of the channel notes of t1: 1
 //! ```
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -70,7 +70,7 @@ async fn main() -> stepmark::Result<()> {
     }
     for size in app.thread("t1").sizes().await?.channels {
         if size.channel.as_deref() == Some("notes") {
-            println!("the channel notes of t1: {} rows", size.rows);
+            println!("rows of the channel notes of t1: {}", size.rows);
         }
     }
     Ok(())

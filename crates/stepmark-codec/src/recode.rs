@@ -3,7 +3,9 @@
 //! Row by row, from a store into another one that does not have it, while nobody writes it: every record is opened as it
 //! is, and made again as the other codec makes it. Nothing else changes: ids, hashes of what stays plain, orders.
 
-use stepmark_core::capability::{Restore, Row, RowClass, Rows, RowsQuery};
+use stepmark_core::capability::{
+    Restore, Row, RowClass, Rows, RowsQuery, carried_attributes, declare_carried, set_carried,
+};
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -21,19 +23,23 @@ use crate::values::Coder;
 const ROWS_AT_ONCE: u32 = 200;
 
 /// Copies a thread from behind one codec to behind another: with new keys, sealed for the first time, or compressed. It
-/// keeps its uid, and is visible in the other store once all of it is there; repeated after a crash, the call goes on.
+/// keeps its uid, and is visible in the other store once all of it is there, and then gets its attributes; repeated after a
+/// crash, the call goes on.
 ///
 /// Both stores must show their rows, and nobody may write the thread meanwhile. Afterwards drop the old store, or delete
 /// the thread there; its old keys are needed no more.
 ///
 /// # Errors
 /// `Missing` (thread): `from` does not have it. `Exists` (thread): `to` has another one of its name, or had this one before.
-/// What opening a record answers: a damaged one is named, and nothing is visible.
+/// `Exists` (attribute): one is declared in `to` with another kind, or has another value there; `Unsupported` (attribute):
+/// `to` cannot search. What opening a record answers: a damaged one is named, and nothing is visible.
 pub async fn recode(from: &CodecStore, to: &CodecStore, thread: ThreadUid) -> Result<()> {
     let source = rows_of(from)?;
     let Some(Row::Thread(row)) = page(source, thread, RowClass::Thread, None).await?.0.pop() else {
         return Err(Error::missing(Subject::Thread, thread, "its row is not there"));
     };
+    let attributes = carried_attributes(from.inner(), thread).await?;
+    declare_carried(to.inner(), &row.scope, &attributes).await?;
     let (old, new) = (from.keys(KeyOwner::Thread(thread)).await?, to.made_keys(KeyOwner::Thread(thread)).await?);
     let copy = Copy {
         from,
@@ -56,7 +62,9 @@ pub async fn recode(from: &CodecStore, to: &CodecStore, thread: ThreadUid) -> Re
             }
         }
     }
-    restore(to, &row, Vec::new(), true).await
+    restore(to, &row, Vec::new(), true).await?;
+    set_carried(to.inner(), thread, &attributes).await?;
+    Ok(())
 }
 
 /// The same for all threads of a scope, and answers how many there are: so a store gets other keys at once. Threads that are

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use stepmark_codec::{Codec, CodecStore, FileKeys, Key, KeyOwner, KeyProvider, MasterKeys, recode, recode_all};
 use stepmark_conformance::make::{Line, appended, blob_node, full, intent};
+use stepmark_core::capability::{Attribute, AttributeChange, AttributeKind, Declaration};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::RunId;
 use stepmark_core::memory::MemoryStore;
@@ -37,6 +38,11 @@ async fn grown(store: &CodecStore) -> (Line, Line) {
     let question = line.ask(0, "really?").await;
     store.append(line.answer(&question, "yes")).await.expect("anybody answers");
     store.append(line.tag("good")).await.expect("the tip is there");
+    let search = store.search().expect("it searches");
+    let declaration = Declaration { name: "who".into(), kind: AttributeKind::Text };
+    search.declare("acme", vec![declaration]).await.expect("nothing else is declared");
+    let change = AttributeChange { name: "who".into(), value: Some("ann".into()) };
+    search.set_attributes(line.thread.uid, vec![change]).await.expect("it is declared");
     (line, side)
 }
 
@@ -68,6 +74,8 @@ async fn recoded_thread_is_the_same() {
                 // Sent again, as after a crash.
                 recode(&old, &new, lines.0.thread.uid).await.expect("it is copied");
             }
+            let said = new.search().expect("it searches").attributes(lines.0.thread.uid).await.expect("it is there");
+            assert_eq!(said, [Attribute { name: "who".into(), value: "ann".into() }]);
             let after = seen(&new, &lines).await;
             assert_eq!(after.len(), before.len());
             for (after, before) in after.into_iter().zip(&before) {

@@ -225,7 +225,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "young blobs collected", touched_blob_is_not_collected, broken::<retention::TouchedNotCompared>;
     "put does not touch", touched_blob_is_not_collected, broken::<retention::PutDoesNotTouch>;
     "blobs never collected", used_blobs_are_not_collected, broken::<retention::NeverCollects>;
-    "first page of blobs collected", used_blobs_are_not_collected, broken::<retention::FirstPageOfBlobs>;
+    "first page of blobs collected", unused_blobs_are_collected, broken::<retention::FirstPageOfBlobs>;
     "busy threads listed as quiet", aged_threads_are_listed_once, broken::<retention::QuietIgnored>;
     "everything is old", age_is_known_by_arrival, broken::<retention::AllIsOld>;
     "unlinked counted twice", repeated_unlink_changes_nothing, broken::<retention::UnlinkCountedTwice>;

@@ -27,7 +27,8 @@ pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
 pub use search::{
     ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition,
     Cursor, Declaration, Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test,
-    changed_attributes, check_changes, check_declarations, check_stored, decode_attributes, decode_declarations,
-    encode_attributes, encode_declarations, undeclared, with_declarations,
+    carried_attributes, changed_attributes, check_changes, check_declarations, check_stored, declare_carried,
+    decode_attributes, decode_declarations, encode_attributes, encode_declarations, set_carried, undeclared,
+    with_declarations,
 };
 pub use secrets::{ChangeRow, Resealed, Secrets};

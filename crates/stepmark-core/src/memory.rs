@@ -6,6 +6,7 @@
 mod cache;
 mod children;
 mod fold;
+mod forget;
 mod ids;
 mod items;
 mod ledger;

@@ -229,8 +229,8 @@ impl<'a, S: State> Request<'a, S> {
             return Err(Error::invalid("`on_pending` belongs to an input on a branch's tip"));
         }
         if !self.attributes.is_empty() {
-            if !matches!(self.verb, Verb::Run(_)) {
-                return Err(Error::invalid("`attributes` belong to an input on a branch's tip"));
+            if !matches!(self.verb, Verb::Run(_) | Verb::Resume) {
+                return Err(Error::invalid("`attributes` belong to an input on a branch's tip, or to a resume"));
             }
             Box::pin(self.check_attributes()).await?;
         }
@@ -242,7 +242,7 @@ impl<'a, S: State> Request<'a, S> {
         let outcome = match &self.verb {
             Verb::Run(update) => Box::pin(self.run_input(update, &mut resident)).await,
             Verb::RunAt(checkpoint, update) => Box::pin(self.run_at(checkpoint, update)).await,
-            Verb::Resume => Box::pin(self.resume(&mut resident)).await,
+            Verb::Resume => Box::pin(self.resume_described(&mut resident)).await,
             Verb::Replay(checkpoint) => Box::pin(self.replay(checkpoint)).await,
         };
         let outcome = match outcome {
@@ -269,7 +269,7 @@ impl<'a, S: State> Request<'a, S> {
         for _ in 0..=DECISIONS_MAX {
             let mut is_again = false;
             if let Some(id) = &id {
-                match self.earlier_run(id, input_hash).await? {
+                match self.earlier_run_described(id, input_hash).await? {
                     Earlier::None => {}
                     Earlier::GivenUp => is_again = true,
                     Earlier::Ended(outcome) => return Ok(outcome),

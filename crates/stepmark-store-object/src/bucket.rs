@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 
 use crate::error::from_objects;
@@ -22,6 +23,8 @@ const CREATES_MAX: usize = 16;
 pub(crate) struct Listed {
     pub(crate) path: String,
     pub(crate) size: u64,
+    /// When it was written, by the place's clock.
+    pub(crate) written_at: Timestamp,
 }
 
 /// A place with objects.
@@ -50,6 +53,12 @@ impl Bucket {
     pub(crate) async fn has(&self, path: &Path) -> Result<bool> {
         let head = present(self.objects.head(path).await).map_err(|error| from_objects(path, error))?;
         Ok(head.is_some())
+    }
+
+    /// When it was written, by the place's clock, if it is there.
+    pub(crate) async fn written_at(&self, path: &Path) -> Result<Option<Timestamp>> {
+        let head = present(self.objects.head(path).await).map_err(|error| from_objects(path, error))?;
+        Ok(head.map(|head| head.last_modified.timestamp_micros()))
     }
 
     /// Makes an object whole, unless there is one: the one operation that decides anything. Answers whether it made it;
@@ -87,7 +96,11 @@ impl Bucket {
             Some(after) => self.objects.list_with_offset(Some(directory), after),
             None => self.objects.list(Some(directory)),
         };
-        let listed = stream.map_ok(|found| Listed { path: found.location.to_string(), size: found.size });
+        let listed = stream.map_ok(|found| Listed {
+            path: found.location.to_string(),
+            size: found.size,
+            written_at: found.last_modified.timestamp_micros(),
+        });
         let mut listed: Vec<Listed> = listed.try_collect().await.map_err(|error| from_objects(directory, error))?;
         listed.sort_unstable();
         Ok(listed)

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::{Commit, Outcome};
@@ -21,8 +22,8 @@ const LOST_MAX: usize = 64;
 pub(crate) async fn create(
     threads: &Threads,
     log: &Arc<ThreadLog>,
-    commit: &Commit,
-    row: &ThreadRow,
+    (commit, row): (&Commit, &ThreadRow),
+    now: Timestamp,
 ) -> Result<Option<Outcome>> {
     if log.catch_up().await? > 0 && !log.is_vacant() {
         return Ok(None);
@@ -49,7 +50,7 @@ pub(crate) async fn create(
                 let mut nonce = [0; 16];
                 shared.ids.fill(&mut nonce);
                 let number = log.next();
-                let first = entry::encode(commit.thread, number, nonce, &unit::commit_rows(commit, None));
+                let first = entry::encode(commit.thread, number, nonce, &unit::commit_rows(commit, None, Some(now)));
                 let path = shared.paths.name(&row.scope, &row.name, holder);
                 if shared.bucket.create(&path, names::encode(commit.thread, number, &first)).await? {
                     log.begin(number, &first.into()).await?;

@@ -6,29 +6,42 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use stepmark_core::error::Result;
-use stepmark_core::memory::Change;
+use stepmark_core::memory::{Change, Fold};
+use stepmark_core::rows::ThreadRow;
 
 use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
 use crate::{entry, names, paths, search};
 
-/// Deletes a thread, or goes on with that. One that is being restored is given up, and its uid is free again.
-pub(crate) async fn delete(log: &ThreadLog) -> Result<()> {
+/// Deletes a thread for which something holds, or goes on with that; answers whether it is deleted. One that is being
+/// restored is given up, and its uid is free again.
+pub(crate) async fn delete(log: &ThreadLog, holds: impl Fn(&Fold) -> bool) -> Result<bool> {
     let propose = |known: &Known| match (known.fold.thread(), known.fold.restoring()) {
-        (Some(row), _) => Ok(Proposal::Write(vec![Change::Deleted], Some((row.clone(), false)))),
-        (None, Some(row)) => Ok(Proposal::Write(vec![Change::Abandoned], Some((row.clone(), true)))),
-        (None, None) if known.fold.is_deleted() => Ok(Proposal::Answer(None)),
+        (Some(_), _) if !holds(&known.fold) => Ok(Proposal::Answer(Gone::Stays)),
+        (Some(row), _) => Ok(Proposal::Write(vec![Change::Deleted], Gone::Deleted(Some(row.clone())))),
+        (None, Some(row)) => Ok(Proposal::Write(vec![Change::Abandoned], Gone::Abandoned(row.clone()))),
+        (None, None) if known.fold.is_deleted() => Ok(Proposal::Answer(Gone::Deleted(None))),
         (None, None) => Err(known.fold.missing()),
     };
     let Shared { bucket, paths, .. } = &*log.shared;
     let (gone, _) = log.write(propose).await?;
     // It may have begun with another entry than the first.
-    if let Some((row, _)) = &gone {
+    if let Gone::Deleted(Some(row)) | Gone::Abandoned(row) = &gone {
         names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
     }
     match gone {
-        Some((_, true)) => forget(log).await,
-        Some((_, false)) | None => empty(log).await,
+        Gone::Stays => return Ok(false),
+        Gone::Abandoned(_) => forget(log).await?,
+        Gone::Deleted(_) => empty(log).await?,
     }
+    Ok(true)
+}
+
+/// What became of a thread.
+enum Gone {
+    Stays,
+    /// Its row, unless it was deleted before.
+    Deleted(Option<ThreadRow>),
+    Abandoned(ThreadRow),
 }
 
 /// Goes on with the deletion of a thread that is deleted.

@@ -42,11 +42,21 @@ pub(crate) fn encode(uid: ThreadUid, number: u64, nonce: WriteNonce, rows: &[Cha
         records.add(row, uid);
     }
     let Records { head, bodies } = records;
-    let mut covered = Writer::with_capacity(head.as_slice().len() + 40);
-    covered.raw(&nonce).bytes(head.as_slice());
+    encode_records(uid, number, nonce, (head.as_slice(), &bodies))
+}
+
+/// Writes an entry of records and the bodies behind them.
+pub(crate) fn encode_records(
+    uid: ThreadUid,
+    number: u64,
+    nonce: WriteNonce,
+    (records, bodies): (&[u8], &[u8]),
+) -> Vec<u8> {
+    let mut covered = Writer::with_capacity(records.len() + 40);
+    covered.raw(&nonce).bytes(records);
     let checksum = checksum(uid, number, covered.as_slice(), bodies.len());
     let mut entry = Writer::with_capacity(covered.as_slice().len() + bodies.len() + 21);
-    entry.raw(&ENTRY_MAGIC).raw(&checksum).raw(covered.as_slice()).raw(&bodies);
+    entry.raw(&ENTRY_MAGIC).raw(&checksum).raw(covered.as_slice()).raw(bodies);
     entry.into_vec()
 }
 

@@ -12,7 +12,9 @@ mod store;
 mod s3;
 
 mod create;
+mod compact;
 mod delete;
+mod retention;
 mod restore;
 mod line;
 mod log;

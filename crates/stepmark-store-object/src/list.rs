@@ -1,11 +1,13 @@
 //! Which threads does a scope have?
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use stepmark_core::error::Result;
 use stepmark_core::store::{ThreadEntry, ThreadPage, ThreadQuery};
 
 use crate::bucket::Listed;
-use crate::log::REQUESTS_MAX;
+use crate::log::{REQUESTS_MAX, ThreadLog};
 use crate::names;
 use crate::threads::Threads;
 
@@ -45,14 +47,20 @@ fn batch_end(listed: &[Listed]) -> usize {
     end
 }
 
-async fn entry(threads: &Threads, listed: &Listed, query: &ThreadQuery) -> Result<Option<ThreadEntry>> {
+/// The log of the thread that a name's object is about, if it still is about one, with all that was acknowledged before.
+pub(crate) async fn log_of(threads: &Threads, listed: &Listed) -> Result<Option<Arc<ThreadLog>>> {
     let bucket = &threads.shared.bucket;
     let Some(uid) = names::uid_of(bucket, listed).await? else { return Ok(None) };
-    let mut log = threads.log(uid);
-    if log.catch_up().await? == 0 {
-        let Some(born) = names::read(bucket, listed).await? else { return Ok(None) };
-        log = threads.born(&born).await?;
+    let log = threads.log(uid);
+    if log.catch_up().await? > 0 {
+        return Ok(Some(log));
     }
+    let Some(born) = names::read(bucket, listed).await? else { return Ok(None) };
+    threads.born(&born).await.map(Some)
+}
+
+async fn entry(threads: &Threads, listed: &Listed, query: &ThreadQuery) -> Result<Option<ThreadEntry>> {
+    let Some(log) = log_of(threads, listed).await? else { return Ok(None) };
     let entry = log.known().fold.entry(query.waiting);
     Ok(entry.filter(|entry| {
         // A name that was given up may lead to what has another one by now.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use stepmark_core::capability::{CheckpointPlace, RowKey};
 use stepmark_core::clock::IdGen;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{RecordHash, ThreadUid};
@@ -20,7 +21,7 @@ use crate::bucket::Bucket;
 use crate::entry::{self, Entry, Head, WriteNonce};
 use crate::line::Line;
 use crate::paths::{self, Paths};
-use crate::record::{BodyKey, Record};
+use crate::record::{self, BodyKey, Record};
 
 /// How many entries a pack holds, and how many packs a larger one: opening a thread of a million entries takes about a
 /// hundred requests.
@@ -99,7 +100,7 @@ impl ThreadLog {
     }
 
     /// Reads one entry after another until there is none.
-    async fn follow(&self, mut next: u64) -> Result<u64> {
+    pub(crate) async fn follow(&self, mut next: u64) -> Result<u64> {
         while !self.known().fold.is_deleted() {
             let Some(bytes) = self.read(next).await? else { break };
             next = self.learn(&entry::decode(self.uid, next, &bytes)?.head)?;
@@ -107,7 +108,7 @@ impl ThreadLog {
         Ok(next)
     }
 
-    async fn read(&self, number: u64) -> Result<Option<Bytes>> {
+    pub(crate) async fn read(&self, number: u64) -> Result<Option<Bytes>> {
         self.shared.bucket.get(&self.shared.paths.entry(self.uid, number)).await
     }
 
@@ -300,6 +301,7 @@ impl Known {
     fn put(&mut self, records: Vec<Record>, head: &Head) {
         let bodies_start = head.bodies_start();
         for Record { row, outside } in records {
+            self.forget_bodies(&row);
             for body in outside {
                 let start = bodies_start + body.start;
                 let span = Span { entry: head.number, start, length: body.length, heads: body.heads.into() };
@@ -317,6 +319,30 @@ impl Known {
         self.loose.push(head.clone());
     }
 
+    /// Bodies that a row says are needed no more.
+    fn forget_bodies(&mut self, row: &Change) {
+        let manifest = |place: &CheckpointPlace| BodyKey::Manifest(place.namespace.clone(), place.branch, place.height);
+        let packed = |place: &CheckpointPlace| BodyKey::Packed(place.namespace.clone(), place.branch, place.height);
+        match row {
+            Change::Unlinked(place) => drop(self.bodies.remove(&manifest(place))),
+            Change::Dropped(namespace, branch) => {
+                let is_on_it = |key: &BodyKey| matches!(key, BodyKey::Manifest(space, id, _) if space == namespace && id == branch);
+                self.bodies.retain(|key, _| !is_on_it(key));
+            }
+            Change::Repacked(place, ..) | Change::Removed(RowKey::Checkpoint(place)) => {
+                self.bodies.remove(&packed(place));
+            }
+            Change::Removed(RowKey::Value { namespace, address }) => {
+                self.bodies.remove(&BodyKey::Value(namespace.clone(), *address));
+            }
+            Change::Removed(RowKey::Pending { namespace, key }) => {
+                let hash = self.fold.pending(namespace, key.clone()).and_then(|row| record::marked(&row.body));
+                hash.map(|hash| self.bodies.remove(&BodyKey::Pending(hash)));
+            }
+            _ => {}
+        }
+    }
+
     /// Where a pending row's body lies.
     pub(crate) fn pending_body(&self, hash: RecordHash) -> Option<&Span> {
         self.bodies.get(&BodyKey::Pending(hash))
@@ -324,7 +350,7 @@ impl Known {
 }
 
 /// The fewest packs that follow each other from the first entry on.
-fn covering(packs: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+pub(crate) fn covering(packs: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     let mut largest: HashMap<u64, u64> = HashMap::new();
     for (first, count) in packs {
         let known = largest.entry(first).or_default();

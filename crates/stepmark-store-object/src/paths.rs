@@ -69,6 +69,16 @@ impl Paths {
         self.at(&format!("names/{}", scope_part(scope)))
     }
 
+    /// The directory of the names of all scopes.
+    pub(crate) fn all_names(&self) -> Path {
+        self.at("names")
+    }
+
+    /// The directory of the blobs of all scopes.
+    pub(crate) fn all_blobs(&self) -> Path {
+        self.at("blobs")
+    }
+
     /// What sorts behind all that lies under a name, and before that of greater names; cut names count as equal.
     pub(crate) fn after_name(&self, scope: &str, name: &str) -> Path {
         let name = &name.as_bytes()[..name.len().min(NAME_BYTES_MAX)];

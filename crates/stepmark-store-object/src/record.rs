@@ -6,6 +6,7 @@
 
 mod read;
 
+use stepmark_core::capability::{CheckpointPlace, RowKey};
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::effect::{AttemptRow, EffectRow};
 use stepmark_core::error::Subject;
@@ -107,6 +108,24 @@ impl Records {
             }
             Change::Effect(row) => write_effect(row, columns),
             Change::Attempt(row) => write_attempt(row, columns),
+            Change::Unlinked(place) => write_place(place, columns),
+            Change::Dropped(namespace, branch) => {
+                columns.str(namespace).u64(branch.get());
+            }
+            Change::Mark(mark) => {
+                columns.varint(*mark);
+            }
+            Change::Removed(row) => write_key(row, columns),
+            Change::Repacked(place, _, packed) => {
+                write_place(place, columns);
+                self.write_packed(packed, columns);
+            }
+            Change::Expiry(at) => {
+                columns.u8(u8::from(at.is_some())).u64(at.unwrap_or(0) as u64);
+            }
+            Change::Arrived(at) => {
+                columns.u64(*at as u64);
+            }
             Change::Deleted | Change::Published | Change::Abandoned => {}
         }
     }
@@ -115,10 +134,14 @@ impl Records {
         columns.str(namespace).u64(row.branch.get()).varint(row.height).bytes(&row.id.to_stored());
         columns.u8(row.source.number()).u64(row.created_at as u64).raw(&row.manifest_hash.0).raw(&row.packed_hash.0);
         self.write_body(&row.manifest, true, columns);
-        self.write_body(&row.packed, true, columns);
-        if row.packed.len() > INLINE_BYTES_MAX {
+        self.write_packed(&row.packed, columns);
+    }
+
+    fn write_packed(&mut self, packed: &[u8], columns: &mut Writer) {
+        self.write_body(packed, true, columns);
+        if packed.len() > INLINE_BYTES_MAX {
             // What its writer cannot read, nobody can: a reader finds the damage.
-            let values = decode_packed(&row.packed).unwrap_or_default();
+            let values = decode_packed(packed).unwrap_or_default();
             columns.varint(values.len() as u64);
             for value in values {
                 columns.varint(u64::from(value.ordinal)).bytes(&value.node.head.encode());
@@ -141,6 +164,30 @@ fn may_lie_outside(kind: PendingKind) -> bool {
     match kind {
         PendingKind::Results | PendingKind::Memo => true,
         PendingKind::Interrupt | PendingKind::Answer | PendingKind::Child => false,
+    }
+}
+
+fn write_place(CheckpointPlace { namespace, branch, height }: &CheckpointPlace, columns: &mut Writer) {
+    columns.str(namespace).u64(branch.get()).varint(*height);
+}
+
+fn write_key(row: &RowKey, columns: &mut Writer) {
+    match row {
+        RowKey::Value { namespace, address } => {
+            columns.u8(0).str(namespace).u64(address.branch.get()).varint(address.height);
+            columns.varint(u64::from(address.ordinal));
+        }
+        RowKey::Pending { namespace, key } => {
+            columns.u8(1).str(namespace).bytes(&key.base.to_stored()).u64(key.lane.0).u8(key.kind.number());
+            columns.raw(&key.task.0).varint(key.ordinal);
+        }
+        RowKey::Child { root, height, namespace } => {
+            columns.u8(2).u64(root.get()).varint(*height).str(namespace);
+        }
+        RowKey::Checkpoint(place) => {
+            columns.u8(3);
+            write_place(place, columns);
+        }
     }
 }
 
@@ -237,15 +284,22 @@ const fn letter(row: &Change) -> u8 {
         Change::Restored(..) => b'b',
         Change::Published => b'p',
         Change::Abandoned => b'd',
+        Change::Unlinked(_) => b'x',
+        Change::Dropped(..) => b'y',
+        Change::Mark(_) => b'm',
+        Change::Removed(_) => b'r',
+        Change::Repacked(..) => b'P',
+        Change::Expiry(_) => b'e',
+        Change::Arrived(_) => b'a',
     }
 }
 
 /// What a damaged record of this letter is.
 pub(crate) const fn subject(letter: u8) -> Subject {
     match letter {
-        b'N' | b'B' | b'b' => Subject::Branch,
+        b'N' | b'B' | b'b' | b'y' => Subject::Branch,
         b'R' => Subject::Run,
-        b'C' | b'K' => Subject::Checkpoint,
+        b'C' | b'K' | b'P' | b'x' => Subject::Checkpoint,
         b'V' => Subject::Value,
         b'F' => Subject::Pending,
         b'G' | b'g' => Subject::Tag,
@@ -277,5 +331,17 @@ pub(crate) fn hash(row: &Change, uid: ThreadUid) -> RecordHash {
         Change::Deleted => plain(b'D', ""),
         Change::Published => plain(b'p', ""),
         Change::Abandoned => plain(b'd', ""),
+        Change::Repacked(_, hash, _) => *hash,
+        Change::Unlinked(_)
+        | Change::Dropped(..)
+        | Change::Mark(_)
+        | Change::Removed(_)
+        | Change::Expiry(_)
+        | Change::Arrived(_) => {
+            let (mut columns, mut writer) = (Writer::new(), Writer::new());
+            Records::default().write_columns(row, &mut columns);
+            writer.u8(letter(row)).raw(&uid.0).bytes(columns.as_slice());
+            RecordHash(hash16(writer.as_slice()))
+        }
     }
 }

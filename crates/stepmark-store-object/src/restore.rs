@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use stepmark_core::capability::{Restore, Row, check_restore};
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::memory::Change;
 use stepmark_core::rows::ThreadRow;
@@ -28,6 +29,7 @@ pub(crate) async fn restore(
     threads: &Threads,
     log: &Arc<ThreadLog>,
     restore: &Restore,
+    now: Timestamp,
 ) -> Result<(Outcome, Option<Vec<Head>>)> {
     log.catch_up().await?;
     refuse_deleted(log)?;
@@ -49,6 +51,10 @@ pub(crate) async fn restore(
         }
         let new = restore.rows.iter().zip(is_new).filter(|(_, is_new)| *is_new);
         let mut rows: Vec<Change> = new.flat_map(|(row, _)| changes(row.clone())).collect();
+        let checkpoint = rows.iter().position(|row| matches!(row, Change::Checkpoint(..)));
+        if let Some(first) = checkpoint.filter(|_| known.fold.arrival_is_due(now)) {
+            rows.insert(first, Change::Arrived(now));
+        }
         rows.extend(restore.publish.then_some(Change::Published));
         if rows.is_empty() {
             let outcome = if begins { Outcome::Applied } else { Outcome::Repeated };

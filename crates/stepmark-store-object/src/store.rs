@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use stepmark_core::capability::{Restore, ResultCache, Rows, RowsPage, RowsQuery, Search};
+use stepmark_core::capability::{Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Search};
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
-use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::memory::Verdict;
 use stepmark_core::rows::GraphRow;
@@ -25,6 +26,9 @@ use crate::log::{Known, Proposal, Shared, ThreadLog};
 use crate::paths::Paths;
 use crate::threads::Threads;
 use crate::{create, delete, list, migrate, read, restore, rows, unit};
+
+/// How often a read begins again because others wrote meanwhile.
+const AGAIN_MAX: usize = 8;
 
 /// A store in a place with objects. Clones share what is known of its threads. Needs a tokio runtime.
 ///
@@ -78,6 +82,11 @@ impl Objects {
     /// Those of [`open`](Self::open).
     pub async fn in_directory(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().in_directory(path).await
+    }
+
+    /// The store's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.now()
     }
 
     pub(crate) fn threads_of(&self) -> &Threads {
@@ -145,8 +154,25 @@ pub(crate) async fn finish<T: Send + 'static>(work: impl Future<Output = Result<
     }
 }
 
+/// Reads again where a sweep took away what was being read: what is known since then leads elsewhere.
+async fn again<T, F: Future<Output = Result<T>>>(log: &ThreadLog, mut read: impl FnMut() -> F) -> Result<T> {
+    let mut known = log.next();
+    for _ in 0..AGAIN_MAX {
+        match read().await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                if log.catch_up().await? == known {
+                    return Err(error);
+                }
+                known = log.next();
+            }
+            answer => return answer,
+        }
+    }
+    read().await
+}
+
 /// Packs a group of entries while its writer goes on.
-fn pack(log: &Arc<ThreadLog>, group: Option<Vec<Head>>) {
+pub(crate) fn pack(log: &Arc<ThreadLog>, group: Option<Vec<Head>>) {
     let Some(group) = group else { return };
     let log = Arc::clone(log);
     #[expect(clippy::disallowed_methods, reason = "nobody waits for a pack, and nothing depends on it")]
@@ -154,6 +180,12 @@ fn pack(log: &Arc<ThreadLog>, group: Option<Vec<Head>>) {
 }
 
 impl Inner {
+    /// The store's time, which never goes back in this process.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        now.max(self.told.fetch_max(now, Ordering::Relaxed))
+    }
+
     async fn commit(&self, log: &Arc<ThreadLog>, commit: Commit) -> Result<Outcome> {
         let scope = self.scope_of(log, &commit).await?;
         self.look_for_blobs(log, &scope, &commit.blobs).await?;
@@ -162,14 +194,15 @@ impl Inner {
             self.keep_graph(graph).await?;
         }
         if let Some(row) = &commit.new_thread
-            && let Some(outcome) = create::create(&self.threads, log, &commit, row).await?
+            && let Some(outcome) = create::create(&self.threads, log, (&commit, row), self.now()).await?
         {
             return Ok(outcome);
         }
-        let light = unit::light_commit(&commit);
+        let (light, now) = (unit::light_commit(&commit), self.now());
         let propose = |known: &Known| match known.fold.check_commit(&light)? {
             Outcome::Applied => {
-                let rows = unit::commit_rows(&commit, known.fold.thread());
+                let rows =
+                    unit::commit_rows(&commit, known.fold.thread(), known.fold.arrival_is_due(now).then_some(now));
                 Ok(Proposal::Write(rows, Outcome::Applied))
             }
             Outcome::Repeated => Ok(Proposal::Answer(Outcome::Repeated)),
@@ -271,12 +304,12 @@ impl CheckpointStore for Objects {
 
     async fn load(&self, load: Load) -> Result<Loaded> {
         let log = self.inner.threads.find(&load.thread).await?;
-        read::load(&log, &load).await
+        again(&log, || read::load(&log, &load)).await
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
         let log = self.inner.threads.find(&ThreadAddress::Uid(query.thread)).await?;
-        read::history(&log, &query).await
+        again(&log, || read::history(&log, &query)).await
     }
 
     async fn threads(&self, query: ThreadQuery) -> Result<ThreadPage> {
@@ -292,15 +325,13 @@ impl CheckpointStore for Objects {
         let mut place = log.line.stand();
         finish(async move {
             place.reach().await;
-            delete::delete(&log).await
+            delete::delete(&log, |_| true).await.map(drop)
         })
         .await
     }
 
     async fn info(&self) -> Result<Info> {
-        let now = self.inner.clock.now();
-        let time = now.max(self.inner.told.fetch_max(now, Ordering::Relaxed));
-        Ok(Info { backend: "object", format_version: FORMAT_VERSION, time })
+        Ok(Info { backend: "object", format_version: FORMAT_VERSION, time: self.inner.now() })
     }
 
     fn cache(&self) -> Option<&dyn ResultCache> {
@@ -308,6 +339,10 @@ impl CheckpointStore for Objects {
     }
 
     fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
     }
 
@@ -320,7 +355,7 @@ impl CheckpointStore for Objects {
 impl Rows for Objects {
     async fn page(&self, query: RowsQuery) -> Result<RowsPage> {
         let log = self.inner.threads.find(&ThreadAddress::Uid(query.thread)).await?;
-        rows::page(&log, &query).await
+        again(&log, || rows::page(&log, &query)).await
     }
 
     async fn restore(&self, restore: Restore) -> Result<Outcome> {
@@ -328,7 +363,7 @@ impl Rows for Objects {
         let mut place = log.line.stand();
         finish(async move {
             place.reach().await;
-            let (outcome, group) = restore::restore(&inner.threads, &log, &restore).await?;
+            let (outcome, group) = restore::restore(&inner.threads, &log, &restore, inner.now()).await?;
             pack(&log, group);
             Ok(outcome)
         })

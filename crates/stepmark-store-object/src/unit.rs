@@ -2,6 +2,7 @@
 //!
 //! The fold has said that it may. Large bodies are put aside before it is asked, and are back when the entry is written.
 
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::ledger::Decision;
 use stepmark_core::memory::Change;
 use stepmark_core::rows::ThreadRow;
@@ -30,8 +31,8 @@ pub(crate) fn light_append(append: &Records) -> Records {
     light
 }
 
-/// The rows of a commit. `thread` is the row that is known of its thread.
-pub(crate) fn commit_rows(commit: &Commit, thread: Option<&ThreadRow>) -> Vec<Change> {
+/// The rows of a commit. `thread` is the row that is known of its thread; `arrived` is the time if it is to be said.
+pub(crate) fn commit_rows(commit: &Commit, thread: Option<&ThreadRow>, arrived: Option<Timestamp>) -> Vec<Change> {
     let namespace = || commit.namespace.clone();
     let mut rows = Vec::with_capacity(8 + commit.values.len() + commit.pending.len());
     rows.extend(commit.new_thread.clone().map(Change::Thread));
@@ -45,8 +46,9 @@ pub(crate) fn commit_rows(commit: &Commit, thread: Option<&ThreadRow>) -> Vec<Ch
         RunWrite::Begin(row) => Change::Run(row.clone(), true),
         RunWrite::Update(row) => Change::Run(row.clone(), false),
     }));
-    let checkpoints = [&commit.root, &commit.checkpoint].into_iter().flatten();
-    rows.extend(checkpoints.map(|row| Change::Checkpoint(namespace(), row.clone())));
+    let checkpoints: Vec<_> = [&commit.root, &commit.checkpoint].into_iter().flatten().collect();
+    rows.extend(arrived.filter(|_| !checkpoints.is_empty()).map(Change::Arrived));
+    rows.extend(checkpoints.into_iter().map(|row| Change::Checkpoint(namespace(), row.clone())));
     if let Some(row) = &commit.checkpoint {
         rows.extend(commit.children.iter().map(|child| Change::Child(row.branch, row.height, child.clone())));
     }

@@ -26,6 +26,13 @@ fn every_case_holds_in_a_directory() {
     check_cases(Directories::new, &cases.copied().collect::<Vec<_>>());
 }
 
+/// Cases of what a store does not offer end early.
+#[tokio::test]
+async fn retention_is_offered() {
+    assert!(Memories::default().fresh().await.retention().is_some());
+    assert!(Directories::new().fresh().await.retention().is_some());
+}
+
 #[test]
 fn random_calls_are_answered_as_the_model_does() {
     check_model(&Memories::default(), 1, 60);

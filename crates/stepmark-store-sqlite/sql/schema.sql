@@ -295,6 +295,7 @@ CREATE TABLE arrival_mark (
     at      INTEGER NOT NULL           -- this store's clock; never falls [unhashed]
 ) STRICT;
 CREATE INDEX arrival_mark_at ON arrival_mark (at);
+
 -- Items that threads share.
 CREATE TABLE item (
     scope      TEXT NOT NULL,

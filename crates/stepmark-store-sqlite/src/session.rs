@@ -17,7 +17,7 @@ use stepmark_core::wire::WireError;
 use crate::error::from_sqlite;
 
 /// Prepared statements kept per connection; more than there are consts in `queries`.
-pub(crate) const STATEMENTS_KEPT: usize = 160;
+pub(crate) const STATEMENTS_KEPT: usize = 192;
 
 /// A connection inside one call.
 pub(crate) struct Session<'c> {

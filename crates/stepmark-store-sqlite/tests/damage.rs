@@ -23,7 +23,7 @@ use stepmark_core::value::ValueNode;
 use stepmark_store_sqlite::Sqlite;
 
 /// Columns that `schema.sql` marks [unhashed] or [key].
-const UNCOVERED: [&str; 35] = [
+const UNCOVERED: [&str; 37] = [
     "tombstone.uid",
     "tombstone.deleted_at",
     "branch.arrival",
@@ -59,6 +59,8 @@ const UNCOVERED: [&str; 35] = [
     "ledger.arrival",
     "ledger_attempt.arrival",
     "ledger_attempt.thread",
+    "arrival_mark.arrival",
+    "arrival_mark.at",
 ];
 
 /// Where the sub-graph of the file lies, and on which branch.

@@ -11,8 +11,8 @@ use crate::send::{Counts, OnProgress, send};
 /// How many threads are listed at a time.
 const PAGE_THREADS: u32 = 256;
 
-/// Writes threads with all that belongs to them – history, branches, tags, pending rows, effects, graphs, blobs – to one
-/// file, as `docs/format.md` draws it. Each is as it was at one moment, also where runs go on; the store is only read.
+/// Writes threads with all that belongs to them – history, branches, tags, pending rows, effects, graphs, blobs, attributes –
+/// to one file, as `docs/format.md` draws it. Each is as it was at one moment, also where runs go on; the store is only read.
 ///
 /// When the call returns, the file is whole. If it fails, or is dropped, what was written is no whole file, and
 /// [`import`](crate::import) says so. Bytes are moved as they are stored: give it the store itself, not what opens or

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use async_trait::async_trait;
+use stepmark_core::capability::Attribute;
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::wire::{Reader, WireError};
@@ -59,10 +60,10 @@ impl<'a> FileWriter<'a> {
 
 #[async_trait]
 impl Sink for FileWriter<'_> {
-    async fn begin_thread(&mut self, thread: &ThreadRow) -> Result<()> {
+    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()> {
         self.thread = thread.uid;
         self.held = Some((Vec::new(), self.check));
-        self.write(&Frame::Thread(thread.clone()))
+        self.write(&Frame::Thread(thread.clone(), attributes.to_vec()))
     }
 
     async fn take(&mut self, part: Part) -> Result<()> {
@@ -136,7 +137,7 @@ impl<'a> FileReader<'a> {
         }
         self.check = now;
         let frame = Frame::decode(kind, &body, self.thread).map_err(|error| self.damaged(error.to_string()))?;
-        if let Frame::Thread(thread) = &frame {
+        if let Frame::Thread(thread, _) = &frame {
             self.thread = thread.uid;
         }
         if matches!(frame, Frame::End(_)) && self.read_some(&mut [0])? > 0 {

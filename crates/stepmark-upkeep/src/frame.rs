@@ -3,7 +3,7 @@
 //! A beginning and frames. Each frame ends with a check over itself and all before it, so that none can be changed, left
 //! out, doubled or moved, and the last one says that it is the last.
 
-use stepmark_core::capability::Row;
+use stepmark_core::capability::{Attribute, Row};
 use stepmark_core::id::{BlobHash, ThreadUid, hash16};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::wire::{Reader, WireError, Writer};
@@ -28,8 +28,8 @@ pub(crate) const BODY_BYTES_MAX: u64 = 1 << 30;
 /// A piece of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame {
-    /// A thread begins.
-    Thread(ThreadRow),
+    /// A thread begins, of which this is said.
+    Thread(ThreadRow, Vec<Attribute>),
     /// A part of a blob that the rows of the next frame use.
     Blob { hash: BlobHash, length: u64, part: Vec<u8> },
     /// Rows of the thread.
@@ -52,8 +52,9 @@ impl Frame {
     pub(crate) fn encode(&self, thread: ThreadUid) -> (u8, Vec<u8>) {
         let mut body = Writer::new();
         let kind = match self {
-            Self::Thread(thread) => {
+            Self::Thread(thread, attributes) => {
                 row::write_thread(thread, &mut body);
+                row::write_attributes(attributes, thread.uid, &mut body);
                 1
             }
             Self::Blob { hash, length, part } => {
@@ -83,7 +84,11 @@ impl Frame {
     pub(crate) fn decode(kind: u8, body: &[u8], thread: ThreadUid) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
         let frame = match kind {
-            1 => Self::Thread(row::read_thread(&mut reader)?),
+            1 => {
+                let thread = row::read_thread(&mut reader)?;
+                let attributes = row::read_attributes(&mut reader, thread.uid)?;
+                Self::Thread(thread, attributes)
+            }
             2 => {
                 let (hash, length) = (BlobHash(reader.array()?), reader.varint()?);
                 Self::Blob { hash, length, part: reader.bytes()?.to_vec() }

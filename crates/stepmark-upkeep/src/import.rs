@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Restore, Row, Rows};
+use stepmark_core::capability::{Attribute, Restore, Row, Rows, declare_carried, set_carried};
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, ThreadAddress};
@@ -19,10 +19,16 @@ use crate::send::{Counts, OnProgress, Part, Sink, rows_of, send};
 /// what is there is kept, what lacks is added. Until a thread is published its name is taken and nobody finds it; it can be
 /// given up with `delete_thread`.
 ///
+/// Its attributes are set right after it is published, and those that its scope lacks are declared before. Whoever is killed
+/// between leaves a thread without attributes; the import that is repeated adds those that lack, also to a thread that has
+/// moved on since.
+///
 /// # Errors
 /// [`Error::Cut`], [`Error::Damaged`]: the file is not whole, and where; threads before that place are there.
 /// [`Error::Store`]: `Exists`, where the store has a thread of that name, or the same thread otherwise; `Deleted`, where it
-/// was deleted there.
+/// was deleted there. `Exists` (attribute): the store has declared one with another kind, or its thread another value of it,
+/// which is kept; `Unsupported` (attribute): the store cannot search, and would lose it; nothing of such a thread
+/// is written.
 pub async fn import(
     input: &mut (dyn Read + Send),
     store: &dyn CheckpointStore,
@@ -37,8 +43,8 @@ pub async fn import(
             return Err(file.damaged("a blob is not whole"));
         }
         match (frame, &mut tally) {
-            (Frame::Thread(thread), None) => {
-                target.begin_thread(&thread).await?;
+            (Frame::Thread(thread, attributes), None) => {
+                target.begin_thread(&thread, &attributes).await?;
                 tally = Some(Tally::default());
             }
             (Frame::Blob { hash, length, part }, Some(tally)) => {
@@ -86,11 +92,21 @@ pub(crate) struct Target<'a> {
     store: &'a dyn CheckpointStore,
     rows: &'a dyn Rows,
     thread: Option<ThreadRow>,
+    attributes: Vec<Attribute>,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn new(store: &'a dyn CheckpointStore) -> Result<Self> {
-        Ok(Self { store, rows: rows_of(store)?, thread: None })
+        Ok(Self { store, rows: rows_of(store)?, thread: None, attributes: Vec::new() })
+    }
+
+    /// Shows the thread, and then says what is said of it.
+    async fn publish(&self) -> Result<()> {
+        self.restore(Vec::new(), true).await?;
+        if let Some(thread) = &self.thread {
+            set_carried(self.store, thread.uid, &self.attributes).await?;
+        }
+        Ok(())
     }
 
     async fn restore(&self, rows: Vec<Row>, publish: bool) -> Result<()> {
@@ -103,9 +119,13 @@ impl<'a> Target<'a> {
 
 #[async_trait]
 impl Sink for Target<'_> {
-    async fn begin_thread(&mut self, thread: &ThreadRow) -> Result<()> {
-        self.thread = Some(thread.clone());
-        self.restore(Vec::new(), false).await
+    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()> {
+        declare_carried(self.store, &thread.scope, attributes).await?;
+        (self.thread, self.attributes) = (Some(thread.clone()), attributes.to_vec());
+        self.restore(Vec::new(), false).await?;
+        // Who brought it here may have been killed before it was described, and it may have moved on since.
+        set_carried(self.store, thread.uid, attributes).await?;
+        Ok(())
     }
 
     async fn take(&mut self, part: Part) -> Result<()> {
@@ -116,7 +136,7 @@ impl Sink for Target<'_> {
                 Ok(())
             }
             Part::Rows(rows) => self.restore(rows, false).await,
-            Part::Whole(_) => self.restore(Vec::new(), true).await,
+            Part::Whole(_) => self.publish().await,
         }
     }
 

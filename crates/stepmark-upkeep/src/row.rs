@@ -2,7 +2,7 @@
 //!
 //! Key, columns and stored bytes, and behind them the stored hash: who reads the file compares it like a store does.
 
-use stepmark_core::capability::Row;
+use stepmark_core::capability::{Attribute, AttributeKind, AttributeValue, Row, StoredAttribute};
 use stepmark_core::checkpoint::{CheckpointRow, Source};
 use stepmark_core::child::ChildRow;
 use stepmark_core::effect::{
@@ -33,6 +33,27 @@ pub(crate) fn read_thread(reader: &mut Reader<'_>) -> Result<ThreadRow, WireErro
     };
     check(reader, row.hash())?;
     Ok(row)
+}
+
+/// Writes what is said of the thread.
+pub(crate) fn write_attributes(attributes: &[Attribute], thread: ThreadUid, out: &mut Writer) {
+    out.varint(attributes.len() as u64);
+    for Attribute { name, value } in attributes {
+        let stored = StoredAttribute { name: name.clone(), value: value.encode() };
+        out.str(name).u8(value.kind().number()).bytes(&stored.value).raw(&stored.hash(thread).0);
+    }
+}
+
+/// Reads it back.
+pub(crate) fn read_attributes(reader: &mut Reader<'_>, thread: ThreadUid) -> Result<Vec<Attribute>, WireError> {
+    let mut attributes = Vec::new();
+    for _ in 0..reader.count()? {
+        let (name, kind) = (reader.str()?.to_owned(), AttributeKind::from_number(reader.u8()?)?);
+        let stored = StoredAttribute { name, value: reader.bytes()?.to_vec() };
+        check(reader, stored.hash(thread))?;
+        attributes.push(Attribute { value: AttributeValue::decode(kind, &stored.value)?, name: stored.name });
+    }
+    Ok(attributes)
 }
 
 /// Writes a row of a thread; its own row is [`write_thread`]'s.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Row, RowClass, Rows, RowsQuery};
+use stepmark_core::capability::{Attribute, Row, RowClass, Rows, RowsQuery, carried_attributes};
 use stepmark_core::error::{Error as StoreError, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid, hash16};
 use stepmark_core::rows::ThreadRow;
@@ -50,7 +50,7 @@ pub(crate) enum Part {
 /// Who gets threads, piece by piece.
 #[async_trait]
 pub(crate) trait Sink: Send {
-    async fn begin_thread(&mut self, thread: &ThreadRow) -> Result<()>;
+    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()>;
     async fn take(&mut self, part: Part) -> Result<()>;
     /// Forgets the thread that began last; answers whether that was possible.
     async fn take_back(&mut self) -> Result<bool>;
@@ -116,7 +116,7 @@ impl Source<'_> {
     ) -> Result<Counts> {
         for _ in 0..READS_MAX {
             let (counts, read) = self.send_once(uid, sink, (before, &mut *on_progress)).await?;
-            let mut again = Digest::default();
+            let mut again = Digest::of(carried_attributes(self.store, uid).await?);
             for class in MOVING {
                 let mut walk = Walk::new(uid, class);
                 while let Some(page) = walk.next(self.rows).await? {
@@ -145,10 +145,10 @@ impl Source<'_> {
         sink: &mut dyn Sink,
         (mut counts, on_progress): (Counts, OnProgress<'_>),
     ) -> Result<(Counts, Digest)> {
-        let mut digest = Digest::default();
+        let mut digest = Digest::of(carried_attributes(self.store, uid).await?);
         let thread = thread_row(self.rows, uid).await?;
         digest.add(&Row::Thread(thread.clone()), uid);
-        sink.begin_thread(&thread).await?;
+        sink.begin_thread(&thread, &digest.attributes).await?;
         let mut sent = HashSet::new();
         for class in RowClass::ALL.into_iter().filter(|class| *class != RowClass::Thread) {
             let mut walk = Walk::new(uid, class);
@@ -231,14 +231,21 @@ impl Walk {
     }
 }
 
-/// What rows were, in their order.
-#[derive(Debug, Default, PartialEq)]
-struct Digest([u8; 16]);
+/// What is said of a thread, and what its rows were, in their order.
+#[derive(Debug, PartialEq)]
+struct Digest {
+    attributes: Vec<Attribute>,
+    rows: [u8; 16],
+}
 
 impl Digest {
+    fn of(attributes: Vec<Attribute>) -> Self {
+        Self { attributes, rows: [0; 16] }
+    }
+
     fn add(&mut self, each: &Row, thread: ThreadUid) {
         let mut writer = Writer::new();
-        row::write(each, thread, writer.raw(&self.0));
-        self.0 = hash16(writer.as_slice());
+        row::write(each, thread, writer.raw(&self.rows));
+        self.rows = hash16(writer.as_slice());
     }
 }

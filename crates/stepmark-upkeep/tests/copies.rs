@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{BACKENDS, address, all_rows, exported, imported, memory, sqlite};
+use common::{BACKENDS, address, all_rows, describe, exported, imported, memory, said, sqlite};
 use stepmark_codec::{Codec, FileKeys, Key, MasterKeys, recode};
 use stepmark_conformance::make::{Line, furnished, intent};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
@@ -47,10 +47,12 @@ async fn copy_has_everything_and_shares_nothing() {
     for backend in BACKENDS {
         let home = backend.home().await;
         let mut line = furnished(&home.store, "one").await;
+        describe(&line).await;
         let uid = copy_thread(&*home.store, &address(&line), "two").await.expect("the name is free");
         let mut copy = of_copy(&line, uid, "two");
         assert_ne!(uid, line.thread.uid);
         assert_eq!(anonymous(&copy).await, anonymous(&line).await, "{}", home.name);
+        assert_eq!(said(&*home.store, uid).await, said(&*home.store, line.thread.uid).await, "{}", home.name);
         assert!(verify(&*home.store, &address(&copy)).await.expect("it is there").is_sound());
         let before = anonymous(&copy).await;
         line.step().await;
@@ -99,7 +101,8 @@ async fn ledger_of_a_copy_keeps_its_origin_and_what_each_branch_saw() {
 async fn copy_killed_at_every_call_is_finished_by_another() {
     for number in 0.. {
         let home = memory();
-        let line = furnished(&home.store, "one").await;
+        let mut line = furnished(&home.store, "one").await;
+        describe(&line).await;
         let faulty = FaultStore::new(Arc::clone(&home.store), FaultPlan::nth(number, Fault::CrashAfter));
         let killed = copy_thread(&faulty, &address(&line), "two").await;
         if faulty.struck() == 0 {
@@ -112,16 +115,18 @@ async fn copy_killed_at_every_call_is_finished_by_another() {
             Ok(loaded) => {
                 let copy = of_copy(&line, loaded.thread.uid, "two");
                 assert_eq!(anonymous(&copy).await, anonymous(&line).await);
+                copy_thread(&*home.store, &address(&line), "two").await.expect("it is there");
+                assert_eq!(said(&*home.store, loaded.thread.uid).await, said(&*home.store, line.thread.uid).await);
                 continue;
             }
         }
         // The original moves on, so what was copied is not what is copied now.
-        let mut line = line;
         if number.is_multiple_of(2) {
             line.step().await;
         }
         let uid = copy_thread(&*home.store, &address(&line), "two").await.expect("the next process finishes it");
         assert_eq!(anonymous(&of_copy(&line, uid, "two")).await, anonymous(&line).await, "killed at {number}");
+        assert_eq!(said(&*home.store, uid).await, said(&*home.store, line.thread.uid).await);
     }
 }
 

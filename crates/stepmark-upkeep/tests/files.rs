@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use common::{BACKENDS, address, all_rows, exported, imported, memory, sqlite, two_threads};
+use common::{BACKENDS, address, all_rows, describe, exported, imported, memory, sqlite, two_threads};
 use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
 use stepmark_conformance::fault::{Counted, When};
 use stepmark_conformance::make::{Line, full, furnished};
@@ -124,6 +124,7 @@ async fn small_file() -> Vec<u8> {
     let from = memory();
     let line = Line::grown(&from.store, "t", 2).await;
     from.store.append(line.flush(0, "pending")).await.expect("the owner flushes");
+    describe(&line).await;
     exported(&*from.store, &[address(&line)]).await
 }
 

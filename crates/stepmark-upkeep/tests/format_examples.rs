@@ -3,7 +3,7 @@
 mod common;
 
 use common::{exported, imported, memory};
-use stepmark_core::capability::{Restore, Row};
+use stepmark_core::capability::{AttributeChange, AttributeKind, Declaration, Restore, Row};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, ThreadUid};
 use stepmark_core::rows::{BranchRow, EffectsMode, TagRow, ThreadRow, Tip};
 use stepmark_core::store::{BlobCall, ThreadAddress};
@@ -16,7 +16,7 @@ fn hex(bytes: &[u8]) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-/// Thread `t` with a branch, its name, a tag, and a value whose body lies in a blob.
+/// Thread `t` with an attribute, a branch, its name, a tag, and a value whose body lies in a blob.
 async fn example() -> Vec<u8> {
     let home = memory();
     let head = BranchId::new(0xb1).expect("not zero");
@@ -46,6 +46,11 @@ async fn example() -> Vec<u8> {
     ];
     let restore = Restore { thread, rows, publish: true };
     home.store.rows().expect("it has rows").restore(restore).await.expect("its head is there");
+    let search = home.store.search().expect("it searches");
+    let declaration = Declaration { name: "who".into(), kind: AttributeKind::Text };
+    search.declare("", vec![declaration]).await.expect("nothing else is declared");
+    let change = AttributeChange { name: "who".into(), value: Some("ann".into()) };
+    search.set_attributes(uid, vec![change]).await.expect("it is declared");
     exported(&*home.store, &[ThreadAddress::Uid(uid)]).await
 }
 

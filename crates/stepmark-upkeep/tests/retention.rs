@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
 use stepmark_conformance::make::{Line, full, furnished, run_id};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
-use stepmark_core::capability::{PendingKey, Removal, Row, RowKey};
+use stepmark_core::capability::{Aged, AgedQuery, PendingKey, Removal, Row, RowKey};
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{ErrorKind, Result};
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, RunWrite, ThreadAddress};
+use stepmark_store_object::Objects;
+use stepmark_store_object::object_store::memory::InMemory;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::RedisServer;
@@ -142,6 +144,20 @@ async fn what_is_kept_in_a_file_is_whole_and_the_rest_is_gone() {
 }
 
 #[tokio::test]
+async fn what_is_kept_among_objects_is_whole_and_the_rest_is_gone() {
+    for seed in 200..205 {
+        let (options, place) = (Objects::options().clock(Minutes::new()), Arc::new(InMemory::new()));
+        let store = options.clone().open(Arc::clone(&place) as _, "").await.expect("it opens");
+        check(Arc::new(store.clone()), seed).await;
+        // What was written anew means what it meant to those who knew it before.
+        let fresh = options.open(place, "").await.expect("it opens");
+        let query = AgedQuery { which: Aged::Any, after: None, limit: 9 };
+        let threads = fresh.retention().expect("every handle has it").threads(query).await.expect("a page").threads;
+        assert_eq!(threads.len(), 2, "the thread and its copy");
+        for thread in threads {
+            assert_eq!(rows(&fresh, thread).await, rows(&store, thread).await, "seed {seed}");
+            assert!(verify(&fresh, &ThreadAddress::Uid(thread)).await.expect("it is looked at").is_sound());
+        }
 async fn what_is_kept_on_a_server_is_whole_and_the_rest_is_gone() {
     for seed in 200..203 {
         let prefix = format!("prune-{}-{seed}", std::process::id());

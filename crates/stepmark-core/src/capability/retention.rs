@@ -105,7 +105,7 @@ pub trait Retention: fmt::Debug + Send + Sync {
     async fn delete(&self, thread: ThreadUid, only: Only) -> Result<bool>;
 
     /// Removes blobs of all scopes that no value uses and that nobody put or touched since; both are looked at again in the
-    /// unit that removes them (`used_blobs_are_not_collected`, `touched_blob_is_not_collected`).
+    /// unit that removes them (`used_blobs_are_not_collected`, `unused_blobs_are_collected`, `touched_blob_is_not_collected`).
     ///
     /// # Errors
     /// `Invalid`: `after` is no cursor of this store.

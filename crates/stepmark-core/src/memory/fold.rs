@@ -6,14 +6,15 @@
 
 use super::Inner;
 use super::read::thread_entry;
+use super::retention::stored_key;
 use super::thread::{Space, Thread};
 use super::write::{Verdict, write_rows, write_run};
-use crate::capability::{Restore, RowsPage, RowsQuery};
-use crate::checkpoint::CheckpointRow;
+use crate::capability::{ARRIVAL_MARKS_EVERY_US, CheckpointPlace, PendingKey, Restore, RowKey, RowsPage, RowsQuery};
+use crate::checkpoint::{CheckpointRow, Timestamp};
 use crate::child::ChildRow;
 use crate::effect::{AttemptRow, EffectRow};
 use crate::error::{Error, Result};
-use crate::id::{BlobHash, BranchId, RunId, ThreadUid};
+use crate::id::{BlobHash, BranchId, RecordHash, RunId, ThreadUid};
 use crate::pending::PendingRow;
 use crate::rows::{BranchRow, GraphRow, RunRow, TagRow, ThreadRow};
 use crate::store::{
@@ -45,6 +46,20 @@ pub enum Change {
     NoTag(String),
     /// Where a sub-graph stood at a checkpoint of the root: its branch and height.
     Child(BranchId, u64, ChildRow),
+    /// A checkpoint that ceased to exist; its row stays.
+    Unlinked(CheckpointPlace),
+    /// A branch of a namespace that ceased to exist, with its segment.
+    Dropped(String, BranchId),
+    /// How often something ceased to exist in the thread.
+    Mark(u64),
+    /// A row that was removed.
+    Removed(RowKey),
+    /// What became of the packed part of a checkpoint that had ceased to exist, and its hash.
+    Repacked(CheckpointPlace, RecordHash, Vec<u8>),
+    /// When the thread may go.
+    Expiry(Option<Timestamp>),
+    /// Checkpoints that follow arrived at this time or later, within [`ARRIVAL_MARKS_EVERY_US`](crate::capability::ARRIVAL_MARKS_EVERY_US).
+    Arrived(Timestamp),
     /// An entry of the ledger, new or changed.
     Effect(EffectRow),
     /// An attempt at it, new or changed.
@@ -64,8 +79,8 @@ pub enum Change {
 /// A thread as its rows make it, and what it answers.
 #[derive(Debug)]
 pub struct Fold {
-    uid: ThreadUid,
-    inner: Inner,
+    pub(super) uid: ThreadUid,
+    pub(super) inner: Inner,
 }
 
 impl Fold {
@@ -153,7 +168,8 @@ impl Fold {
                 self.inner.restoring.insert(self.uid, Thread::new(row));
             }
             Change::Published => {
-                if let Some(thread) = self.inner.restoring.remove(&self.uid) {
+                if let Some(mut thread) = self.inner.restoring.remove(&self.uid) {
+                    thread.mark = u64::from(thread.has_gaps());
                     self.inner.threads.insert(self.uid, thread);
                 }
             }
@@ -188,9 +204,10 @@ impl Fold {
 
     fn put_checkpoint(&mut self, namespace: String, row: CheckpointRow) {
         let Some(thread) = self.any_thread() else { return };
+        let arrived = thread.arriving;
         let space = thread.spaces.entry(namespace).or_default();
         if !space.ids.contains_key(&row.id) {
-            space.add_checkpoint(row, 0);
+            space.add_checkpoint(row, arrived);
         }
     }
 
@@ -228,10 +245,15 @@ impl Fold {
         self.inner.threads.get(&self.uid)?.spaces.get(namespace)?.values.get(&address)
     }
 
-    /// The checkpoint at a height of a segment as it was put.
+    /// A pending row as it was put.
+    pub fn pending(&self, namespace: &str, key: PendingKey) -> Option<&PendingRow> {
+        self.inner.threads.get(&self.uid)?.spaces.get(namespace)?.pending.get(&stored_key(key))
+    }
+
+    /// The checkpoint at a height of a segment as it was put, also one that ceased to exist.
     pub fn checkpoint_at(&self, namespace: &str, branch: BranchId, height: u64) -> Option<&CheckpointRow> {
         let space = self.inner.threads.get(&self.uid)?.spaces.get(namespace)?;
-        space.checkpoint_at(branch, height).map(|(_, row)| row)
+        space.row_at(branch, height).map(|(_, row)| row)
     }
 }
 
@@ -257,6 +279,16 @@ impl Thread {
                 self.tags.remove(&name);
             }
             Change::Child(branch, height, row) => self.children.entry((branch, height)).or_default().push(row),
+            Change::Unlinked(place) => self.clear_checkpoint(&place),
+            Change::Dropped(namespace, branch) => {
+                self.forget_branch(&namespace, branch);
+            }
+            Change::Mark(mark) => self.mark = mark,
+            Change::Removed(row) => self.remove_row(row),
+            Change::Repacked(place, hash, packed) => self.repack(&place, hash, packed),
+            Change::Expiry(at) => self.expires_at = at,
+            // The younger one counts.
+            Change::Arrived(at) => self.arriving = at.saturating_add(ARRIVAL_MARKS_EVERY_US),
             Change::Effect(row) => self.keep_effect(row),
             Change::Attempt(row) => self.keep_attempt(row),
             Change::Restored(namespace, number, row) => {

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 
 use super::thread::{PendingKey, Space, Thread};
-use super::{Inner, MemoryStore};
+use super::{Change, Inner, MemoryStore};
 use crate::capability::{
-    Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, Removal, Repack, Retention,
+    self, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, Removal, Repack, Retention,
     RowKey, ThreadState, Unlink, Unlinked, stamp,
 };
 use crate::checkpoint::{CheckpointRow, PackedPlace, Timestamp};
 use crate::child::ChildPlace;
 use crate::error::{Error, Result, Subject};
-use crate::id::{BlobHash, BranchId, CheckpointId, ThreadUid};
+use crate::id::{BlobHash, BranchId, CheckpointId, RecordHash, ThreadUid};
 use crate::pending::PendingKind;
 use crate::store::Commit;
 use crate::value::{ValueRef, decode_packed, find_packed};
@@ -20,36 +20,25 @@ use crate::value::{ValueRef, decode_packed, find_packed};
 impl Retention for MemoryStore {
     async fn unlink(&self, unlink: Unlink) -> Result<Unlinked> {
         let mut inner = self.lock();
-        Ok(inner.known(unlink.thread)?.unlink(&unlink))
+        Ok(inner.known(unlink.thread)?.unlink(&unlink).0)
     }
 
     async fn remove(&self, removal: Removal) -> Result<()> {
         let mut inner = self.lock();
         let thread = inner.known(removal.thread)?;
-        if thread.moving_mark() != removal.mark {
-            return Err(Error::conflict(
-                Subject::Thread,
-                &thread.row.name,
-                "it moved since it was read; read it again",
-            ));
-        }
+        thread.check_mark(removal.mark)?;
         thread.remove(removal);
         Ok(())
     }
 
     async fn state(&self, thread: ThreadUid) -> Result<ThreadState> {
         let mut inner = self.lock();
-        let thread = inner.known(thread)?;
-        let (mark, stamp, expires_at) = (thread.moving_mark(), thread.stamp(), thread.expires_at);
-        Ok(ThreadState { mark, stamp, expires_at, newest_at: thread.newest_at() })
+        Ok(inner.known(thread)?.state())
     }
 
     async fn first_since(&self, thread: ThreadUid, namespace: &str, since: Timestamp) -> Result<Option<CheckpointId>> {
         let mut inner = self.lock();
-        let Some(space) = inner.known(thread)?.spaces.get(namespace) else { return Ok(None) };
-        let kept = (1..).zip(&space.checkpoints).zip(&space.arrived);
-        let mut young = kept.filter(|((arrival, row), at)| **at > since && space.is_kept(*arrival, row));
-        Ok(young.next().map(|((_, row), _)| row.id.clone()))
+        Ok(inner.known(thread)?.first_since(namespace, since))
     }
 
     async fn threads(&self, query: AgedQuery) -> Result<AgedPage> {
@@ -135,6 +124,25 @@ fn cursor((scope, hash): &(String, BlobHash)) -> Vec<u8> {
 }
 
 impl Thread {
+    pub(super) fn state(&self) -> ThreadState {
+        let (mark, stamp, expires_at) = (self.moving_mark(), self.stamp(), self.expires_at);
+        ThreadState { mark, stamp, expires_at, newest_at: self.newest_at() }
+    }
+
+    pub(super) fn first_since(&self, namespace: &str, since: Timestamp) -> Option<CheckpointId> {
+        let space = self.spaces.get(namespace)?;
+        let kept = (1..).zip(&space.checkpoints).zip(&space.arrived);
+        let mut young = kept.filter(|((arrival, row), at)| **at > since && space.is_kept(*arrival, row));
+        young.next().map(|((_, row), _)| row.id.clone())
+    }
+
+    pub(super) fn check_mark(&self, mark: u64) -> Result<()> {
+        if self.moving_mark() == mark {
+            return Ok(());
+        }
+        Err(Error::conflict(Subject::Thread, &self.row.name, "it moved since it was read; read it again"))
+    }
+
     fn stamp(&self) -> [u8; 16] {
         let mut rows: Vec<_> = self
             .spaces
@@ -155,28 +163,39 @@ impl Thread {
     }
 
     fn uses(&self, hash: BlobHash) -> bool {
-        self.spaces.values().any(|space| {
+        self.blobs().any(|used| used == hash)
+    }
+
+    /// The blobs that its values use.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = BlobHash> {
+        self.spaces.values().flat_map(|space| {
             let packed = space.checkpoints.iter().filter_map(|row| decode_packed(&row.packed).ok()).flatten();
             let heads = space.values.values().map(|node| node.head).chain(packed.map(|value| value.node.head));
-            heads.filter_map(|head| head.blob).any(|(used, _)| used == hash)
+            heads.filter_map(|head| head.blob).map(|(used, _)| used)
         })
     }
 
-    fn unlink(&mut self, unlink: &Unlink) -> Unlinked {
-        let mut unlinked = Unlinked::default();
+    /// Unlinks; answers also with what a log says of it.
+    pub(super) fn unlink(&mut self, unlink: &Unlink) -> (Unlinked, Vec<Change>) {
+        let (mut unlinked, mut changes) = (Unlinked::default(), Vec::new());
         for dropped in &unlink.branches {
             if let Some(checkpoints) = self.drop_branch(dropped) {
                 unlinked.branches += 1;
                 unlinked.checkpoints += checkpoints;
+                changes.push(Change::Dropped(dropped.namespace.clone(), dropped.branch));
             }
         }
         for place in &unlink.checkpoints {
-            unlinked.checkpoints += u64::from(self.unlink_checkpoint(place));
+            if self.unlink_checkpoint(place) {
+                unlinked.checkpoints += 1;
+                changes.push(Change::Unlinked(place.clone()));
+            }
         }
-        if unlinked.branches + unlinked.checkpoints > 0 {
+        if !changes.is_empty() {
             self.mark += 1;
+            changes.push(Change::Mark(self.mark));
         }
-        Unlinked { mark: self.moving_mark(), ..unlinked }
+        (Unlinked { mark: self.moving_mark(), ..unlinked }, changes)
     }
 
     /// Drops a branch that nobody uses; answers how many checkpoints went with it.
@@ -185,8 +204,7 @@ impl Thread {
         let is_root = namespace.is_empty();
         let is_named = is_root && (self.row.head == *id || self.refs.values().any(|named| named == id));
         let is_tagged = self.tags.values().any(|(space, tag)| space == namespace && tag.branch == *id);
-        let uid = self.row.uid;
-        let space = self.spaces.get_mut(namespace)?;
+        let space = self.spaces.get(namespace)?;
         let number = space.number_of(*id);
         let is_newest = is_root && number == space.newest_branch();
         let is_left = space.branches.values().any(|row| row.fork.is_some_and(|fork| fork.branch == *id));
@@ -194,55 +212,111 @@ impl Thread {
         if is_named || is_tagged || is_newest || is_left || !holds {
             return None;
         }
-        space.branches.remove(&number);
-        let on_it = |row: &&mut CheckpointRow| row.branch == *id && row.is_linked();
-        let gone = space.checkpoints.iter_mut().filter(on_it).map(|row| clear(row, uid, namespace)).count();
-        Some(gone as u64)
+        Some(self.forget_branch(namespace, *id))
+    }
+
+    /// The branch and its segment cease to exist; answers how many checkpoints.
+    pub(super) fn forget_branch(&mut self, namespace: &str, id: BranchId) -> u64 {
+        let uid = self.row.uid;
+        let Some(space) = self.spaces.get_mut(namespace) else { return 0 };
+        space.branches.remove(&space.number_of(id));
+        let on_it = |row: &&mut CheckpointRow| row.branch == id && row.is_linked();
+        space.checkpoints.iter_mut().filter(on_it).map(|row| clear(row, uid, namespace)).count() as u64
     }
 
     fn unlink_checkpoint(&mut self, place: &CheckpointPlace) -> bool {
         let CheckpointPlace { namespace, branch, height } = place;
         let names = |tag: &crate::rows::TagRow| (tag.branch, tag.height) == (*branch, *height);
         let is_tagged = self.tags.values().any(|(space, tag)| space == namespace && names(tag));
-        let Some(space) = self.spaces.get_mut(namespace) else { return false };
-        let Some((arrival, row)) = space.checkpoint_at(*branch, *height) else { return false };
-        let (arrival, id) = (arrival as usize, row.id.clone());
+        let Some(space) = self.spaces.get(namespace) else { return false };
+        let Some((_, row)) = space.checkpoint_at(*branch, *height) else { return false };
+        let id = row.id.clone();
         let is_tip = space.branches.values().any(|row| row.tip.as_ref().is_some_and(|tip| tip.id == id));
         let of_no_lane = space.pending.keys().any(|(base, lane, ..)| *base == id && lane.0 == 0);
         if is_tagged || is_tip || of_no_lane {
             return false;
         }
-        clear(&mut space.checkpoints[arrival], self.row.uid, namespace);
+        self.clear_checkpoint(place);
         true
     }
 
+    /// The checkpoint ceases to exist.
+    pub(super) fn clear_checkpoint(&mut self, place: &CheckpointPlace) {
+        let (uid, CheckpointPlace { namespace, branch, height }) = (self.row.uid, place);
+        let Some(space) = self.spaces.get_mut(namespace) else { return };
+        let arrival = space.checkpoint_at(*branch, *height).map(|(arrival, _)| arrival as usize);
+        if let Some(row) = arrival.and_then(|arrival| space.checkpoints.get_mut(arrival)) {
+            clear(row, uid, namespace);
+        }
+    }
+
     fn remove(&mut self, removal: Removal) {
-        let uid = self.row.uid;
         for row in removal.rows {
-            match row {
-                RowKey::Child { root, height, namespace } => {
-                    if let Some(rows) = self.children.get_mut(&(root, height)) {
-                        rows.retain(|row| row.namespace != namespace);
-                    }
+            self.remove_row(row);
+        }
+        for repack in removal.repacks {
+            let hash = repack.hash(self.row.uid);
+            if self.may_repack(&repack) {
+                self.repack(&repack.place, hash, repack.packed);
+            }
+        }
+    }
+
+    pub(super) fn remove_row(&mut self, row: RowKey) {
+        match row {
+            RowKey::Child { root, height, namespace } => {
+                if let Some(rows) = self.children.get_mut(&(root, height)) {
+                    rows.retain(|row| row.namespace != namespace);
                 }
-                RowKey::Value { namespace, address } => {
-                    self.spaces.get_mut(&namespace).map(|space| space.values.remove(&address));
-                }
-                RowKey::Pending { namespace, key } => {
-                    let key: PendingKey = (key.base, key.lane, key.kind, key.task, key.ordinal);
-                    self.spaces.get_mut(&namespace).map(|space| space.pending.remove(&key));
-                }
-                RowKey::Checkpoint(place) => {
-                    if let Some(space) = self.spaces.get_mut(&place.namespace) {
-                        space.remove_checkpoint(&place);
-                    }
+            }
+            RowKey::Value { namespace, address } => {
+                self.spaces.get_mut(&namespace).map(|space| space.values.remove(&address));
+            }
+            RowKey::Pending { namespace, key } => {
+                self.spaces.get_mut(&namespace).map(|space| space.pending.remove(&stored_key(key)));
+            }
+            RowKey::Checkpoint(place) => {
+                if let Some(space) = self.spaces.get_mut(&place.namespace) {
+                    space.remove_checkpoint(&place);
                 }
             }
         }
-        for repack in removal.repacks {
-            if let Some(space) = self.spaces.get_mut(&repack.place.namespace) {
-                space.repack(uid, repack);
+    }
+
+    /// Whether a row is there that may be removed.
+    pub(super) fn may_remove(&self, row: &RowKey) -> bool {
+        match row {
+            RowKey::Child { root, height, namespace } => {
+                let rows = self.children.get(&(*root, *height));
+                rows.is_some_and(|rows| rows.iter().any(|row| row.namespace == *namespace))
             }
+            RowKey::Value { namespace, address } => {
+                self.spaces.get(namespace).is_some_and(|space| space.values.contains_key(address))
+            }
+            RowKey::Pending { namespace, key } => {
+                let key = stored_key(key.clone());
+                self.spaces.get(namespace).is_some_and(|space| space.pending.contains_key(&key))
+            }
+            RowKey::Checkpoint(place) => self.stored(place).is_some_and(|row| !row.is_linked()),
+        }
+    }
+
+    /// Whether a packed part is the expected one of a checkpoint that does not exist any more.
+    pub(super) fn may_repack(&self, repack: &Repack) -> bool {
+        let row = self.stored(&repack.place);
+        row.is_some_and(|row| !row.is_linked() && row.packed_hash == repack.was)
+    }
+
+    /// A checkpoint's row, also of one that was pruned.
+    pub(super) fn stored(&self, place: &CheckpointPlace) -> Option<&CheckpointRow> {
+        self.spaces.get(&place.namespace)?.row_at(place.branch, place.height).map(|(_, row)| row)
+    }
+
+    pub(super) fn repack(&mut self, place: &CheckpointPlace, hash: RecordHash, packed: Vec<u8>) {
+        let Some(space) = self.spaces.get_mut(&place.namespace) else { return };
+        let arrival = space.row_at(place.branch, place.height).map(|(arrival, _)| arrival as usize);
+        if let Some(row) = arrival.and_then(|arrival| space.checkpoints.get_mut(arrival)) {
+            (row.packed_hash, row.packed) = (hash, packed);
         }
     }
 
@@ -282,6 +356,18 @@ impl Thread {
     }
 }
 
+pub(super) fn stored_key(key: capability::PendingKey) -> PendingKey {
+    (key.base, key.lane, key.kind, key.task, key.ordinal)
+}
+
+impl Repack {
+    /// The hash of what the packed part becomes.
+    pub fn hash(&self, thread: ThreadUid) -> RecordHash {
+        let CheckpointPlace { namespace, branch, height } = &self.place;
+        PackedPlace { branch: *branch, height: *height }.hash_packed(thread, namespace, &self.packed)
+    }
+}
+
 /// Takes the manifest away.
 fn clear(row: &mut CheckpointRow, thread: ThreadUid, namespace: &str) {
     row.manifest.clear();
@@ -304,17 +390,6 @@ impl Space {
         if let Some(row) = self.checkpoints.get_mut(arrival as usize) {
             row.packed = Vec::new();
         }
-    }
-
-    fn repack(&mut self, thread: ThreadUid, repack: Repack) {
-        let CheckpointPlace { namespace, branch, height } = repack.place;
-        let Some((arrival, _)) = self.row_at(branch, height) else { return };
-        let row = &mut self.checkpoints[arrival as usize];
-        if row.is_linked() || row.packed_hash != repack.was {
-            return;
-        }
-        row.packed_hash = PackedPlace { branch, height }.hash_packed(thread, &namespace, &repack.packed);
-        row.packed = repack.packed;
     }
 
     fn has_value(&self, value: ValueRef) -> bool {

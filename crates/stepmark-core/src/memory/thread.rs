@@ -14,7 +14,7 @@ use crate::store::NamedBranch;
 use crate::value::{ValueAddress, ValueNode};
 
 /// Rows of a thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Thread {
     pub(super) row: ThreadRow,
     /// Branch names.
@@ -34,13 +34,15 @@ pub(super) struct Thread {
     /// How often something ceased to exist in it.
     pub(super) mark: u64,
     pub(super) expires_at: Option<Timestamp>,
+    /// By when checkpoints have arrived that are put now; only a log says it.
+    pub(super) arriving: Timestamp,
 }
 
 /// The key of a pending row within its namespace.
 pub(super) type PendingKey = (CheckpointId, Lane, PendingKind, TaskHash, u64);
 
 /// Rows of one namespace of a thread.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Space {
     /// By their numbers in order of creation, from 1.
     pub(super) branches: BTreeMap<u64, BranchRow>,
@@ -59,7 +61,8 @@ impl Thread {
         let (refs, tags, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (ledger, children) = (BTreeMap::new(), BTreeMap::new());
         let (runs, begun, attributes) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { row, refs, runs, begun, tags, spaces, ledger, children, attributes, mark: 0, expires_at: None }
+        let (mark, expires_at, arriving) = (0, None, 0);
+        Self { row, refs, runs, begun, tags, spaces, ledger, children, attributes, mark, expires_at, arriving }
     }
 
     /// A branch with its name.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use stepmark_core::capability::{AttributeChange, AttributeKind, AttributeValue, Declaration, check_changes};
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
-use stepmark_core::id::ThreadUid;
+use stepmark_core::id::{RunId, ThreadUid};
 use stepmark_core::store::Place;
 
 use super::search_of;
 use crate::app::App;
 use crate::decide::store_of;
-use crate::error::Result;
-use crate::request::Request;
+use crate::error::{ErrorKind, Result};
+use crate::outcome::Outcome;
+use crate::request::{Earlier, Request, Resident};
 use crate::state::State;
 use crate::thread::Thread;
 
@@ -92,8 +93,13 @@ fn changes<N: Into<String>>(attributes: impl IntoIterator<Item = (N, AttributeVa
 impl<S: State> Request<'_, S> {
     /// Says something of the thread with an input, as [`Thread::set_attributes`] does: refused with the input where it
     /// cannot be said, else set when the input is durable, under [`Durability::Sync`](crate::Durability::Sync) before any
-    /// node runs. They are no part of the input: a repeated run id says nothing again, and a process that is killed between
-    /// both leaves them unsaid.
+    /// node runs; with a resume they are set before it begins, whatever becomes of it.
+    ///
+    /// They are no part of the input. A process that is killed between both leaves the input and none of the attributes, and
+    /// so does a store that fails between both, with an error; nobody but the caller knows them then. The same input with the
+    /// same run id says all of them again, whether its run is open, failed or ended, also where others have changed them
+    /// since; so does a resume that is given them.
+    /// A run that was discarded says nothing.
     #[must_use]
     pub fn attributes<N: Into<String>>(mut self, attributes: impl IntoIterator<Item = (N, AttributeValue)>) -> Self {
         self.attributes.extend(changes(attributes));
@@ -105,6 +111,27 @@ impl<S: State> Request<'_, S> {
         let declared = search_of(&self.thread.host)?.declared(self.thread.scope()).await?;
         check_changes(&declared, &self.attributes)?;
         Ok(())
+    }
+
+    /// What became of the run that has this id already. Who repeats it may have been killed before the thread was described.
+    pub(crate) async fn earlier_run_described(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Earlier<S>> {
+        let earlier = self.earlier_run(id, input_hash).await;
+        let is_stored = match &earlier {
+            Ok(earlier) => matches!(earlier, Earlier::Ended(_)),
+            Err(error) => matches!(error.kind(), ErrorKind::RunActive | ErrorKind::Unfinished),
+        };
+        if is_stored && !self.attributes.is_empty() {
+            Box::pin(self.describe()).await?;
+        }
+        earlier
+    }
+
+    /// Resumes a thread once it is described; that it is not there is said by the resume.
+    pub(crate) async fn resume_described(&self, resident: &mut Resident<'_>) -> Result<Outcome<S>> {
+        if !self.attributes.is_empty() {
+            self.describe().await?;
+        }
+        self.resume(resident).await
     }
 
     /// Says what the request has to say; answers whether the thread is there.

@@ -1,5 +1,6 @@
 //! How is a record read?
 
+use stepmark_core::capability::{CheckpointPlace, PendingKey, RowKey};
 use stepmark_core::checkpoint::{CheckpointRow, Source, Timestamp};
 use stepmark_core::child::ChildRow;
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
@@ -48,6 +49,21 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
         b'D' => Change::Deleted,
         b'p' => Change::Published,
         b'd' => Change::Abandoned,
+        b'x' => Change::Unlinked(read_place(reader)?),
+        b'y' => Change::Dropped(reader.str()?.to_owned(), branch(reader)?),
+        b'm' => Change::Mark(reader.varint()?),
+        b'r' => Change::Removed(read_key(reader)?),
+        b'P' => {
+            let place = read_place(reader)?;
+            let key = BodyKey::Packed(place.namespace.clone(), place.branch, place.height);
+            let packed = read_body(reader)?;
+            Change::Repacked(place, hash, read_packed(reader, packed, key, &mut outside)?)
+        }
+        b'e' => {
+            let (is_set, at) = (reader.flag()?, reader.u64()? as Timestamp);
+            Change::Expiry(is_set.then_some(at))
+        }
+        b'a' => Change::Arrived(reader.u64()? as Timestamp),
         number => return Err(WireError::Unknown { what: "record", number: u64::from(number) }),
     };
     reader.finish()?;
@@ -137,15 +153,54 @@ fn read_checkpoint(reader: &mut Reader<'_>, outside: &mut Vec<Outside>) -> Resul
     let (manifest, packed) = (read_body(reader)?, read_body(reader)?);
     let manifest_key = || BodyKey::Manifest(namespace.clone(), branch, height);
     let manifest = manifest.or_place(manifest_key, vec![OUTSIDE_MARK], outside);
+    let packed = read_packed(reader, packed, BodyKey::Packed(namespace.clone(), branch, height), outside)?;
+    let row = CheckpointRow { id, branch, height, source, created_at, manifest, manifest_hash, packed, packed_hash };
+    Ok(Change::Checkpoint(namespace, row))
+}
+
+/// Packed values, or nothing where they lie outside; their heads follow then.
+fn read_packed(
+    reader: &mut Reader<'_>,
+    packed: Body,
+    key: BodyKey,
+    outside: &mut Vec<Outside>,
+) -> Result<Vec<u8>, WireError> {
     let is_outside = matches!(packed, Body::Outside { .. });
-    let packed = packed.or_place(|| BodyKey::Packed(namespace.clone(), branch, height), Vec::new(), outside);
+    let packed = packed.or_place(|| key, Vec::new(), outside);
     if is_outside && let Some(packed) = outside.last_mut() {
         for _ in 0..reader.count()? {
             packed.heads.push((reader.varint32()?, ValueHead::decode(reader.bytes()?)?));
         }
     }
-    let row = CheckpointRow { id, branch, height, source, created_at, manifest, manifest_hash, packed, packed_hash };
-    Ok(Change::Checkpoint(namespace, row))
+    Ok(packed)
+}
+
+fn read_place(reader: &mut Reader<'_>) -> Result<CheckpointPlace, WireError> {
+    let namespace = reader.str()?.to_owned();
+    Ok(CheckpointPlace { namespace, branch: branch(reader)?, height: reader.varint()? })
+}
+
+fn read_key(reader: &mut Reader<'_>) -> Result<RowKey, WireError> {
+    Ok(match reader.u8()? {
+        0 => {
+            let namespace = reader.str()?.to_owned();
+            let (branch, height, ordinal) = (branch(reader)?, reader.varint()?, reader.varint32()?);
+            RowKey::Value { namespace, address: ValueAddress { branch, height, ordinal } }
+        }
+        1 => {
+            let namespace = reader.str()?.to_owned();
+            let (base, lane) = (checkpoint(reader)?, Lane(reader.u64()?));
+            let kind = PendingKind::from_number(reader.u8()?)?;
+            let (task, ordinal) = (TaskHash(reader.array()?), reader.varint()?);
+            RowKey::Pending { namespace, key: PendingKey { base, lane, kind, task, ordinal } }
+        }
+        2 => {
+            let (root, height) = (branch(reader)?, reader.varint()?);
+            RowKey::Child { root, height, namespace: reader.str()?.to_owned() }
+        }
+        3 => RowKey::Checkpoint(read_place(reader)?),
+        number => return Err(WireError::Unknown { what: "removed row", number: u64::from(number) }),
+    })
 }
 
 fn read_value(reader: &mut Reader<'_>, hash: RecordHash, outside: &mut Vec<Outside>) -> Result<Change, WireError> {

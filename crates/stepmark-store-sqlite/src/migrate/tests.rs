@@ -97,10 +97,12 @@ fn ten_thousand_threads_are_searched_by_an_index() {
         (crate::queries::THREADS_PAGE, "thread_name"),
     ] {
         let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
-        let rows = plan.query_map([], |row| row.get::<_, String>(3)).expect("rows");
+        let parameters = vec![rusqlite::types::Null; plan.parameter_count()];
+        let rows = plan.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3)).expect("rows");
         let plan: Vec<String> = rows.collect::<rusqlite::Result<_>>().expect("texts");
         assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
-        let scans = |line: &&String| line.starts_with("SCAN") && !line.contains("CONSTANT");
+        let is_table = |line: &str| !line.contains("CONSTANT") && !line.contains("(subquery");
+        let scans = |line: &&String| line.starts_with("SCAN") && is_table(line);
         assert_eq!(plan.iter().find(scans), None, "{plan:#?}");
     }
 }

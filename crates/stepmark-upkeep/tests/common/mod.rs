@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stepmark_conformance::make::{Line, furnished};
-use stepmark_core::capability::{Row, RowClass, Rows, RowsQuery};
+use stepmark_core::capability::{
+    Attribute, AttributeChange, AttributeKind, AttributeValue, Declaration, Row, RowClass, Rows, RowsQuery, Search,
+};
 use stepmark_core::error::Error as StoreError;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
@@ -88,9 +90,45 @@ pub(crate) fn sqlite() -> Home {
     Home { store, name: "sqlite", directory: Some(directory) }
 }
 
-/// Two threads with rows of every class.
+/// Two threads with rows of every class, of which one is described.
 pub(crate) async fn two_threads(store: &Arc<dyn CheckpointStore>) -> [Line; 2] {
-    [furnished(store, "one").await, furnished(store, "two").await]
+    let lines = [furnished(store, "one").await, furnished(store, "two").await];
+    describe(&lines[0]).await;
+    lines
+}
+
+pub(crate) fn search_of(store: &dyn CheckpointStore) -> &dyn Search {
+    store.search().expect("it searches")
+}
+
+/// Declares an attribute of each kind, and sets all but one of a thread.
+pub(crate) async fn describe(line: &Line) {
+    let values = [
+        ("size", AttributeValue::Integer(-3)),
+        ("ratio", AttributeValue::Number(-0.25)),
+        ("urgent", AttributeValue::Boolean(true)),
+        ("due", AttributeValue::Time(1_700_000_000_000_000)),
+        ("who", AttributeValue::Text("Zoë 100%".into())),
+    ];
+    let search = search_of(&*line.store);
+    let declared = values.iter().map(|(name, value)| ((*name).to_owned(), value.kind()));
+    let unused = ("unused".to_owned(), AttributeKind::Text);
+    let declarations = declared.chain([unused]).map(|(name, kind)| Declaration { name, kind }).collect();
+    search.declare(&line.thread.scope, declarations).await.expect("nothing is declared otherwise");
+    for (name, value) in values {
+        say(line, name, Some(value)).await;
+    }
+}
+
+/// Sets or removes an attribute of a thread.
+pub(crate) async fn say(line: &Line, name: &str, value: Option<AttributeValue>) {
+    let changes = vec![AttributeChange { name: name.into(), value }];
+    search_of(&*line.store).set_attributes(line.thread.uid, changes).await.expect("it is declared");
+}
+
+/// What is said of a thread.
+pub(crate) async fn said(store: &dyn CheckpointStore, thread: ThreadUid) -> Vec<Attribute> {
+    search_of(store).attributes(thread).await.expect("the thread is there")
 }
 
 pub(crate) fn address(line: &Line) -> ThreadAddress {

@@ -50,7 +50,8 @@ async fn what_broke_fails_and_is_not_repeated(on: On) {
 
 async fn unknown_effects_are_found_across_threads(on: On) {
     let (app, shop) = paying(on.store(), How::on_unknown(Unknown::Fail));
-    shop.next([Doing::Works, Doing::Breaks, Doing::SaysNotDone, Doing::Breaks]);
+    // The third is done when it is resumed.
+    shop.next([Doing::Works, Doing::Breaks, Doing::SaysNotDone, Doing::Works, Doing::Breaks]);
     for (thread, amount) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
         let done = app.thread(thread).input(|order| order.amount.set(amount)).run().await.is_ok();
         assert_eq!(done, thread == "a");

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use stepmark::store::{CheckpointStore, Load};
 use stepmark::{App, ErrorKind, MemoryStore, Sqlite};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
@@ -122,29 +123,31 @@ shapes_on_servers! { on_postgres Postgres {
     asking_survives_every_fault_of_every_call: Asking,
 } }
 
-/// Each call fails alone, in each way.
+/// Each call fails alone, in each way; the ways side by side, each on threads of its own.
 async fn every_fault(bench: &Bench) {
-    let mut trials = 0;
-    for fault in Fault::ALL {
-        for number in 0.. {
-            let trial = bench.trial(format!("{fault:?} {number}"));
-            let faults = Arc::new(FaultStore::new(Arc::clone(&trial.store), FaultPlan::nth(number, fault)));
-            let is_crash = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
-            bench.drive(&trial, faults.clone(), is_crash).await;
-            // A single fault interrupts a task once.
-            let again = match bench.setup.shape {
-                Shape::FailingSibling => FAILURES,
-                Shape::Asking => QUESTIONS,
-                Shape::Linear | Shape::FanOut | Shape::Fork => 0,
-            };
-            bench.check(&trial, 2 + again).await;
-            trials += 1;
-            if faults.struck() == 0 {
-                break;
-            }
+    let trials = join_all(Fault::ALL.map(|fault| every_call(bench, fault))).await;
+    eprintln!("{:?}: {} trials", bench.setup, trials.iter().sum::<u64>());
+}
+
+/// Each call fails alone in one way; answers how many trials that took.
+async fn every_call(bench: &Bench, fault: Fault) -> u64 {
+    let is_crash = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
+    // A single fault interrupts a task once.
+    let again = match bench.setup.shape {
+        Shape::FailingSibling => FAILURES,
+        Shape::Asking => QUESTIONS,
+        Shape::Linear | Shape::FanOut | Shape::Fork => 0,
+    };
+    for number in 0.. {
+        let trial = bench.trial(format!("{fault:?} {number}"));
+        let faults = Arc::new(FaultStore::new(Arc::clone(&trial.store), FaultPlan::nth(number, fault)));
+        bench.drive(&trial, faults.clone(), is_crash).await;
+        bench.check(&trial, 2 + again).await;
+        if faults.struck() == 0 {
+            return number + 1;
         }
     }
-    eprintln!("{:?}: {trials} trials", bench.setup);
+    unreachable!("a run makes a bounded number of calls")
 }
 
 /// Every call is delivered twice; every call fails once, before or after it took effect; random calls fail.

@@ -1,7 +1,12 @@
 //! Are threads found by what callers say of them, and is nothing else said?
 
+use std::sync::Arc;
+
 use stepmark::search::{AttributeKind, AttributeValue, Order, RunStatus, ThreadInfo, Threads};
 use stepmark::{App, Durability, ErrorKind};
+use stepmark_conformance::call::CallKind;
+use stepmark_conformance::fault::{Counted, When};
+use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 
 use crate::lab::{Desk, Lab, on_every_store};
 
@@ -9,6 +14,8 @@ on_every_store! {
     threads_are_found_by_what_is_said_of_them,
     what_cannot_be_said_refuses_the_input,
     a_thread_that_its_run_makes_at_its_end_is_described_then,
+    what_a_crash_left_unsaid_is_said_by_whoever_repeats_or_resumes,
+    what_is_said_of_a_discarded_run_stays_unsaid,
     found_threads_come_page_by_page,
     sizes_say_what_each_channel_takes,
 }
@@ -68,8 +75,58 @@ async fn what_cannot_be_said_refuses_the_input(lab: &Lab) {
     let again = desk.declare_attributes([("size", AttributeKind::Text)]).await.expect_err("refused");
     assert!(again.kind() == ErrorKind::Exists && again.to_string().contains("integer"), "{again}");
     thread.input(|_| ()).run().await.expect("runs");
-    let request = thread.resume().attributes([("size", 1.into())]);
-    assert_eq!(request.run().await.expect_err("refused").kind(), ErrorKind::Invalid);
+    let request = thread.resume().attributes([("sise", 1.into())]);
+    assert_eq!(request.run().await.expect_err("refused").kind(), ErrorKind::Missing);
+}
+
+/// Stores the input of run `order`, and dies before it is described.
+async fn killed(lab: &Lab, name: &str) {
+    let plan = FaultPlan { of: Counted::Kind(CallKind::Describe), when: When::Nth(0, Fault::CrashBefore) };
+    let dying = lab.over(Arc::new(FaultStore::new(Arc::clone(&lab.store), plan)));
+    let thread = dying.thread(name);
+    let request = thread.input(|_| ()).run_id("order").attributes([("size", 1.into())]);
+    assert_eq!(request.run().await.expect_err("dies").kind(), ErrorKind::Store);
+    assert!(lab.orders.called().is_empty());
+    assert!(lab.desk().thread(name).attributes().await.expect("the input is there").is_empty());
+}
+
+async fn what_a_crash_left_unsaid_is_said_by_whoever_repeats_or_resumes(lab: &Lab) {
+    let desk = declared(lab).await;
+    let repeated = async |name: &str| {
+        let thread = desk.thread(name);
+        thread.input(|_| ()).run_id("order").attributes([("size", 1.into())]).run().await
+    };
+    let sized = async || names(desk.threads().attribute("size", 1)).await;
+    for name in ["repeated", "resumed", "recovered"] {
+        killed(lab, name).await;
+    }
+    assert_eq!(repeated("repeated").await.expect_err("is open").kind(), ErrorKind::RunActive);
+    assert_eq!(sized().await, ["repeated"]);
+    assert!(desk.thread("repeated").resume().await.expect("goes on").is_done());
+    let resumed = desk.thread("resumed");
+    assert!(resumed.resume().attributes([("size", 1.into())]).run().await.expect("goes on").is_done());
+    assert_eq!(sized().await, ["repeated", "resumed"]);
+    // Who resumed it knew nothing of attributes.
+    desk.thread("recovered").resume().await.expect("goes on");
+    assert_eq!(sized().await, ["repeated", "resumed"]);
+    assert_eq!(repeated("recovered").await.expect("is done").stats().executed, 0);
+    assert_eq!(sized().await, ["recovered", "repeated", "resumed"]);
+    // A thread that was there before.
+    desk.thread("known").input(|_| ()).run().await.expect("runs");
+    lab.orders.called();
+    killed(lab, "known").await;
+    repeated("known").await.expect_err("is open");
+    assert_eq!(sized().await.len(), 4);
+}
+
+async fn what_is_said_of_a_discarded_run_stays_unsaid(lab: &Lab) {
+    let desk = declared(lab).await;
+    killed(lab, "t").await;
+    let thread = desk.thread("t");
+    thread.discard().await.expect("discards");
+    let request = thread.input(|_| ()).run_id("order").attributes([("size", 1.into())]);
+    assert_eq!(request.run().await.expect_err("discarded").kind(), ErrorKind::RunIdReused);
+    assert!(thread.attributes().await.expect("readable").is_empty());
 }
 
 async fn a_thread_that_its_run_makes_at_its_end_is_described_then(lab: &Lab) {
