@@ -158,6 +158,10 @@ async fn what_is_kept_among_objects_is_whole_and_the_rest_is_gone() {
             assert_eq!(rows(&fresh, thread).await, rows(&store, thread).await, "seed {seed}");
             assert!(verify(&fresh, &ThreadAddress::Uid(thread)).await.expect("it is looked at").is_sound());
         }
+    }
+}
+
+#[tokio::test]
 async fn what_is_kept_on_a_server_is_whole_and_the_rest_is_gone() {
     for seed in 200..203 {
         let prefix = format!("prune-{}-{seed}", std::process::id());
