@@ -111,6 +111,7 @@ impl<'a> Unlinking<'a> {
         if unlinked.branches + unlinked.checkpoints == 0 {
             return Ok((None, unlinked));
         }
+        self.unit.write("upkeep", []);
         self.unit.write("more", [keys::MARK.to_vec()]);
         unlinked.mark += 1;
         Ok((Some(self.unit), unlinked))
@@ -226,6 +227,7 @@ impl<'a> Removing<'a> {
             still(&mut removing.unit, bag, field)?;
         }
         removing.expect(removal);
+        removing.unit.write("upkeep", []);
         removal.rows.iter().try_for_each(|key| removing.row(key))?;
         removal.repacks.iter().try_for_each(|repack| removing.repack(repack))?;
         Ok(removing.unit)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::Home;
 use redis::Commands;
 use stepmark_conformance::make::{Line, blob_node, full};
-use stepmark_core::capability::{Aged, AgedQuery, Collect, Retention};
+use stepmark_core::capability::{Aged, AgedQuery, CheckpointPlace, Collect, Removal, Retention, RowKey, Unlink};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::store::{BlobCall, CheckpointStore, ThreadQuery};
 
@@ -157,4 +157,24 @@ async fn blob_of_an_expired_thread_is_collected() {
     let collected = collect().await.expect("blobs are looked at");
     assert_eq!((collected.blobs, collected.bytes), (1, length));
     assert!(!home.keys().iter().any(|key| key.ends_with(":blob") || key.ends_with(":blobs")));
+}
+
+#[tokio::test]
+async fn upkeep_prolongs_no_life() {
+    let home = Home::new();
+    let redis = home.options().life_ms(HOUR_MS).open(&home.url).await.expect("a store");
+    let store: std::sync::Arc<dyn CheckpointStore> = std::sync::Arc::new(redis.clone());
+    let line = Line::grown(&store, "t", 2).await;
+    let (thread, mut server) = (line.thread.uid, home.server());
+    for part in ["rows", "order"] {
+        let _: () = server.pexpire(home.key(thread, part), 1_000_000).expect("it is there");
+    }
+    let before = ends(&home, &line);
+    let place = CheckpointPlace { namespace: String::new(), branch: line.branch.id, height: 1 };
+    let unlink = Unlink { thread, checkpoints: vec![place.clone()], branches: Vec::new() };
+    let unlinked = redis.unlink(unlink).await.expect("it is there");
+    assert_eq!(unlinked.checkpoints, 1);
+    let rows = vec![RowKey::Checkpoint(place)];
+    redis.remove(Removal { thread, mark: unlinked.mark, rows, repacks: Vec::new() }).await.expect("it goes");
+    assert_eq!(ends(&home, &line), before);
 }

@@ -6,10 +6,10 @@
 --   arrival behind it) · begins FIELD BYTES · packs FIELD ORDINAL (a packed part has this value)
 --   count FROM TO NUMBER (so many members of the order) · turn NUMBER (no thread here, none deleted, no later turn)
 --   row FIELD ROW · new FIELD ROW (one that is there stays) · drop FIELD
---   member MEMBER · leave MEMBER · more FIELD (a counter) · raise FIELD NUMBER (a counter, at least to it)
+--   member MEMBER · leave MEMBER · more FIELD (a counter) · raise FIELD NUMBER (a counter, at least to it) · upkeep
 --   checkpoint FIELD ROW (gets the next arrival) · branch NAMESPACE ID · run ID, before its row (get the next number)
 -- Before the first checkpoint of each minute it is noted in the order which arrival comes next, and when.
--- The answer: 1 if it was written. The life of a thread that expires begins anew.
+-- The answer: 1 if it was written. The life of a thread that expires begins anew, but not by upkeep.
 
 local rows, order, gone = KEYS[1], KEYS[2], KEYS[3]
 local at = 1
@@ -96,6 +96,8 @@ for _ = 1, tonumber(take()) do
     end
 end
 
+local is_upkeep = false
+
 local function write(what)
     if what == 'row' then
         redis.call('HSET', rows, take(), take())
@@ -105,6 +107,8 @@ local function write(what)
         redis.call('HDEL', rows, take())
     elseif what == 'member' then
         redis.call('ZADD', order, 0, take())
+    elseif what == 'upkeep' then
+        is_upkeep = true
     elseif what == 'leave' then
         redis.call('ZREM', order, take())
     elseif what == 'more' then
@@ -140,7 +144,7 @@ while at <= #ARGV do
 end
 
 local life = redis.call('HGET', rows, 'x')
-if life then
+if life and not is_upkeep then
     local now = redis.call('TIME')
     local ends = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(life))
     redis.call('PEXPIREAT', rows, ends)
