@@ -38,7 +38,8 @@ const STUB_MAGIC: [u8; 5] = *b"smkx\x01";
 /// ```
 ///
 /// Both are needed to read a thread, and a backup is one of both, of the records first. Everything but blobs is answered by the store
-/// of the records. Deleting a thread leaves its blobs: others of its scope may use them. A store that has blobs of its own
+/// of the records, but retention and search. Deleting a thread leaves its blobs: others of its scope may use them. Never collect blobs
+/// (`gc`, `sweep`) in the place of the blobs: it has no threads, so it takes all of them for unused. A store that has blobs of its own
 /// already cannot be opened so; copy its threads instead.
 #[derive(Clone, Debug)]
 pub struct WithBlobs {

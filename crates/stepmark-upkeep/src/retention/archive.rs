@@ -1,8 +1,9 @@
 //! Where do threads go before they are deleted?
 
 use std::fmt;
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,8 +31,7 @@ pub struct ArchiveFolder(pub PathBuf);
 impl Archive for ArchiveFolder {
     async fn keep(&self, thread: &ThreadRow, file: &[u8]) -> Result<()> {
         let path = self.0.join(format!("{}.stepmark", thread.uid));
-        let unfinished = path.with_extension("unfinished");
-        let mut out = std::fs::File::create(&unfinished)?;
+        let (unfinished, mut out) = unfinished(&path)?;
         out.write_all(file)?;
         out.sync_all()?;
         drop(out);
@@ -40,9 +40,21 @@ impl Archive for ArchiveFolder {
         }
         std::fs::rename(&unfinished, &path)?;
         // A name is there for good once its directory is.
-        std::fs::File::open(&self.0)?.sync_all()?;
+        File::open(&self.0)?.sync_all()?;
         Ok(())
     }
+}
+
+/// A file that nobody else writes: several sweepers may archive a thread at once. What a crash leaves of one stays.
+fn unfinished(path: &Path) -> std::io::Result<(PathBuf, File)> {
+    for number in 0_u32.. {
+        let unfinished = path.with_extension(format!("unfinished-{number}"));
+        match File::create_new(&unfinished) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => return Ok((unfinished, created?)),
+        }
+    }
+    Err(std::io::Error::other("the folder is full of unfinished files"))
 }
 
 /// Keeps threads in another store.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stepmark_core::capability::{Aged, AgedQuery, Only};
 use stepmark_core::clock::Clock;
+use stepmark_core::effect::EffectStatus;
 use stepmark_core::error::ErrorKind;
 use stepmark_core::id::ThreadUid;
 use stepmark_core::rows::RunStatus;
@@ -34,7 +35,7 @@ pub struct Swept {
 
 /// Goes over all threads of all scopes once: deletes those whose time is over and those that the policy does not keep, each
 /// after it is archived where `archive` says so, prunes the others, and collects blobs. A thread that moves between the look
-/// and the deletion stays. Several processes may sweep at once: one of them does what the other finds done.
+/// and the deletion stays; so does an expired one that moves while it is archived. Several processes may sweep at once: one of them does what the other finds done.
 ///
 /// # Errors
 /// [`Error::Store`]: the store cannot list its threads, or keeps everything. What goes wrong with one thread is in the report.
@@ -92,7 +93,12 @@ impl Round<'_> {
                 Only::Unmoved(scan.state.stamp)
             }
         };
+        let before = retention.state(uid).await?.stamp;
         self.keep(uid).await?;
+        // What came while an expired thread was archived is not in its file; the next sweep archives it anew.
+        if self.archive.is_some() && retention.state(uid).await?.stamp != before {
+            return Ok(Freed::default());
+        }
         let threads = u64::from(retention.delete(uid, only).await?);
         Ok(Freed { threads, ..Freed::default() })
     }
@@ -102,7 +108,8 @@ impl Round<'_> {
         let Policy { delete_finished_after, delete_idle_after, keep_pending, keep_tagged, .. } = *self.policy;
         let last = scan.runs.last().map(|(_, status)| *status);
         let finished = matches!(last, Some(RunStatus::Done | RunStatus::Cancelled));
-        let pending = keep_pending && scan.is_unfinished(None);
+        let open = scan.effects.iter().any(|effect| effect.status == EffectStatus::Open);
+        let pending = keep_pending && (open || scan.is_unfinished(None));
         if pending || (keep_tagged && !scan.tagged.is_empty()) {
             return Ok(false);
         }
