@@ -90,7 +90,7 @@ impl Items {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # async fn remember(items: stepmark::items::Items) -> stepmark::Result<()> {
+    /// # async fn remember(items: stepmark_engine::Items) -> stepmark_engine::Result<()> {
     /// items.put(["users", "ada"], "diet", &"vegetarian").await?;
     /// items.put(["users", "ada"], "mood", &"curious").ttl(Duration::from_hours(1)).await?;
     /// # Ok(()) }
@@ -179,9 +179,10 @@ impl Items {
     /// again from now.
     ///
     /// ```
-    /// use stepmark::items::{Filter, Items};
+    /// use stepmark_core::capability::Filter;
+    /// use stepmark_engine::Items;
     ///
-    /// # async fn find(items: Items) -> stepmark::Result<()> {
+    /// # async fn find(items: Items) -> stepmark_engine::Result<()> {
     /// # #[derive(serde::Deserialize)] struct Fact { about: String, weight: u32 }
     /// let facts = items.search::<Fact>(["users", "ada"]).filter(Filter::gte("weight", 3)).text("coffee").newest_first();
     /// for fact in facts.limit(5).await?.items {
