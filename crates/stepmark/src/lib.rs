@@ -202,8 +202,9 @@ pub mod context {
     pub use stepmark_engine::{Ctx, ExecInfo, RemainingSteps};
 }
 
-#[doc = include_str!("docs/items.md")]
 pub mod items {
+    #![doc = include_str!("docs/items.md")]
+
     pub use stepmark_core::capability::{Comparison, Filter, ItemCursor, ItemVersion, Namespace};
     pub use stepmark_engine::{
         DeleteItem, FindItems, FindNamespaces, FoundItems, FoundNamespaces, Item, Items, PutItem,
