@@ -1,17 +1,18 @@
 //! How are items that threads share kept behind a codec?
 //!
 //! They belong to no thread, so the store's own key seals their values; names, keys and times stay plain. What would have to
-//! look into values is refused.
+//! look into values is refused. What moves passes as it is stored, so that it needs no key.
 
 use async_trait::async_trait;
 use stepmark_core::capability::{
-    Item, ItemKey, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, NamespacePage, NamespaceQuery,
-    check_write,
+    Item, ItemKey, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, NamespacePage,
+    NamespaceQuery, check_write,
 };
 use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::store::Outcome;
 
 use crate::place;
-use crate::seal::{KeyOwner, Keys};
+use crate::seal::{KeyOwner, Keys, is_sealed};
 use crate::store::CodecStore;
 
 #[async_trait]
@@ -51,6 +52,17 @@ impl Items for CodecStore {
 
     async fn sweep(&self, limit: u32) -> Result<u64> {
         self.shared()?.sweep(limit).await
+    }
+
+    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+        self.shared()?.page(query).await
+    }
+
+    async fn restore(&self, items: Vec<Item>) -> Result<Outcome> {
+        if let Some(plain) = items.iter().find(|item| self.codec.keys.is_some() && !is_sealed(&item.value)) {
+            return Err(Error::invalid(Subject::Item, &plain.key, "it is not sealed, as everything here is"));
+        }
+        self.shared()?.restore(items).await
     }
 }
 

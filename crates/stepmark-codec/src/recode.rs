@@ -3,9 +3,7 @@
 //! Row by row, from a store into another one that does not have it, while nobody writes it: every record is opened as it
 //! is, and made again as the other codec makes it. Nothing else changes: ids, hashes of what stays plain, orders.
 
-use stepmark_core::capability::{
-    Restore, Row, RowClass, Rows, RowsQuery, carried_attributes, declare_carried, set_carried,
-};
+use stepmark_core::capability::{Carried, Restore, Row, RowClass, Rows, RowsQuery};
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -38,8 +36,8 @@ pub async fn recode(from: &CodecStore, to: &CodecStore, thread: ThreadUid) -> Re
     let Some(Row::Thread(row)) = page(source, thread, RowClass::Thread, None).await?.0.pop() else {
         return Err(Error::missing(Subject::Thread, thread, "its row is not there"));
     };
-    let attributes = carried_attributes(from.inner(), thread).await?;
-    declare_carried(to.inner(), &row.scope, &attributes).await?;
+    let carried = Carried::of(from.inner(), thread).await?;
+    carried.declare(to.inner(), &row.scope).await?;
     let (old, new) = (from.keys(KeyOwner::Thread(thread)).await?, to.made_keys(KeyOwner::Thread(thread)).await?);
     let copy = Copy {
         from,
@@ -63,7 +61,7 @@ pub async fn recode(from: &CodecStore, to: &CodecStore, thread: ThreadUid) -> Re
         }
     }
     restore(to, &row, Vec::new(), true).await?;
-    set_carried(to.inner(), thread, &attributes).await?;
+    carried.set(to.inner(), thread).await?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub mod idempotence;
 pub mod isolation;
 pub mod items;
 pub mod load;
+pub mod moved_items;
 pub mod pointers;
 pub mod questions;
 pub mod retention;
@@ -213,6 +214,13 @@ macro_rules! each_case {
                 namespaces_are_listed_once
                 namespaces_are_cut_at_a_depth
                 malformed_item_is_invalid;
+            moved_items:
+                items_are_paged_as_stored
+                restored_item_is_the_same
+                repeated_restore_of_items_is_accepted
+                taken_item_is_kept
+                item_that_is_over_is_not_restored
+                malformed_restore_of_items_is_refused;
             rows:
                 rows_read_back_as_stored
                 rows_are_paged_once

@@ -252,4 +252,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "zero ends a label", hostile_strings_are_data, broken::<items::Careless<{ items::ZERO_ENDS_LABEL }>>;
     "scope of items ignored", item_reads_back, broken::<items::Careless<{ items::SCOPE_IGNORED }>>;
     "long keys cut", malformed_item_is_invalid, broken::<items::Careless<{ items::LONG_KEYS_CUT }>>;
+    "restored items written anew", restored_item_is_the_same, broken::<items::Careless<{ items::RESTORED_ANEW }>>;
+    "items restored over others", taken_item_is_kept, broken::<items::Careless<{ items::RESTORE_OVERWRITES }>>;
+    "items restored one by one", taken_item_is_kept, broken::<items::Careless<{ items::RESTORED_ONE_BY_ONE }>>;
+    "items restored once", repeated_restore_of_items_is_accepted, broken::<items::Careless<{ items::RESTORED_ONCE }>>;
+    "page of items refreshes", items_are_paged_as_stored, broken::<items::Careless<{ items::PAGE_REFRESHES }>>;
+    "items that are over restored", item_that_is_over_is_not_restored, broken::<items::Careless<{ items::RESTORES_WHAT_IS_OVER }>>;
+    "one of two items restored", malformed_restore_of_items_is_refused, broken::<items::Careless<{ items::RESTORES_ONE_OF_TWO }>>;
 };

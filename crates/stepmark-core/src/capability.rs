@@ -4,6 +4,7 @@
 //! store that has none answers `None`, and its callers do without.
 
 mod cache;
+mod carry;
 mod retention;
 mod items;
 mod row;
@@ -12,10 +13,12 @@ mod search;
 mod secrets;
 
 pub use cache::{CacheKey, ResultCache, expiry};
+pub use carry::Carried;
 pub use items::{
     ADDRESS_BYTES_MAX, Comparison, ExpectItem, Filter, Item, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch,
-    ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace, NamespacePage, NamespaceQuery, NamespaceRange,
-    PutVerdict, VALUE_BYTES_MAX, check_search, check_write, decide_delete, decide_put, is_live,
+    ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing, Namespace, NamespacePage, NamespaceQuery,
+    NamespaceRange, PutVerdict, VALUE_BYTES_MAX, check_items, check_search, check_write, decide_delete, decide_put,
+    decide_restore, is_live,
 };
 pub use retention::{
     ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,
@@ -27,8 +30,7 @@ pub use rows::{Restore, Rows, RowsPage, RowsQuery, check_restore};
 pub use search::{
     ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Candidate, Collector, Condition,
     Cursor, Declaration, Driver, FoundPage, FoundThread, Order, Search, SearchQuery, StoredAttribute, Test,
-    carried_attributes, changed_attributes, check_changes, check_declarations, check_stored, declare_carried,
-    decode_attributes, decode_declarations, encode_attributes, encode_declarations, set_carried, undeclared,
-    with_declarations,
+    changed_attributes, check_changes, check_declarations, check_stored, decode_attributes, decode_declarations,
+    encode_attributes, encode_declarations, undeclared, with_declarations,
 };
 pub use secrets::{ChangeRow, Resealed, Secrets};

@@ -6,11 +6,14 @@
 
 use async_trait::async_trait;
 use stepmark_core::capability::{
-    Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace,
-    NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, check_search, check_write, decide_delete, decide_put,
+    Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing,
+    Namespace, NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, check_items, check_search, check_write,
+    decide_delete, decide_put, decide_restore,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::RecordHash;
+use stepmark_core::store::Outcome;
 use tokio_postgres::Row;
 
 use crate::queries;
@@ -30,6 +33,7 @@ pub(crate) enum ItemWork {
     Delete { key: ItemKey, version: Option<ItemVersion> },
     Refresh { items: Vec<(ItemKey, ItemVersion)>, read_at: Timestamp },
     Sweep { limit: u32 },
+    Restore(Vec<Item>),
 }
 
 /// What was done.
@@ -38,12 +42,14 @@ pub(crate) enum ItemDone {
     Deleted(bool),
     Refreshed,
     Swept(u64),
+    Restored(Outcome),
 }
 
 impl ItemWork {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Put(write) => write.value.len(),
+            Self::Restore(items) => items.iter().map(|item| item.value.len()).sum(),
             Self::Delete { .. } | Self::Refresh { .. } | Self::Sweep { .. } => 0,
         }
     }
@@ -60,6 +66,7 @@ impl ItemWork {
             Self::Delete { key, version } => delete(session, key, *version).await.map(ItemDone::Deleted),
             Self::Refresh { items, read_at } => refresh(session, items, *read_at).await.map(|()| ItemDone::Refreshed),
             Self::Sweep { limit } => sweep(session, i64::from(*limit)).await.map(ItemDone::Swept),
+            Self::Restore(items) => restore(session, items).await.map(ItemDone::Restored),
         }
     }
 }
@@ -70,26 +77,48 @@ async fn put(session: Session<'_>, write: &ItemWrite) -> Result<ItemStamp> {
         PutVerdict::Repeated(stamp) => return Ok(stamp),
         PutVerdict::Write(stamp) => stamp,
     };
-    let ItemKey { scope, namespace, key } = &write.key;
-    let ItemStamp { version, created_at, updated_at, expires_at } = stamp;
-    let (version, ttl_us, hash) = (version.0 as i64, write.ttl_us(), write.record_hash().0);
-    // Where nothing was locked another writer may have made it since: then its key is taken, and this is tried again.
-    let sql = if stored.is_some() { queries::ITEM_UPDATE } else { queries::ITEM_INSERT };
-    let row = params![
-        scope,
-        namespace.encode(),
-        key.as_bytes(),
-        version,
-        created_at,
-        updated_at,
-        expires_at,
-        ttl_us,
-        &hash[..],
-        &write.value
-    ];
-    session.execute(sql, row).await?;
+    let (ttl_us, hash) = (write.ttl_us(), write.record_hash());
+    let columns = Columns { key: &write.key, stamp, ttl_us, hash, value: &write.value };
+    columns.write(session, stored.is_some()).await?;
     sweep(session, SWEPT_BESIDE).await?;
     Ok(stamp)
+}
+
+/// A row to write.
+struct Columns<'a> {
+    key: &'a ItemKey,
+    stamp: ItemStamp,
+    ttl_us: Option<i64>,
+    hash: RecordHash,
+    value: &'a [u8],
+}
+
+impl Columns<'_> {
+    async fn write(&self, session: Session<'_>, is_there: bool) -> Result<()> {
+        // Where nothing was locked another writer may have made it since: then its key is taken, and this is tried again.
+        let sql = if is_there { queries::ITEM_UPDATE } else { queries::ITEM_INSERT };
+        let Self { key: ItemKey { scope, namespace, key }, stamp, ttl_us, hash, value } = *self;
+        let ItemStamp { version, created_at, updated_at, expires_at } = stamp;
+        let (namespace, key, version) = (namespace.encode(), key.as_bytes(), version.0 as i64);
+        let hash = &hash.0[..];
+        let row = params![scope, namespace, key, version, created_at, updated_at, expires_at, ttl_us, hash, value];
+        session.execute(sql, row).await.map(drop)
+    }
+}
+
+async fn restore(session: Session<'_>, items: &[Item]) -> Result<Outcome> {
+    let now = time(session).await?;
+    let mut outcome = Outcome::Repeated;
+    for item in items {
+        let stored = locked(session, &item.key).await?;
+        if decide_restore(item, stored, now)? {
+            let Item { key, value, ttl_us, stamp } = item;
+            let columns = Columns { key, stamp: *stamp, ttl_us: *ttl_us, hash: item.record_hash(), value };
+            columns.write(session, stored.is_some()).await?;
+            outcome = Outcome::Applied;
+        }
+    }
+    Ok(outcome)
 }
 
 async fn delete(session: Session<'_>, key: &ItemKey, version: Option<ItemVersion>) -> Result<bool> {
@@ -245,6 +274,20 @@ impl Items for PostgresStore {
             return Err(self.mismatched());
         };
         Ok(removed)
+    }
+
+    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+        self.search(query.into()).await
+    }
+
+    async fn restore(&self, mut items: Vec<Item>) -> Result<Outcome> {
+        check_items(&items)?;
+        // In one order everywhere, as those that are refreshed.
+        items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        let ItemDone::Restored(outcome) = self.changed(ItemWork::Restore(items)).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 }
 

@@ -153,7 +153,7 @@ impl Desk {
             Work::Search(work) => work.apply(session)?.map(|()| Done::Described),
             Work::Sweep(sweep) => sweep.apply(session, now)?.map(Done::Swept),
             Work::Cache(work) => work.apply(session, now).map(|()| Done::Cached),
-            Work::Item(work) => work.apply(session, now).map(Done::Item),
+            Work::Item(work) => work.apply(session, now)?.map(Done::Item),
         };
         match answer {
             // SQLite gave up the transaction: the members before are gone too.

@@ -9,12 +9,16 @@ use std::ops::ControlFlow;
 use async_trait::async_trait;
 use rusqlite::{Row, params};
 use stepmark_core::capability::{
-    Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, Listing, Namespace,
-    NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, check_search, check_write, decide_delete, decide_put,
+    Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing,
+    Namespace, NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, check_items, check_search, check_write,
+    decide_delete, decide_put, decide_restore,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::id::RecordHash;
+use stepmark_core::store::Outcome;
 
+use crate::apply::{Applied, Undo};
 use crate::queries;
 use crate::session::{Cells, Session};
 use crate::store::Sqlite;
@@ -40,6 +44,7 @@ pub(crate) enum ItemWork {
     Sweep {
         limit: u32,
     },
+    Restore(Vec<Item>),
 }
 
 /// What was done.
@@ -48,23 +53,27 @@ pub(crate) enum ItemDone {
     Deleted(bool),
     Refreshed,
     Swept(u64),
+    Restored(Outcome),
 }
 
 impl ItemWork {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Put(write) => write.value.len(),
+            Self::Restore(items) => items.iter().map(|item| item.value.len()).sum(),
             Self::Delete { .. } | Self::Refresh { .. } | Self::Sweep { .. } => 0,
         }
     }
 
-    pub(crate) fn apply(&self, session: &Session<'_>, now: Timestamp) -> Result<ItemDone> {
-        match self {
+    pub(crate) fn apply(&self, session: &Session<'_>, now: Timestamp) -> Applied<ItemDone> {
+        let done = match self {
             Self::Put(write) => put(session, write, now).map(ItemDone::Put),
             Self::Delete { key, version } => delete(session, key, *version, now).map(ItemDone::Deleted),
             Self::Refresh { items, read_at } => refresh(session, items, *read_at).map(|()| ItemDone::Refreshed),
             Self::Sweep { limit } => sweep(session, *limit, now).map(ItemDone::Swept),
-        }
+            Self::Restore(items) => restore(session, items, now)?.map(ItemDone::Restored),
+        };
+        Ok(done)
     }
 }
 
@@ -73,24 +82,42 @@ fn put(session: &Session<'_>, write: &ItemWrite, now: Timestamp) -> Result<ItemS
         PutVerdict::Repeated(stamp) => return Ok(stamp),
         PutVerdict::Write(stamp) => stamp,
     };
-    let ItemKey { scope, namespace, key } = &write.key;
-    let ItemStamp { version, created_at, updated_at, expires_at } = stamp;
-    let (version, ttl_us, hash) = (version.0 as i64, write.ttl_us(), write.record_hash().0);
-    let row = params![
-        scope,
-        namespace.encode(),
-        key.as_bytes(),
-        version,
-        created_at,
-        updated_at,
-        expires_at,
-        ttl_us,
-        hash,
-        write.value
-    ];
-    session.execute(queries::ITEM_PUT, row)?;
+    let (ttl_us, hash) = (write.ttl_us(), write.record_hash());
+    insert(session, &Columns { key: &write.key, stamp, ttl_us, hash, value: &write.value })?;
     sweep(session, SWEPT_BESIDE, now)?;
     Ok(stamp)
+}
+
+/// A row to write.
+struct Columns<'a> {
+    key: &'a ItemKey,
+    stamp: ItemStamp,
+    ttl_us: Option<i64>,
+    hash: RecordHash,
+    value: &'a [u8],
+}
+
+fn insert(session: &Session<'_>, columns: &Columns<'_>) -> Result<()> {
+    let Columns { key: ItemKey { scope, namespace, key }, stamp, ttl_us, hash, value } = columns;
+    let ItemStamp { version, created_at, updated_at, expires_at } = stamp;
+    let (namespace, key, version) = (namespace.encode(), key.as_bytes(), version.0 as i64);
+    let row = params![scope, namespace, key, version, created_at, updated_at, expires_at, ttl_us, hash.0, value];
+    session.execute(queries::ITEM_PUT, row).map(drop)
+}
+
+/// Every item is decided on before the first is written.
+fn restore(session: &Session<'_>, items: &[Item], now: Timestamp) -> Applied<Outcome> {
+    let is_missing = |item: &Item| decide_restore(item, stored(session, &item.key)?, now);
+    let missing = match items.iter().map(is_missing).collect::<Result<Vec<_>>>() {
+        Ok(missing) => missing,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    for (item, _) in items.iter().zip(&missing).filter(|(_, is_missing)| **is_missing) {
+        let Item { key, value, ttl_us, stamp } = item;
+        let columns = Columns { key, stamp: *stamp, ttl_us: *ttl_us, hash: item.record_hash(), value };
+        insert(session, &columns).map_err(Undo)?;
+    }
+    Ok(Ok(if missing.contains(&true) { Outcome::Applied } else { Outcome::Repeated }))
 }
 
 fn delete(session: &Session<'_>, key: &ItemKey, version: Option<ItemVersion>, now: Timestamp) -> Result<bool> {
@@ -227,6 +254,18 @@ impl Items for Sqlite {
             return Err(self.mismatched());
         };
         Ok(removed)
+    }
+
+    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+        self.search(query.into()).await
+    }
+
+    async fn restore(&self, items: Vec<Item>) -> Result<Outcome> {
+        check_items(&items)?;
+        let ItemDone::Restored(outcome) = self.changed(ItemWork::Restore(items)).await? else {
+            return Err(self.mismatched());
+        };
+        Ok(outcome)
     }
 }
 

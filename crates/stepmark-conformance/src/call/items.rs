@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use stepmark_core::capability::{
-    Item, ItemKey, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, NamespacePage, NamespaceQuery,
+    Item, ItemKey, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, NamespacePage,
+    NamespaceQuery,
 };
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::store::CheckpointStore;
+use stepmark_core::store::{CheckpointStore, Outcome};
 
 use super::{Call, Intercept, Intercepted, Reply};
 
@@ -19,6 +20,8 @@ pub enum ItemCall {
     Search(ItemSearch),
     Namespaces(NamespaceQuery),
     Sweep { limit: u32 },
+    Page(ItemsQuery),
+    Restore(Vec<Item>),
 }
 
 /// The answer to an [`ItemCall`], in the same order.
@@ -31,6 +34,8 @@ pub enum ItemReply {
     Search(ItemPage),
     Namespaces(NamespacePage),
     Sweep(u64),
+    Page(ItemPage),
+    Restore(Outcome),
 }
 
 impl ItemCall {
@@ -45,14 +50,16 @@ impl ItemCall {
             Self::Search(search) => ItemReply::Search(items.search(search).await?),
             Self::Namespaces(query) => ItemReply::Namespaces(items.namespaces(query).await?),
             Self::Sweep { limit } => ItemReply::Sweep(items.sweep(limit).await?),
+            Self::Page(query) => ItemReply::Page(items.page(query).await?),
+            Self::Restore(restored) => ItemReply::Restore(items.restore(restored).await?),
         })
     }
 
     /// Whether it is there to change something.
     pub fn writes(&self) -> bool {
         match self {
-            Self::Put(_) | Self::Delete { .. } | Self::Sweep { .. } => true,
-            Self::Get { .. } | Self::Search(_) | Self::Namespaces(_) => false,
+            Self::Put(_) | Self::Delete { .. } | Self::Sweep { .. } | Self::Restore(_) => true,
+            Self::Get { .. } | Self::Search(_) | Self::Namespaces(_) | Self::Page(_) => false,
         }
     }
 }
@@ -93,5 +100,13 @@ impl<I: Intercept> Items for Intercepted<I> {
 
     async fn sweep(&self, limit: u32) -> Result<u64> {
         reply!(self.call(Call::Item(ItemCall::Sweep { limit })).await?, ItemReply::Sweep(removed) => removed)
+    }
+
+    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+        reply!(self.call(Call::Item(ItemCall::Page(query))).await?, ItemReply::Page(page) => page)
+    }
+
+    async fn restore(&self, items: Vec<Item>) -> Result<Outcome> {
+        reply!(self.call(Call::Item(ItemCall::Restore(items))).await?, ItemReply::Restore(outcome) => outcome)
     }
 }

@@ -14,8 +14,8 @@ use super::{assert_names, assert_refused};
 use crate::env::StoreEnv;
 use futures_util::future::join_all;
 
-const HOUR: Duration = Duration::from_hours(1);
-const EVERYTHING: u32 = 1000;
+pub(super) const HOUR: Duration = Duration::from_hours(1);
+pub(super) const EVERYTHING: u32 = 1000;
 
 /// Texts that somebody might take for something else than data.
 pub(crate) const HOSTILE: [&str; 14] = [
@@ -36,20 +36,20 @@ pub(crate) const HOSTILE: [&str; 14] = [
 ];
 
 /// An address in the default scope.
-fn at(namespace: &[&str], key: &str) -> ItemKey {
+pub(super) fn at(namespace: &[&str], key: &str) -> ItemKey {
     ItemKey { scope: String::new(), namespace: namespace.iter().copied().collect(), key: key.to_owned() }
 }
 
-fn write(key: ItemKey, version: u64, value: &Value) -> ItemWrite {
+pub(super) fn write(key: ItemKey, version: u64, value: &Value) -> ItemWrite {
     let value = value.to_string().into_bytes();
     ItemWrite { key, value, ttl: None, version: ItemVersion(version), expect: ExpectItem::Any }
 }
 
-async fn put(items: &dyn Items, key: ItemKey, version: u64, value: Value) {
+pub(super) async fn put(items: &dyn Items, key: ItemKey, version: u64, value: Value) {
     items.put(write(key, version, &value)).await.expect("an item is kept");
 }
 
-async fn get(items: &dyn Items, key: &ItemKey) -> Option<Item> {
+pub(super) async fn get(items: &dyn Items, key: &ItemKey) -> Option<Item> {
     items.get(key, false).await.expect("a store answers")
 }
 
@@ -68,7 +68,7 @@ async fn keys(items: &dyn Items, search: ItemSearch) -> Vec<String> {
 }
 
 /// Waits until the store's clock has moved on.
-async fn tick(store: &dyn CheckpointStore) {
+pub(super) async fn tick(store: &dyn CheckpointStore) {
     let before = store.info().await.expect("a store tells its time").time;
     while store.info().await.expect("a store tells its time").time <= before {}
 }

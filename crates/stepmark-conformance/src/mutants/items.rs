@@ -1,11 +1,13 @@
 //! Stores that keep items otherwise than they promise.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use stepmark_core::capability::{
-    ExpectItem, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemVersion, ItemWrite, NamespaceQuery,
+    ExpectItem, Item, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemVersion, ItemWrite, NamespaceQuery,
 };
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::store::CheckpointStore;
+use stepmark_core::store::{CheckpointStore, Outcome};
 
 use crate::call::{Call, Intercept, ItemCall, ItemReply, Reply};
 
@@ -58,6 +60,20 @@ flaws! {
     SCOPE_IGNORED = 19;
     /// Shortens a key until it fits.
     LONG_KEYS_CUT = 20;
+    /// Writes what is restored as if it were new.
+    RESTORED_ANEW = 21;
+    /// Restores over what is there.
+    RESTORE_OVERWRITES = 22;
+    /// Restores each item by itself.
+    RESTORED_ONE_BY_ONE = 23;
+    /// Refuses what was restored before.
+    RESTORED_ONCE = 24;
+    /// Lets live longer what is read to be moved.
+    PAGE_REFRESHES = 25;
+    /// Lets what is over live again.
+    RESTORES_WHAT_IS_OVER = 26;
+    /// Takes one of two items under one key.
+    RESTORES_ONE_OF_TWO = 27;
 }
 
 /// Items with one of these flaws.
@@ -91,6 +107,10 @@ impl<const FLAW: u8> Intercept for Careless<FLAW> {
                 }
                 ItemCall::Sweep { limit }.run(store).await?
             }
+            ItemCall::Page(query) if FLAW == PAGE_REFRESHES => {
+                ItemReply::Page(searched(store, ItemSearch { refresh: true, ..query.into() }).await?)
+            }
+            ItemCall::Restore(items) => ItemReply::Restore(restored(FLAW, store, items).await?),
             call => call.run(store).await?,
         };
         Ok(Reply::Item(reply))
@@ -104,7 +124,8 @@ fn change_address(flaw: u8, call: &mut ItemCall) {
         }
         ItemCall::Search(search) => (&mut search.scope, &mut search.prefix),
         ItemCall::Namespaces(query) => (&mut query.scope, &mut query.prefix),
-        ItemCall::Sweep { .. } => return,
+        ItemCall::Page(query) => (&mut query.scope, &mut query.prefix),
+        ItemCall::Sweep { .. } | ItemCall::Restore(_) => return,
     };
     match flaw {
         SCOPE_IGNORED => scope.clear(),
@@ -147,6 +168,51 @@ async fn put(flaw: u8, store: &dyn CheckpointStore, mut write: ItemWrite) -> Res
         _ => {}
     }
     ItemCall::Put(write).run(store).await
+}
+
+async fn restore(store: &dyn CheckpointStore, items: Vec<Item>) -> Result<Outcome> {
+    match ItemCall::Restore(items).run(store).await? {
+        ItemReply::Restore(outcome) => Ok(outcome),
+        reply => unreachable!("a restore was answered {reply:?}"),
+    }
+}
+
+async fn restored(flaw: u8, store: &dyn CheckpointStore, mut items: Vec<Item>) -> Result<Outcome> {
+    match flaw {
+        RESTORED_ANEW => {
+            for Item { key, value, ttl_us, stamp } in items {
+                let ttl = ttl_us.map(|ttl_us| Duration::from_micros(ttl_us.unsigned_abs()));
+                let write = ItemWrite { key, value, ttl, version: stamp.version, expect: ExpectItem::Any };
+                ItemCall::Put(write).run(store).await?;
+            }
+            return Ok(Outcome::Applied);
+        }
+        RESTORED_ONE_BY_ONE => {
+            let mut outcome = Outcome::Repeated;
+            for item in items {
+                if restore(store, vec![item]).await? == Outcome::Applied {
+                    outcome = Outcome::Applied;
+                }
+            }
+            return Ok(outcome);
+        }
+        RESTORE_OVERWRITES => {
+            for item in &items {
+                ItemCall::Delete { key: item.key.clone(), version: None }.run(store).await?;
+            }
+        }
+        RESTORED_ONCE => {
+            for item in &items {
+                if version_of(store, &item.key).await?.is_some() {
+                    return Err(Error::exists(Subject::Item, &item.key, ""));
+                }
+            }
+        }
+        RESTORES_WHAT_IS_OVER => items.iter_mut().for_each(|item| item.stamp.expires_at = None),
+        RESTORES_ONE_OF_TWO => items.dedup_by(|one, other| one.key == other.key),
+        _ => {}
+    }
+    restore(store, items).await
 }
 
 async fn searched(store: &dyn CheckpointStore, search: ItemSearch) -> Result<ItemPage> {

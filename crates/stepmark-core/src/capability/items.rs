@@ -2,11 +2,12 @@
 //!
 //! Items: values under a key, in a namespace that is a tuple of labels. They belong to no thread: no checkpoint holds them,
 //! and no fork or replay takes them back. `address.rs` is where an item lies, `filter.rs` what may be asked of its value,
-//! `search.rs` how it is found, `decide.rs` what becomes of a write.
+//! `search.rs` how it is found, `decide.rs` what becomes of a write, `moved.rs` how it moves to another store.
 
 mod address;
 mod decide;
 mod filter;
+mod moved;
 mod search;
 
 use std::fmt;
@@ -17,11 +18,13 @@ use async_trait::async_trait;
 pub use address::{ADDRESS_BYTES_MAX, ItemKey, Namespace, NamespaceRange};
 pub use decide::{PutVerdict, VALUE_BYTES_MAX, check_write, decide_delete, decide_put, is_live};
 pub use filter::{Comparison, Filter};
+pub use moved::{ItemsQuery, check_items, decide_restore};
 pub use search::{ItemCursor, ItemOrder, ItemPage, ItemSearch, Listing, NamespacePage, NamespaceQuery, check_search};
 
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{RecordHash, hash16};
+use crate::store::Outcome;
 use crate::wire::Writer;
 
 /// Keeps items for all threads of a store. An item whose time is over, by the store's clock, is as absent as one that never
@@ -70,6 +73,28 @@ pub trait Items: fmt::Debug + Send + Sync {
     /// Removes up to `limit` items whose time is over; answers how many. Writes remove some on the way
     /// (`swept_items_are_gone`).
     async fn sweep(&self, limit: u32) -> Result<u64>;
+
+    /// One page of the items in and below a namespace as they are stored, by namespace and key, with all that the store says
+    /// of them; nothing lives longer for it (`items_are_paged_as_stored`). What is sealed stays sealed.
+    ///
+    /// # Errors
+    /// `Corrupt` (item): a hash does not match.
+    async fn page(&self, query: ItemsQuery) -> Result<ItemPage>;
+
+    /// Writes items as a page has them: with their versions, times and ends (`restored_item_is_the_same`). One whose time is
+    /// over by this store's clock is left out (`item_that_is_over_is_not_restored`).
+    ///
+    /// # Atomicity
+    /// All items of a call or none (`taken_item_is_kept`).
+    ///
+    /// # Idempotence
+    /// An item that is there with its version is kept as it is; if all are, the answer is [`Outcome::Repeated`]
+    /// (`repeated_restore_of_items_is_accepted`).
+    ///
+    /// # Errors
+    /// `Exists` (item): another write of it is there, which is kept (`taken_item_is_kept`). `Invalid` (item): the call
+    /// brings one twice, or its address or value is too long (`malformed_restore_of_items_is_refused`).
+    async fn restore(&self, items: Vec<Item>) -> Result<Outcome>;
 }
 
 /// Which write an item is of: chosen at random by its writer, so that it tells two writes with equal values apart.

@@ -6,7 +6,6 @@
 //! anyway, so no step writes anything for a search.
 
 mod attribute;
-mod carry;
 mod collect;
 mod query;
 mod register;
@@ -19,7 +18,6 @@ pub use attribute::{
     ATTRIBUTE_BYTES_MAX, Attribute, AttributeChange, AttributeKind, AttributeValue, Declaration, StoredAttribute,
     check_changes, check_declarations, check_stored, undeclared,
 };
-pub use carry::{carried_attributes, declare_carried, set_carried};
 pub use collect::{Candidate, Collector, Driver};
 pub use query::{Condition, Cursor, Order, SearchQuery, Test};
 pub use register::{

@@ -7,11 +7,13 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use crate::capability::{
-    Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, Listing, NamespacePage,
-    NamespaceQuery, PutVerdict, check_search, check_write, decide_delete, decide_put, is_live,
+    Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing,
+    NamespacePage, NamespaceQuery, PutVerdict, check_items, check_search, check_write, decide_delete, decide_put,
+    decide_restore, is_live,
 };
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
+use crate::store::Outcome;
 
 /// Items in order: by scope, namespace, key.
 pub(super) type KeptItems = BTreeMap<ItemKey, Item>;
@@ -97,6 +99,26 @@ impl Items for MemoryStore {
             inner.items.remove(key);
         }
         Ok(over.len() as u64)
+    }
+
+    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+        self.search(query.into()).await
+    }
+
+    async fn restore(&self, items: Vec<Item>) -> Result<Outcome> {
+        check_items(&items)?;
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let mut missing = Vec::new();
+        for item in items {
+            let stored = inner.items.get(&item.key).map(|item| item.stamp);
+            if decide_restore(&item, stored, now)? {
+                missing.push((item.key.clone(), item));
+            }
+        }
+        let outcome = if missing.is_empty() { Outcome::Repeated } else { Outcome::Applied };
+        inner.items.extend(missing);
+        Ok(outcome)
     }
 }
 

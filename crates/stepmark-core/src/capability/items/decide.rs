@@ -27,15 +27,19 @@ pub fn is_live(stamp: &ItemStamp, now: Timestamp) -> bool {
 /// # Errors
 /// `Invalid` (item): its address or its value is too long.
 pub fn check_write(write: &ItemWrite) -> Result<()> {
-    let ItemKey { scope, namespace, key } = &write.key;
-    let address = scope.len() + namespace.encode().len() + key.len();
-    if address > ADDRESS_BYTES_MAX {
-        let reason = format!("its namespace and key have {address} bytes, and {ADDRESS_BYTES_MAX} are allowed");
-        return Err(Error::invalid(Subject::Item, shown(&write.key), reason));
+    check_size(&write.key, &write.value)
+}
+
+pub(super) fn check_size(address: &ItemKey, value: &[u8]) -> Result<()> {
+    let ItemKey { scope, namespace, key } = address;
+    let length = scope.len() + namespace.encode().len() + key.len();
+    if length > ADDRESS_BYTES_MAX {
+        let reason = format!("its namespace and key have {length} bytes, and {ADDRESS_BYTES_MAX} are allowed");
+        return Err(Error::invalid(Subject::Item, shown(address), reason));
     }
-    if write.value.len() > VALUE_BYTES_MAX {
-        let reason = format!("its value has {} bytes, and {VALUE_BYTES_MAX} are allowed", write.value.len());
-        return Err(Error::invalid(Subject::Item, &write.key, reason));
+    if value.len() > VALUE_BYTES_MAX {
+        let reason = format!("its value has {} bytes, and {VALUE_BYTES_MAX} are allowed", value.len());
+        return Err(Error::invalid(Subject::Item, address, reason));
     }
     Ok(())
 }
