@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Attribute, Resealed, Row};
+use stepmark_core::capability::{Carried, Resealed, Row};
 use stepmark_core::coding::{ManifestParts, Seal};
 use stepmark_core::effect::AttemptStatus;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
@@ -28,7 +28,7 @@ const COPIES_MAX: u64 = 1000;
 
 /// Copies a thread of the store, as it is at one moment, to a new one of the same scope under `name`, and returns its uid.
 ///
-/// The copy has all attributes, branches, tags, runs, unfinished tasks with what they stored, questions and sub-graphs, and
+/// The copy has all attributes, the time when it may go, branches, tags, runs, unfinished tasks with what they stored, questions and sub-graphs, and
 /// shares nothing with the original; a sealed one is sealed anew, with keys of its own. Its ledger comes along under its
 /// origin, so that receivers know its actions by the same keys; an attempt that was running is unknown in the copy, where
 /// nobody runs it. Blobs are shared, as always within a scope, but those that are sealed.
@@ -192,11 +192,11 @@ fn id_of(question: &Question, task: TaskHash, (from, uid): (ThreadUid, ThreadUid
 
 #[async_trait]
 impl Sink for Copy<'_> {
-    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()> {
+    async fn begin_thread(&mut self, thread: &ThreadRow, carried: &Carried) -> Result<()> {
         let uid = self.uid_of(thread);
         (self.from, self.uid, self.scope) = (Some(thread.uid), Some(uid), thread.scope.clone());
         let copy = ThreadRow { uid, name: self.name.to_owned(), ..thread.clone() };
-        self.target.begin_thread(&copy, attributes).await
+        self.target.begin_thread(&copy, carried).await
     }
 
     async fn take(&mut self, part: Part) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use async_trait::async_trait;
-use stepmark_core::capability::Attribute;
+use stepmark_core::capability::Carried;
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::wire::{Reader, WireError};
@@ -60,10 +60,10 @@ impl<'a> FileWriter<'a> {
 
 #[async_trait]
 impl Sink for FileWriter<'_> {
-    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()> {
+    async fn begin_thread(&mut self, thread: &ThreadRow, carried: &Carried) -> Result<()> {
         self.thread = thread.uid;
         self.held = Some((Vec::new(), self.check));
-        self.write(&Frame::Thread(thread.clone(), attributes.to_vec()))
+        self.write(&Frame::Thread(thread.clone(), carried.clone()))
     }
 
     async fn take(&mut self, part: Part) -> Result<()> {
@@ -75,6 +75,7 @@ impl Sink for FileWriter<'_> {
                 parts.into_iter().try_for_each(|part| self.write(&Frame::Blob { hash, length, part }))
             }
             Part::Rows(rows) => self.write(&Frame::Rows(rows)),
+            Part::Items(items) => self.write(&Frame::Items(items)),
             Part::Whole(tally) => {
                 self.write(&Frame::Whole(tally))?;
                 self.let_go()
@@ -119,7 +120,10 @@ impl<'a> FileReader<'a> {
             return Err(file.cut());
         }
         match file.byte()? {
-            FILE_VERSION => Ok(file),
+            version @ 1..=FILE_VERSION => {
+                file.check = first_check(version);
+                Ok(file)
+            }
             version => Err(Error::UnknownVersion(version)),
         }
     }

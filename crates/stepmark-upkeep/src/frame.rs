@@ -3,18 +3,19 @@
 //! A beginning and frames. Each frame ends with a check over itself and all before it, so that none can be changed, left
 //! out, doubled or moved, and the last one says that it is the last.
 
-use stepmark_core::capability::{Attribute, Row};
+use stepmark_core::capability::{Carried, Item, Row};
 use stepmark_core::id::{BlobHash, ThreadUid, hash16};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::wire::{Reader, WireError, Writer};
 
-use crate::row;
+use crate::{item, row};
 
 /// The first bytes. Whoever takes the file for text, or sends it through something that does, damages them.
 pub(crate) const MAGIC: [u8; 8] = [0x89, b'S', b'T', b'M', b'K', 0x0d, 0x0a, 0x1a];
 
-/// The version of files that this program writes, and the newest that it reads.
-pub const FILE_VERSION: u8 = 1;
+/// The version of files that this program writes, and the newest that it reads. Version 1 had no items, and no ends of
+/// threads.
+pub const FILE_VERSION: u8 = 2;
 
 /// A frame's check.
 pub(crate) type Check = [u8; 16];
@@ -29,7 +30,7 @@ pub(crate) const BODY_BYTES_MAX: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame {
     /// A thread begins, of which this is said.
-    Thread(ThreadRow, Vec<Attribute>),
+    Thread(ThreadRow, Carried),
     /// A part of a blob that the rows of the next frame use.
     Blob { hash: BlobHash, length: u64, part: Vec<u8> },
     /// Rows of the thread.
@@ -38,6 +39,8 @@ pub(crate) enum Frame {
     Whole(Tally),
     /// The file is whole, with so many threads.
     End(u64),
+    /// Items that belong to no thread.
+    Items(Vec<Item>),
 }
 
 /// How much of a thread a file holds.
@@ -52,9 +55,12 @@ impl Frame {
     pub(crate) fn encode(&self, thread: ThreadUid) -> (u8, Vec<u8>) {
         let mut body = Writer::new();
         let kind = match self {
-            Self::Thread(thread, attributes) => {
+            Self::Thread(thread, carried) => {
                 row::write_thread(thread, &mut body);
-                row::write_attributes(attributes, thread.uid, &mut body);
+                row::write_attributes(&carried.attributes, thread.uid, &mut body);
+                if let Some(end) = carried.expires_at {
+                    body.u64(end as u64);
+                }
                 1
             }
             Self::Blob { hash, length, part } => {
@@ -76,6 +82,13 @@ impl Frame {
                 body.varint(*threads);
                 5
             }
+            Self::Items(items) => {
+                body.varint(items.len() as u64);
+                for each in items {
+                    item::write(each, &mut body);
+                }
+                6
+            }
         };
         (kind, body.into_vec())
     }
@@ -87,7 +100,8 @@ impl Frame {
             1 => {
                 let thread = row::read_thread(&mut reader)?;
                 let attributes = row::read_attributes(&mut reader, thread.uid)?;
-                Self::Thread(thread, attributes)
+                let expires_at = if reader.is_empty() { None } else { Some(reader.u64()? as i64) };
+                Self::Thread(thread, Carried { attributes, expires_at })
             }
             2 => {
                 let (hash, length) = (BlobHash(reader.array()?), reader.varint()?);
@@ -99,6 +113,7 @@ impl Frame {
             }
             4 => Self::Whole(Tally { rows: reader.varint()?, blobs: reader.varint()? }),
             5 => Self::End(reader.varint()?),
+            6 => Self::Items((0..reader.count()?).map(|_| item::read(&mut reader)).collect::<Result<_, _>>()?),
             number => return Err(WireError::Unknown { what: "frame", number: u64::from(number) }),
         };
         reader.finish()?;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Attribute, Restore, Row, Rows, declare_carried, set_carried};
+use stepmark_core::capability::{Carried, Restore, Row, Rows};
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, ThreadAddress};
@@ -11,9 +11,10 @@ use stepmark_core::store::{BlobCall, CheckpointStore, Load, ThreadAddress};
 use crate::error::{Error, Result};
 use crate::file::{Assembly, FileReader};
 use crate::frame::{Frame, Tally};
-use crate::send::{Counts, OnProgress, Part, Sink, rows_of, send};
+use crate::items::items_of;
+use crate::send::{Counts, Moving, OnProgress, Part, Sink, rows_of, send};
 
-/// Brings the threads of a file into a store. Each appears when all of it is there, not before.
+/// Brings the threads and items of a file into a store. A thread appears when all of it is there, not before.
 ///
 /// When the call returns, all threads of the file are there as they were. It may be repeated, after a crash or an error too:
 /// what is there is kept, what lacks is added. Until a thread is published its name is taken and nobody finds it; it can be
@@ -21,14 +22,14 @@ use crate::send::{Counts, OnProgress, Part, Sink, rows_of, send};
 ///
 /// Its attributes are set right after it is published, and those that its scope lacks are declared before. Whoever is killed
 /// between leaves a thread without attributes; the import that is repeated adds those that lack, also to a thread that has
-/// moved on since.
+/// moved on since. So it is with the time when a thread may go; of two the later one stays.
 ///
 /// # Errors
 /// [`Error::Cut`], [`Error::Damaged`]: the file is not whole, and where; threads before that place are there.
 /// [`Error::Store`]: `Exists`, where the store has a thread of that name, or the same thread otherwise; `Deleted`, where it
 /// was deleted there. `Exists` (attribute): the store has declared one with another kind, or its thread another value of it,
 /// which is kept; `Unsupported` (attribute): the store cannot search, and would lose it; nothing of such a thread
-/// is written.
+/// is written. `Exists` (item): the store has another write of it, which is kept; `Unsupported` (store): it keeps no items.
 pub async fn import(
     input: &mut (dyn Read + Send),
     store: &dyn CheckpointStore,
@@ -43,8 +44,14 @@ pub async fn import(
             return Err(file.damaged("a blob is not whole"));
         }
         match (frame, &mut tally) {
-            (Frame::Thread(thread, attributes), None) => {
-                target.begin_thread(&thread, &attributes).await?;
+            (Frame::Items(items), None) => {
+                let namespace = items.last().map(|item| item.key.namespace.clone()).unwrap_or_default();
+                counts.add_items(&items);
+                target.take(Part::Items(items)).await?;
+                on_progress(Moving::Items(&namespace), &counts);
+            }
+            (Frame::Thread(thread, carried), None) => {
+                target.begin_thread(&thread, &carried).await?;
                 tally = Some(Tally::default());
             }
             (Frame::Blob { hash, length, part }, Some(tally)) => {
@@ -60,7 +67,7 @@ pub async fn import(
                 counts.rows += rows.len() as u64;
                 counts.bytes += rows.iter().map(Row::bytes).sum::<usize>() as u64;
                 target.take(Part::Rows(rows)).await?;
-                target.thread.iter().for_each(|thread| on_progress(thread, &counts));
+                target.thread.iter().for_each(|thread| on_progress(Moving::Thread(thread), &counts));
             }
             (Frame::Whole(said), Some(found)) if said == *found => {
                 target.take(Part::Whole(said)).await?;
@@ -92,19 +99,19 @@ pub(crate) struct Target<'a> {
     store: &'a dyn CheckpointStore,
     rows: &'a dyn Rows,
     thread: Option<ThreadRow>,
-    attributes: Vec<Attribute>,
+    carried: Carried,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn new(store: &'a dyn CheckpointStore) -> Result<Self> {
-        Ok(Self { store, rows: rows_of(store)?, thread: None, attributes: Vec::new() })
+        Ok(Self { store, rows: rows_of(store)?, thread: None, carried: Carried::default() })
     }
 
     /// Shows the thread, and then says what is said of it.
     async fn publish(&self) -> Result<()> {
         self.restore(Vec::new(), true).await?;
         if let Some(thread) = &self.thread {
-            set_carried(self.store, thread.uid, &self.attributes).await?;
+            self.carried.set(self.store, thread.uid).await?;
         }
         Ok(())
     }
@@ -119,12 +126,12 @@ impl<'a> Target<'a> {
 
 #[async_trait]
 impl Sink for Target<'_> {
-    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()> {
-        declare_carried(self.store, &thread.scope, attributes).await?;
-        (self.thread, self.attributes) = (Some(thread.clone()), attributes.to_vec());
+    async fn begin_thread(&mut self, thread: &ThreadRow, carried: &Carried) -> Result<()> {
+        carried.declare(self.store, &thread.scope).await?;
+        (self.thread, self.carried) = (Some(thread.clone()), carried.clone());
         self.restore(Vec::new(), false).await?;
         // Who brought it here may have been killed before it was described, and it may have moved on since.
-        set_carried(self.store, thread.uid, attributes).await?;
+        carried.set(self.store, thread.uid).await?;
         Ok(())
     }
 
@@ -137,6 +144,10 @@ impl Sink for Target<'_> {
             }
             Part::Rows(rows) => self.restore(rows, false).await,
             Part::Whole(_) => self.publish().await,
+            Part::Items(items) => {
+                items_of(self.store)?.restore(items).await?;
+                Ok(())
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 //! Upkeep of threads: moving them between stores and files, copying them, finding damage, and letting go of what nobody
-//! needs any more.
+//! needs any more. Items, which belong to no thread, move beside them.
 //!
 //! Everything here works on any store that offers its rows ([`Rows`](stepmark_core::capability::Rows)), without the types
 //! that its states were written with, and without keys. For operators, the command line and other languages.
@@ -25,6 +25,7 @@ mod error;
 mod copy_thread;
 mod export;
 mod import;
+mod items;
 
 mod quarantine;
 mod verify;
@@ -35,6 +36,7 @@ mod send;
 
 mod file;
 mod frame;
+mod item;
 mod row;
 
 pub use copy_thread::copy_thread;
@@ -42,10 +44,11 @@ pub use error::{Error, Result};
 pub use export::{export, threads_of};
 pub use frame::FILE_VERSION;
 pub use import::{copy, import};
+pub use items::{ItemsBelow, copy_all, copy_items, export_all, export_items};
 pub use quarantine::{Quarantined, quarantine};
 pub use retention::{
     Archive, ArchiveFolder, ArchiveStore, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan, prune,
     sweep,
 };
-pub use send::{Counts, OnProgress};
+pub use send::{Counts, Moving, OnProgress};
 pub use verify::{Finding, Problem, Report, verify};

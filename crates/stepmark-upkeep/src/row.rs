@@ -309,6 +309,6 @@ fn branch(reader: &mut Reader<'_>) -> Result<BranchId, WireError> {
 
 const WRONG_HASH: WireError = WireError::Malformed("row: its hash does not match its bytes");
 
-fn check(reader: &mut Reader<'_>, now: RecordHash) -> Result<(), WireError> {
+pub(crate) fn check(reader: &mut Reader<'_>, now: RecordHash) -> Result<(), WireError> {
     if reader.array()? == now.0 { Ok(()) } else { Err(WRONG_HASH) }
 }

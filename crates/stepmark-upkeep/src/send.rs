@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Attribute, Row, RowClass, Rows, RowsQuery, carried_attributes};
+use stepmark_core::capability::{Carried, Item, Namespace, Row, RowClass, Rows, RowsQuery};
 use stepmark_core::error::{Error as StoreError, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid, hash16};
 use stepmark_core::rows::ThreadRow;
@@ -37,7 +37,7 @@ const MOVING: [RowClass; 7] = [
     RowClass::Pending,
 ];
 
-/// A piece of a thread.
+/// A piece of a thread, or items that belong to none.
 pub(crate) enum Part {
     /// A blob, before the rows that use it.
     Blob(BlobHash, Vec<u8>),
@@ -45,12 +45,14 @@ pub(crate) enum Part {
     Rows(Vec<Row>),
     /// There is no more.
     Whole(Tally),
+    /// Items, outside of any thread.
+    Items(Vec<Item>),
 }
 
-/// Who gets threads, piece by piece.
+/// Who gets threads and items, piece by piece.
 #[async_trait]
 pub(crate) trait Sink: Send {
-    async fn begin_thread(&mut self, thread: &ThreadRow, attributes: &[Attribute]) -> Result<()>;
+    async fn begin_thread(&mut self, thread: &ThreadRow, carried: &Carried) -> Result<()>;
     async fn take(&mut self, part: Part) -> Result<()>;
     /// Forgets the thread that began last; answers whether that was possible.
     async fn take_back(&mut self) -> Result<bool>;
@@ -66,12 +68,23 @@ pub struct Counts {
     pub rows: u64,
     /// Blobs; one that several rows use may count more than once.
     pub blobs: u64,
-    /// Bytes of rows, about, and of blobs.
+    /// Items that threads share.
+    pub items: u64,
+    /// Bytes of rows and items, about, and of blobs.
     pub bytes: u64,
 }
 
+/// What is being moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moving<'a> {
+    /// A thread.
+    Thread(&'a ThreadRow),
+    /// Items, up to some in this namespace.
+    Items(&'a Namespace),
+}
+
 /// Who is told how much was moved, after each page.
-pub type OnProgress<'a> = &'a mut (dyn FnMut(&ThreadRow, &Counts) + Send);
+pub type OnProgress<'a> = &'a mut (dyn FnMut(Moving<'_>, &Counts) + Send);
 
 /// The rows of a store.
 pub(crate) fn rows_of(store: &dyn CheckpointStore) -> Result<&dyn Rows> {
@@ -86,8 +99,17 @@ pub(crate) async fn send(
     sink: &mut dyn Sink,
     on_progress: OnProgress<'_>,
 ) -> Result<Counts> {
+    send_threads(store, threads, sink, (Counts::default(), on_progress)).await
+}
+
+/// The same, behind what was sent before.
+pub(crate) async fn send_threads(
+    store: &dyn CheckpointStore,
+    threads: &[ThreadAddress],
+    sink: &mut dyn Sink,
+    (mut counts, on_progress): (Counts, OnProgress<'_>),
+) -> Result<Counts> {
     let source = Source { store, rows: rows_of(store)? };
-    let mut counts = Counts::default();
     for address in threads {
         let uid = match address {
             ThreadAddress::Uid(uid) => *uid,
@@ -116,7 +138,7 @@ impl Source<'_> {
     ) -> Result<Counts> {
         for _ in 0..READS_MAX {
             let (counts, read) = self.send_once(uid, sink, (before, &mut *on_progress)).await?;
-            let mut again = Digest::of(carried_attributes(self.store, uid).await?);
+            let mut again = Digest::of(Carried::of(self.store, uid).await?);
             for class in MOVING {
                 let mut walk = Walk::new(uid, class);
                 while let Some(page) = walk.next(self.rows).await? {
@@ -145,10 +167,10 @@ impl Source<'_> {
         sink: &mut dyn Sink,
         (mut counts, on_progress): (Counts, OnProgress<'_>),
     ) -> Result<(Counts, Digest)> {
-        let mut digest = Digest::of(carried_attributes(self.store, uid).await?);
+        let mut digest = Digest::of(Carried::of(self.store, uid).await?);
         let thread = thread_row(self.rows, uid).await?;
         digest.add(&Row::Thread(thread.clone()), uid);
-        sink.begin_thread(&thread, &digest.attributes).await?;
+        sink.begin_thread(&thread, &digest.carried).await?;
         let mut sent = HashSet::new();
         for class in RowClass::ALL.into_iter().filter(|class| *class != RowClass::Thread) {
             let mut walk = Walk::new(uid, class);
@@ -163,7 +185,7 @@ impl Source<'_> {
                 }
                 if !page.is_empty() {
                     sink.take(Part::Rows(page)).await?;
-                    on_progress(&thread, &counts);
+                    on_progress(Moving::Thread(&thread), &counts);
                 }
             }
         }
@@ -234,13 +256,13 @@ impl Walk {
 /// What is said of a thread, and what its rows were, in their order.
 #[derive(Debug, PartialEq)]
 struct Digest {
-    attributes: Vec<Attribute>,
+    carried: Carried,
     rows: [u8; 16],
 }
 
 impl Digest {
-    fn of(attributes: Vec<Attribute>) -> Self {
-        Self { attributes, rows: [0; 16] }
+    fn of(carried: Carried) -> Self {
+        Self { carried, rows: [0; 16] }
     }
 
     fn add(&mut self, each: &Row, thread: ThreadUid) {

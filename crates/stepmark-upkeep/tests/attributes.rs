@@ -1,4 +1,4 @@
-//! Does what is said of a thread come along, or is it refused by name?
+//! Does what is said of a thread come along, and the time when it may go, or are they refused by name?
 
 mod common;
 
@@ -12,6 +12,7 @@ use stepmark_conformance::fault::{Counted, When};
 use stepmark_conformance::make::{Line, furnished};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::capability::{AttributeKind, Declaration, ResultCache, Rows};
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{
@@ -130,7 +131,44 @@ async fn thread_that_is_described_while_it_is_read_is_read_again() {
     }
 }
 
-/// A store that has rows and cannot search.
+async fn end_of(store: &dyn CheckpointStore, line: &Line) -> Option<Timestamp> {
+    let retention = store.retention().expect("it lets threads go");
+    retention.state(line.thread.uid).await.expect("the thread is there").expires_at
+}
+
+async fn expire(store: &dyn CheckpointStore, line: &Line, end: Option<Timestamp>) {
+    store.retention().expect("it lets threads go").set_expiry(line.thread.uid, end).await.expect("it is there");
+}
+
+/// The time when a thread may go comes along; of two the later one stays, and one that is over is left behind.
+#[tokio::test]
+async fn ends_move_with_their_threads() {
+    const FAR: Timestamp = 4_000_000_000_000_000;
+    let from = memory();
+    let lines = [Line::grown(&from.store, "one", 2).await, Line::grown(&from.store, "two", 2).await];
+    expire(&*from.store, &lines[0], Some(FAR)).await;
+    expire(&*from.store, &lines[1], Some(1)).await;
+    let file = exported(&*from.store, &lines.each_ref().map(address)).await;
+    for to in BACKENDS {
+        let to = to.home().await;
+        imported(&*to.store, &file).await.expect("the file is whole");
+        assert_eq!(end_of(&*to.store, &lines[0]).await, Some(FAR), "{}", to.name);
+        assert_eq!(end_of(&*to.store, &lines[1]).await, None, "{}", to.name);
+        assert!(exported(&*to.store, &lines.each_ref().map(address)).await == file, "{}", to.name);
+        for (there, then) in [(None, FAR), (Some(FAR - 1), FAR), (Some(FAR + 1000), FAR + 1000)] {
+            expire(&*to.store, &lines[0], there).await;
+            imported(&*to.store, &file).await.expect("it is there");
+            assert_eq!(end_of(&*to.store, &lines[0]).await, Some(then), "{}", to.name);
+        }
+        let copied = memory();
+        copy(&*to.store, &*copied.store, &[address(&lines[0])], &mut |_, _| {}).await.expect("it is whole");
+        assert_eq!(end_of(&*copied.store, &lines[0]).await, Some(FAR + 1000), "{}", to.name);
+    }
+    let refused = imported(&Plain(memory().store), &file).await.expect_err("it would stay for ever");
+    assert!(matches!(&refused, Error::Store(error) if error.is(ErrorKind::Unsupported, Subject::Store)), "{refused}");
+}
+
+/// A store that has rows, cannot search, and lets no thread go.
 #[derive(Debug)]
 struct Plain(Arc<dyn CheckpointStore>);
 

@@ -1,6 +1,8 @@
 //! Is a thread the same behind a file, whatever happened on the way?
 
 mod common;
+#[path = "files/items.rs"]
+mod items;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +14,8 @@ use stepmark_conformance::fault::{Counted, When};
 use stepmark_conformance::make::{Line, full, furnished};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::error::{ErrorKind, Subject};
-use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
-use stepmark_upkeep::{Counts, Error, copy, export, import, threads_of};
+use stepmark_upkeep::{Counts, Error, Moving, copy, export, import, threads_of};
 use tokio::sync::Mutex;
 
 /// The file that the same threads have in every store.
@@ -168,10 +169,17 @@ async fn every_cut_file_says_where() {
 async fn other_files_and_newer_versions_are_refused() {
     let mut file = small_file().await;
     assert!(matches!(imported(&*memory().store, b"SQLite format 3\0").await, Err(Error::NotAFile)));
-    file[8] = 2;
+    file[8] = 3;
     let error = imported(&*memory().store, &file).await.expect_err("it is newer");
-    assert!(matches!(error, Error::UnknownVersion(2)), "{error}");
-    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(matches!(error, Error::UnknownVersion(3)), "{error}");
+    assert!(error.to_string().contains("version 3"), "{error}");
+}
+
+fn name_of(moving: Moving<'_>) -> String {
+    match moving {
+        Moving::Thread(thread) => thread.name.clone(),
+        Moving::Items(namespace) => namespace.to_string(),
+    }
 }
 
 #[tokio::test]
@@ -180,16 +188,15 @@ async fn progress_counts_up_to_the_totals() {
     let lines = two_threads(&from.store).await;
     let (mut file, mut seen) = (Vec::new(), Vec::new());
     let threads = lines.each_ref().map(address);
-    let counts =
-        export(&*from.store, &threads, &mut file, &mut |thread, counts| seen.push((thread.name.clone(), *counts)))
-            .await
-            .expect("the threads are whole");
+    let counts = export(&*from.store, &threads, &mut file, &mut |moving, counts| seen.push((name_of(moving), *counts)))
+        .await
+        .expect("the threads are whole");
     assert!(seen.windows(2).all(|pair| pair[0].1.rows < pair[1].1.rows && pair[0].1.bytes < pair[1].1.bytes));
     assert_eq!(seen.last().map(|(name, last)| (name.as_str(), last.rows, last.blobs)), Some(("two", counts.rows, 2)));
     let mut again = Vec::new();
     let to = memory();
     let mut input = &file[..];
-    let mut on_progress = |thread: &ThreadRow, counts: &Counts| again.push((thread.name.clone(), *counts));
+    let mut on_progress = |moving: Moving<'_>, counts: &Counts| again.push((name_of(moving), *counts));
     assert_eq!(import(&mut input, &*to.store, &mut on_progress).await.expect("the file is whole"), counts);
     assert_eq!(again, seen);
 }
