@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stepmark_core::capability::{CacheKey, ResultCache};
-use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::wire::Writer;
 
 use crate::place;
@@ -21,7 +21,11 @@ impl ResultCache for CodecStore {
         let stored = stored_key(&keys, key);
         let Some(result) = self.kept()?.get(&stored).await? else { return Ok(None) };
         let name = format!("result of node {:?}", key.node);
-        keys.open(&place::kept(&stored), &result, (Subject::Store, &name)).map(Some)
+        match keys.open(&place::kept(&stored), &result, (Subject::Store, &name)) {
+            // Its key was forgotten: it is made again, and kept under the newest one.
+            Err(error) if error.is(ErrorKind::Missing, Subject::Key) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 
     async fn put(&self, key: CacheKey, result: Vec<u8>, ttl: Duration) -> Result<()> {

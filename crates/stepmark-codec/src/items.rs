@@ -66,7 +66,7 @@ impl Items for CodecStore {
     }
 }
 
-fn opened(keys: Option<&Keys>, mut item: Item) -> Result<Item> {
+pub(crate) fn opened(keys: Option<&Keys>, mut item: Item) -> Result<Item> {
     if let Some(keys) = keys {
         let place = place::item(&item.key, item.stamp.version);
         item.value = keys.open(&place, &item.value, (Subject::Item, &item.key))?;
@@ -75,7 +75,7 @@ fn opened(keys: Option<&Keys>, mut item: Item) -> Result<Item> {
 }
 
 impl CodecStore {
-    fn shared(&self) -> Result<&dyn Items> {
+    pub(crate) fn shared(&self) -> Result<&dyn Items> {
         self.inner().items().ok_or_else(|| Error::unsupported(Subject::Store, "items", "this store keeps none"))
     }
 }

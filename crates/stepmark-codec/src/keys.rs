@@ -25,8 +25,14 @@ pub use master::MasterKeys;
 pub enum KeyOwner {
     /// A thread: everything that is stored of it.
     Thread(ThreadUid),
-    /// The store: what belongs to no thread, which is the results of nodes that are kept for a while.
+    /// The store: what belongs to no thread, which is items, and results of nodes that are kept for a while.
     Store,
+}
+
+impl From<ThreadUid> for KeyOwner {
+    fn from(thread: ThreadUid) -> Self {
+        Self::Thread(thread)
+    }
 }
 
 impl fmt::Display for KeyOwner {

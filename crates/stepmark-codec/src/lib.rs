@@ -34,12 +34,13 @@
 //! sealed. To let older keys go:
 //!
 //! - a master key that wraps thread keys: `FileKeys::rewrap`, in place, while everything runs;
-//! - keys that sealed records: `recode` copies a thread, and `recode_all` all of a scope, offline, to another store where all of it is
-//!   sealed with the newest key, or with its first. Records are never changed where they are.
+//! - keys that sealed records: `recode` copies a thread, `recode_items` the items, and `recode_all` all of a scope, offline, to
+//!   another store where all of it is sealed with the newest key, or with its first. Records are never changed where they are.
+//!   Then `FileKeys::forget_before`, for threads and for [`KeyOwner::Store`], which sealed items and kept results.
 //!
 //! A destroyed key makes its thread unreadable in every copy and backup of the store, at once and for
 //! ever: calls answer `Deleted` (key). Results of nodes that are kept for a while belong to no thread; the store's own key seals
-//! them until their time is over. A wrong key is `Corrupt` (key), one that is not there `Missing` (key); both name the thread, and
+//! them until their time is over, and those that a forgotten key sealed are made again. A wrong key is `Corrupt` (key), one that is not there `Missing` (key); both name the thread, and
 //! nothing is lost.
 //!
 //! # Costs and limits
@@ -82,5 +83,5 @@ mod seal;
 
 #[cfg(feature = "encryption")]
 pub use keys::{FileKeys, Key, KeyOwner, KeyProvider, KeyRing, MasterKeys};
-pub use recode::{recode, recode_all};
+pub use recode::{recode, recode_all, recode_items};
 pub use store::{Codec, CodecStore};

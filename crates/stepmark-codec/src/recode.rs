@@ -3,6 +3,8 @@
 //! Row by row, from a store into another one that does not have it, while nobody writes it: every record is opened as it
 //! is, and made again as the other codec makes it. Nothing else changes: ids, hashes of what stays plain, orders.
 
+mod items;
+
 use stepmark_core::capability::{Carried, Restore, Row, RowClass, Rows, RowsQuery};
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
@@ -11,6 +13,8 @@ use stepmark_core::load::damaged;
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::{BlobCall, BlobReply, Outcome, ThreadQuery};
 use stepmark_core::value::{NumberedValue, ValueAddress, ValueNode, decode_packed, encode_packed};
+
+pub use items::recode_items;
 
 use crate::place::{Space, ValuePlace};
 use crate::seal::KeyOwner;
@@ -65,12 +69,14 @@ pub async fn recode(from: &CodecStore, to: &CodecStore, thread: ThreadUid) -> Re
     Ok(())
 }
 
-/// The same for all threads of a scope, and answers how many there are: so a store gets other keys at once. Threads that are
-/// there already are left as they are, so after a crash the call is repeated.
+/// The same for all items and all threads of a scope, and answers how many threads there are: so a store gets other keys at
+/// once, its own too. What is there already is left as it is, so after a crash the call is repeated. Results of nodes that
+/// are kept for a while stay behind; they are made again.
 ///
 /// # Errors
-/// Those of [`recode`].
+/// Those of [`recode_items`] and [`recode`].
 pub async fn recode_all(from: &CodecStore, to: &CodecStore, scope: &str) -> Result<u64> {
+    recode_items(from, to, scope).await?;
     let (mut after, mut recoded) = (None, 0);
     loop {
         let query = ThreadQuery { scope: scope.to_owned(), after, limit: ROWS_AT_ONCE, waiting: false };

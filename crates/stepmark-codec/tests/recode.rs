@@ -3,10 +3,16 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use stepmark_codec::{Codec, CodecStore, FileKeys, Key, KeyOwner, KeyProvider, MasterKeys, recode, recode_all};
+use stepmark_codec::{
+    Codec, CodecStore, FileKeys, Key, KeyOwner, KeyProvider, MasterKeys, recode, recode_all, recode_items,
+};
 use stepmark_conformance::make::{Line, appended, blob_node, full, intent};
-use stepmark_core::capability::{Attribute, AttributeChange, AttributeKind, Declaration};
+use stepmark_core::capability::{
+    Attribute, AttributeChange, AttributeKind, CacheKey, Declaration, ExpectItem, Item, ItemKey, ItemSearch,
+    ItemVersion, ItemWrite, Items, ResultCache,
+};
 use stepmark_core::error::{ErrorKind, Subject};
 use stepmark_core::id::RunId;
 use stepmark_core::memory::MemoryStore;
@@ -38,7 +44,7 @@ async fn grown(store: &CodecStore) -> (Line, Line) {
     let question = line.ask(0, "really?").await;
     store.append(line.answer(&question, "yes")).await.expect("anybody answers");
     store.append(line.tag("good")).await.expect("the tip is there");
-    let search = store.search().expect("it searches");
+    let search = CheckpointStore::search(store).expect("it searches");
     let declaration = Declaration { name: "who".into(), kind: AttributeKind::Text };
     search.declare("acme", vec![declaration]).await.expect("nothing else is declared");
     let change = AttributeChange { name: "who".into(), value: Some("ann".into()) };
@@ -74,7 +80,11 @@ async fn recoded_thread_is_the_same() {
                 // Sent again, as after a crash.
                 recode(&old, &new, lines.0.thread.uid).await.expect("it is copied");
             }
-            let said = new.search().expect("it searches").attributes(lines.0.thread.uid).await.expect("it is there");
+            let said = CheckpointStore::search(&new)
+                .expect("it searches")
+                .attributes(lines.0.thread.uid)
+                .await
+                .expect("it is there");
             assert_eq!(said, [Attribute { name: "who".into(), value: "ann".into() }]);
             let after = seen(&new, &lines).await;
             assert_eq!(after.len(), before.len());
@@ -128,6 +138,76 @@ async fn all_threads_of_a_scope_get_new_keys() {
     assert_eq!(seen(&new, &lines).await.len(), seen(&old, &lines).await.len());
     let [before, after] = [&old, &new].map(|store| store.load(other.whole()));
     assert_eq!(after.await.expect("it loads").chains, before.await.expect("it loads").chains);
+}
+
+fn item(key: &str, version: u64) -> ItemWrite {
+    let key = ItemKey { scope: "acme".into(), namespace: ["users", "ada"].into(), key: key.into() };
+    let ttl = Some(Duration::from_hours(version));
+    ItemWrite { key, value: b"\"sealed\"".to_vec(), ttl, version: ItemVersion(version), expect: ExpectItem::Any }
+}
+
+async fn items(store: &dyn CheckpointStore, scope: &str) -> Vec<Item> {
+    let search = ItemSearch { scope: scope.into(), limit: 1000, ..ItemSearch::default() };
+    store.items().expect("it keeps items").search(search).await.expect("they open").items
+}
+
+/// The store's own key is left behind as well: items open without it, with the versions, times and ends that they had.
+#[tokio::test]
+async fn items_leave_the_old_key_of_their_store_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = || FileKeys::open(folder.path(), MasterKeys::new(Key::new([7; 32]))).expect("it opens");
+    let (old, new) = (memory(Codec::new().sealed(keys())), memory(Codec::new().sealed(keys())));
+    assert_eq!(recode_items(&old, &new, "acme").await.expect("there are none"), 0);
+    for number in 1..=250 {
+        Items::put(&old, item(&format!("{number}"), number)).await.expect("kept");
+    }
+    let before = items(&old, "acme").await;
+    let (was, epoch) = (items(old.inner(), "acme").await, keys().rotate(KeyOwner::Store).expect("it has a key"));
+    assert_eq!(recode_all(&old, &new, "").await.expect("another scope"), 0);
+    assert!(items(new.inner(), "acme").await.is_empty());
+    for _ in 0..2 {
+        assert_eq!(recode_all(&old, &new, "acme").await.expect("no thread is there"), 0);
+    }
+    keys().forget_before(KeyOwner::Store, epoch).expect("it has a newer one");
+    assert_eq!(items(&new, "acme").await, before);
+    let is = items(new.inner(), "acme").await;
+    assert!(was.iter().zip(&is).all(|(was, is)| was.value[..8] != is.value[..8] && was.stamp == is.stamp));
+    let refusal = Items::get(&old, &before[0].key, false).await.expect_err("its key is gone");
+    assert!(refusal.is(ErrorKind::Missing, Subject::Key), "{refusal:?}");
+}
+
+/// Items are sealed for the first time, or for the last, as threads are; what another write made since is not overwritten.
+#[tokio::test]
+async fn items_are_sealed_first_and_opened_last() {
+    let plain = memory(Codec::new());
+    Items::put(&plain, item("k", 1)).await.expect("kept");
+    let (sealed, opened) = (memory(sealing()), memory(Codec::new()));
+    for (from, to) in [(&plain, &sealed), (&sealed, &opened)] {
+        assert_eq!(recode_items(from, to, "acme").await.expect("it is copied"), 1);
+        assert_eq!(items(to, "acme").await, items(&plain, "acme").await);
+    }
+    assert_ne!(items(sealed.inner(), "acme").await, items(&plain, "acme").await);
+    assert_eq!(items(opened.inner(), "acme").await, items(&plain, "acme").await);
+    Items::put(&plain, item("k", 2)).await.expect("kept");
+    let refused = recode_items(&plain, &sealed, "acme").await.expect_err("it was written since");
+    assert!(refused.is(ErrorKind::Exists, Subject::Item), "{refused:?}");
+}
+
+/// A kept result whose key was forgotten is as absent as one that never was.
+#[tokio::test]
+async fn kept_result_of_a_forgotten_key_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = FileKeys::open(folder.path(), MasterKeys::new(Key::new([7; 32]))).expect("it opens");
+    let store = memory(Codec::new().sealed(keys.clone()));
+    let key = CacheKey { graph: "g".into(), node: "n".into(), hash: [1; 16] };
+    let keep = |result: &[u8]| ResultCache::put(&store, key.clone(), result.to_vec(), Duration::from_hours(1));
+    keep(b"first").await.expect("kept");
+    let epoch = keys.rotate(KeyOwner::Store).expect("it has a key");
+    assert_eq!(ResultCache::get(&store, &key).await.expect("both keys are there"), Some(b"first".to_vec()));
+    keys.forget_before(KeyOwner::Store, epoch).expect("it has a newer one");
+    assert_eq!(ResultCache::get(&store, &key).await.expect("nothing is broken"), None);
+    keep(b"second").await.expect("kept");
+    assert_eq!(ResultCache::get(&store, &key).await.expect("kept"), Some(b"second".to_vec()));
 }
 
 #[tokio::test]

@@ -40,12 +40,12 @@ impl FileKeys {
         Ok(keys)
     }
 
-    /// Gives a thread a new key, and returns its epoch. What is written from now on is sealed with it.
+    /// Gives a thread, or the store itself, a new key, and returns its epoch. What is written from now on is sealed with it.
     ///
     /// # Errors
     /// `Missing`, `Deleted`, `Unavailable` (key) as for [`KeyProvider::keys`].
-    pub fn rotate(&self, thread: ThreadUid) -> Result<u32> {
-        let owner = KeyOwner::Thread(thread);
+    pub fn rotate(&self, owner: impl Into<KeyOwner>) -> Result<u32> {
+        let owner = owner.into();
         let _lock = self.lock()?;
         let ring = self.read(owner)?.ok_or_else(|| no_key(owner))?;
         let epoch = ring.newest().saturating_add(1);
@@ -53,13 +53,13 @@ impl FileKeys {
         Ok(epoch)
     }
 
-    /// Forgets a thread's keys of epochs before this one. What they sealed cannot be read any more, so everything must
-    /// have been sealed anew.
+    /// Forgets keys of epochs before this one. What they sealed cannot be read any more, so everything must have been sealed
+    /// anew; kept results that they sealed are made again.
     ///
     /// # Errors
     /// `Missing`, `Deleted`, `Unavailable` (key) as for [`KeyProvider::keys`].
-    pub fn forget_before(&self, thread: ThreadUid, epoch: u32) -> Result<()> {
-        let owner = KeyOwner::Thread(thread);
+    pub fn forget_before(&self, owner: impl Into<KeyOwner>, epoch: u32) -> Result<()> {
+        let owner = owner.into();
         let _lock = self.lock()?;
         let ring = self.read(owner)?.ok_or_else(|| no_key(owner))?;
         self.write(owner, &ring.without_before(epoch))

@@ -17,25 +17,30 @@ use stepmark_store_postgres::PostgresStore;
 use stepmark_testbed::PostgresServer;
 
 use crate::case::{CANARY, Case, Lab, STORED, answer, app, begin, canary};
+use crate::recoded::recoded_into;
 
 fn sealing() -> Codec {
     Codec::new().compressed().sealed(MasterKeys::new(Key::new([7; 32])))
 }
 
 /// All bytes of all files of a database.
-fn files(path: &Path) -> Vec<u8> {
+pub(crate) fn files(path: &Path) -> Vec<u8> {
     let folder = path.parent().expect("a folder");
     let files = std::fs::read_dir(folder).expect("it lists").map(|entry| entry.expect("an entry").path());
     files.flat_map(|path| std::fs::read(path).expect("it reads")).collect()
 }
 
 /// All cells of all tables, as a dump would have them.
-fn dump(path: &Path) -> Vec<u8> {
+pub(crate) fn dump(path: &Path) -> Vec<u8> {
+    cells(path).join(&0)
+}
+
+pub(crate) fn cells(path: &Path) -> Vec<Vec<u8>> {
     let file = Connection::open(path).expect("it opens");
     let mut tables = file.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").expect("sql");
     let names: Vec<String> =
         tables.query_map((), |row| row.get(0)).expect("rows").map(|name| name.expect("text")).collect();
-    let mut bytes = Vec::new();
+    let mut cells = Vec::new();
     for name in names {
         let mut rows = file.prepare(&format!("SELECT * FROM \"{name}\"")).expect("sql");
         let columns = rows.column_count();
@@ -43,28 +48,27 @@ fn dump(path: &Path) -> Vec<u8> {
         while let Some(row) = rows.next().expect("a row") {
             for column in 0..columns {
                 if let ValueRef::Text(cell) | ValueRef::Blob(cell) = row.get_ref(column).expect("a cell") {
-                    bytes.extend_from_slice(cell);
-                    bytes.push(0);
+                    cells.push(cell.to_vec());
                 }
             }
         }
     }
-    bytes
+    cells
 }
 
-fn holds(bytes: &[u8], word: &[u8]) -> bool {
+pub(crate) fn holds(bytes: &[u8], word: &[u8]) -> bool {
     let (first, rest) = (word[0], &word[1..]);
     let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);
     starts.map(|(at, _)| &bytes[at + 1..]).any(|behind| behind.starts_with(rest))
 }
 
 /// As dumps of PostgreSQL write bytes.
-fn hexadecimal(word: &str) -> String {
-    word.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
 }
 
 /// A run with a failure, a question and an effect; then a hand at it, forks, and a plain value.
-async fn run(store: impl CheckpointStore + Clone, mut look: impl FnMut(&str)) -> Case {
+pub(crate) async fn run(store: impl CheckpointStore + Clone, mut look: impl FnMut(&str)) -> Case {
     let lab = Lab::default();
     lab.fail_once();
     let app = app(store.clone(), &lab);
@@ -113,11 +117,16 @@ async fn slow_secrets_are_in_no_file_log_or_dump_of_postgresql() {
     // The log has all that ever was in the tables, so one look at the end is enough.
     let look = || {
         let [files, dump] = [server.raw_files(), server.dump()].map(|bytes| bytes.expect("it is read"));
-        [holds(&files, CANARY.as_bytes()), holds(&dump, hexadecimal(CANARY).as_bytes())]
+        [holds(&files, CANARY.as_bytes()), holds(&dump, hexadecimal(CANARY.as_bytes()).as_bytes())]
     };
     let state = run(sealing().around(opened("sealed").await), |_| ()).await;
     assert_eq!((state.verdict, state.receipt), (canary("answer"), canary("receipt")));
+    // Nor is there what another store's key had sealed, once all of it was sealed anew here.
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = recoded_into(opened("recoded").await, folder.path()).await;
     assert_eq!(look(), [false, false]);
+    let [files, dump] = [server.raw_files(), server.dump()].map(|bytes| bytes.expect("it is read"));
+    assert!(old.iter().all(|key| !holds(&files, key) && !holds(&dump, hexadecimal(key).as_bytes())));
     // What was looked for is found where nothing is sealed.
     run(opened("plain").await, |_| ()).await;
     assert_eq!(look(), [true, true]);

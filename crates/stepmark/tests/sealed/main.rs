@@ -6,3 +6,4 @@ mod canaries;
 mod keys;
 mod kills;
 mod metrics;
+mod recoded;
