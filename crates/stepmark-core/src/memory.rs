@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::capability::{AttributeKind, Items, ResultCache, Retention, Rows, Search};
+use crate::capability::{AttributeKind, Items, ResultCache, Retention, Rows, Search, Secrets};
 use crate::checkpoint::Timestamp;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, Subject};
@@ -148,6 +148,10 @@ impl CheckpointStore for MemoryStore {
 
     fn items(&self) -> Option<&dyn Items> {
         Some(self)
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
     }
 }
 

@@ -227,25 +227,17 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     fn rows(&self) -> Option<&dyn Rows>;
 
     /// How its threads are found by what is said of them; `None` where they cannot be. A wrapper answers for what it wraps.
-    fn search(&self) -> Option<&dyn Search> {
-        None
-    }
+    fn search(&self) -> Option<&dyn Search>;
 
     /// How it lets go of what threads no longer need; absent where it keeps everything. A wrapper answers for what it wraps.
-    fn retention(&self) -> Option<&dyn Retention> {
-        None
-    }
+    fn retention(&self) -> Option<&dyn Retention>;
 
     /// Where items are kept that threads share; absent where none are. A wrapper answers for what it wraps.
-    fn items(&self) -> Option<&dyn Items> {
-        None
-    }
+    fn items(&self) -> Option<&dyn Items>;
 
     /// What an id that is derived of contents is hashed with, where they are sealed; absent where anybody can read them. A
     /// wrapper answers for what it wraps.
-    fn secrets(&self) -> Option<&dyn Secrets> {
-        None
-    }
+    fn secrets(&self) -> Option<&dyn Secrets>;
 }
 
 /// What to do with a blob.

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Items, Restore, ResultCache, Row, Rows, RowsPage, RowsQuery, Secrets};
+use stepmark_core::capability::{
+    Items, Restore, ResultCache, Retention, Row, Rows, RowsPage, RowsQuery, Search, Secrets,
+};
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -38,7 +40,7 @@ const STUB_MAGIC: [u8; 5] = *b"smkx\x01";
 /// ```
 ///
 /// Both are needed to read a thread, and a backup is one of both, of the records first. Everything but blobs is answered by the store
-/// of the records, but retention and search. Deleting a thread leaves its blobs: others of its scope may use them. Never collect blobs
+/// of the records, but retention. Deleting a thread leaves its blobs: others of its scope may use them. Never collect blobs
 /// (`gc`, `sweep`) in the place of the blobs: it has no threads, so it takes all of them for unused. A store that has blobs of its own
 /// already cannot be opened so; copy its threads instead.
 #[derive(Clone, Debug)]
@@ -297,6 +299,15 @@ impl CheckpointStore for WithBlobs {
 
     fn items(&self) -> Option<&dyn Items> {
         self.records.items()
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        self.records.search()
+    }
+
+    /// What would be removed is named by its hash, and a packed part has another one here than there.
+    fn retention(&self) -> Option<&dyn Retention> {
+        None
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

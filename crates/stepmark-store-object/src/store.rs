@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use stepmark_core::capability::{Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Search};
+use stepmark_core::capability::{Items, Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Search, Secrets};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock, SystemIds};
 use stepmark_core::error::{Error, ErrorKind, Result, Subject};
@@ -344,6 +344,14 @@ impl CheckpointStore for Objects {
 
     fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        None
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
     }
 
     fn rows(&self) -> Option<&dyn Rows> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
-use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
@@ -392,5 +392,9 @@ impl CheckpointStore for PostgresStore {
 
     fn items(&self) -> Option<&dyn Items> {
         Some(self)
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
     }
 }

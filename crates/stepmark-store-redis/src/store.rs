@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
-use stepmark_core::capability::{Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Search};
+use stepmark_core::capability::{Items, Restore, ResultCache, Retention, Rows, RowsPage, RowsQuery, Search, Secrets};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -311,5 +311,13 @@ impl CheckpointStore for RedisStore {
 
     fn retention(&self) -> Option<&dyn Retention> {
         Some(self)
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        None
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
     }
 }

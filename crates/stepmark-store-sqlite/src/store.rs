@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search};
+use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Error, Result, Subject};
@@ -336,5 +336,9 @@ impl CheckpointStore for Sqlite {
 
     fn items(&self) -> Option<&dyn Items> {
         Some(self)
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
     }
 }

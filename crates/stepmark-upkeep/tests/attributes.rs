@@ -11,7 +11,7 @@ use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
 use stepmark_conformance::fault::{Counted, When};
 use stepmark_conformance::make::{Line, furnished};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
-use stepmark_core::capability::{AttributeKind, Declaration, ResultCache, Rows};
+use stepmark_core::capability::{AttributeKind, Declaration, Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
@@ -212,6 +212,22 @@ impl CheckpointStore for Plain {
 
     fn rows(&self) -> Option<&dyn Rows> {
         self.0.rows()
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        None
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        None
+    }
+
+    fn items(&self) -> Option<&dyn Items> {
+        None
+    }
+
+    fn secrets(&self) -> Option<&dyn Secrets> {
+        None
     }
 }
 
