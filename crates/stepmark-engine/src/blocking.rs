@@ -1,13 +1,17 @@
 //! How does a program without an async runtime run a graph?
 //!
 //! With a small runtime of its own, on which its threads wait. Everything else is the async form: a verb is built as
-//! always and then waited for.
+//! always and then waited for. `blocking/items.rs` is the same for what threads remember together.
+
+mod items;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+
+pub use items::BlockingItems;
 
 use crate::app::App;
 use crate::error::{Error, Result};

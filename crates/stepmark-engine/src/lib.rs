@@ -111,7 +111,7 @@ mod values;
 
 pub use answer::AnswerRequest;
 pub use app::{App, CONCURRENCY_MAX_DEFAULT, LINGER_DEFAULT, STEPS_MAX_DEFAULT};
-pub use blocking::{Blocking, BlockingApp, BlockingThread};
+pub use blocking::{Blocking, BlockingApp, BlockingItems, BlockingThread};
 pub use cache::Cache;
 pub use check_stored::{StoredCheck, StoredProblem};
 pub use drain::Drain;

@@ -279,7 +279,7 @@ pub mod functional {
 
 #[doc = include_str!("docs/blocking.md")]
 pub mod blocking {
-    pub use stepmark_engine::{Blocking, BlockingApp, BlockingThread};
+    pub use stepmark_engine::{Blocking, BlockingApp, BlockingItems, BlockingThread};
 }
 
 /// Time and randomness, for tests that bring their own.

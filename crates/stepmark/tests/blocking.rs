@@ -56,6 +56,31 @@ fn a_program_without_a_runtime_runs_answers_and_reads() {
     assert_eq!(other.run_id().expect("it has one").to_string(), "once");
 }
 
+#[test]
+fn a_program_without_a_runtime_remembers_across_threads() {
+    let app = asking(MemoryStore::new()).blocking().expect("a runtime");
+    let items = app.items().expect("memory keeps items");
+    let version = items.put(["users", "ada"], "diet", "vegetarian").expect("kept");
+    let read = items.get::<String>(["users", "ada"], "diet").expect("readable").expect("it is there");
+    assert_eq!((read.value.as_str(), read.version), ("vegetarian", version));
+    assert_eq!(items.peek(["users", "ada"], "diet").expect("readable"), Some(read));
+    assert_eq!(items.update("visits", "ada", |visits| visits.unwrap_or(0) + 1).expect("counted"), 1);
+    assert_eq!(items.search::<String>("users").expect("found").items.len(), 1);
+    let none = items.wait(items.handle().search::<String>("users").text("meat")).expect("searched");
+    assert!(none.items.is_empty());
+    assert_eq!(items.namespaces().expect("listed").namespaces.len(), 2);
+    let taken = items.wait(items.handle().put("visits", "ada", &0).if_absent()).expect_err("it is there");
+    assert!(taken.store_error().is_some(), "{taken}");
+    assert!(items.delete("visits", "ada").expect("deleted") && !items.delete("visits", "ada").expect("it is gone"));
+    assert_eq!(items.sweep(10).expect("swept"), 0);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let refused = runtime.block_on(async { items.namespaces() }).expect_err("waiting would stop it");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    let alone =
+        Blocking::new().expect("a runtime").items(stepmark::items::Items::of(MemoryStore::new()).expect("kept"));
+    assert!(alone.namespaces().expect("listed").namespaces.is_empty());
+}
+
 async fn meet(barrier: Dep<Arc<Barrier>>) {
     barrier.wait().await;
 }
