@@ -6,10 +6,12 @@ use stepmark_core::capability::{Item, ItemsQuery};
 use stepmark_core::error::Result;
 use stepmark_core::store::Outcome;
 
-use super::ROWS_AT_ONCE;
 use crate::place;
 use crate::seal::{KeyOwner, Keys};
 use crate::store::CodecStore;
+
+/// How many items are read and written at once; their values may be large.
+const ITEMS_AT_ONCE: u32 = 32;
 
 /// Copies the items of a scope from behind one codec to behind another, sealed with the newest of its keys, and answers how
 /// many there are. What is there with the same version is left as it is, so after a crash the call is repeated; a store that
@@ -22,7 +24,7 @@ use crate::store::CodecStore;
 /// item answers: a damaged one is named.
 pub async fn recode_items(from: &CodecStore, to: &CodecStore, scope: &str) -> Result<u64> {
     let Some(source) = from.inner().items() else { return Ok(0) };
-    let mut query = ItemsQuery { scope: scope.to_owned(), limit: ROWS_AT_ONCE, ..ItemsQuery::default() };
+    let mut query = ItemsQuery { scope: scope.to_owned(), limit: ITEMS_AT_ONCE, ..ItemsQuery::default() };
     let mut recoded = 0;
     loop {
         let page = source.page(query.clone()).await?;

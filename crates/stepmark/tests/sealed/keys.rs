@@ -1,5 +1,6 @@
 //! What does a caller see when keys change, are others, are gone or are destroyed?
 
+use stepmark::items::Items;
 use stepmark::store::{CheckpointStore, Load, Subject, ThreadAddress};
 use stepmark::{Error, MemoryStore, Sqlite};
 use stepmark_codec::{Codec, FileKeys, Key, MasterKeys};
@@ -105,8 +106,14 @@ async fn destroyed_key_erases_its_thread_and_no_other() {
     assert_eq!(epoch, 2);
     assert!(answer(&app.thread("t")).await.expect("with the new key").is_done());
 
+    // Nothing of a thread is among the items but what its nodes put there; and what is there is nobody's.
+    let items = Items::of(store()).expect("it keeps items");
+    assert!(items.namespaces().await.expect("listed").namespaces.is_empty());
+    items.put("users", "ada", &canary("item")).await.expect("kept");
+
     keys().destroy(uid).expect("it is destroyed");
     keys().destroy(uid).expect("it stays destroyed");
+    assert!(items.get::<String>("users", "ada").await.expect("its key is the store's").is_some());
     let other = crate::case::app(store(), &lab);
     for app in [&app, &other] {
         for error in [
