@@ -2,6 +2,8 @@
 //!
 //! The model is a list of what was written, and rules read off the documentation one by one.
 
+mod moved;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,8 @@ enum Step {
     Search { prefix: u8, filter: Option<(u8, i8)>, text: Option<u8>, newest: bool, limit: u8, refresh: bool },
     Namespaces { prefix: u8, suffix: Option<u8>, depth: Option<u8>, limit: u8 },
     Sweep,
+    Take { prefix: u8 },
+    BringBack { taken: u8 },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -47,6 +51,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => search.prop_map(|(prefix, filter, text, newest, limit, refresh)| Step::Search { prefix, filter, text, newest, limit, refresh }),
         2 => listing.prop_map(|(prefix, suffix, depth, limit)| Step::Namespaces { prefix, suffix, depth, limit }),
         1 => Just(Step::Sweep),
+        1 => byte().prop_map(|prefix| Step::Take { prefix }),
+        2 => byte().prop_map(|taken| Step::BringBack { taken }),
     ]
 }
 
@@ -74,6 +80,7 @@ struct World {
     store: Arc<dyn CheckpointStore>,
     kept: Vec<Kept>,
     writes: Vec<ItemWrite>,
+    taken: Vec<moved::Taken>,
 }
 
 const LABELS: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a", "b", "a"], &["ab"], &["b", "\0"]];
@@ -107,7 +114,7 @@ impl World {
         if store.items().is_none() {
             return;
         }
-        let mut world = Self { store, kept: Vec::new(), writes: Vec::new() };
+        let mut world = Self { store, kept: Vec::new(), writes: Vec::new(), taken: Vec::new() };
         for step in steps {
             world.step(step).await;
         }
@@ -160,6 +167,8 @@ impl World {
             Step::Sweep => {
                 self.items().sweep(100).await.expect("a store sweeps");
             }
+            Step::Take { prefix } => self.take(namespace(prefix)).await,
+            Step::BringBack { taken } => self.bring_back(taken).await,
         }
     }
 
