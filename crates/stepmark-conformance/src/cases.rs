@@ -4,15 +4,18 @@ pub mod append;
 pub mod blob;
 pub mod cache;
 pub mod children;
+pub mod child_units;
 pub mod commit;
 pub mod concurrency;
 pub mod delete;
 pub mod durability;
 pub mod effects;
+pub mod ledger;
 pub mod history;
 pub mod idempotence;
 pub mod isolation;
 pub mod items;
+pub mod found_items;
 pub mod load;
 pub mod moved_items;
 pub mod pointers;
@@ -97,10 +100,11 @@ macro_rules! each_case {
                 again_opens_a_generation
                 generation_is_seen_on_later_forks_alone
                 branch_of_other_actions_begins_anew
+                ended_attempt_is_lost
+                attempt_of_another_branch_is_not_ended;
+            ledger:
                 memos_are_written_with_the_intent
                 intent_is_all_or_nothing
-                ended_attempt_is_lost
-                attempt_of_another_branch_is_not_ended
                 repeated_intent_is_one_attempt
                 repeated_outcome_is_accepted
                 ledger_goes_with_its_thread
@@ -116,19 +120,20 @@ macro_rules! each_case {
                 sub_graph_stands_as_it_stood
                 sub_graph_is_found_across_fork_points
                 fork_at_the_tip_takes_its_sub_graphs_along
+                sub_graph_without_state_is_missing
+                sub_graphs_are_listed
+                lineage_of_a_sub_graph_is_paged
+                sub_graphs_go_with_their_thread
+                sub_graphs_outlive_the_handle;
+            child_units:
                 fenced_root_fences_its_sub_graphs
                 moved_root_refuses_its_sub_graphs
                 branch_of_another_root_is_refused
                 stale_tip_of_a_sub_graph_is_refused
                 unit_of_a_sub_graph_is_all_or_nothing
                 repeated_unit_of_a_sub_graph_is_accepted
-                sub_graph_without_state_is_missing
-                sub_graphs_are_listed
                 root_names_what_is_there
-                malformed_sub_graph_is_invalid
-                lineage_of_a_sub_graph_is_paged
-                sub_graphs_go_with_their_thread
-                sub_graphs_outlive_the_handle;
+                malformed_sub_graph_is_invalid;
             pointers:
                 stale_head_move_is_refused
                 repeated_head_move_is_accepted
@@ -204,6 +209,8 @@ macro_rules! each_case {
                 item_whose_time_is_over_is_gone
                 reading_refreshes_an_item
                 swept_items_are_gone
+                malformed_item_is_invalid;
+            found_items:
                 filters_compare_fields
                 text_is_found_in_any_case
                 search_stays_below_its_namespace
@@ -212,8 +219,7 @@ macro_rules! each_case {
                 hostile_strings_are_data
                 vectors_are_refused_by_name
                 namespaces_are_listed_once
-                namespaces_are_cut_at_a_depth
-                malformed_item_is_invalid;
+                namespaces_are_cut_at_a_depth;
             moved_items:
                 items_are_paged_as_stored
                 restored_item_is_the_same
