@@ -1,22 +1,27 @@
 //! How does a verb that executes begin?
 //!
 //! Read the branch → nothing to do: return, no claim → claim → only then read stored results → run. If the first write is
-//! refused nothing has run: the verb is decided anew on what is there now, a bounded number of times.
+//! refused nothing has run: the verb is decided anew on what is there now, a bounded number of times. `request/options.rs` is
+//! what a caller may say, `request/earlier.rs` what became of a run that is named again.
+
+mod earlier;
+mod options;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 use stepmark_core::capability::AttributeChange;
 use stepmark_core::checkpoint::Source;
 use stepmark_core::error::{ErrorKind as StoreKind, Subject};
 use stepmark_core::id::{RunId, check_name, hash16};
-use stepmark_core::rows::{BranchRow, EffectsMode, RunRow, RunStatus, ThreadRow};
-use stepmark_core::store::{Channels, Load, Loaded, Place, RunWrite};
+use stepmark_core::rows::{BranchRow, EffectsMode, ThreadRow};
+use stepmark_core::store::{Channels, Load, Place, RunWrite};
 use stepmark_core::wire::Writer;
 use tokio::sync::MutexGuard;
+
+pub(crate) use earlier::Earlier;
 
 use crate::apply::apply_input;
 use crate::commit::Draft;
@@ -25,13 +30,11 @@ use crate::deps::Deps;
 use crate::durability::{self, Durability};
 use crate::error::{Error, ErrorKind, Result, RunPlace, snapshot};
 use crate::events::{self, emit::Emitter};
-use crate::exit;
 use crate::input::check_input;
 use crate::load;
 use crate::metadata::Metadata;
-use crate::outcome::{Ending, Outcome, Stats};
+use crate::outcome::{Ending, Outcome};
 use crate::position::{Line, Position};
-use crate::questions::questions_of;
 use crate::resume::begun_run;
 use crate::resume_up_to::Resumes;
 use crate::run::{self, Run, Settings};
@@ -93,15 +96,6 @@ struct NamedRun<'a> {
     is_again: bool,
 }
 
-/// What became of a run.
-pub(crate) enum Earlier<S> {
-    /// It never began.
-    None,
-    /// Its record is all that there is of it.
-    GivenUp,
-    Ended(Outcome<S>),
-}
-
 pub(crate) type Resident<'a> = MutexGuard<'a, Option<(Line, Position)>>;
 
 impl<'a, S: State> Request<'a, S> {
@@ -139,73 +133,6 @@ impl<'a, S: State> Request<'a, S> {
             events: self.events.clone(),
             ..Request::new(thread, Verb::Resume)
         }
-    }
-
-    /// Names the run: repeating the same input under the same id returns that run's outcome instead of running twice.
-    #[must_use]
-    pub fn run_id(mut self, id: impl Into<String>) -> Self {
-        self.run_id = Some(id.into());
-        self
-    }
-
-    /// Attaches metadata to the input's checkpoint: a map, or a struct with named fields, of at most 64 KiB. History shows
-    /// it and finds the checkpoint by it ([`Filter::metadata`](crate::Filter::metadata)); the steps that follow do not
-    /// repeat it, but share the checkpoint's run id ([`Filter::run`](crate::Filter::run)). It is no part of the input: a
-    /// repeated run id keeps the metadata of its first call.
-    #[must_use]
-    pub fn metadata(mut self, metadata: &(impl Serialize + ?Sized)) -> Self {
-        self.metadata = Metadata::new(metadata);
-        self
-    }
-
-    /// What to do with unfinished tasks of the branch; an error by default.
-    #[must_use]
-    pub fn on_pending(mut self, on_pending: OnPending) -> Self {
-        self.on_pending = on_pending;
-        self
-    }
-
-    /// Stops this call before steps in which these nodes are planned, besides where the graph says so.
-    #[must_use]
-    pub fn interrupt_before<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
-        self.stops_before.extend(nodes.into_iter().map(Into::into));
-        self
-    }
-
-    /// Stops this call after steps in which these nodes ran, besides where the graph says so.
-    #[must_use]
-    pub fn interrupt_after<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
-        self.stops_after.extend(nodes.into_iter().map(Into::into));
-        self
-    }
-
-    /// How many super-steps this run may take.
-    #[must_use]
-    pub fn steps_max(mut self, steps: u64) -> Self {
-        self.steps_max = steps;
-        self
-    }
-
-    /// How long each super-step of this run may take: see [`App::step_timeout`](crate::App::step_timeout).
-    #[must_use]
-    pub fn step_timeout(mut self, limit: Duration) -> Self {
-        self.step_timeout = Some(limit);
-        self
-    }
-
-    /// When the super-steps of this run become durable.
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Gives the nodes of this run a value: [`Ctx<T>`](crate::Ctx). One of each type; nothing of it is stored, and it is no
-    /// part of the input: who goes on with the run gives it anew.
-    #[must_use]
-    pub fn context<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        Deps::insert_shared(&mut self.context, value);
-        self
     }
 
     /// Executes. When input and super-steps are durable is what [`Durability`] says.
@@ -305,77 +232,6 @@ impl<'a, S: State> Request<'a, S> {
             Box::pin(self.describe()).await?;
         }
         outcome
-    }
-
-    /// What became of the run that has this id already.
-    pub(crate) async fn earlier_run(&self, id: &RunId, input_hash: [u8; 16]) -> Result<Earlier<S>> {
-        let thread = self.thread;
-        let store = store_of(&thread.host)?;
-        let load = Load { run: Some(id.clone()), ..thread.request_of(Place::Head) };
-        let loaded = match store.load(load).await {
-            Err(error) if error.is(StoreKind::Missing, Subject::Thread) => return Ok(Earlier::None),
-            loaded => loaded?,
-        };
-        let Some(row) = loaded.run else { return Ok(Earlier::None) };
-        if row.input_hash != input_hash {
-            let message = format!("run {id} of thread {:?} had another input or verb", thread.name);
-            return Err(Error::new(ErrorKind::RunIdReused, message));
-        }
-        let ending = match row.status {
-            RunStatus::Done => Ending::Done,
-            RunStatus::OutOfSteps => Ending::OutOfSteps,
-            RunStatus::Interrupted => Ending::Interrupted,
-            RunStatus::Open => {
-                if self.is_given_up(&row, loaded.branch.row).await? {
-                    return Ok(Earlier::GivenUp);
-                }
-                let message = format!("run {id} of thread {:?} is open; resume takes it over", thread.name);
-                return Err(Error::new(ErrorKind::RunActive, message));
-            }
-            RunStatus::Cancelled => {
-                let message = format!("run {id} of thread {:?} was discarded; give the input another id", thread.name);
-                return Err(Error::new(ErrorKind::RunIdReused, message));
-            }
-            RunStatus::Failed | RunStatus::Drained => {
-                let message = format!("run {id} of thread {:?} ended {}", thread.name, row.status.as_str());
-                return Err(Error::new(ErrorKind::Unfinished, message));
-            }
-        };
-        let last = row.last.ok_or_else(|| Error::unreadable(Subject::Run, id, "it ended without a checkpoint"))?;
-        let place = Place::Checkpoint(last.id.clone());
-        let loaded = store.load(Load { channels: Channels::All, ..thread.request_of(place) }).await?;
-        let mut outcome = self.outcome_of(&loaded, ending)?;
-        if ending == Ending::Interrupted {
-            outcome.questions = thread.questions_at(row.branch, &last.id).await?;
-        }
-        Ok(Earlier::Ended(outcome))
-    }
-
-    /// Whether an open run has no stored input and can never have one. `head` is what was loaded with the run.
-    async fn is_given_up(&self, run: &RunRow, head: BranchRow) -> Result<bool> {
-        if head.id == run.branch {
-            return Ok(exit::is_given_up(run, &head));
-        }
-        let load = self.thread.request_of(Place::Branch(run.branch));
-        Ok(exit::is_given_up(run, &store_of(&self.thread.host)?.load(load).await?.branch.row))
-    }
-
-    /// An outcome that was read, not run.
-    pub(crate) fn outcome_of(&self, loaded: &Loaded, ending: Ending) -> Result<Outcome<S>> {
-        let program = &self.thread.host.program;
-        let manifest = load::manifest(loaded)?;
-        let state = match &manifest {
-            Some(manifest) => load::state(program, manifest, &load::Chains::of(loaded))?,
-            None => program.schema.initial(),
-        };
-        let mut outcome = Outcome::new(ending, state, Stats::default())?;
-        if ending == Ending::Interrupted {
-            outcome.questions = questions_of(loaded)?;
-        }
-        outcome.run = manifest.map(|manifest| manifest.run);
-        outcome.branch = Some(loaded.branch.name.clone().unwrap_or_else(|| loaded.branch.row.id.to_string()));
-        outcome.checkpoint = loaded.checkpoint.as_ref().map(|row| row.id.clone());
-        Ok(outcome)
     }
 
     /// Accepts the input: afterwards it is durable, the branch is claimed, and nothing has run.
