@@ -5,8 +5,12 @@
 
 /// Of what goes.
 pub(crate) mod retention;
+mod beside;
+mod read;
 mod rows;
 
+pub(crate) use beside::*;
+pub(crate) use read::*;
 pub(crate) use rows::*;
 
 /// A transaction whose process stops in the middle is ended by the server, so that its locks are not held for ever.
@@ -311,135 +315,6 @@ pub(crate) const CHECK_BLOBS: &str = "
 SELECT x.hash FROM unnest($2) WITH ORDINALITY x (hash, place)
 WHERE NOT EXISTS (SELECT 1 FROM @blob b WHERE b.scope = $1 AND b.hash = x.hash) ORDER BY x.place";
 
-// ---- load ----
-
-pub(crate) const LOAD_THREAD_BY_NAME: &str = "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE scope = $1 AND name = $2 AND uid IS NOT NULL";
-pub(crate) const LOAD_THREAD_BY_UID: &str =
-    "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE uid = $1";
-
-/// A thread, a branch and a checkpoint side by side; the packed values only where they are asked for ($5).
-macro_rules! moment {
-    ($of:literal) => {
-        concat!(
-            "
-SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
-       b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
-       c.arrival, c.branch, c.height, c.id, c.source, c.created_at, c.manifest, c.manifest_hash, c.packed_hash,
-       CASE WHEN $5 THEN c.packed ELSE ''::bytea END
-FROM @thread t ",
-            $of,
-            "
-WHERE t.uid = $1 OR (t.scope = $2 AND t.name = $3 AND t.uid IS NOT NULL)"
-        )
-    };
-}
-/// The tip of a branch ($6), of a named one ($7), or of the head; what is not there is null.
-pub(crate) const LOAD_TIP: &str = moment!(
-    "
-LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
-    $6, CASE WHEN $7 IS NULL THEN t.head ELSE (SELECT branch FROM @ref WHERE thread = t.number AND name = $7) END)
-LEFT JOIN @checkpoint c
-    ON c.thread = t.number AND c.namespace = $4 AND c.id = b.tip_id AND c.manifest IS NOT NULL"
-);
-/// A checkpoint ($7) on a branch ($6), else on the head where it is its tip, else on its own.
-pub(crate) const LOAD_MOMENT: &str = moment!(
-    "
-LEFT JOIN @checkpoint c ON c.thread = t.number AND c.namespace = $4 AND c.id = $7 AND c.manifest IS NOT NULL
-LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
-    $6,
-    (SELECT branch FROM @branch WHERE thread = t.number AND namespace = $4 AND branch = t.head AND tip_id = $7),
-    c.branch)"
-);
-
-pub(crate) const LOAD_BRANCH: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
-FROM @branch WHERE thread = $1 AND namespace = $2 AND branch = $3";
-pub(crate) const LOAD_BRANCHES: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
-FROM @branch WHERE thread = $1 AND namespace = $2 ORDER BY arrival";
-
-pub(crate) const LOAD_BRANCH_NUMBERS: &str =
-    "SELECT arrival FROM @branch WHERE thread = $1 AND namespace = $2 ORDER BY arrival";
-
-pub(crate) const LOAD_REF_BY_NAME: &str = "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND name = $2";
-pub(crate) const LOAD_REF_BY_BRANCH: &str =
-    "SELECT name, branch, hash FROM @ref WHERE thread = $1 AND branch = $2 ORDER BY name LIMIT 1";
-pub(crate) const LOAD_REFS: &str = "SELECT name, branch, hash FROM @ref WHERE thread = $1 ORDER BY name DESC";
-
-pub(crate) const LOAD_CHECKPOINT: &str = "
-SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
-FROM @checkpoint WHERE thread = $1 AND namespace = $2 AND id = $3 AND manifest IS NOT NULL";
-pub(crate) const LOAD_CHECKPOINT_AT: &str = "
-SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
-FROM @checkpoint WHERE thread = $1 AND namespace = $2 AND branch = $3 AND height = $4 AND manifest IS NOT NULL";
-pub(crate) const LOAD_CHECKPOINT_WITH_VALUES: &str = "
-SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash, packed
-FROM @checkpoint WHERE thread = $1 AND namespace = $2 AND id = $3 AND manifest IS NOT NULL";
-
-/// The nodes at places with all that they follow from, each once: the packed values of checkpoints, and value rows. A place
-/// is an ordinal, doubled, and 1 if it is packed.
-pub(crate) const LOAD_CHAINS: &str = "
-WITH RECURSIVE walk (branch, height, place) AS (
-    SELECT * FROM unnest($3, $4, $5)
-    UNION
-    SELECT found.base[1], found.base[2], found.base[3] FROM walk w
-    CROSS JOIN LATERAL (
-        (SELECT @chain_base(packed, w.place >> 1) AS base FROM @checkpoint
-         WHERE w.place & 1 = 1 AND thread = $1 AND namespace = $2 AND branch = w.branch AND height = w.height LIMIT 1)
-        UNION ALL
-        (SELECT @chain_base(head, NULL) FROM @value
-         WHERE w.place & 1 = 0 AND thread = $1 AND namespace = $2
-           AND branch = w.branch AND height = w.height AND ordinal = w.place >> 1 LIMIT 1)
-    ) found
-    WHERE found.base IS NOT NULL
-)
-SELECT c.packed_hash, NULL::bytea, c.packed, w.branch, w.height, NULL::bigint
-FROM (SELECT DISTINCT branch, height FROM walk WHERE place & 1 = 1) w
-CROSS JOIN LATERAL (
-    SELECT packed_hash, packed FROM @checkpoint
-    WHERE thread = $1 AND namespace = $2 AND branch = w.branch AND height = w.height LIMIT 1) c
-UNION ALL
-SELECT v.hash, v.head, v.body, w.branch, w.height, w.place >> 1 FROM walk w
-CROSS JOIN LATERAL (
-    SELECT hash, head, body FROM @value
-    WHERE w.place & 1 = 0 AND thread = $1 AND namespace = $2
-      AND branch = w.branch AND height = w.height AND ordinal = w.place >> 1 LIMIT 1) v";
-pub(crate) const LOAD_ORDINAL_MAX: &str = "
-SELECT MAX(ordinal) FROM @value WHERE thread = $1 AND namespace = $2 AND branch = $3 AND height = $4";
-
-pub(crate) const LOAD_PENDING: &str = "
-SELECT lane, kind, task, ordinal, hash, head, body
-FROM @pending WHERE thread = $1 AND namespace = $2 AND base = $3 AND lane = $4 ORDER BY kind, task, ordinal";
-
-/// The rows of a checkpoint that name sub-graphs.
-pub(crate) const LOAD_CHILD_ROWS: &str = "
-SELECT lane, kind, task, ordinal, hash, head, body
-FROM @pending WHERE thread = $1 AND namespace = $2 AND base = $3 AND lane = $4 AND kind = 5 ORDER BY task, ordinal";
-pub(crate) const LOAD_CHILD: &str = "
-SELECT namespace, height, child_branch, child_height, hash FROM @child
-WHERE thread = $1 AND root_branch = $2 AND namespace = $3 AND height <= $4 ORDER BY height DESC LIMIT 1";
-/// Of each namespace the newest row.
-pub(crate) const LOAD_CHILDREN: &str = "
-SELECT DISTINCT ON (namespace) namespace, height, child_branch, child_height, hash FROM @child
-WHERE thread = $1 AND root_branch = $2 AND height <= $3 ORDER BY namespace, height DESC";
-
-pub(crate) const LOAD_RUN: &str = "
-SELECT id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash, graph_signature
-FROM @run WHERE thread = $1 AND id = $2";
-
-/// A run with the record of its graph, if there is one.
-pub(crate) const LOAD_RUN_WITH_GRAPH: &str = "
-SELECT r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id, r.hash,
-       r.graph_signature, g.record, g.hash
-FROM @run r LEFT JOIN @graph g ON g.name = r.graph AND g.signature = r.graph_signature
-WHERE r.thread = $1 AND r.id = $2";
-
-pub(crate) const LOAD_TAG: &str =
-    "SELECT name, namespace, branch, height, hash FROM @tag WHERE thread = $1 AND name = $2";
-pub(crate) const LOAD_TAGS: &str =
-    "SELECT name, namespace, branch, height, hash FROM @tag WHERE thread = $1 AND namespace = $2 ORDER BY name";
-pub(crate) const LOAD_GRAPH: &str = "SELECT record, hash FROM @graph WHERE name = $1 AND signature = $2";
-
 // ---- ledger ----
 
 /// Makes an entry, or moves it on; what it is never changes.
@@ -469,93 +344,6 @@ pub(crate) const LEDGER_BRANCHES: &str = "SELECT MAX(arrival) FROM @branch WHERE
 pub(crate) const LEDGER_BRANCH: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, arrival
 FROM @branch WHERE thread = $1 AND namespace = ''";
-
-// ---- history and threads ----
-
-/// One segment of a lineage, downwards.
-pub(crate) const HISTORY_SEGMENT: &str = "
-SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
-FROM @checkpoint
-WHERE thread = $1 AND namespace = $2 AND branch = $3 AND height < $4 AND manifest IS NOT NULL
-ORDER BY height DESC LIMIT $5";
-
-pub(crate) const HISTORY_ALL: &str = "
-SELECT arrival, branch, height, id, source, created_at, manifest, manifest_hash, packed_hash
-FROM @checkpoint
-WHERE thread = $1 AND namespace = $2 AND arrival < $3 AND manifest IS NOT NULL
-ORDER BY arrival DESC LIMIT $4";
-
-/// Threads with the branch that each continues and the run that began last, side by side.
-macro_rules! threads {
-    ($of:literal) => {
-        concat!(
-            "
-SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
-       b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
-       r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id, r.hash,
-       r.graph_signature
-FROM (
-    SELECT * FROM @thread t WHERE scope = $1 AND name > $2 AND uid IS NOT NULL ",
-            $of,
-            " ORDER BY name LIMIT $3) t
-LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = '' AND b.branch = t.head
-LEFT JOIN LATERAL (SELECT * FROM @run WHERE thread = t.number ORDER BY arrival DESC LIMIT 1) r ON true
-ORDER BY t.name"
-        )
-    };
-}
-pub(crate) const THREADS_PAGE: &str = threads!("");
-/// Threads with a branch of the root namespace on whose tip, in its lane, a question lies.
-pub(crate) const THREADS_WAITING: &str = threads!(
-    "AND EXISTS (
-    SELECT 1 FROM @branch b, @pending p
-    WHERE b.thread = t.number AND b.namespace = ''
-      AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)"
-);
-/// The questions and answers on the tips of threads, each with its branch and that branch's first name.
-pub(crate) const THREADS_QUESTIONS: &str = "
-SELECT b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
-       p.lane, p.kind, p.task, p.ordinal, p.hash, p.head, p.body, r.name, r.branch, r.hash, b.thread
-FROM @branch b
-JOIN @pending p ON p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind IN (3, 4)
-LEFT JOIN LATERAL (
-    SELECT name, branch, hash FROM @ref WHERE thread = b.thread AND branch = b.branch ORDER BY name LIMIT 1) r ON true
-WHERE b.thread = ANY ($1) AND b.namespace = ''
-ORDER BY b.thread, b.arrival, p.kind, p.task, p.ordinal";
-
-// ---- search ----
-
-pub(crate) const SEARCH_DECLARE: &str =
-    "INSERT INTO @attribute_kind (scope, name, kind, hash) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-pub(crate) const SEARCH_DECLARED: &str = "SELECT name, kind, hash FROM @attribute_kind WHERE scope = $1 ORDER BY name";
-pub(crate) const SEARCH_UNSET: &str = "DELETE FROM @attribute WHERE thread = $1 AND scope = $2 AND name = $3";
-pub(crate) const SEARCH_SET: &str =
-    "INSERT INTO @attribute (scope, name, value, thread, hash) VALUES ($1, $2, $3, $4, $5)";
-/// Threads that have an attribute with a value in a range, by name.
-pub(crate) const SEARCH_BY_ATTRIBUTE: &str = threads!(
-    "AND t.number IN (
-    SELECT a.thread FROM @attribute a WHERE a.scope = $1 AND a.name = $4 AND a.value BETWEEN $5 AND $6)"
-);
-/// What is known of threads besides: when their tips were made, how far and of which graph their last runs are, whether
-/// they wait and have open effects, and their attributes.
-pub(crate) const SEARCH_FACTS: &str = "
-SELECT t.number,
-    (SELECT c.created_at FROM @branch b JOIN @checkpoint c ON c.thread = b.thread AND c.namespace = '' AND c.id = b.tip_id
-     WHERE b.thread = t.number AND b.namespace = '' AND b.branch = t.head),
-    r.status, r.graph,
-    CASE WHEN $2 THEN EXISTS (
-        SELECT 1 FROM @branch b, @pending p
-        WHERE b.thread = t.number AND b.namespace = ''
-          AND p.thread = b.thread AND p.namespace = '' AND p.base = b.tip_id AND p.lane = b.branch AND p.kind = 3)
-    ELSE false END,
-    CASE WHEN $3 THEN EXISTS (SELECT 1 FROM @ledger l WHERE l.thread = t.number AND l.status = 1) ELSE false END,
-    ARRAY(SELECT a.name FROM @attribute a WHERE a.thread = t.number ORDER BY a.name),
-    ARRAY(SELECT a.value FROM @attribute a WHERE a.thread = t.number ORDER BY a.name),
-    ARRAY(SELECT a.hash FROM @attribute a WHERE a.thread = t.number ORDER BY a.name)
-FROM @thread t
-LEFT JOIN LATERAL (
-    SELECT run.status, run.graph FROM @run run WHERE run.thread = t.number ORDER BY run.arrival DESC LIMIT 1) r ON true
-WHERE t.number = ANY ($1)";
 
 // ---- blob ----
 
@@ -595,73 +383,6 @@ pub(crate) const DELETE_ROWS: [&str; 14] = [
     "DELETE FROM @attribute WHERE thread = $1",
     "DELETE FROM @thread WHERE number = $1",
 ];
-
-// ---- cache ----
-
-pub(crate) const CACHE_GET: &str = "
-SELECT expires_at, hash, result FROM @cache WHERE graph = $1 AND node = $2 AND key = $3
-  AND expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-
-pub(crate) const CACHE_PUT: &str = "
-INSERT INTO @cache (graph, node, key, expires_at, hash, result) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (graph, node, key) DO UPDATE SET expires_at = excluded.expires_at, hash = excluded.hash, result = excluded.result";
-
-/// At most so many at a time, and none that somebody else has at hand: a write does not wait for what others left.
-pub(crate) const CACHE_EXPIRE: &str = "
-DELETE FROM @cache WHERE (graph, node, key) IN (
-    SELECT graph, node, key FROM @cache WHERE expires_at <= $1 LIMIT 64 FOR UPDATE SKIP LOCKED)";
-
-pub(crate) const CACHE_CLEAR: &str = "DELETE FROM @cache WHERE graph = $1 AND ($2 IS NULL OR node = $2)";
-
-// ---- items ----
-
-pub(crate) const ITEM_STAMP: &str = "
-SELECT version, created_at, updated_at, expires_at FROM @item WHERE scope = $1 AND namespace = $2 AND key = $3 FOR UPDATE";
-
-pub(crate) const ITEM_INSERT: &str = "
-INSERT INTO @item (scope, namespace, key, version, created_at, updated_at, expires_at, ttl_us, hash, value)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-
-pub(crate) const ITEM_UPDATE: &str = "
-UPDATE @item SET version = $4, created_at = $5, updated_at = $6, expires_at = $7, ttl_us = $8, hash = $9, value = $10
-WHERE scope = $1 AND namespace = $2 AND key = $3";
-
-pub(crate) const ITEM_DELETE: &str = "DELETE FROM @item WHERE scope = $1 AND namespace = $2 AND key = $3";
-
-/// The sum stays below the largest number; a read that was earlier, and comes later, takes no time away.
-pub(crate) const ITEM_REFRESH: &str = "
-UPDATE @item SET expires_at = greatest(expires_at, least($5, 9223372036854775807 - ttl_us) + ttl_us)
-WHERE scope = $1 AND namespace = $2 AND key = $3 AND version = $4 AND ttl_us IS NOT NULL AND expires_at > $5";
-
-/// None that somebody else has at hand.
-pub(crate) const ITEM_SWEEP: &str = "
-DELETE FROM @item WHERE (scope, namespace, key) IN (
-    SELECT scope, namespace, key FROM @item
-    WHERE expires_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint LIMIT $1 FOR UPDATE SKIP LOCKED)";
-
-pub(crate) const ITEM_GET: &str = "
-SELECT version, created_at, updated_at, expires_at, ttl_us, hash, value FROM @item
-WHERE scope = $1 AND namespace = $2 AND key = $3
-  AND (expires_at IS NULL OR expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
-
-pub(crate) const ITEM_SEARCH: &str = "
-DECLARE stepmark_items CURSOR FOR
-SELECT version, created_at, updated_at, expires_at, ttl_us, hash, value, namespace, key FROM @item
-WHERE scope = $1 AND namespace >= $2 AND namespace < $3 AND (expires_at IS NULL OR expires_at > $4)
-  AND ($5 IS NULL OR (namespace, key) > ($5, $6))
-ORDER BY namespace, key";
-
-pub(crate) const ITEM_SEARCH_NEWEST: &str = "
-DECLARE stepmark_items CURSOR FOR
-SELECT version, created_at, updated_at, expires_at, ttl_us, hash, value, namespace, key FROM @item
-WHERE scope = $1 AND namespace >= $2 AND namespace < $3 AND (expires_at IS NULL OR expires_at > $4)
-  AND ($5 IS NULL OR (updated_at, namespace, key) < ($7, $5, $6))
-ORDER BY updated_at DESC, namespace DESC, key DESC";
-
-pub(crate) const ITEM_NAMESPACES: &str = "
-SELECT DISTINCT namespace FROM @item
-WHERE scope = $1 AND namespace >= $2 AND namespace < $3 AND (expires_at IS NULL OR expires_at > $4)
-ORDER BY namespace LIMIT $5";
 
 // ---- info ----
 

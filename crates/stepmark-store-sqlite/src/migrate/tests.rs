@@ -70,8 +70,9 @@ fn deleting_a_thread_empties_every_table_that_knows_it() {
 #[test]
 fn every_statement_is_valid() {
     let connection = migrated(1);
-    let source = include_str!("../queries.rs");
-    let statements = source.split('"').skip(1).step_by(2).filter(|text| text.contains(' '));
+    let sources = [include_str!("../queries.rs"), include_str!("../queries/beside.rs")];
+    let texts = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
+    let statements = texts.filter(|text| text.contains(' '));
     let mut count = 0;
     for sql in statements {
         connection.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
