@@ -44,8 +44,8 @@ pub use frame::FILE_VERSION;
 pub use import::{copy, import};
 pub use quarantine::{Quarantined, quarantine};
 pub use retention::{
-    Archive, ArchiveFolder, ArchiveStore, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan, prune,
-    sweep,
+    Archive, ArchiveFolder, ArchiveStore, Archived, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan,
+    prune, sweep, unarchive,
 };
 pub use send::{Counts, OnProgress};
 pub use verify::{Finding, Problem, Report, verify};

@@ -6,6 +6,7 @@
 //! does it for all threads, `archive` is where they go before they are deleted.
 
 mod archive;
+mod archive_store;
 mod choose;
 mod policy;
 mod reach;
@@ -22,7 +23,8 @@ use stepmark_core::store::{CheckpointStore, Load, ThreadAddress};
 
 use crate::error::{Error, Result};
 use crate::send::rows_of;
-pub use archive::{Archive, ArchiveFolder, ArchiveStore};
+pub use archive::{Archive, ArchiveFolder, Archived, unarchive};
+pub use archive_store::ArchiveStore;
 use choose::Ages;
 pub use policy::Policy;
 use reach::{Garbage, Gone, Reach};

@@ -12,8 +12,9 @@ use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::capability::{Aged, AgedQuery, PendingKey, Removal, Row, RowKey};
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{ErrorKind, Result};
+use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
-use stepmark_core::rows::{RunStatus, ThreadRow};
+use stepmark_core::rows::RunStatus;
 use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, Records, RunWrite, ThreadAddress};
 use stepmark_store_object::Objects;
 use stepmark_store_object::object_store::memory::InMemory;
@@ -21,8 +22,8 @@ use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::RedisServer;
 use stepmark_upkeep::{
-    Archive, ArchiveFolder, ArchiveStore, Freed, Policy, Sweeper, copy_thread, delete_runs, gc, import, plan, prune,
-    sweep, verify,
+    Archive, ArchiveFolder, ArchiveStore, Archived, Freed, Policy, Sweeper, copy_thread, delete_runs, export, gc, plan,
+    prune, sweep, unarchive, verify,
 };
 use tokio::sync::Mutex;
 use world::{Minutes, World, rows};
@@ -313,18 +314,20 @@ async fn finished_and_expired_threads_are_archived_and_deleted() {
     let places = ArchiveFolder(folder.path().to_owned());
     let later = sweep(&*store, &eager().delete_finished_after(DAY), Some(&places)).await.expect("it sweeps");
     assert_eq!((later.freed.threads, later.failed.len()), (1, 0), "the one whose time is over");
-    let file = std::fs::read(folder.path().join(format!("{}.stepmark", expired.thread.uid))).expect("it was archived");
     let restored = timed().0;
-    import(&mut &file[..], &*restored, &mut |_, _| {}).await.expect("the file is whole");
+    unarchive(&places, ("", expired.thread.uid), &*restored).await.expect("the file is whole");
     Line { store: restored, ..expired.clone() }.assert_stored().await;
     let broken = ArchiveFolder(folder.path().join("nowhere"));
     let policy = eager().delete_finished_after(MINUTE);
     let failed = sweep(&*store, &policy, Some(&broken)).await.expect("it sweeps");
     assert_eq!((failed.freed.threads, failed.failed.len()), (0, 1), "what is not archived is not deleted");
     done.assert_stored().await;
-    let swept = sweep(&*store, &policy, Some(&ArchiveStore(Arc::clone(&archive)))).await.expect("it sweeps");
+    let archive = ArchiveStore(archive);
+    let swept = sweep(&*store, &policy, Some(&archive)).await.expect("it sweeps");
     assert_eq!((swept.freed.threads, swept.failed.len()), (1, 0));
-    Line { store: archive, ..done.clone() }.assert_stored().await;
+    let restored = timed().0;
+    unarchive(&archive, ("", done.thread.uid), &*restored).await.expect("the file is whole");
+    Line { store: restored, ..done.clone() }.assert_stored().await;
     assert!(store.load(done.whole()).await.is_err());
     for line in [&open, &tagged] {
         line.assert_stored().await;
@@ -343,12 +346,20 @@ struct Meanwhile {
 
 #[async_trait]
 impl Archive for Meanwhile {
-    async fn keep(&self, thread: &ThreadRow, file: &[u8]) -> Result<(), stepmark_upkeep::Error> {
-        self.archive.keep(thread, file).await?;
+    async fn keep(&self, archived: &Archived, file: &[u8]) -> stepmark_upkeep::Result<()> {
+        self.archive.keep(archived, file).await?;
         if let Some(write) = self.writes.lock().await.pop() {
             self.store.append(write).await?;
         }
         Ok(())
+    }
+
+    async fn list(&self, scope: &str) -> stepmark_upkeep::Result<Vec<Archived>> {
+        self.archive.list(scope).await
+    }
+
+    async fn read(&self, archived: &Archived) -> stepmark_upkeep::Result<Vec<u8>> {
+        self.archive.read(archived).await
     }
 }
 
@@ -366,11 +377,51 @@ async fn what_comes_while_a_thread_is_archived_is_archived_before_it_goes() {
     let policy = eager().delete_idle_after(MINUTE).keep_tagged(false);
     let first = sweep(&*store, &policy, Some(&archive)).await.expect("it sweeps");
     assert_eq!((first.freed.threads, first.failed.len()), (1, 0), "quiet threads are looked at after expired ones");
-    let file = std::fs::read(folder.path().join(format!("{}.stepmark", line.thread.uid))).expect("it was archived");
     let restored = timed().0;
-    import(&mut &file[..], &*restored, &mut |_, _| {}).await.expect("the file is whole");
+    unarchive(&archive, ("", line.thread.uid), &*restored).await.expect("the file is whole");
     let there = Load { tags: true, ..line.whole() };
     assert_eq!(restored.load(there).await.expect("it is there").tags.len(), 1, "the newest file has the tag");
+}
+
+/// A thread went on after it was archived, another one got its name, and a sweeper that was slow comes with what was before.
+#[tokio::test]
+async fn archive_keeps_every_version_and_brings_back_the_newest() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let objects = Objects::open(Arc::new(InMemory::new()), "").await.expect("it opens");
+    let archives: [&dyn Archive; 3] =
+        [&ArchiveFolder(folder.path().to_owned()), &ArchiveStore(timed().0), &ArchiveStore(Arc::new(objects))];
+    for archive in archives {
+        let (store, _) = timed();
+        let mut line = furnished(&store, "t").await;
+        let exported = async |line: &Line| {
+            let mut file = Vec::new();
+            export(&*line.store, &[address(line)], &mut file, &mut |_, _| {}).await.expect("it is whole");
+            file
+        };
+        let first = exported(&line).await;
+        line.step().await;
+        let second = exported(&line).await;
+        let at = |as_of| Archived { thread: line.thread.clone(), as_of };
+        for (as_of, file) in [(7, &first), (9, &second), (11, &second), (8, &first)] {
+            archive.keep(&at(as_of), file).await.expect("it is kept");
+        }
+        let namesake = Line::grown(&timed().0, "t", 1).await;
+        let other = exported(&namesake).await;
+        let namesake_at = Archived { thread: namesake.thread.clone(), as_of: 9 };
+        archive.keep(&namesake_at, &other).await.expect("it is kept beside");
+        let kept: Vec<_> = archive.list("").await.expect("they are listed");
+        let times = |uid| kept.iter().filter(move |kept| kept.thread.uid == uid).map(|kept| kept.as_of);
+        assert_eq!(times(line.thread.uid).collect::<Vec<_>>(), [7, 8, 9], "what was not new is there once");
+        assert_eq!(archive.read(&at(7)).await.expect("it is there"), first);
+        assert!(archive.read(&at(10)).await.is_err() && archive.list("x").await.expect("none").is_empty());
+        for line in [line, namesake] {
+            let restored = timed().0;
+            unarchive(archive, ("", line.thread.uid), &*restored).await.expect("the file is whole");
+            Line { store: restored, ..line }.assert_stored().await;
+        }
+        let nobody = unarchive(archive, ("", ThreadUid([9; 16])), &*store).await;
+        assert!(matches!(nobody, Err(stepmark_upkeep::Error::Store(error)) if error.kind() == ErrorKind::Missing));
+    }
 }
 
 #[tokio::test]

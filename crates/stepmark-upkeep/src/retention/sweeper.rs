@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::scan::Scan;
-use super::{Archive, Freed, Policy, Source, before, gc, prune};
+use super::{Archive, Archived, Freed, Policy, Source, before, gc, prune};
 use crate::error::{Error, Result};
 use crate::export;
 use crate::send::{rows_of, thread_row};
@@ -122,10 +122,11 @@ impl Round<'_> {
     /// Archives a thread, if there is an archive.
     async fn keep(self, uid: ThreadUid) -> Result<()> {
         let Some(archive) = self.archive else { return Ok(()) };
-        let mut file = Vec::new();
+        let as_of = self.source.now().await?;
         let thread = thread_row(rows_of(self.source.store)?, uid).await?;
+        let mut file = Vec::new();
         export(self.source.store, &[ThreadAddress::Uid(uid)], &mut file, &mut |_, _| {}).await?;
-        archive.keep(&thread, &file).await
+        archive.keep(&Archived { thread, as_of }, &file).await
     }
 }
 
