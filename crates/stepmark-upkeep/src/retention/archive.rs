@@ -93,7 +93,7 @@ pub(super) fn time_of(name: &str) -> Option<Timestamp> {
 }
 
 pub(super) fn sort(all: &mut [Archived]) {
-    all.sort_by(|one, other| (one.thread.uid, one.as_of).cmp(&(other.thread.uid, other.as_of)));
+    all.sort_by_key(|archived| (archived.thread.uid, archived.as_of));
 }
 
 /// Keeps threads as files of their own, `{uid}-{time}.stepmark`, with the time in microseconds since 1970 and 20 digits.
