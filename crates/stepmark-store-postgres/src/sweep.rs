@@ -11,7 +11,7 @@ use stepmark_core::capability::{
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace, Timestamp};
 use stepmark_core::child::ChildPlace;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{BranchId, ThreadUid};
+use stepmark_core::id::{BlobHash, BranchId, ThreadUid};
 use stepmark_core::load::damaged;
 use stepmark_core::pending::PendingKind;
 use stepmark_core::store::Commit;
@@ -261,8 +261,11 @@ async fn collect(session: Session<'_>, collect: &Collect) -> Result<Collected> {
             session.exists(sql::COLLECT_LOCK, params![scope, hash]).await?;
             goes = session.execute(sql::COLLECT_BLOB, key).await? > 0;
         }
-        collected.blobs += u64::from(goes);
-        collected.bytes += if goes { *bytes } else { 0 };
+        if goes {
+            collected.blobs += 1;
+            collected.bytes += bytes;
+            collected.named.extend(hash[..].try_into().map(|hash| (scope.clone(), BlobHash(hash))));
+        }
     }
     Ok(collected)
 }

@@ -436,7 +436,8 @@ pub(crate) const REMOVE_CHILD: &str =
 pub(crate) const REMOVE_CHECKPOINT: &str = "
 DELETE FROM checkpoint WHERE thread = ?1 AND namespace = ?2 AND branch = ?3 AND height = ?4 AND manifest IS NULL";
 
-pub(crate) const COLLECT_PAGE: &str = "SELECT number, length FROM blob WHERE number > ?1 ORDER BY number LIMIT ?2";
+pub(crate) const COLLECT_PAGE: &str =
+    "SELECT number, length, scope, hash FROM blob WHERE number > ?1 ORDER BY number LIMIT ?2";
 pub(crate) const COLLECT_LOOK: &str = "
 SELECT 1 FROM blob
 WHERE number = ?1 AND touched_at < ?2 AND NOT EXISTS (SELECT 1 FROM blob_ref WHERE blob = ?1)";

@@ -11,7 +11,7 @@ use stepmark_core::capability::{
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace, Timestamp};
 use stepmark_core::child::ChildPlace;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{BranchId, ThreadUid};
+use stepmark_core::id::{BlobHash, BranchId, ThreadUid};
 use stepmark_core::load::damaged;
 use stepmark_core::pending::PendingKind;
 use stepmark_core::store::Commit;
@@ -246,13 +246,13 @@ fn collect(session: &Session<'_>, collect: &Collect) -> Result<Collected> {
     let limit = collect.limit.max(1);
     let seen = session.all(queries::COLLECT_PAGE, params![after, i64::from(limit) + 1], |row| {
         let cells = Cells::new(row, Subject::Blob, "its number");
-        Ok((cells.get::<i64>(0)?, cells.number(1)?))
+        Ok((cells.get::<i64>(0)?, cells.number(1)?, (cells.get::<String>(2)?, BlobHash(cells.array(3)?))))
     })?;
     let more = seen.len() > limit as usize;
     let page = &seen[..seen.len().min(limit as usize)];
-    let next = page.last().filter(|_| more).map(|(number, _)| number.to_be_bytes().to_vec());
+    let next = page.last().filter(|_| more).map(|(number, ..)| number.to_be_bytes().to_vec());
     let mut collected = Collected { next, ..Collected::default() };
-    for (number, bytes) in page {
+    for (number, bytes, name) in page {
         let key = params![number, collect.untouched_since];
         let goes = if collect.dry_run {
             session.exists(queries::COLLECT_LOOK, key)?
@@ -262,6 +262,7 @@ fn collect(session: &Session<'_>, collect: &Collect) -> Result<Collected> {
         if goes {
             collected.blobs += 1;
             collected.bytes += bytes;
+            collected.named.push(name.clone());
             if !collect.dry_run {
                 session.execute(queries::COLLECT_CHUNKS, [number])?;
             }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
-use crate::id::{BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
+use crate::id::{BlobHash, BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::pending::{PendingKind, PendingRow};
 use crate::value::ValueAddress;
 use crate::wire::Writer;
@@ -335,6 +335,8 @@ pub struct Collected {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Their scopes and hashes; a store that lists them by parts of their scopes leaves out those whose scope is long.
+    pub named: Vec<(String, BlobHash)>,
     /// Where the next call goes on; absent at the end.
     pub next: Option<Vec<u8>>,
 }

@@ -104,6 +104,7 @@ impl Inner {
                 self.blobs.remove(&key);
                 self.touched.remove(&key);
             }
+            collected.named.push(key);
         }
         collected
     }
