@@ -45,7 +45,7 @@ pub use import::{copy, import};
 pub use quarantine::{Quarantined, quarantine};
 pub use retention::{
     Archive, ArchiveFolder, ArchiveStore, Archived, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan,
-    prune, sweep, unarchive,
+    plan_sweep, prune, sweep, unarchive,
 };
 pub use send::{Counts, OnProgress};
 pub use verify::{Finding, Problem, Report, verify};

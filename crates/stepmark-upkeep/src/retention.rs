@@ -29,7 +29,7 @@ use choose::Ages;
 pub use policy::Policy;
 use reach::{Garbage, Gone, Reach};
 use scan::Scan;
-pub use sweeper::{Sweeper, Swept, sweep};
+pub use sweeper::{Sweeper, Swept, plan_sweep, sweep};
 
 /// Rows that are removed, and checkpoints that cease to exist, in one unit.
 const BATCH_ROWS: usize = 128;
@@ -53,6 +53,8 @@ pub struct Freed {
     pub rows: u64,
     /// Blobs.
     pub blobs: u64,
+    /// Items that threads share whose time was over.
+    pub items: u64,
     /// Bytes of rows, about, and of blobs.
     pub bytes: u64,
 }
@@ -64,6 +66,7 @@ impl Freed {
         self.branches += other.branches;
         self.rows += other.rows;
         self.blobs += other.blobs;
+        self.items += other.items;
         self.bytes += other.bytes;
     }
 
@@ -146,6 +149,9 @@ pub async fn prune(store: &dyn CheckpointStore, thread: &ThreadAddress, policy: 
 
 /// Lets go of the checkpoints that some runs of a thread made, with what only they reach. Tips of branches and what has a tag
 /// stay, and so do the records of the runs: their ids stay used.
+///
+/// At once, however young they are: there is no policy here, and no [`grace`](Policy::grace). So none of these runs should be
+/// going on: a writer that did not hear how its commit ended is told then that its branch has moved.
 ///
 /// # Errors
 /// As for [`prune`].
