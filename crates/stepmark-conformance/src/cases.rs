@@ -292,6 +292,7 @@ macro_rules! each_case {
                 removed_rows_are_gone
                 linked_checkpoint_is_not_removed
                 sweep_of_an_older_mark_is_refused
+                unlink_of_an_older_mark_is_refused
                 sweep_beside_a_fork_is_refused
                 age_is_known_by_arrival
                 aged_threads_are_listed_once

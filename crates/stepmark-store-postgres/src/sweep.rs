@@ -84,7 +84,17 @@ async fn space_of(session: Session<'_>, uid: ThreadUid) -> Result<Space<'static>
     Ok(Space { thread: known(session, uid).await?, uid, namespace: "" })
 }
 
+async fn check_mark(session: Session<'_>, space: Space<'_>, mark: u64) -> Result<()> {
+    if moving_mark(session, space.thread).await? == mark {
+        return Ok(());
+    }
+    Err(Error::conflict(Subject::Thread, space.uid, "it moved since it was read; read it again"))
+}
+
 async fn unlink(session: Session<'_>, space: Space<'_>, unlink: &Unlink) -> Result<Swept> {
+    if let Some(mark) = unlink.mark {
+        check_mark(session, space, mark).await?;
+    }
     let mut unlinked = Unlinked::default();
     for dropped in &unlink.branches {
         if let Some(checkpoints) = drop_branch(session, space, dropped).await? {
@@ -136,9 +146,7 @@ async fn clear(session: Session<'_>, space: Space<'_>, row: &CheckpointRow) -> R
 }
 
 async fn remove(session: Session<'_>, space: Space<'_>, removal: &Removal) -> Result<Swept> {
-    if moving_mark(session, space.thread).await? != removal.mark {
-        return Err(Error::conflict(Subject::Thread, removal.thread, "it moved since it was read; read it again"));
-    }
+    check_mark(session, space, removal.mark).await?;
     for key in &removal.rows {
         remove_row(session, space, key).await?;
     }

@@ -18,7 +18,7 @@ use stepmark_core::error::{ErrorKind, Result};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::memory::MemoryStore;
 use stepmark_core::rows::RunStatus;
-use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, Records, RunWrite, ThreadAddress};
+use stepmark_core::store::{BlobCall, CheckpointStore, Commit, Load, Place, Records, RunWrite, ThreadAddress};
 use stepmark_store_object::Objects;
 use stepmark_store_object::object_store::memory::InMemory;
 use stepmark_store_postgres::PostgresStore;
@@ -593,4 +593,39 @@ async fn sweeper_that_is_stopped_has_written_what_it_writes() {
     assert!(store.intercept().ended.load(Ordering::SeqCst), "it did not wait for the call in hand");
     let left = heights(&lines[0]).await.len() + heights(&lines[1]).await.len();
     assert_eq!(left, 5, "the thread in hand was swept, and the other one not begun");
+}
+
+/// Forks when rows were removed, before what they named ceases to exist.
+#[derive(Debug)]
+struct ForksBetween(Mutex<Option<Commit>>);
+
+#[async_trait]
+impl Intercept for ForksBetween {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        let is_removal = call.kind() == CallKind::Remove;
+        let reply = call.run(store).await?;
+        if is_removal && let Some(fork) = self.0.lock().await.take() {
+            store.commit(fork).await.expect("all that it copies is there");
+        }
+        Ok(reply)
+    }
+}
+
+/// A fork that was prepared at a branch copies where its sub-graph stands, and comes when that branch is gone.
+#[tokio::test]
+async fn sub_graph_that_a_late_fork_copied_stays() {
+    let (store, _) = timed();
+    let line = Line::grown(&store, "t", 1).await;
+    let side = line.forked(None).await;
+    side.called("sub").await;
+    let (late, mut fork) = side.fork(None);
+    fork.pending = side.read().await.pending.iter().map(|row| row.in_lane(late.branch.id.lane())).collect();
+    line.forked(Some("later")).await.step().await;
+    line.forked(None).await;
+    let between = Intercepted::around(Arc::clone(&store), ForksBetween(Mutex::new(Some(fork))));
+    let policy = eager().drop_unnamed_after(Duration::ZERO).keep_pending(false);
+    let freed = prune(&between, &address(&line), &policy).await.expect("it is pruned");
+    assert_eq!(freed.branches, 1, "the side went");
+    late.child("sub").await.expect("where its sub-graph stands is there");
+    assert!(verify(&*store, &address(&line)).await.expect("it is looked at").is_sound());
 }

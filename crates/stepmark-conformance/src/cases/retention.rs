@@ -35,7 +35,7 @@ impl Line {
     }
 
     fn unlink(&self, heights: impl IntoIterator<Item = u64>) -> Unlink {
-        Unlink { thread: self.thread.uid, checkpoints: self.places(heights), branches: Vec::new() }
+        Unlink { thread: self.thread.uid, checkpoints: self.places(heights), branches: Vec::new(), mark: None }
     }
 
     /// Unlinks this line's own checkpoints at these heights; answers how many ceased to exist.
@@ -48,7 +48,7 @@ impl Line {
     }
 
     async fn drop_branch(&self, dropped: DropBranch) -> Unlinked {
-        let unlink = Unlink { thread: self.thread.uid, checkpoints: Vec::new(), branches: vec![dropped] };
+        let unlink = Unlink { thread: self.thread.uid, checkpoints: Vec::new(), branches: vec![dropped], mark: None };
         retention(&self.store).unlink(unlink).await.expect("the thread is known")
     }
 
@@ -248,7 +248,7 @@ pub async fn repeated_unlink_changes_nothing(env: &dyn StoreEnv) {
     let state = reopened.retention().expect("every handle has it").state(line.thread.uid).await;
     assert_eq!(state.expect("it is known").mark, before + 1);
     assert_eq!(retention.unlink(line.unlink([2])).await.expect("the thread is known").mark, before + 2);
-    let unknown = Unlink { thread: ThreadUid([9; 16]), checkpoints: Vec::new(), branches: Vec::new() };
+    let unknown = Unlink { thread: ThreadUid([9; 16]), checkpoints: Vec::new(), branches: Vec::new(), mark: None };
     assert_refused(retention.unlink(unknown).await, ErrorKind::Missing, Subject::Thread);
 }
 
@@ -328,6 +328,22 @@ pub async fn sweep_of_an_older_mark_is_refused(env: &dyn StoreEnv) {
     let removal = Removal { thread: line.thread.uid, mark, rows, repacks: Vec::new() };
     assert_refused(retention.remove(removal.clone()).await, ErrorKind::Conflict, Subject::Thread);
     retention.remove(Removal { mark: mark + 1, ..removal }).await.expect("it is of now");
+}
+
+/// Who decided by what reaches what, and says by which mark, decides anew where something was unlinked or a branch was made.
+pub async fn unlink_of_an_older_mark_is_refused(env: &dyn StoreEnv) {
+    let Some(line) = grown(env, 4).await else { return };
+    let retention = retention(&line.store);
+    let state = || async { retention.state(line.thread.uid).await.expect("it is known").mark };
+    let unlink = |height, mark| retention.unlink(Unlink { mark: Some(mark), ..line.unlink([height]) });
+    let before = state().await;
+    let first = unlink(0, before).await.expect("it is of now");
+    assert_eq!(first, Unlinked { checkpoints: 1, branches: 0, mark: before + 1 });
+    assert_refused(unlink(1, before).await, ErrorKind::Conflict, Subject::Thread);
+    line.forked(None).await;
+    assert_refused(unlink(1, first.mark).await, ErrorKind::Conflict, Subject::Thread);
+    assert_eq!(line.heights(10).await, [4, 3, 2, 1]);
+    assert_eq!(unlink(1, state().await).await.expect("it is of now").checkpoints, 1);
 }
 
 /// A fork may have copied what nothing else reached, so who read before it reads again.

@@ -35,6 +35,15 @@ changes! {
         }
     }
 
+    /// Unlinks whatever came between.
+    UnlinkMarkForgotten: |_store, call| {
+        if let Call::Retention(call) = &mut call
+            && let RetentionCall::Unlink(unlink) = &mut **call
+        {
+            unlink.mark = None;
+        }
+    }
+
     /// Leaves pending rows behind.
     PendingLeft: |_store, call| {
         if let Call::Retention(call) = &mut call

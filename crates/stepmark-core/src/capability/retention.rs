@@ -42,7 +42,8 @@ pub trait Retention: fmt::Debug + Send + Sync {
     /// Branches are dropped in the given order, then checkpoints are unlinked.
     ///
     /// # Errors
-    /// `Missing`, `Deleted` (thread); `Corrupt`: a row that it has to read is damaged, and nothing is changed.
+    /// `Missing`, `Deleted` (thread); `Conflict` (thread): the call says a mark, and it has moved: nothing is changed
+    /// (`unlink_of_an_older_mark_is_refused`). `Corrupt`: a row that it has to read is damaged, and nothing is changed.
     async fn unlink(&self, unlink: Unlink) -> Result<Unlinked>;
 
     /// Removes rows that nothing reaches (`removed_rows_are_gone`), with their uses of blobs, and packs what is left of
@@ -143,6 +144,8 @@ pub struct Unlink {
     pub checkpoints: Vec<CheckpointPlace>,
     /// Branches, those that leave others before them.
     pub branches: Vec<DropBranch>,
+    /// The thread's mark before the caller began to read what reaches what, if that decides.
+    pub mark: Option<u64>,
 }
 
 /// What ceased to exist.

@@ -23,10 +23,12 @@ impl Fold {
     /// What an unlinking would be answered, and the rows that say so; none if it changes nothing.
     ///
     /// # Errors
-    /// `Missing`, `Deleted` (thread).
+    /// `Missing`, `Deleted` (thread); `Conflict` (thread): the mark has moved.
     pub fn check_unlink(&self, unlink: &Unlink) -> Result<(Unlinked, Vec<Change>)> {
         // What goes first decides about what follows.
-        Ok(self.pruned()?.clone().unlink(unlink))
+        let thread = self.pruned()?;
+        thread.check_mark(unlink.mark)?;
+        Ok(thread.clone().unlink(unlink))
     }
 
     /// The rows that say what a removal removes; none if it changes nothing.
@@ -35,7 +37,7 @@ impl Fold {
     /// `Missing`, `Deleted` (thread); `Conflict` (thread): the mark has moved.
     pub fn check_removal(&self, removal: &Removal) -> Result<Vec<Change>> {
         let thread = self.pruned()?;
-        thread.check_mark(removal.mark)?;
+        thread.check_mark(Some(removal.mark))?;
         let rows = removal.rows.iter().filter(|row| thread.may_remove(row)).cloned().map(Change::Removed);
         let going = removal.rows.iter().filter_map(|row| match row {
             RowKey::Checkpoint(place) => Some(place),

@@ -22,13 +22,15 @@ use crate::value::{ValueRef, decode_packed, find_packed};
 impl Retention for MemoryStore {
     async fn unlink(&self, unlink: Unlink) -> Result<Unlinked> {
         let mut inner = self.lock();
-        Ok(inner.known(unlink.thread)?.unlink(&unlink).0)
+        let thread = inner.known(unlink.thread)?;
+        thread.check_mark(unlink.mark)?;
+        Ok(thread.unlink(&unlink).0)
     }
 
     async fn remove(&self, removal: Removal) -> Result<()> {
         let mut inner = self.lock();
         let thread = inner.known(removal.thread)?;
-        thread.check_mark(removal.mark)?;
+        thread.check_mark(Some(removal.mark))?;
         thread.remove(removal);
         Ok(())
     }
@@ -132,8 +134,8 @@ impl Thread {
         young.next().map(|((_, row), _)| row.id.clone())
     }
 
-    pub(super) fn check_mark(&self, mark: u64) -> Result<()> {
-        if self.moving_mark() == mark {
+    pub(super) fn check_mark(&self, mark: Option<u64>) -> Result<()> {
+        if mark.is_none_or(|mark| self.moving_mark() == mark) {
             return Ok(());
         }
         Err(Error::conflict(Subject::Thread, &self.row.name, "it moved since it was read; read it again"))
