@@ -5,6 +5,7 @@
 //! one keeps bytes. Blobs come first, then stubs, then the unit that names them: what a kill leaves is blobs without a use.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use stepmark_core::capability::{
@@ -20,6 +21,15 @@ use stepmark_core::store::{
 };
 use stepmark_core::value::{ValueHead, decode_packed, encode_packed};
 use stepmark_core::wire::{Reader, WireError, Writer};
+
+use crate::log::Shared;
+use crate::store::Objects;
+use retention::Given;
+
+mod retention;
+
+/// What the object says that marks the place of the blobs.
+const LENT: &str = "the blobs here are those of another store, and are collected through it\n";
 
 /// Before what a stub says, so that it is never taken for a blob.
 const STUB_MAGIC: [u8; 5] = *b"smkx\x01";
@@ -40,24 +50,38 @@ const STUB_MAGIC: [u8; 5] = *b"smkx\x01";
 /// ```
 ///
 /// Both are needed to read a thread, and a backup is one of both, of the records first. Everything but blobs is answered by the store
-/// of the records, but retention. Deleting a thread leaves its blobs: others of its scope may use them. Never collect blobs
-/// (`gc`, `sweep`) in the place of the blobs: it has no threads, so it takes all of them for unused. A store that has blobs of its own
-/// already cannot be opened so; copy its threads instead.
+/// of the records. Deleting a thread leaves its blobs, because others of its scope may use them; whoever collects blobs here (`gc`,
+/// `sweep`) removes those that nobody uses from both. The place of the blobs is marked as lent with the first of them, and refuses to
+/// be collected by itself, because it has no threads that say what is used. It is the place of one store: two stores that share
+/// one remove each other's blobs. A store that has blobs of its own already cannot be opened so; copy its threads instead.
 #[derive(Clone, Debug)]
 pub struct WithBlobs {
     records: Arc<dyn CheckpointStore>,
-    blobs: Arc<dyn CheckpointStore>,
+    blobs: Objects,
+    /// Whether this handle knows that the place is marked.
+    is_lent: Arc<AtomicBool>,
+    given: Arc<Given>,
 }
 
 impl WithBlobs {
     /// Keeps the blobs of `records` in `blobs`.
-    pub fn new(records: impl CheckpointStore, blobs: impl CheckpointStore) -> Self {
-        Self::of_shared(Arc::new(records), Arc::new(blobs))
+    pub fn new(records: impl CheckpointStore, blobs: Objects) -> Self {
+        Self::of_shared(Arc::new(records), blobs)
     }
 
-    /// The same for stores that are shared already.
-    pub fn of_shared(records: Arc<dyn CheckpointStore>, blobs: Arc<dyn CheckpointStore>) -> Self {
-        Self { records, blobs }
+    /// The same for a store that is shared already.
+    pub fn of_shared(records: Arc<dyn CheckpointStore>, blobs: Objects) -> Self {
+        Self { records, blobs, is_lent: Arc::default(), given: Arc::default() }
+    }
+
+    /// Marks the place of the blobs, so that nobody collects them who does not know what is used.
+    async fn lend(&self) -> Result<()> {
+        if !self.is_lent.load(Ordering::Relaxed) {
+            let Shared { bucket, paths, .. } = self.blobs.shared();
+            bucket.create(&paths.lent(), LENT.as_bytes()).await?;
+            self.is_lent.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn bytes(store: &dyn CheckpointStore, scope: &str, hash: BlobHash) -> Result<Vec<u8>> {
@@ -111,8 +135,10 @@ impl WithBlobs {
             }
         }
         if changed {
+            let stored = row.packed_hash;
             row.packed = encode_packed(&nodes);
             row.packed_hash = row.hash_packed(thread, namespace);
+            self.given.note(row.packed_hash, stored);
         }
         Ok(())
     }
@@ -254,7 +280,7 @@ impl CheckpointStore for WithBlobs {
             if let Some((stub, _)) = node.head.blob {
                 let (hash, length) = unstub(stub, &node.body)?;
                 node.head.blob = Some((hash, length));
-                node.body = Self::bytes(&*self.blobs, &scope, hash).await.map_err(|error| gone(error, hash))?;
+                node.body = Self::bytes(&self.blobs, &scope, hash).await.map_err(|error| gone(error, hash))?;
             }
         }
         if let Some(row) = &mut loaded.checkpoint {
@@ -274,6 +300,7 @@ impl CheckpointStore for WithBlobs {
     async fn blob(&self, call: BlobCall) -> Result<BlobReply> {
         let BlobCall::Put { scope, bytes } = call else { return self.blobs.blob(call).await };
         let length = bytes.len() as u64;
+        self.lend().await?;
         let reply = self.blobs.blob(BlobCall::Put { scope: scope.clone(), bytes }).await?;
         let BlobReply::Kept(hash) = reply else { return Ok(reply) };
         self.records.blob(BlobCall::Put { scope, bytes: stub(hash, length) }).await?;
@@ -305,9 +332,8 @@ impl CheckpointStore for WithBlobs {
         self.records.search()
     }
 
-    /// What would be removed is named by its hash, and a packed part has another one here than there.
     fn retention(&self) -> Option<&dyn Retention> {
-        None
+        self.records.retention().map(|_| self as _)
     }
 
     fn secrets(&self) -> Option<&dyn Secrets> {

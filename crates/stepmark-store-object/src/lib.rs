@@ -12,6 +12,7 @@ mod store;
 mod s3;
 
 mod create;
+mod collect;
 mod compact;
 mod delete;
 mod retention;

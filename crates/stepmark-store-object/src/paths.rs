@@ -79,15 +79,42 @@ impl Paths {
         self.at("blobs")
     }
 
+    /// The directory of blobs of all scopes that were laid aside.
+    pub(crate) fn all_aside(&self) -> Path {
+        self.at("aside")
+    }
+
+    /// Where a blob lies that was laid aside.
+    pub(crate) fn aside(&self, blob: &str) -> Path {
+        self.at(&format!("aside/{}", self.below(blob, "blobs")))
+    }
+
+    /// Where a blob lay before it was laid aside.
+    pub(crate) fn back(&self, aside: &str) -> Path {
+        self.at(&format!("blobs/{}", self.below(aside, "aside")))
+    }
+
+    /// What says that the blobs are those of another store.
+    pub(crate) fn lent(&self) -> Path {
+        self.at("lent")
+    }
+
+    /// The scope and the hash of a blob, unless its scope is too long to be told from its path.
+    pub(crate) fn named(&self, blob: &str) -> Option<(String, BlobHash)> {
+        let (scope, hash) = self.below(blob, "blobs").rsplit_once('/')?;
+        let digits: Vec<u8> = scope.strip_prefix('s')?.bytes().filter(|byte| *byte != b'/').collect();
+        Some((String::from_utf8(bytes(&digits)?).ok()?, BlobHash(bytes(hash.as_bytes())?.try_into().ok()?)))
+    }
+
+    fn below<'a>(&self, path: &'a str, directory: &str) -> &'a str {
+        let below = path.strip_prefix(&*self.prefix).and_then(|path| path.strip_prefix(directory)?.strip_prefix('/'));
+        below.unwrap_or(path)
+    }
+
     /// What sorts behind all that lies under a name, and before that of greater names; cut names count as equal.
     pub(crate) fn after_name(&self, scope: &str, name: &str) -> Path {
         let name = &name.as_bytes()[..name.len().min(NAME_BYTES_MAX)];
         self.at(&format!("names/{}/{}/.a", scope_part(scope), digits(name)))
-    }
-
-    /// The directory of what is said of a thread.
-    pub(crate) fn said(&self, uid: ThreadUid) -> Path {
-        self.at(&format!("threads/{uid}/said"))
     }
 
     /// The directory of what is declared in a scope.
@@ -141,6 +168,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+/// What hexadecimal digits say.
+fn bytes(digits: &[u8]) -> Option<Vec<u8>> {
+    let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    pairs.collect::<Option<Vec<u8>>>().filter(|_| digits.len().is_multiple_of(2))
+}
+
 /// A numbered object of a directory.
 pub(crate) fn numbered(directory: &Path, number: u64) -> Path {
     Path::from(format!("{directory}/-{number:0NUMBER_DIGITS$}"))
@@ -175,6 +208,18 @@ mod tests {
             // What lies behind a cut name begins with all names that are cut alike.
             let is_cut = pair[0].len() > NAME_BYTES_MAX;
             assert!((is_cut || of(pair[0]) < after) && after < of(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn scope_and_hash_of_a_blob_are_told_from_its_path() {
+        let paths = Paths::new("a/b");
+        for scope in ["", "é", &"x".repeat(NAME_BYTES_MAX), &"x".repeat(NAME_BYTES_MAX + 1)] {
+            let hash = BlobHash::of(scope.as_bytes());
+            let path = paths.blob(scope, hash).to_string();
+            let expected = (scope.len() <= NAME_BYTES_MAX).then(|| (scope.to_owned(), hash));
+            assert_eq!(paths.named(&path), expected);
+            assert_eq!(paths.back(paths.aside(&path).as_ref()).as_ref(), path);
         }
     }
 

@@ -199,7 +199,7 @@ impl Reader<'_> {
     async fn blob(&self, hash: BlobHash) -> Result<Vec<u8>> {
         let scope = self.log.known().fold.thread().map(|row| row.scope.clone()).unwrap_or_default();
         let shared = &self.log.shared;
-        let bytes = shared.bucket.get(&shared.paths.blob(&scope, hash)).await?;
+        let bytes = shared.blob(&scope, hash).await?;
         let bytes = bytes.ok_or_else(|| Error::corrupt(Subject::Blob, hash, "a value names it but it is gone"))?;
         check_blob(hash, &bytes)?;
         Ok(bytes.into())

@@ -1,33 +1,29 @@
-//! How does a log let go of what its thread no longer needs, and a place of blobs?
+//! How does a log let go of what its thread no longer needs?
 //!
-//! What goes is said by rows of the log, which the fold decides as it decides about writes. Threads and the uses of blobs
-//! are found by looking at every thread, because there is no index.
+//! What goes is said by rows of the log, which the fold decides as it decides about writes. Threads are found by looking at
+//! every thread, because there is no index; blobs go in `collect`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use object_store::path::Path;
 use stepmark_core::capability::{
     AgedPage, AgedQuery, Collect, Collected, Only, Removal, Retention, ThreadState, Unlink, Unlinked,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{BlobHash, CheckpointId, ThreadUid};
+use stepmark_core::id::{CheckpointId, ThreadUid};
 use stepmark_core::memory::{Change, Fold};
 use stepmark_core::store::ThreadAddress;
 
 use crate::bucket::Listed;
+use crate::collect;
 use crate::compact::compact;
 use crate::delete;
 use crate::list;
 use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
 use crate::store::{Objects, finish, pack};
-
-/// Bytes of blobs that are removed between two looks at who uses them.
-const REMOVED_BYTES_MAX: u64 = 64 << 20;
 
 #[async_trait]
 impl Retention for Objects {
@@ -77,13 +73,13 @@ impl Retention for Objects {
 
     async fn collect(&self, collect: Collect) -> Result<Collected> {
         let store = self.clone();
-        finish(async move { store.collect_page(&collect).await }).await
+        finish(async move { collect::collect(&store, &collect).await }).await
     }
 }
 
 impl Objects {
     /// Writes the rows that are decided about a thread, and answers what goes with them.
-    async fn say<T: Send + Sync + 'static>(
+    pub(crate) async fn say<T: Send + Sync + 'static>(
         &self,
         thread: ThreadUid,
         decide: impl Fn(&Fold) -> Result<(Vec<Change>, T)> + Send + Sync + 'static,
@@ -104,7 +100,7 @@ impl Objects {
     }
 
     /// The objects of names behind one of them, which lead to threads.
-    async fn named(&self, after: Option<&Path>) -> Result<Vec<Listed>> {
+    pub(crate) async fn named(&self, after: Option<&Path>) -> Result<Vec<Listed>> {
         let Shared { bucket, paths, .. } = self.shared();
         let mut listed = bucket.list(&paths.all_names(), after).await?;
         listed.retain(|found| found.size > 0);
@@ -138,87 +134,6 @@ impl Objects {
         }
         Ok(AgedPage { threads, next })
     }
-
-    async fn collect_page(&self, collect: &Collect) -> Result<Collected> {
-        let Shared { bucket, paths, .. } = self.shared();
-        let after = collect.after.as_deref().map(|after| cursor(&paths.all_blobs(), after)).transpose()?;
-        let mut listed = bucket.list(&paths.all_blobs(), after.as_ref()).await?;
-        let limit = collect.limit.max(1) as usize;
-        let more = listed.len() > limit;
-        listed.truncate(limit);
-        let next = listed.last().filter(|_| more).map(|last| last.path.clone().into_bytes());
-        let mut collected = Collected { next, ..Collected::default() };
-        listed.retain(|found| found.written_at < collect.untouched_since);
-        let mut rest = &listed[..];
-        while !rest.is_empty() {
-            let (batch, behind) = rest.split_at(batch_end(rest));
-            for (size, _) in self.collect_batch(batch, collect).await? {
-                collected.blobs += 1;
-                collected.bytes += size;
-            }
-            rest = behind;
-        }
-        Ok(collected)
-    }
-
-    /// Removes those that nobody uses. No place removes an object on a condition, so it is looked again afterwards: what
-    /// somebody began to use meanwhile is put back.
-    async fn collect_batch(&self, batch: &[Listed], collect: &Collect) -> Result<Vec<(u64, Bytes)>> {
-        let bucket = &self.shared().bucket;
-        let used = self.used_blobs().await?;
-        let mut removed = Vec::new();
-        for found in batch.iter().filter(|found| !used.contains(&found.path)) {
-            let path = Path::from(found.path.as_str());
-            if collect.dry_run {
-                removed.push((path, found.size, Bytes::new()));
-                continue;
-            }
-            let Some(bytes) = bucket.get(&path).await? else { continue };
-            if bucket.written_at(&path).await?.is_some_and(|at| at < collect.untouched_since) {
-                bucket.remove(&path).await?;
-                removed.push((path, found.size, bytes));
-            }
-        }
-        if collect.dry_run || removed.is_empty() {
-            return Ok(removed.into_iter().map(|(_, size, bytes)| (size, bytes)).collect());
-        }
-        let used = self.used_blobs().await?;
-        let mut gone = Vec::new();
-        for (path, size, bytes) in removed {
-            if used.contains(path.as_ref()) {
-                bucket.create(&path, bytes).await?;
-            } else {
-                gone.push((size, bytes));
-            }
-        }
-        Ok(gone)
-    }
-
-    /// The paths of all blobs that a value of some thread uses.
-    async fn used_blobs(&self) -> Result<HashSet<String>> {
-        let listed = self.named(None).await?;
-        let looks: Vec<_> = listed.iter().map(|listed| list::log_of(self.threads_of(), listed)).collect();
-        let paths = &self.shared().paths;
-        let looks = stream::iter(looks).buffer_unordered(REQUESTS_MAX);
-        let used = looks.try_fold(HashSet::new(), async |mut used, log| {
-            if let Some(log) = log {
-                let known = log.known();
-                let scope = known.fold.any_row().map(|row| row.scope.clone()).unwrap_or_default();
-                used.extend(known.blobs().into_iter().map(|hash| paths.blob(&scope, hash).to_string()));
-            }
-            Ok(used)
-        });
-        used.await
-    }
-}
-
-impl Known {
-    /// The blobs that values use, also packed ones whose bytes lie outside.
-    fn blobs(&self) -> Vec<BlobHash> {
-        let heads = self.bodies.values().flat_map(|span| span.heads.iter());
-        let packed = heads.filter_map(|(_, head)| head.blob).map(|(hash, _)| hash);
-        self.fold.blobs().into_iter().chain(packed).collect()
-    }
 }
 
 /// Whether a thread has the name whose object was listed: one that was given up leads to what has another by now.
@@ -230,17 +145,7 @@ fn is_about(log: &Arc<ThreadLog>, listed: &Listed) -> bool {
     })
 }
 
-fn cursor(directory: &Path, after: &[u8]) -> Result<Path> {
+pub(crate) fn cursor(directory: &Path, after: &[u8]) -> Result<Path> {
     let path = std::str::from_utf8(after).ok().filter(|path| path.starts_with(directory.as_ref()));
     path.map(Path::from).ok_or_else(|| Error::invalid(Subject::Store, "cursor", "it is none of this store"))
-}
-
-/// How many of the listed are removed together.
-fn batch_end(listed: &[Listed]) -> usize {
-    let mut bytes = 0;
-    let fits = |found: &&Listed| {
-        bytes += found.size;
-        bytes <= REMOVED_BYTES_MAX
-    };
-    listed.iter().take_while(fits).count().max(1)
 }

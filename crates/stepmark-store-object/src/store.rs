@@ -271,7 +271,7 @@ impl Inner {
             }
             BlobCall::Has { scope, hash } => BlobReply::Present(bucket.has(&paths.blob(&scope, hash)).await?),
             BlobCall::Get { scope, hash } => {
-                let bytes = bucket.get(&paths.blob(&scope, hash)).await?;
+                let bytes = self.threads.shared.blob(&scope, hash).await?;
                 let bytes = bytes.ok_or_else(|| Error::missing(Subject::Blob, hash, ""))?;
                 read::check_blob(hash, &bytes)?;
                 BlobReply::Bytes(bytes.into())

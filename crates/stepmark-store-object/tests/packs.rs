@@ -118,7 +118,7 @@ async fn large_thread(store: &Arc<dyn CheckpointStore>) -> (Line, Vec<Checkpoint
 
 async fn sweep(store: &Arc<dyn CheckpointStore>, line: &Line, (places, rows): (&[CheckpointPlace], &[RowKey])) -> bool {
     let (thread, retention) = (line.thread.uid, store.retention().expect("every handle has it"));
-    let unlink = Unlink { thread, checkpoints: places.to_vec(), branches: Vec::new() };
+    let unlink = Unlink { thread, checkpoints: places.to_vec(), branches: Vec::new(), mark: None };
     let Ok(unlinked) = retention.unlink(unlink).await else { return false };
     let removal = Removal { thread, mark: unlinked.mark, rows: rows.to_vec(), repacks: Vec::new() };
     retention.remove(removal).await.is_ok()

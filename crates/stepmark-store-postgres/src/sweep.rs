@@ -11,7 +11,7 @@ use stepmark_core::capability::{
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace, Timestamp};
 use stepmark_core::child::ChildPlace;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{BranchId, ThreadUid};
+use stepmark_core::id::{BlobHash, BranchId, ThreadUid};
 use stepmark_core::load::damaged;
 use stepmark_core::pending::PendingKind;
 use stepmark_core::store::Commit;
@@ -84,7 +84,17 @@ async fn space_of(session: Session<'_>, uid: ThreadUid) -> Result<Space<'static>
     Ok(Space { thread: known(session, uid).await?, uid, namespace: "" })
 }
 
+async fn check_mark(session: Session<'_>, space: Space<'_>, mark: u64) -> Result<()> {
+    if moving_mark(session, space.thread).await? == mark {
+        return Ok(());
+    }
+    Err(Error::conflict(Subject::Thread, space.uid, "it moved since it was read; read it again"))
+}
+
 async fn unlink(session: Session<'_>, space: Space<'_>, unlink: &Unlink) -> Result<Swept> {
+    if let Some(mark) = unlink.mark {
+        check_mark(session, space, mark).await?;
+    }
     let mut unlinked = Unlinked::default();
     for dropped in &unlink.branches {
         if let Some(checkpoints) = drop_branch(session, space, dropped).await? {
@@ -136,9 +146,7 @@ async fn clear(session: Session<'_>, space: Space<'_>, row: &CheckpointRow) -> R
 }
 
 async fn remove(session: Session<'_>, space: Space<'_>, removal: &Removal) -> Result<Swept> {
-    if moving_mark(session, space.thread).await? != removal.mark {
-        return Err(Error::conflict(Subject::Thread, removal.thread, "it moved since it was read; read it again"));
-    }
+    check_mark(session, space, removal.mark).await?;
     for key in &removal.rows {
         remove_row(session, space, key).await?;
     }
@@ -225,14 +233,17 @@ async fn remove_uses(
 
 async fn delete(session: Session<'_>, uid: ThreadUid, only: Only) -> Result<bool> {
     let Some(number) = check::delete(session, uid).await? else { return Ok(true) };
-    let holds = match only {
-        Only::Unmoved(stamp) => stamp_of(session, (number, uid), sql::RETAIN_LOCKED).await? == stamp,
-        Only::Expired => session.exists(sql::RETAIN_EXPIRED, params![number, time(session).await?]).await?,
-    };
-    if holds {
-        delete_locked(session, uid).await?;
+    if only.expired && !session.exists(sql::RETAIN_EXPIRED, params![number, time(session).await?]).await? {
+        return Ok(false);
     }
-    Ok(holds)
+    if let Some(stamp) = only.unmoved {
+        session.exists(sql::RETAIN_LOCK, params![number]).await?;
+        if stamp_of(session, number, uid).await? != stamp {
+            return Ok(false);
+        }
+    }
+    delete_locked(session, uid).await?;
+    Ok(true)
 }
 
 async fn collect(session: Session<'_>, collect: &Collect) -> Result<Collected> {
@@ -258,8 +269,11 @@ async fn collect(session: Session<'_>, collect: &Collect) -> Result<Collected> {
             session.exists(sql::COLLECT_LOCK, params![scope, hash]).await?;
             goes = session.execute(sql::COLLECT_BLOB, key).await? > 0;
         }
-        collected.blobs += u64::from(goes);
-        collected.bytes += if goes { *bytes } else { 0 };
+        if goes {
+            collected.blobs += 1;
+            collected.bytes += bytes;
+            collected.named.extend(hash[..].try_into().map(|hash| (scope.clone(), BlobHash(hash))));
+        }
     }
     Ok(collected)
 }

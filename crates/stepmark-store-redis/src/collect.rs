@@ -71,6 +71,7 @@ impl Link {
             if let Some(length) = self.collect_one(member, &collect).await? {
                 collected.blobs += 1;
                 collected.bytes += length;
+                collected.named.extend(listed(member).map(|(hash, scope)| (scope, hash)));
             }
         }
         Ok(collected)

@@ -62,6 +62,10 @@ fn still(unit: &mut Unit, bag: &Bag, field: Bytes) -> Result<()> {
     Ok(())
 }
 
+fn moved(thread: &ThreadRow) -> Error {
+    Error::conflict(Subject::Thread, &thread.name, "it moved since it was read; read it again")
+}
+
 /// Branches of a namespace with their numbers.
 type Numbered = Vec<(u64, NamedBranch)>;
 
@@ -98,7 +102,14 @@ impl<'a> Unlinking<'a> {
 
     fn decide(mut self, unlink: &Unlink) -> Result<(Option<Unit>, Unlinked)> {
         self.expect(unlink);
-        let mut unlinked = Unlinked { mark: View::new(self.bag, "").moving_mark()?, ..Unlinked::default() };
+        let mark = View::new(self.bag, "").moving_mark()?;
+        if unlink.mark.is_some_and(|expected| expected != mark) {
+            return Err(moved(&self.thread));
+        }
+        if unlink.mark.is_some() {
+            still(&mut self.unit, self.bag, keys::branch_count(""))?;
+        }
+        let mut unlinked = Unlinked { mark, ..Unlinked::default() };
         for dropped in &unlink.branches {
             if let Some(checkpoints) = self.drop_branch(dropped)? {
                 unlinked.branches += 1;
@@ -219,7 +230,7 @@ impl<'a> Removing<'a> {
         let view = View::new(bag, "");
         let thread = view.known_thread()?;
         if view.moving_mark()? != removal.mark {
-            return Err(Error::conflict(Subject::Thread, &thread.name, "it moved since it was read; read it again"));
+            return Err(moved(&thread));
         }
         let mut removing = Self { bag, unit: Unit::default(), gone: HashSet::new() };
         removing.unit.row("there", keys::THREAD.to_vec(), None);

@@ -171,7 +171,7 @@ async fn upkeep_prolongs_no_life() {
     }
     let before = ends(&home, &line);
     let place = CheckpointPlace { namespace: String::new(), branch: line.branch.id, height: 1 };
-    let unlink = Unlink { thread, checkpoints: vec![place.clone()], branches: Vec::new() };
+    let unlink = Unlink { thread, checkpoints: vec![place.clone()], branches: Vec::new(), mark: None };
     let unlinked = redis.unlink(unlink).await.expect("it is there");
     assert_eq!(unlinked.checkpoints, 1);
     let rows = vec![RowKey::Checkpoint(place)];

@@ -11,7 +11,7 @@ use stepmark_core::capability::{
 use stepmark_core::checkpoint::{CheckpointRow, PackedPlace, Timestamp};
 use stepmark_core::child::ChildPlace;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{BranchId, ThreadUid};
+use stepmark_core::id::{BlobHash, BranchId, ThreadUid};
 use stepmark_core::load::damaged;
 use stepmark_core::pending::PendingKind;
 use stepmark_core::store::Commit;
@@ -56,9 +56,12 @@ impl Sweep {
     /// Writes it. Refusals come before the first write.
     pub(crate) fn apply(&self, session: &Session<'_>, now: Timestamp) -> Applied<Swept> {
         match self {
-            Self::Unlink(call) => on_thread(session, call.thread, |space| unlink(session, space, call)),
-            Self::Remove(removal) => remove(session, removal),
-            Self::Expire(uid, at) => on_thread(session, *uid, |space| {
+            Self::Unlink(call) => on_thread(session, (call.thread, call.mark), |space| unlink(session, space, call)),
+            Self::Remove(removal) => {
+                let mark = Some(removal.mark);
+                on_thread(session, (removal.thread, mark), |space| remove(session, space, removal))
+            }
+            Self::Expire(uid, at) => on_thread(session, (*uid, None), |space| {
                 session.execute(queries::RETAIN_EXPIRE, params![space.thread, at])?;
                 Ok(Swept::Expires)
             }),
@@ -70,13 +73,21 @@ impl Sweep {
     }
 }
 
+/// Writes about a thread, if its mark is the one that is expected.
 fn on_thread(
     session: &Session<'_>,
-    uid: ThreadUid,
+    (uid, mark): (ThreadUid, Option<u64>),
     write: impl FnOnce(Space<'static>) -> Result<Swept>,
 ) -> Applied<Swept> {
-    match known(session, uid) {
-        Ok(thread) => write(Space { thread, uid, namespace: "" }).map(Ok).map_err(Undo),
+    let look = || {
+        let thread = known(session, uid)?;
+        if mark.map_or(Ok(true), |mark| Ok(moving_mark(session, thread)? == mark))? {
+            return Ok(Space { thread, uid, namespace: "" });
+        }
+        Err(Error::conflict(Subject::Thread, uid, "it moved since it was read; read it again"))
+    };
+    match look() {
+        Ok(space) => write(space).map(Ok).map_err(Undo),
         Err(refusal) => Ok(Err(refusal)),
     }
 }
@@ -132,21 +143,10 @@ fn clear(session: &Session<'_>, space: Space<'_>, row: &CheckpointRow) -> Result
     session.execute(queries::UNLINK, cells).map(drop)
 }
 
-fn remove(session: &Session<'_>, removal: &Removal) -> Applied<Swept> {
-    let look = || {
-        let thread = known(session, removal.thread)?;
-        if moving_mark(session, thread)? == removal.mark {
-            return Ok(Space { thread, uid: removal.thread, namespace: "" });
-        }
-        Err(Error::conflict(Subject::Thread, removal.thread, "it moved since it was read; read it again"))
-    };
-    let space = match look() {
-        Ok(space) => space,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let rows = removal.rows.iter().try_for_each(|key| remove_row(session, space, key));
-    let repacks = || removal.repacks.iter().try_for_each(|repack| self::repack(session, space, repack));
-    rows.and_then(|()| repacks()).map(|()| Ok(Swept::Removed)).map_err(Undo)
+fn remove(session: &Session<'_>, space: Space<'_>, removal: &Removal) -> Result<Swept> {
+    removal.rows.iter().try_for_each(|key| remove_row(session, space, key))?;
+    removal.repacks.iter().try_for_each(|repack| self::repack(session, space, repack))?;
+    Ok(Swept::Removed)
 }
 
 fn remove_row(session: &Session<'_>, space: Space<'_>, key: &RowKey) -> Result<()> {
@@ -227,10 +227,10 @@ fn remove_uses(
 fn delete(session: &Session<'_>, uid: ThreadUid, (only, now): (Only, Timestamp)) -> Applied<Swept> {
     let holds = || {
         let Some(number) = check::delete(session, uid)? else { return Ok(true) };
-        match only {
-            Only::Unmoved(stamp) => Ok(stamp_of(session, number, uid)? == stamp),
-            Only::Expired => session.exists(queries::RETAIN_EXPIRED, params![number, now]),
+        if only.expired && !session.exists(queries::RETAIN_EXPIRED, params![number, now])? {
+            return Ok(false);
         }
+        only.unmoved.map_or(Ok(true), |stamp| Ok(stamp_of(session, number, uid)? == stamp))
     };
     match holds() {
         Ok(true) => Ok(delete_thread(session, uid, now)?.map(|()| Swept::Deleted(true))),
@@ -246,13 +246,13 @@ fn collect(session: &Session<'_>, collect: &Collect) -> Result<Collected> {
     let limit = collect.limit.max(1);
     let seen = session.all(queries::COLLECT_PAGE, params![after, i64::from(limit) + 1], |row| {
         let cells = Cells::new(row, Subject::Blob, "its number");
-        Ok((cells.get::<i64>(0)?, cells.number(1)?))
+        Ok((cells.get::<i64>(0)?, cells.number(1)?, (cells.get::<String>(2)?, BlobHash(cells.array(3)?))))
     })?;
     let more = seen.len() > limit as usize;
     let page = &seen[..seen.len().min(limit as usize)];
-    let next = page.last().filter(|_| more).map(|(number, _)| number.to_be_bytes().to_vec());
+    let next = page.last().filter(|_| more).map(|(number, ..)| number.to_be_bytes().to_vec());
     let mut collected = Collected { next, ..Collected::default() };
-    for (number, bytes) in page {
+    for (number, bytes, name) in page {
         let key = params![number, collect.untouched_since];
         let goes = if collect.dry_run {
             session.exists(queries::COLLECT_LOOK, key)?
@@ -262,6 +262,7 @@ fn collect(session: &Session<'_>, collect: &Collect) -> Result<Collected> {
         if goes {
             collected.blobs += 1;
             collected.bytes += bytes;
+            collected.named.push(name.clone());
             if !collect.dry_run {
                 session.execute(queries::COLLECT_CHUNKS, [number])?;
             }

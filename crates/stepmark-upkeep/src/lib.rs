@@ -47,8 +47,8 @@ pub use import::{copy, import};
 pub use items::{ItemsBelow, copy_all, copy_items, export_all, export_items};
 pub use quarantine::{Quarantined, quarantine};
 pub use retention::{
-    Archive, ArchiveFolder, ArchiveStore, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan, prune,
-    sweep,
+    Archive, ArchiveFolder, ArchiveStore, Archived, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan,
+    plan_sweep, prune, sweep, unarchive,
 };
 pub use send::{Counts, Moving, OnProgress};
 pub use verify::{Finding, Problem, Report, verify};

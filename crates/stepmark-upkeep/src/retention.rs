@@ -6,15 +6,17 @@
 //! does it for all threads, `archive` is where they go before they are deleted.
 
 mod archive;
+mod archive_store;
 mod choose;
 mod policy;
 mod reach;
 mod scan;
 mod sweeper;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stepmark_core::capability::{CheckpointPlace, Collect, Removal, Retention, Unlink};
+use stepmark_core::capability::{CheckpointPlace, Collect, DropBranch, Removal, Retention, Unlink};
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::id::{RunId, ThreadUid};
@@ -22,12 +24,13 @@ use stepmark_core::store::{CheckpointStore, Load, ThreadAddress};
 
 use crate::error::{Error, Result};
 use crate::send::rows_of;
-pub use archive::{Archive, ArchiveFolder, ArchiveStore};
+pub use archive::{Archive, ArchiveFolder, Archived, unarchive};
+pub use archive_store::ArchiveStore;
 use choose::Ages;
 pub use policy::Policy;
 use reach::{Garbage, Gone, Reach};
 use scan::Scan;
-pub use sweeper::{Sweeper, Swept, sweep};
+pub use sweeper::{Sweeper, Swept, plan_sweep, sweep};
 
 /// Rows that are removed, and checkpoints that cease to exist, in one unit.
 const BATCH_ROWS: usize = 128;
@@ -51,6 +54,8 @@ pub struct Freed {
     pub rows: u64,
     /// Blobs.
     pub blobs: u64,
+    /// Items that threads share whose time was over.
+    pub items: u64,
     /// Bytes of rows, about, and of blobs.
     pub bytes: u64,
 }
@@ -62,6 +67,7 @@ impl Freed {
         self.branches += other.branches;
         self.rows += other.rows;
         self.blobs += other.blobs;
+        self.items += other.items;
         self.bytes += other.bytes;
     }
 
@@ -145,6 +151,9 @@ pub async fn prune(store: &dyn CheckpointStore, thread: &ThreadAddress, policy: 
 /// Lets go of the checkpoints that some runs of a thread made, with what only they reach. Tips of branches and what has a tag
 /// stay, and so do the records of the runs: their ids stay used.
 ///
+/// At once, however young they are: there is no policy here, and no [`grace`](Policy::grace). So none of these runs should be
+/// going on: a writer that did not hear how its commit ended is told then that its branch has moved.
+///
 /// # Errors
 /// As for [`prune`].
 pub async fn delete_runs(store: &dyn CheckpointStore, thread: &ThreadAddress, runs: &[RunId]) -> Result<Freed> {
@@ -176,7 +185,8 @@ pub async fn gc(store: &dyn CheckpointStore, dry_run: bool) -> Result<Freed> {
 impl Source<'_> {
     async fn let_go(self, scan: Scan, gone: &Gone) -> Result<Freed> {
         let uid = scan.uid;
-        let mut freed = self.unlink(&scan, gone).await?;
+        let mut freed = Freed::default();
+        self.unlink((&scan, None), gone, &mut freed).await?;
         let none = Gone::default();
         let (inner, rows) = Reach::new(&scan, &none).sub_graphs();
         let is_swept = inner.checkpoints.is_empty() && inner.branches.is_empty() && rows.rows.is_empty();
@@ -201,6 +211,7 @@ impl Source<'_> {
     /// Reads again, because branches and checkpoints are gone now, and lets go of what nothing reaches any more: of what was
     /// there before that alone, because what came since may be named by what was not read.
     async fn let_go_of_sub_graphs(self, before: &Scan) -> Result<Freed> {
+        let mut freed = Freed::default();
         for _ in 0..READS_MAX {
             let scan = self.scan(before.uid).await?;
             let none = Gone::default();
@@ -215,36 +226,45 @@ impl Source<'_> {
             });
             // Before what they name is gone: nobody finds a name that leads nowhere.
             if self.remove(&scan, &garbage).await? {
-                let mut freed = self.unlink(&scan, &gone).await?;
                 freed.sweeps(&garbage);
-                return Ok(freed);
+                if self.unlink((&scan, Some(scan.state.mark)), &gone, &mut freed).await? {
+                    return Ok(freed);
+                }
             }
         }
         Err(moved(before.uid))
     }
 
-    async fn unlink(self, scan: &Scan, gone: &Gone) -> Result<Freed> {
+    /// Not all of it if the thread moved since the mark, so that it must be read again.
+    async fn unlink(self, (scan, mark): (&Scan, Option<u64>), gone: &Gone, freed: &mut Freed) -> Result<bool> {
         let thread = scan.uid;
-        let mut freed = Freed { bytes: scan.manifest_bytes(&gone.checkpoints), ..Freed::default() };
         let (on_dropped, others) = gone.in_order();
-        freed.checkpoints += self.unlink_checkpoints(thread, &on_dropped).await?;
-        for dropped in &gone.branches {
-            let unlink = Unlink { thread, checkpoints: Vec::new(), branches: vec![dropped.clone()] };
-            let unlinked = self.retention.unlink(unlink).await?;
+        let unlink = |checkpoints: &[CheckpointPlace], branches: &[DropBranch]| {
+            let (checkpoints, branches) = (checkpoints.to_vec(), branches.to_vec());
+            Unlink { thread, checkpoints, branches, mark: None }
+        };
+        let first = on_dropped.chunks(BATCH_ROWS).map(|places| unlink(places, &[]));
+        let dropped = gone.branches.chunks(1).map(|dropped| unlink(&[], dropped));
+        let rest = others.chunks(BATCH_ROWS).map(|places| unlink(places, &[]));
+        let (mut mark, mut places) = (mark, BTreeSet::new());
+        let mut is_done = true;
+        for unlink in first.chain(dropped).chain(rest) {
+            let asked = unlink.checkpoints.clone();
+            let unlinked = match self.retention.unlink(Unlink { mark, ..unlink }).await {
+                Err(error) if error.is(ErrorKind::Conflict, Subject::Thread) && mark.is_some() => {
+                    is_done = false;
+                    break;
+                }
+                unlinked => unlinked?,
+            };
+            // What this call unlinked itself is no reason to read again.
+            mark = mark.map(|_| unlinked.mark);
             freed.checkpoints += unlinked.checkpoints;
             freed.branches += unlinked.branches;
+            places.extend(asked);
         }
-        freed.checkpoints += self.unlink_checkpoints(thread, &others).await?;
-        Ok(freed)
-    }
-
-    async fn unlink_checkpoints(self, thread: ThreadUid, places: &[CheckpointPlace]) -> Result<u64> {
-        let mut count = 0;
-        for places in places.chunks(BATCH_ROWS) {
-            let unlink = Unlink { thread, checkpoints: places.to_vec(), branches: Vec::new() };
-            count += self.retention.unlink(unlink).await?.checkpoints;
-        }
-        Ok(count)
+        freed.bytes += scan.manifest_bytes(&places);
+        Ok(is_done)
     }
 
     /// Removes rows; not all of them if the thread moved so that it must be read again.

@@ -11,9 +11,8 @@ use async_trait::async_trait;
 
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
-use crate::id::{BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
+use crate::id::{BlobHash, BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::pending::{PendingKind, PendingRow};
-use crate::rows::BranchRow;
 use crate::value::ValueAddress;
 use crate::wire::Writer;
 
@@ -43,7 +42,8 @@ pub trait Retention: fmt::Debug + Send + Sync {
     /// Branches are dropped in the given order, then checkpoints are unlinked.
     ///
     /// # Errors
-    /// `Missing`, `Deleted` (thread); `Corrupt`: a row that it has to read is damaged, and nothing is changed.
+    /// `Missing`, `Deleted` (thread); `Conflict` (thread): the call says a mark, and it has moved: nothing is changed
+    /// (`unlink_of_an_older_mark_is_refused`). `Corrupt`: a row that it has to read is damaged, and nothing is changed.
     async fn unlink(&self, unlink: Unlink) -> Result<Unlinked>;
 
     /// Removes rows that nothing reaches (`removed_rows_are_gone`), with their uses of blobs, and packs what is left of
@@ -91,8 +91,9 @@ pub trait Retention: fmt::Debug + Send + Sync {
     /// `Missing`, `Deleted` (thread).
     async fn set_expiry(&self, thread: ThreadUid, expires_at: Option<Timestamp>) -> Result<()>;
 
-    /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if that still holds which made
-    /// the caller decide so (`moved_thread_is_not_deleted`). Answers whether it is deleted now.
+    /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if all that still holds which
+    /// made the caller decide so (`moved_thread_is_not_deleted`, `written_thread_is_not_deleted`,
+    /// `expired_thread_that_moved_is_not_deleted`). Answers whether it is deleted now.
     ///
     /// # Atomicity
     /// Compared and deleted in one unit.
@@ -143,6 +144,8 @@ pub struct Unlink {
     pub checkpoints: Vec<CheckpointPlace>,
     /// Branches, those that leave others before them.
     pub branches: Vec<DropBranch>,
+    /// The thread's mark before the caller began to read what reaches what, if that decides.
+    pub mark: Option<u64>,
 }
 
 /// What ceased to exist.
@@ -237,7 +240,8 @@ pub struct Removal {
 pub struct ThreadState {
     /// Greater once something ceased to exist in it, or a branch of the root was made.
     pub mark: u64,
-    /// Another one once a branch was made, moved or claimed.
+    /// Another one once anything of the thread was written that an export of it would show: commits, claims, forks, results and
+    /// answers, names, tags, run records, effects with their outcomes, attributes. No meaning otherwise.
     pub stamp: [u8; 16],
     /// When it may go.
     pub expires_at: Option<Timestamp>,
@@ -245,11 +249,15 @@ pub struct ThreadState {
     pub newest_at: Option<Timestamp>,
 }
 
-/// The stamp of a thread with these branches, by namespace and id.
-pub fn stamp<'a>(thread: ThreadUid, branches: impl IntoIterator<Item = (&'a str, &'a BranchRow)>) -> [u8; 16] {
-    let mut writer = Writer::new();
-    for (namespace, row) in branches {
-        writer.raw(&row.hash(thread, namespace).0);
+/// A stamp of the hashes of a thread's own row and of its branches, names, tags, runs, effects with their attempts, pending
+/// rows, sub-graphs' places and attributes, in any order. Checkpoints and values come and go with these.
+pub fn stamp(thread: ThreadUid, hashes: impl IntoIterator<Item = RecordHash>) -> [u8; 16] {
+    let mut hashes: Vec<[u8; 16]> = hashes.into_iter().map(|hash| hash.0).collect();
+    hashes.sort_unstable();
+    let mut writer = Writer::with_capacity(16 * (hashes.len() + 1));
+    writer.raw(&thread.0);
+    for hash in &hashes {
+        writer.raw(hash);
     }
     hash16(writer.as_slice())
 }
@@ -285,13 +293,29 @@ pub struct AgedPage {
     pub next: Option<Vec<u8>>,
 }
 
-/// What must still hold for a thread to be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Only {
+/// What must still hold for a thread to be deleted: all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Only {
     /// It may go by now.
-    Expired,
+    pub expired: bool,
     /// Its stamp is this one.
-    Unmoved([u8; 16]),
+    pub unmoved: Option<[u8; 16]>,
+}
+
+impl Only {
+    /// It may go by now.
+    pub const EXPIRED: Self = Self { expired: true, unmoved: None };
+
+    /// Its stamp is this one.
+    pub fn unmoved(stamp: [u8; 16]) -> Self {
+        Self { expired: false, unmoved: Some(stamp) }
+    }
+
+    /// Whether it holds of a thread with this state.
+    pub fn holds(self, state: &ThreadState, now: Timestamp) -> bool {
+        let has_expired = || state.expires_at.is_some_and(|at| at <= now);
+        (!self.expired || has_expired()) && self.unmoved.is_none_or(|stamp| state.stamp == stamp)
+    }
 }
 
 /// Which blobs are to be looked at.
@@ -314,6 +338,8 @@ pub struct Collected {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Their scopes and hashes; a store that lists them by parts of their scopes leaves out those whose scope is long.
+    pub named: Vec<(String, BlobHash)>,
     /// Where the next call goes on; absent at the end.
     pub next: Option<Vec<u8>>,
 }

@@ -23,10 +23,12 @@ impl Fold {
     /// What an unlinking would be answered, and the rows that say so; none if it changes nothing.
     ///
     /// # Errors
-    /// `Missing`, `Deleted` (thread).
+    /// `Missing`, `Deleted` (thread); `Conflict` (thread): the mark has moved.
     pub fn check_unlink(&self, unlink: &Unlink) -> Result<(Unlinked, Vec<Change>)> {
         // What goes first decides about what follows.
-        Ok(self.pruned()?.clone().unlink(unlink))
+        let thread = self.pruned()?;
+        thread.check_mark(unlink.mark)?;
+        Ok(thread.clone().unlink(unlink))
     }
 
     /// The rows that say what a removal removes; none if it changes nothing.
@@ -35,7 +37,7 @@ impl Fold {
     /// `Missing`, `Deleted` (thread); `Conflict` (thread): the mark has moved.
     pub fn check_removal(&self, removal: &Removal) -> Result<Vec<Change>> {
         let thread = self.pruned()?;
-        thread.check_mark(removal.mark)?;
+        thread.check_mark(Some(removal.mark))?;
         let rows = removal.rows.iter().filter(|row| thread.may_remove(row)).cloned().map(Change::Removed);
         let going = removal.rows.iter().filter_map(|row| match row {
             RowKey::Checkpoint(place) => Some(place),
@@ -67,20 +69,12 @@ impl Fold {
 
     /// Whether the thread is there and one of those.
     pub fn is_aged(&self, which: Aged, now: Timestamp) -> bool {
-        let Ok(state) = self.state() else { return false };
-        match which {
-            Aged::Any => true,
-            Aged::QuietSince(since) => state.newest_at.is_some_and(|at| at <= since),
-            Aged::Expired => state.expires_at.is_some_and(|at| at <= now),
-        }
+        self.folded().is_some_and(|thread| thread.is_aged(which, now))
     }
 
     /// Whether still holds what must hold for the thread to be deleted; of one that is not there it does.
     pub fn may_go(&self, only: Only, now: Timestamp) -> bool {
-        self.state().is_ok_and(|state| match only {
-            Only::Expired => state.expires_at.is_some_and(|at| at <= now),
-            Only::Unmoved(stamp) => state.stamp == stamp,
-        }) || self.thread().is_none()
+        self.state().map_or(self.thread().is_none(), |state| only.holds(&state, now))
     }
 
     /// Whether checkpoints that are put now need a row that says when they arrived.

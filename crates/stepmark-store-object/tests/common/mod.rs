@@ -27,6 +27,11 @@ impl Memories {
     pub(crate) fn newest(&self) -> Arc<InMemory> {
         Arc::clone(&self.newest.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// The newest place once more.
+    pub(crate) async fn open(&self) -> Objects {
+        Objects::open(self.newest(), "a prefix/of two").await.expect("it opens")
+    }
 }
 
 #[async_trait]
@@ -37,7 +42,7 @@ impl StoreEnv for Memories {
     }
 
     async fn reopen(&self) -> Arc<dyn CheckpointStore> {
-        Arc::new(Objects::open(self.newest(), "a prefix/of two").await.expect("it opens"))
+        Arc::new(self.open().await)
     }
 
     async fn corrupt(&self, record: Record) -> bool {

@@ -46,6 +46,8 @@ pub(super) struct Scan {
     pub(super) runs: Vec<(BranchId, RunStatus)>,
     pub(super) effects: Vec<EffectRow>,
     pub(super) children: Vec<Child>,
+    /// How many rows it has, and their bytes.
+    pub(super) size: (u64, u64),
 }
 
 /// Rows of a namespace.
@@ -123,6 +125,7 @@ impl Scan {
             runs: Vec::new(),
             effects: Vec::new(),
             children: Vec::new(),
+            size: (1, Row::Thread(thread).bytes() as u64),
         };
         for class in ORDER {
             let mut walk = Walk::new(uid, class);
@@ -146,6 +149,7 @@ impl Scan {
 
     fn take(&mut self, row: Row) -> Result<()> {
         let bytes = row.bytes();
+        self.size = (self.size.0 + 1, self.size.1 + bytes as u64);
         match row {
             Row::Thread(_) | Row::Graph(_) => {}
             Row::Branch { namespace, number, row } => {

@@ -58,6 +58,11 @@ impl World {
         Self { store: Arc::clone(store), random, lines: vec![line], made, late: None, count: 0 }
     }
 
+    /// Whether it is one time in so many.
+    pub(crate) fn chance(&mut self, times: u8) -> bool {
+        self.random.u8(..times) == 0
+    }
+
     /// One writer does something.
     pub(crate) async fn act(&mut self) {
         self.count += 1;
