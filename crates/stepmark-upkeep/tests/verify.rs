@@ -1,18 +1,14 @@
-//! Is damage found and named, and does a thread go on from its last good checkpoint?
+//! Is damage found and named, and does a thread go on from its last good checkpoint (`quarantine`)?
 
 mod common;
+mod quarantine;
 
-use std::sync::Arc;
-
-use common::{BACKENDS, address, memory, sqlite, two_threads};
+use common::{BACKENDS, address, sqlite, two_threads};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use stepmark_conformance::make::{Line, appended, full, furnished};
-use stepmark_core::clock::SystemIds;
+use stepmark_conformance::make::{Line, furnished};
 use stepmark_core::error::{ErrorKind, Subject};
-use stepmark_core::rows::RunStatus;
-use stepmark_core::store::{Load, Place, RunWrite};
-use stepmark_upkeep::{Error, Problem, Report, quarantine, verify};
+use stepmark_upkeep::{Error, Problem, Report, verify};
 
 async fn report(line: &Line) -> Report {
     verify(&*line.store, &address(line)).await.expect("the thread is there")
@@ -166,83 +162,4 @@ async fn lost_rows_are_missed() {
         let found = report.findings.iter().any(|finding| (finding.problem, finding.subject) == (problem, subject));
         assert!(found, "{sql}: {report:#?}");
     }
-}
-
-/// A line of seven checkpoints whose list grows from height 1 on, and what is damaged in it.
-async fn damaged_line(damage: &str) -> (common::Home, Line) {
-    let home = sqlite();
-    let mut line = Line::unborn(&home.store, "", "t");
-    line.apply(line.birth().named("main").build()).await;
-    let draft = line.next().stored("list", full(&["0"]));
-    let mut base = draft.value("list");
-    line.apply(draft.with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
-    for length in 1..6 {
-        let draft = line.next().stored("list", appended(base, length, &["x"]));
-        base = draft.value("list");
-        line.apply(draft.build()).await;
-    }
-    home.store.append(line.flush(0, "result")).await.expect("the owner flushes");
-    let path = home.directory.as_ref().expect("it lives in one").path().join("a.db");
-    let file = Connection::open(path).expect("the file opens");
-    assert!(file.execute(damage, ()).expect("it is there") > 0, "{damage}");
-    (home, line)
-}
-
-#[tokio::test]
-async fn damaged_branch_goes_on_from_its_last_good_checkpoint() {
-    let cases = [
-        ("UPDATE pending SET body = x'00'", 6),
-        ("UPDATE checkpoint SET manifest = x'00' WHERE height = 6", 5),
-        ("UPDATE value SET body = x'00' WHERE height = 4", 3),
-        ("DELETE FROM value WHERE height = 2", 1),
-        ("UPDATE checkpoint SET packed = x'00' WHERE height >= 3", 2),
-        ("DELETE FROM value WHERE height = 1", 0),
-    ];
-    for (damage, height) in cases {
-        let (home, line) = damaged_line(damage).await;
-        let store = &*home.store;
-        assert!(!report(&line).await.is_sound(), "{damage}");
-        let done =
-            quarantine(store, line.thread.uid, "main", &*SystemIds::shared()).await.expect("a checkpoint is good");
-        let done = done.expect("the tip is not good");
-        assert_eq!((done.from, done.checkpoint.height), (line.branch.id, height), "{damage}");
-        let loaded = store.load(line.at(Place::Named("main".into()))).await.expect("the new line loads");
-        assert_eq!((loaded.thread.head, loaded.branch.row.id), (done.to, done.to), "{damage}");
-        assert_eq!(loaded.branch.row.tip, Some(done.checkpoint.clone()), "{damage}");
-        let run = Load { run: Some(stepmark_conformance::make::run_id("r")), ..Load::head(address(&line)) };
-        let run = store.load(run).await.expect("it loads").run.expect("it began");
-        assert_eq!(run.status, RunStatus::Cancelled, "{damage}");
-        let mut stale = line.clone();
-        let refusal = stale.send(stale.next().build()).await.expect_err("the old line was claimed");
-        assert!(refusal.is(ErrorKind::Fenced, Subject::Branch), "{refusal}");
-        let mut next = Line { branch: loaded.branch.row, segment: done.to, ..line.clone() };
-        next.step().await;
-        next.assert_stored().await;
-        let again =
-            quarantine(store, line.thread.uid, "main", &*SystemIds::shared()).await.expect("the new line is good");
-        assert_eq!(again, None, "{damage}");
-        let left = Load { channels: stepmark_core::store::Channels::None, pending: false, ..line.whole() };
-        let left = store.load(left).await;
-        assert!(left.is_ok_and(|left| left.branch.name.is_none()) || height == 5, "{damage}");
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_guessed() {
-    let home = memory();
-    let line = furnished(&home.store, "t").await;
-    let uid = line.thread.uid;
-    assert_eq!(quarantine(&*home.store, uid, "main", &*SystemIds::shared()).await.expect("it is sound"), None);
-    let refusal =
-        quarantine(&*home.store, uid, "nobody", &*SystemIds::shared()).await.expect_err("no branch has the name");
-    assert!(matches!(&refusal, Error::Store(error) if error.is(ErrorKind::Missing, Subject::Branch)), "{refusal}");
-    let (home, line) = damaged_line("UPDATE checkpoint SET packed = x'00'").await;
-    let refusal =
-        quarantine(&*home.store, line.thread.uid, "main", &*SystemIds::shared()).await.expect_err("none is good");
-    assert!(matches!(&refusal, Error::Store(error) if error.is(ErrorKind::Corrupt, Subject::Branch)), "{refusal}");
-    let there = Line { store: Arc::clone(&home.store), ..line };
-    assert_eq!(
-        there.store.load(Load { pending: false, ..Load::head(address(&there)) }).await.expect("rows load").branch.row,
-        there.branch
-    );
 }
