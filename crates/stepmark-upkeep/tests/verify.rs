@@ -1,6 +1,7 @@
 //! Is damage found and named, and does a thread go on from its last good checkpoint (`quarantine`)?
 
 mod common;
+mod losses;
 mod quarantine;
 
 use common::{BACKENDS, address, sqlite, two_threads};
@@ -147,7 +148,7 @@ async fn lost_rows_are_missed() {
             Problem::Lost,
             Subject::Branch,
         ),
-        ("DELETE FROM checkpoint WHERE namespace = '' AND height = 0", Problem::Gap, Subject::Checkpoint),
+        ("DELETE FROM checkpoint WHERE namespace = '' AND height = 0", Problem::Lost, Subject::Checkpoint),
         ("DELETE FROM checkpoint WHERE namespace = 'research/0'", Problem::Lost, Subject::Checkpoint),
         ("UPDATE checkpoint SET manifest = NULL WHERE height = 4", Problem::Damaged, Subject::Checkpoint),
         ("DELETE FROM ledger", Problem::Damaged, Subject::Effect),

@@ -235,7 +235,8 @@ pub struct Removal {
 /// What a store knows of a thread besides its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadState {
-    /// Greater once something ceased to exist in it, or a branch of the root was made.
+    /// Greater once something ceased to exist in it, or a branch of the root was made: how often the former, and the number of
+    /// the newest such branch, together.
     pub mark: u64,
     /// Another one once a branch was made, moved or claimed.
     pub stamp: [u8; 16],
