@@ -297,6 +297,8 @@ macro_rules! each_case {
                 aged_threads_are_listed_once
                 expired_thread_stays_until_it_is_swept
                 moved_thread_is_not_deleted
+                written_thread_is_not_deleted
+                expired_thread_that_moved_is_not_deleted
                 used_blobs_are_not_collected
                 unused_blobs_are_collected
                 touched_blob_is_not_collected;

@@ -10,7 +10,7 @@ use stepmark_core::memory::{Change, Fold};
 use stepmark_core::rows::ThreadRow;
 
 use crate::log::{Known, Proposal, REQUESTS_MAX, Shared, ThreadLog};
-use crate::{entry, names, paths, search};
+use crate::{entry, names, paths};
 
 /// Deletes a thread for which something holds, or goes on with that; answers whether it is deleted. One that is being
 /// restored is given up, and its uid is free again.
@@ -78,7 +78,6 @@ pub(crate) async fn empty(log: &ThreadLog) -> Result<()> {
             names::release(bucket, paths, (&row.scope, &row.name), log.uid).await?;
         }
     }
-    search::forget(bucket, paths, log.uid).await?;
     for pack in bucket.list(&paths.packs(log.uid), None).await? {
         bucket.remove(&pack.path.as_str().into()).await?;
     }

@@ -85,11 +85,6 @@ impl Paths {
         self.at(&format!("names/{}/{}/.a", scope_part(scope), digits(name)))
     }
 
-    /// The directory of what is said of a thread.
-    pub(crate) fn said(&self, uid: ThreadUid) -> Path {
-        self.at(&format!("threads/{uid}/said"))
-    }
-
     /// The directory of what is declared in a scope.
     pub(crate) fn declared(&self, scope: &str) -> Path {
         self.at(&format!("declared/{}", scope_part(scope)))

@@ -126,6 +126,12 @@ impl Records {
             Change::Arrived(at) => {
                 columns.u64(*at as u64);
             }
+            Change::Attributes(all) => {
+                columns.varint(all.len() as u64);
+                for attribute in all {
+                    columns.str(&attribute.name).bytes(&attribute.value);
+                }
+            }
             Change::Deleted | Change::Published | Change::Abandoned => {}
         }
     }
@@ -291,6 +297,7 @@ const fn letter(row: &Change) -> u8 {
         Change::Repacked(..) => b'P',
         Change::Expiry(_) => b'e',
         Change::Arrived(_) => b'a',
+        Change::Attributes(_) => b'S',
     }
 }
 
@@ -304,6 +311,7 @@ pub(crate) const fn subject(letter: u8) -> Subject {
         b'F' => Subject::Pending,
         b'G' | b'g' => Subject::Tag,
         b'E' | b'A' => Subject::Effect,
+        b'S' => Subject::Attribute,
         _ => Subject::Thread,
     }
 }
@@ -337,7 +345,8 @@ pub(crate) fn hash(row: &Change, uid: ThreadUid) -> RecordHash {
         | Change::Mark(_)
         | Change::Removed(_)
         | Change::Expiry(_)
-        | Change::Arrived(_) => {
+        | Change::Arrived(_)
+        | Change::Attributes(_) => {
             let (mut columns, mut writer) = (Writer::new(), Writer::new());
             Records::default().write_columns(row, &mut columns);
             writer.u8(letter(row)).raw(&uid.0).bytes(columns.as_slice());

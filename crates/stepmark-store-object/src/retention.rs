@@ -83,7 +83,7 @@ impl Retention for Objects {
 
 impl Objects {
     /// Writes the rows that are decided about a thread, and answers what goes with them.
-    async fn say<T: Send + Sync + 'static>(
+    pub(crate) async fn say<T: Send + Sync + 'static>(
         &self,
         thread: ThreadUid,
         decide: impl Fn(&Fold) -> Result<(Vec<Change>, T)> + Send + Sync + 'static,

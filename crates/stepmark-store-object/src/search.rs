@@ -1,24 +1,24 @@
 //! How are threads found without an index? Every thread of the scope is looked at, one after the other.
 //!
-//! What is said of a thread, and what is declared in a scope, are numbered records: the greatest number counts, and creating
-//! the next one is what changes it. Records before it are emptied and stay, so that no number is taken twice. A page takes
-//! three requests or more for each thread that it looks at.
+//! What is said of a thread lies in its log, and goes with it. What is declared in a scope are numbered records: the greatest
+//! number counts, and creating the next one is what changes it. Records before it are emptied and stay, so that no number is
+//! taken twice. A page takes two requests or more for each thread that it looks at.
 
 use async_trait::async_trait;
 use object_store::path::Path;
 use stepmark_core::capability::{
-    Attribute, AttributeChange, Candidate, Collector, Declaration, FoundPage, Search, SearchQuery, changed_attributes,
-    check_changes, check_declarations, decode_attributes, decode_declarations, encode_attributes, encode_declarations,
-    with_declarations,
+    Attribute, AttributeChange, Candidate, Collector, Declaration, FoundPage, Search, SearchQuery, StoredAttribute,
+    changed_attributes, check_changes, check_declarations, decode_declarations, encode_declarations, with_declarations,
 };
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
+use stepmark_core::memory::{Change, Fold};
 use stepmark_core::store::{ThreadAddress, ThreadEntry, ThreadQuery};
 
-use crate::bucket::{Bucket, Listed};
+use crate::bucket::Bucket;
 use crate::list;
 use crate::paths::{self, Paths};
-use crate::store::{Objects, finish};
+use crate::store::Objects;
 
 /// How many threads are listed at a time.
 const LOOKED_AT: u32 = 64;
@@ -32,10 +32,6 @@ struct Register<'a> {
 }
 
 impl<'a> Register<'a> {
-    fn of_thread(bucket: &'a Bucket, paths: &Paths, thread: ThreadUid) -> Self {
-        Self { bucket, directory: paths.said(thread) }
-    }
-
     fn of_scope(bucket: &'a Bucket, paths: &Paths, scope: &str) -> Self {
         Self { bucket, directory: paths.declared(scope) }
     }
@@ -71,43 +67,19 @@ impl<'a> Register<'a> {
     }
 }
 
-/// Removes what is said of a deleted thread.
-pub(crate) async fn forget(bucket: &Bucket, paths: &Paths, thread: ThreadUid) -> Result<()> {
-    for Listed { path, .. } in bucket.list(&paths.said(thread), None).await? {
-        bucket.remove(&path.as_str().into()).await?;
-    }
-    Ok(())
-}
-
 impl Objects {
-    async fn set(&self, thread: ThreadUid, changes: &[AttributeChange]) -> Result<()> {
-        let shared = self.shared();
-        let register = Register::of_thread(&shared.bucket, &shared.paths, thread);
-        for _ in 0..LOST_MAX {
-            let scope = self.scope(thread).await?;
-            let (before, number) = register.newest().await?;
-            let changes = check_changes(&self.declared(&scope).await?, changes)?;
-            let after = changed_attributes(decode_attributes(thread, &before)?, changes);
-            if register.follow(number, encode_attributes(thread, &after)).await? {
-                return Ok(());
-            }
-        }
-        Err(register.lost())
-    }
-
-    async fn scope(&self, thread: ThreadUid) -> Result<String> {
+    /// The scope and the attributes of a thread, with all that was acknowledged before.
+    async fn described(&self, thread: ThreadUid) -> Result<(String, Vec<StoredAttribute>)> {
         let log = self.threads_of().find(&ThreadAddress::Uid(thread)).await?;
         let known = log.known();
-        known.fold.thread().map(|row| row.scope.clone()).ok_or_else(|| known.fold.missing())
+        let row = known.fold.thread().ok_or_else(|| known.fold.missing())?;
+        Ok((row.scope.clone(), known.fold.attributes()?))
     }
 
-    async fn candidate(&self, entry: ThreadEntry) -> Result<Option<Candidate<ThreadEntry>>> {
-        let (shared, uid) = (self.shared(), entry.thread.uid);
-        let (said, _) = Register::of_thread(&shared.bucket, &shared.paths, uid).newest().await?;
-        let attributes = decode_attributes(uid, &said)?;
-        let log = self.threads_of().log(uid);
+    async fn candidate(&self, entry: &ThreadEntry) -> Result<Option<Candidate<ThreadEntry>>> {
+        let log = self.threads_of().log(entry.thread.uid);
         log.catch_up().await?;
-        Ok(log.known().fold.candidate(attributes))
+        Ok(log.known().fold.candidate())
     }
 }
 
@@ -135,15 +107,20 @@ impl Search for Objects {
     }
 
     async fn set_attributes(&self, thread: ThreadUid, changes: Vec<AttributeChange>) -> Result<()> {
-        let store = self.clone();
-        finish(async move { store.set(thread, &changes).await }).await
+        let (scope, _) = self.described(thread).await?;
+        let changes = check_changes(&self.declared(&scope).await?, &changes)?;
+        let decide = move |fold: &Fold| {
+            let before = fold.attributes()?;
+            let after = changed_attributes(before.clone(), changes.clone());
+            Ok(((after != before).then_some(Change::Attributes(after)).into_iter().collect(), ()))
+        };
+        self.say(thread, decide).await
     }
 
     async fn attributes(&self, thread: ThreadUid) -> Result<Vec<Attribute>> {
-        let declared = self.declared(&self.scope(thread).await?).await?;
-        let shared = self.shared();
-        let (said, _) = Register::of_thread(&shared.bucket, &shared.paths, thread).newest().await?;
-        decode_attributes(thread, &said)?.into_iter().map(|attribute| attribute.read(&declared)).collect()
+        let (scope, stored) = self.described(thread).await?;
+        let declared = self.declared(&scope).await?;
+        stored.into_iter().map(|attribute| attribute.read(&declared)).collect()
     }
 
     async fn find(&self, query: SearchQuery) -> Result<FoundPage> {
@@ -154,7 +131,7 @@ impl Search for Objects {
             let page = list::threads(self.threads_of(), &listing).await?;
             let mut batch = Vec::with_capacity(page.threads.len());
             for entry in page.threads {
-                batch.extend(self.candidate(entry).await?);
+                batch.extend(self.candidate(&entry).await?);
             }
             collector.take_until(batch, page.next);
         }

@@ -9,13 +9,12 @@ use stepmark_core::capability::{
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{CheckpointId, ThreadUid};
+use stepmark_core::id::{CheckpointId, RecordHash, ThreadUid};
 use tokio_postgres::Row;
 
 use crate::check::number_of;
 use crate::queries::retention as sql;
 use crate::read::{missing_thread, time};
-use crate::records::{self, Space};
 use crate::session::{Cells, Session, params};
 use crate::store::PostgresStore;
 use crate::sweep::{Sweep, Swept};
@@ -104,23 +103,14 @@ async fn state(session: Session<'_>, uid: ThreadUid) -> Result<ThreadState> {
     let newest_at = session.first(sql::RETAIN_NEWEST, params![number], read).await?;
     let newest_at = newest_at.map(|at| at.saturating_add(ARRIVAL_MARKS_EVERY_US));
     let mark = moving_mark(session, number).await?;
-    let stamp = stamp_of(session, (number, uid), sql::RETAIN_BRANCHES).await?;
+    let stamp = stamp_of(session, number, uid).await?;
     Ok(ThreadState { mark, stamp, expires_at, newest_at })
 }
 
-/// What changes with every branch of a thread.
-pub(crate) async fn stamp_of(
-    session: Session<'_>,
-    (number, uid): (i64, ThreadUid),
-    branches: &'static str,
-) -> Result<[u8; 16]> {
-    let read = |row: &Row| {
-        let namespace: String = Cells::new(row, Subject::Branch, uid).get(10)?;
-        let branch = records::branch(row, Space { thread: number, uid, namespace: &namespace })?;
-        Ok((namespace, branch))
-    };
-    let rows = session.all(branches, params![number], read).await?;
-    Ok(stamp(uid, rows.iter().map(|(namespace, row)| (namespace.as_str(), row))))
+/// What changes with whatever is written of a thread.
+pub(crate) async fn stamp_of(session: Session<'_>, number: i64, uid: ThreadUid) -> Result<[u8; 16]> {
+    let read = |row: &Row| Cells::new(row, Subject::Thread, uid).array(0).map(RecordHash);
+    Ok(stamp(uid, session.all(sql::RETAIN_STAMP, params![number], read).await?))
 }
 
 /// The first arrival, of whichever thread, that may be younger than `since`; none if all are older. What came before the

@@ -225,14 +225,17 @@ async fn remove_uses(
 
 async fn delete(session: Session<'_>, uid: ThreadUid, only: Only) -> Result<bool> {
     let Some(number) = check::delete(session, uid).await? else { return Ok(true) };
-    let holds = match only {
-        Only::Unmoved(stamp) => stamp_of(session, (number, uid), sql::RETAIN_LOCKED).await? == stamp,
-        Only::Expired => session.exists(sql::RETAIN_EXPIRED, params![number, time(session).await?]).await?,
-    };
-    if holds {
-        delete_locked(session, uid).await?;
+    if only.expired && !session.exists(sql::RETAIN_EXPIRED, params![number, time(session).await?]).await? {
+        return Ok(false);
     }
-    Ok(holds)
+    if let Some(stamp) = only.unmoved {
+        session.exists(sql::RETAIN_LOCK, params![number]).await?;
+        if stamp_of(session, number, uid).await? != stamp {
+            return Ok(false);
+        }
+    }
+    delete_locked(session, uid).await?;
+    Ok(true)
 }
 
 async fn collect(session: Session<'_>, collect: &Collect) -> Result<Collected> {

@@ -108,6 +108,8 @@ pub(crate) const LIFE: &[u8] = b"x";
 pub(crate) const EXPIRY: &[u8] = b"X";
 /// How often something ceased to exist in the thread; absent where nothing did.
 pub(crate) const MARK: &[u8] = b"M";
+/// How often the thread was written; absent where nothing was since it is counted.
+pub(crate) const WRITES: &[u8] = b"W";
 /// In the order: which arrival came next at a time of the server, which is the end of the member.
 pub(crate) const ARRIVAL_MARKS: &[u8] = b"a";
 

@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use stepmark_core::capability::{Restore, Row, check_restore};
+use stepmark_core::capability::{Restore, Row, RowClass, check_restore};
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BlobHash, BranchId};
-use stepmark_core::rows::{GraphRow, ThreadRow};
+use stepmark_core::rows::{BranchRow, GraphRow, ThreadRow};
 use stepmark_core::store::Outcome;
 
 use crate::bag::{Ask, Bag, Range, Rows};
@@ -219,7 +219,7 @@ fn verdict(bag: &Bag, restore: &Restore, outside: &Outside, birth: Birth) -> Res
 /// has moved the mark by itself.
 fn has_gaps(bag: &Bag, restore: &Restore) -> Result<bool> {
     let members = bag.range(&Range::of(b"C"), &Rows::None)?;
-    let mut branches = crate::retention::branches(bag)?;
+    let mut branches = self::branches(bag)?;
     let mut there: HashSet<(String, BranchId, u64)> = HashSet::new();
     for member in members {
         let mut parts = Parts(&member[1..]);
@@ -283,4 +283,21 @@ fn order(unit: &mut Unit, row: &Row) {
         Row::Effect(entry) => unit.counts(keys::effect_turns(&entry.row.key)),
         _ => {}
     }
+}
+
+/// The rows of all branches by their fields, in the order of namespaces and ids.
+fn branches(bag: &Bag) -> Result<Vec<(String, BranchRow)>> {
+    let members = bag.range(&Range::of(b"b"), &Rows::None)?;
+    let mut found = Vec::with_capacity(members.len());
+    let mut missed = None;
+    for member in members {
+        match crate::rows::row(bag, RowClass::Branch, member) {
+            Ok(Row::Branch { namespace, row, .. }) => found.push((namespace, row)),
+            Ok(_) => {}
+            // All are looked up before the first that was not read ends it.
+            Err(error) => missed = missed.or(Some(error)),
+        }
+    }
+    found.sort_by(|left, right| (&left.0, left.1.id).cmp(&(&right.0, right.1.id)));
+    missed.map_or(Ok(found), Err)
 }

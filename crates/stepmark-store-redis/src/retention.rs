@@ -6,13 +6,12 @@
 use async_trait::async_trait;
 use redis::Value;
 use stepmark_core::capability::{
-    ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, Collect, Collected, Only, Removal, Retention, Row, RowClass,
-    ThreadState, Unlink, Unlinked, stamp,
+    ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, Collect, Collected, Only, Removal, Retention, ThreadState,
+    Unlink, Unlinked,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{CheckpointId, ThreadUid};
-use stepmark_core::rows::BranchRow;
+use stepmark_core::id::{CheckpointId, ThreadUid, hash16};
 
 use crate::bag::{Ask, Bag, Bytes, Range, Rows, bytes, list};
 use crate::finish::Finished;
@@ -66,13 +65,15 @@ impl Retention for RedisStore {
     }
 
     async fn delete(&self, thread: ThreadUid, only: Only) -> Result<bool> {
-        let words = match only {
-            Only::Expired => vec![b"expired".to_vec()],
-            Only::Unmoved(stamp) => match self.link().read(thread, asks(), |bag| unmoved(bag, stamp)).await? {
-                Some(words) => words,
-                None => return Ok(false),
-            },
-        };
+        let is_expired = if only.expired { b"expired".to_vec() } else { Vec::new() };
+        let mut words = vec![is_expired];
+        if let Some(stamp) = only.unmoved {
+            let writes = self.link().read(thread, asks(), |bag| Ok((bag.is_there()?, writes(bag)?.to_vec()))).await?;
+            if writes.0 && stamp_of(thread, &writes.1) != stamp {
+                return Ok(false);
+            }
+            words.push(writes.1);
+        }
         Finished::new(self.clone().delete(thread, words)).await
     }
 
@@ -84,7 +85,7 @@ impl Retention for RedisStore {
 
 fn asks() -> Vec<Ask> {
     let counts = keys::branch_count("");
-    let rows = [keys::THREAD, keys::MARK, keys::EXPIRY, keys::LIFE, &counts];
+    let rows = [keys::THREAD, keys::MARK, keys::EXPIRY, keys::LIFE, keys::WRITES, &counts];
     rows.map(|field| Ask::Row(field.to_vec())).to_vec()
 }
 
@@ -93,7 +94,7 @@ fn state(bag: &Bag) -> Result<(ThreadState, bool)> {
     let view = View::new(bag, "");
     view.known_thread()?;
     let newest_at = newest_at(bag);
-    let (mark, stamp) = (view.moving_mark()?, stamp_of(bag)?);
+    let (mark, stamp) = (view.moving_mark()?, stamp_of(bag.uid, writes(bag)?));
     Ok((ThreadState { mark, stamp, expires_at: expires_at(bag)?, newest_at: newest_at? }, bag.has(keys::LIFE)?))
 }
 
@@ -103,43 +104,14 @@ fn expires_at(bag: &Bag) -> Result<Option<Timestamp>> {
     bag.row(keys::EXPIRY)?.map(|digits| read(digits).ok_or_else(malformed)).transpose()
 }
 
-/// The rows of all branches by their fields, in the order of namespaces and ids.
-pub(crate) fn branches(bag: &Bag) -> Result<Vec<(String, BranchRow)>> {
-    let members = bag.range(&Range::of(b"b"), &Rows::None)?;
-    let mut found = Vec::with_capacity(members.len());
-    let mut missed = None;
-    for member in members {
-        match crate::rows::row(bag, RowClass::Branch, member) {
-            Ok(Row::Branch { namespace, row, .. }) => found.push((namespace, row)),
-            Ok(_) => {}
-            // All are looked up before the first that was not read ends it.
-            Err(error) => missed = missed.or(Some(error)),
-        }
-    }
-    found.sort_by(|left, right| (&left.0, left.1.id).cmp(&(&right.0, right.1.id)));
-    missed.map_or(Ok(found), Err)
+/// How often the thread was written, as it is stored.
+fn writes(bag: &Bag) -> Result<&[u8]> {
+    Ok(bag.row(keys::WRITES)?.unwrap_or_default())
 }
 
-/// What changes with every branch of a thread.
-fn stamp_of(bag: &Bag) -> Result<[u8; 16]> {
-    let rows = branches(bag)?;
-    Ok(stamp(bag.uid, rows.iter().map(|(namespace, row)| (namespace.as_str(), row))))
-}
-
-/// The words by which a thread is deleted that has this stamp; nothing if it has another one.
-fn unmoved(bag: &Bag, stamp: [u8; 16]) -> Result<Option<Vec<Bytes>>> {
-    let is_there = bag.is_there()?;
-    if is_there && stamp_of(bag)? != stamp {
-        return Ok(None);
-    }
-    let rows = if is_there { branches(bag)? } else { Vec::new() };
-    let mut words = vec![b"unmoved".to_vec(), rows.len().to_string().into_bytes()];
-    for (namespace, row) in rows {
-        let field = keys::branch(&namespace, row.id);
-        let stored = bag.row(&field)?.unwrap_or_default().to_vec();
-        words.extend([field, stored]);
-    }
-    Ok(Some(words))
+/// What changes with whatever is written of a thread.
+fn stamp_of(thread: ThreadUid, writes: &[u8]) -> [u8; 16] {
+    hash16(&[&thread.0, writes].concat())
 }
 
 /// The arrival and the time of a mark.

@@ -367,9 +367,18 @@ SELECT COALESCE((SELECT at FROM arrival_mark WHERE arrival <= newest.arrival ORD
                 (SELECT at FROM arrival_mark ORDER BY arrival LIMIT 1), 0)
 FROM (SELECT arrival FROM checkpoint INDEXED BY checkpoint_arrival
       WHERE thread = ?1 AND namespace = '' ORDER BY arrival DESC LIMIT 1) newest";
-pub(crate) const RETAIN_BRANCHES: &str = "
-SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch, namespace
-FROM branch WHERE thread = ?1 ORDER BY namespace, branch";
+/// What an export of a thread shows, by the hashes of its rows.
+pub(crate) const RETAIN_STAMP: &str = "
+SELECT hash FROM thread WHERE number = ?1
+UNION ALL SELECT hash FROM branch WHERE thread = ?1
+UNION ALL SELECT hash FROM ref WHERE thread = ?1
+UNION ALL SELECT hash FROM tag WHERE thread = ?1
+UNION ALL SELECT hash FROM run WHERE thread = ?1
+UNION ALL SELECT hash FROM ledger WHERE thread = ?1
+UNION ALL SELECT hash FROM ledger_attempt WHERE thread = ?1
+UNION ALL SELECT hash FROM pending WHERE thread = ?1
+UNION ALL SELECT hash FROM child WHERE thread = ?1
+UNION ALL SELECT hash FROM attribute WHERE thread = ?1";
 pub(crate) const RETAIN_FIRST: &str = "
 SELECT id FROM checkpoint INDEXED BY checkpoint_arrival
 WHERE thread = ?1 AND namespace = ?2 AND arrival >= ?3 ORDER BY arrival LIMIT 1";

@@ -10,12 +10,11 @@ use stepmark_core::capability::{
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
-use stepmark_core::id::{CheckpointId, ThreadUid};
+use stepmark_core::id::{CheckpointId, RecordHash, ThreadUid};
 
 use crate::check::number_of;
 use crate::queries;
 use crate::read::missing_thread;
-use crate::records::{self, Space};
 use crate::session::{Cells, Session};
 use crate::store::Sqlite;
 use crate::sweep::{Sweep, Swept};
@@ -115,14 +114,10 @@ fn state(session: &Session<'_>, uid: ThreadUid) -> Result<ThreadState> {
     Ok(ThreadState { mark, stamp, expires_at: expires_at.flatten(), newest_at })
 }
 
-/// What changes with every branch of a thread.
+/// What changes with whatever is written of a thread.
 pub(crate) fn stamp_of(session: &Session<'_>, number: i64, uid: ThreadUid) -> Result<[u8; 16]> {
-    let rows = session.all(queries::RETAIN_BRANCHES, [number], |row| {
-        let namespace: String = Cells::new(row, Subject::Branch, uid).get(10)?;
-        let branch = records::branch(row, Space { thread: number, uid, namespace: &namespace })?;
-        Ok((namespace, branch))
-    })?;
-    Ok(stamp(uid, rows.iter().map(|(namespace, row)| (namespace.as_str(), row))))
+    let read = |row: &Row<'_>| Cells::new(row, Subject::Thread, uid).array(0).map(RecordHash);
+    Ok(stamp(uid, session.all(queries::RETAIN_STAMP, [number], read)?))
 }
 
 /// The first arrival, of whichever thread, that may be younger than `since`; none if all are older. What came before the

@@ -227,10 +227,10 @@ fn remove_uses(
 fn delete(session: &Session<'_>, uid: ThreadUid, (only, now): (Only, Timestamp)) -> Applied<Swept> {
     let holds = || {
         let Some(number) = check::delete(session, uid)? else { return Ok(true) };
-        match only {
-            Only::Unmoved(stamp) => Ok(stamp_of(session, number, uid)? == stamp),
-            Only::Expired => session.exists(queries::RETAIN_EXPIRED, params![number, now]),
+        if only.expired && !session.exists(queries::RETAIN_EXPIRED, params![number, now])? {
+            return Ok(false);
         }
+        only.unmoved.map_or(Ok(true), |stamp| Ok(stamp_of(session, number, uid)? == stamp))
     };
     match holds() {
         Ok(true) => Ok(delete_thread(session, uid, now)?.map(|()| Swept::Deleted(true))),

@@ -13,16 +13,16 @@ use stepmark_core::capability::{Aged, AgedQuery, PendingKey, Removal, Row, RowKe
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{ErrorKind, Result};
 use stepmark_core::memory::MemoryStore;
-use stepmark_core::rows::RunStatus;
-use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, RunWrite, ThreadAddress};
+use stepmark_core::rows::{RunStatus, ThreadRow};
+use stepmark_core::store::{BlobCall, CheckpointStore, Load, Place, Records, RunWrite, ThreadAddress};
 use stepmark_store_object::Objects;
 use stepmark_store_object::object_store::memory::InMemory;
 use stepmark_store_redis::RedisStore;
 use stepmark_store_sqlite::Sqlite;
 use stepmark_testbed::RedisServer;
 use stepmark_upkeep::{
-    ArchiveFolder, ArchiveStore, Freed, Policy, Sweeper, copy_thread, delete_runs, gc, import, plan, prune, sweep,
-    verify,
+    Archive, ArchiveFolder, ArchiveStore, Freed, Policy, Sweeper, copy_thread, delete_runs, gc, import, plan, prune,
+    sweep, verify,
 };
 use tokio::sync::Mutex;
 use world::{Minutes, World, rows};
@@ -331,6 +331,46 @@ async fn finished_and_expired_threads_are_archived_and_deleted() {
     }
     let policy = eager().delete_idle_after(MINUTE).keep_pending(false).keep_tagged(false);
     assert_eq!(sweep(&*store, &policy, None).await.expect("it sweeps").freed.threads, 2);
+}
+
+/// Keeps a thread while somebody goes on writing it.
+#[derive(Debug)]
+struct Meanwhile {
+    archive: ArchiveFolder,
+    writes: Mutex<Vec<Records>>,
+    store: Arc<dyn CheckpointStore>,
+}
+
+#[async_trait]
+impl Archive for Meanwhile {
+    async fn keep(&self, thread: &ThreadRow, file: &[u8]) -> Result<(), stepmark_upkeep::Error> {
+        self.archive.keep(thread, file).await?;
+        if let Some(write) = self.writes.lock().await.pop() {
+            self.store.append(write).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_comes_while_a_thread_is_archived_is_archived_before_it_goes() {
+    let (store, _) = timed();
+    let line = Line::grown(&store, "t", 1).await;
+    let now = store.info().await.expect("it answers").time;
+    let retention = store.retention().expect("it has it");
+    retention.set_expiry(line.thread.uid, Some(now)).await.expect("it is there");
+    let folder = tempfile::tempdir().expect("a directory");
+    let archive = ArchiveFolder(folder.path().to_owned());
+    let writes = Mutex::new(vec![line.tag("late")]);
+    let archive = Meanwhile { archive, writes, store: Arc::clone(&store) };
+    let policy = eager().delete_idle_after(MINUTE).keep_tagged(false);
+    let first = sweep(&*store, &policy, Some(&archive)).await.expect("it sweeps");
+    assert_eq!((first.freed.threads, first.failed.len()), (1, 0), "quiet threads are looked at after expired ones");
+    let file = std::fs::read(folder.path().join(format!("{}.stepmark", line.thread.uid))).expect("it was archived");
+    let restored = timed().0;
+    import(&mut &file[..], &*restored, &mut |_, _| {}).await.expect("the file is whole");
+    let there = Load { tags: true, ..line.whole() };
+    assert_eq!(restored.load(there).await.expect("it is there").tags.len(), 1, "the newest file has the tag");
 }
 
 #[tokio::test]

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use stepmark_core::capability::{
-    Aged, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only, PendingKey, Removal, Repack, Restore,
-    Retention, Row, RowClass, RowKey, Unlink, Unlinked,
+    Aged, AgedQuery, AttributeChange, AttributeKind, CheckpointPlace, Collect, Collected, Declaration, DropBranch,
+    Only, PendingKey, Removal, Repack, Restore, Retention, Row, RowClass, RowKey, Unlink, Unlinked,
 };
 use stepmark_core::checkpoint::{CheckpointRow, Timestamp};
 use stepmark_core::error::{ErrorKind, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::pending::PendingRow;
-use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Line as Walk, Place};
+use stepmark_core::rows::RunStatus;
+use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Line as Walk, Place, Records, RunWrite};
 use stepmark_core::value::{ValueRef, decode_packed, encode_packed};
 
 use super::assert_refused;
 use super::rows::{all_rows, walked};
 use crate::env::StoreEnv;
-use crate::make::{Line, appended, blob_node, checkpoint_id, full, value_of};
+use crate::make::{Line, appended, blob_node, checkpoint_id, done, full, intent, value_of};
 
 const HOUR_US: Timestamp = 3_600_000_000;
 /// The times of files are at most this much older than when they were written.
@@ -415,19 +416,19 @@ pub async fn expired_thread_stays_until_it_is_swept(env: &dyn StoreEnv) {
     let store = Arc::clone(&line.store);
     let retention = retention(&store);
     let (uid, now) = (line.thread.uid, now(&line.store).await);
-    assert!(!retention.delete(uid, Only::Expired).await.expect("it is known"));
+    assert!(!retention.delete(uid, Only::EXPIRED).await.expect("it is known"));
     retention.set_expiry(uid, Some(now - 1)).await.expect("it is known");
     assert_eq!(retention.state(uid).await.expect("it is known").expires_at, Some(now - 1));
     line.step().await;
     line.assert_stored().await;
     retention.set_expiry(uid, None).await.expect("it is known");
-    assert!(!retention.delete(uid, Only::Expired).await.expect("it is known"));
+    assert!(!retention.delete(uid, Only::EXPIRED).await.expect("it is known"));
     retention.set_expiry(uid, Some(now - 1)).await.expect("it is known");
-    assert!(retention.delete(uid, Only::Expired).await.expect("it is known"));
+    assert!(retention.delete(uid, Only::EXPIRED).await.expect("it is known"));
     assert_refused(line.store.load(line.whole()).await, ErrorKind::Deleted, Subject::Thread);
-    assert!(retention.delete(uid, Only::Expired).await.expect("it was deleted"));
+    assert!(retention.delete(uid, Only::EXPIRED).await.expect("it was deleted"));
     assert_refused(retention.state(uid).await, ErrorKind::Deleted, Subject::Thread);
-    assert_refused(retention.delete(ThreadUid([9; 16]), Only::Expired).await, ErrorKind::Missing, Subject::Thread);
+    assert_refused(retention.delete(ThreadUid([9; 16]), Only::EXPIRED).await, ErrorKind::Missing, Subject::Thread);
 }
 
 /// Commits, claims and forks between the look and the deletion keep a thread.
@@ -443,15 +444,72 @@ pub async fn moved_thread_is_not_deleted(env: &dyn StoreEnv) {
             _ => drop(line.forked(None).await),
         }
         for stamp in &stamps {
-            assert!(!retention.delete(uid, Only::Unmoved(*stamp)).await.expect("it is known"), "change {change}");
+            assert!(!retention.delete(uid, Only::unmoved(*stamp)).await.expect("it is known"), "change {change}");
         }
         stamps.push(retention.state(uid).await.expect("it is known").stamp);
     }
     line.assert_stored().await;
     let stamp = stamps.pop().expect("there are some");
-    assert!(retention.delete(uid, Only::Unmoved(stamp)).await.expect("it is known"));
-    assert!(retention.delete(uid, Only::Unmoved(stamp)).await.expect("it was deleted"));
+    assert!(retention.delete(uid, Only::unmoved(stamp)).await.expect("it is known"));
+    assert!(retention.delete(uid, Only::unmoved(stamp)).await.expect("it was deleted"));
     assert_refused(store.load(line.whole()).await, ErrorKind::Deleted, Subject::Thread);
+}
+
+/// All that an export shows keeps a thread which comes between the look and the deletion: results, answers, names, tags, run
+/// records, effects and their outcomes, attributes.
+pub async fn written_thread_is_not_deleted(env: &dyn StoreEnv) {
+    let Some(mut line) = grown(env, 1).await else { return };
+    line.apply(line.next().with_run(RunWrite::Begin(line.run("r", RunStatus::Open))).build()).await;
+    let side = line.forked(Some("side")).await;
+    let (store, uid) = (Arc::clone(&line.store), line.thread.uid);
+    let (retention, pay) = (retention(&store), intent("pay", "ten"));
+    if let Some(search) = store.search() {
+        let kind = AttributeKind::Integer;
+        search.declare("", vec![Declaration { name: "size".into(), kind }]).await.expect("it is declared");
+    }
+    let (mut question, mut granted) = (None, None);
+    for written in 0..10 {
+        let stamp = retention.state(uid).await.expect("it is known").stamp;
+        match written {
+            0 => drop(store.append(line.flush(0, "flushed")).await.expect("the owner flushes")),
+            1 => question = Some(line.ask(1, "may I").await),
+            2 => drop(store.append(line.answer(question.as_ref().expect("asked"), "yes")).await.expect("it is open")),
+            3 => drop(store.append(line.tag("kept")).await.expect("the tip is there")),
+            4 => drop(store.append(line.untag("kept")).await.expect("it is there")),
+            5 => granted = Some(line.granted(&pay).await),
+            6 => drop(line.settles(&pay, granted.as_ref().expect("granted"), done("paid")).await),
+            7 => {
+                let run = Some(line.run("r", RunStatus::Done));
+                store.append(Records { run, ..line.append(Vec::new()) }).await.expect("the owner ends it");
+            }
+            8 => drop(store.append(side.head_from(line.branch.id)).await.expect("it is the head")),
+            _ => {
+                let Some(search) = store.search() else { continue };
+                let change = AttributeChange { name: "size".into(), value: Some(7.into()) };
+                search.set_attributes(uid, vec![change]).await.expect("it is set");
+            }
+        }
+        assert!(!retention.delete(uid, Only::unmoved(stamp)).await.expect("it is known"), "after write {written}");
+    }
+    let stamp = retention.state(uid).await.expect("it is known").stamp;
+    assert!(retention.delete(uid, Only::unmoved(stamp)).await.expect("it is known"), "nothing came between");
+}
+
+/// Both conditions hold, or the thread stays: it may go by now, and nobody has written it.
+pub async fn expired_thread_that_moved_is_not_deleted(env: &dyn StoreEnv) {
+    let Some(mut line) = grown(env, 1).await else { return };
+    let store = Arc::clone(&line.store);
+    let (retention, uid, now) = (retention(&store), line.thread.uid, now(&line.store).await);
+    let stamp = || async { retention.state(uid).await.expect("it is known").stamp };
+    let delete = |stamp| retention.delete(uid, Only { expired: true, unmoved: Some(stamp) });
+    assert!(!delete(stamp().await).await.expect("it is known"), "nobody moved it, but it may not go");
+    retention.set_expiry(uid, Some(now - 1)).await.expect("it is known");
+    let before = stamp().await;
+    line.step().await;
+    assert!(!delete(before).await.expect("it is known"), "it may go, but somebody moved it");
+    line.assert_stored().await;
+    assert!(delete(stamp().await).await.expect("it is known"));
+    assert!(delete(before).await.expect("it was deleted"));
 }
 
 async fn put(store: &Arc<dyn CheckpointStore>, scope: &str, bytes: &[u8]) -> stepmark_core::id::BlobHash {

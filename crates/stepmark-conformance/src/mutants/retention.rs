@@ -1,7 +1,9 @@
 //! Which mutants let go of too much, or of too little?
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Aged, CheckpointPlace, Collected, DropBranch, Only, Removal, RowKey, Unlinked};
+use stepmark_core::capability::{
+    Aged, CheckpointPlace, Collected, DropBranch, Only, Removal, RowKey, ThreadState, Unlinked, stamp,
+};
 use stepmark_core::error::{ErrorKind, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Load, NamedBranch, Place, ThreadAddress};
@@ -59,7 +61,27 @@ changes! {
             && let Some(retention) = store.retention()
             && let Ok(state) = retention.state(*thread).await
         {
-            *only = Only::Unmoved(state.stamp);
+            *only = Only::unmoved(state.stamp);
+        }
+    }
+
+    /// Looks at the expiry of a thread and not at its stamp.
+    StampForgotten: |_store, call| {
+        if let Call::Retention(call) = &mut call
+            && let RetentionCall::Delete(_, only) = &mut **call
+            && only.expired
+        {
+            only.unmoved = None;
+        }
+    }
+
+    /// Looks at the stamp of a thread and not at its expiry.
+    ExpiryForgotten: |_store, call| {
+        if let Call::Retention(call) = &mut call
+            && let RetentionCall::Delete(_, only) = &mut **call
+            && only.unmoved.is_some()
+        {
+            only.expired = false;
         }
     }
 
@@ -107,7 +129,7 @@ impl Intercept for MovedDeleted {
     async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
         match call {
             Call::Retention(call) => match *call {
-                RetentionCall::Delete(thread, Only::Unmoved(_)) => {
+                RetentionCall::Delete(thread, Only { unmoved: Some(_), .. }) => {
                     store.delete_thread(thread).await?;
                     Ok(Reply::Retention(RetentionReply::Delete(true)))
                 }
@@ -115,6 +137,43 @@ impl Intercept for MovedDeleted {
             },
             call => call.run(store).await,
         }
+    }
+}
+
+/// Takes a thread for unmoved whose branches are what they were.
+#[derive(Debug, Default)]
+pub(super) struct BranchesAlone;
+
+impl BranchesAlone {
+    async fn stamp(store: &dyn CheckpointStore, uid: ThreadUid) -> Result<[u8; 16]> {
+        let loaded = store.load(Load::head(ThreadAddress::Uid(uid))).await?;
+        Ok(stamp(uid, loaded.branches.iter().map(|branch| branch.row.hash(uid, ""))))
+    }
+}
+
+#[async_trait]
+impl Intercept for BranchesAlone {
+    async fn intercept(&self, store: &dyn CheckpointStore, call: Call) -> Result<Reply> {
+        if let Call::Retention(asked) = &call
+            && let RetentionCall::Delete(uid, Only { unmoved: Some(stamp), .. }) = **asked
+        {
+            let deleted = Self::stamp(store, uid).await? == stamp;
+            if deleted {
+                store.delete_thread(uid).await?;
+            }
+            return Ok(Reply::Retention(RetentionReply::Delete(deleted)));
+        }
+        let uid = match &call {
+            Call::Retention(asked) => asked.thread(),
+            _ => None,
+        };
+        Ok(match (call.run(store).await?, uid) {
+            (Reply::Retention(RetentionReply::State(state)), Some(uid)) => {
+                let stamp = Self::stamp(store, uid).await?;
+                Reply::Retention(RetentionReply::State(ThreadState { stamp, ..state }))
+            }
+            (reply, _) => reply,
+        })
     }
 }
 

@@ -13,7 +13,6 @@ use crate::checkpoint::Timestamp;
 use crate::error::Result;
 use crate::id::{BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::pending::{PendingKind, PendingRow};
-use crate::rows::BranchRow;
 use crate::value::ValueAddress;
 use crate::wire::Writer;
 
@@ -91,8 +90,9 @@ pub trait Retention: fmt::Debug + Send + Sync {
     /// `Missing`, `Deleted` (thread).
     async fn set_expiry(&self, thread: ThreadUid, expires_at: Option<Timestamp>) -> Result<()>;
 
-    /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if that still holds which made
-    /// the caller decide so (`moved_thread_is_not_deleted`). Answers whether it is deleted now.
+    /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if all that still holds which
+    /// made the caller decide so (`moved_thread_is_not_deleted`, `written_thread_is_not_deleted`,
+    /// `expired_thread_that_moved_is_not_deleted`). Answers whether it is deleted now.
     ///
     /// # Atomicity
     /// Compared and deleted in one unit.
@@ -238,7 +238,8 @@ pub struct ThreadState {
     /// Greater once something ceased to exist in it, or a branch of the root was made: how often the former, and the number of
     /// the newest such branch, together.
     pub mark: u64,
-    /// Another one once a branch was made, moved or claimed.
+    /// Another one once anything of the thread was written that an export of it would show: commits, claims, forks, results and
+    /// answers, names, tags, run records, effects with their outcomes, attributes. No meaning otherwise.
     pub stamp: [u8; 16],
     /// When it may go.
     pub expires_at: Option<Timestamp>,
@@ -246,11 +247,15 @@ pub struct ThreadState {
     pub newest_at: Option<Timestamp>,
 }
 
-/// The stamp of a thread with these branches, by namespace and id.
-pub fn stamp<'a>(thread: ThreadUid, branches: impl IntoIterator<Item = (&'a str, &'a BranchRow)>) -> [u8; 16] {
-    let mut writer = Writer::new();
-    for (namespace, row) in branches {
-        writer.raw(&row.hash(thread, namespace).0);
+/// A stamp of the hashes of a thread's own row and of its branches, names, tags, runs, effects with their attempts, pending
+/// rows, sub-graphs' places and attributes, in any order. Checkpoints and values come and go with these.
+pub fn stamp(thread: ThreadUid, hashes: impl IntoIterator<Item = RecordHash>) -> [u8; 16] {
+    let mut hashes: Vec<[u8; 16]> = hashes.into_iter().map(|hash| hash.0).collect();
+    hashes.sort_unstable();
+    let mut writer = Writer::with_capacity(16 * (hashes.len() + 1));
+    writer.raw(&thread.0);
+    for hash in &hashes {
+        writer.raw(hash);
     }
     hash16(writer.as_slice())
 }
@@ -286,13 +291,29 @@ pub struct AgedPage {
     pub next: Option<Vec<u8>>,
 }
 
-/// What must still hold for a thread to be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Only {
+/// What must still hold for a thread to be deleted: all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Only {
     /// It may go by now.
-    Expired,
+    pub expired: bool,
     /// Its stamp is this one.
-    Unmoved([u8; 16]),
+    pub unmoved: Option<[u8; 16]>,
+}
+
+impl Only {
+    /// It may go by now.
+    pub const EXPIRED: Self = Self { expired: true, unmoved: None };
+
+    /// Its stamp is this one.
+    pub fn unmoved(stamp: [u8; 16]) -> Self {
+        Self { expired: false, unmoved: Some(stamp) }
+    }
+
+    /// Whether it holds of a thread with this state.
+    pub fn holds(self, state: &ThreadState, now: Timestamp) -> bool {
+        let has_expired = || state.expires_at.is_some_and(|at| at <= now);
+        (!self.expired || has_expired()) && self.unmoved.is_none_or(|stamp| state.stamp == stamp)
+    }
 }
 
 /// Which blobs are to be looked at.

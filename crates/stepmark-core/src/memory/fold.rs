@@ -9,7 +9,9 @@ use super::read::thread_entry;
 use super::retention::stored_key;
 use super::thread::{Space, Thread};
 use super::write::{Verdict, write_rows, write_run};
-use crate::capability::{ARRIVAL_MARKS_EVERY_US, CheckpointPlace, PendingKey, Restore, RowKey, RowsPage, RowsQuery};
+use crate::capability::{
+    ARRIVAL_MARKS_EVERY_US, CheckpointPlace, PendingKey, Restore, RowKey, RowsPage, RowsQuery, StoredAttribute,
+};
 use crate::checkpoint::{CheckpointRow, Timestamp};
 use crate::child::ChildRow;
 use crate::effect::{AttemptRow, EffectRow};
@@ -64,6 +66,8 @@ pub enum Change {
     Effect(EffectRow),
     /// An attempt at it, new or changed.
     Attempt(AttemptRow),
+    /// All attributes of the thread.
+    Attributes(Vec<StoredAttribute>),
     /// The thread is deleted; nothing follows.
     Deleted,
     /// The thread is being restored: nobody finds it, but its name is taken.
@@ -291,6 +295,9 @@ impl Thread {
             Change::Arrived(at) => self.arriving = at.saturating_add(ARRIVAL_MARKS_EVERY_US),
             Change::Effect(row) => self.keep_effect(row),
             Change::Attempt(row) => self.keep_attempt(row),
+            Change::Attributes(all) => {
+                self.attributes = all.into_iter().map(|attribute| (attribute.name, attribute.value)).collect();
+            }
             Change::Restored(namespace, number, row) => {
                 self.spaces.entry(namespace).or_default().branches.insert(number, row);
             }

@@ -67,20 +67,12 @@ impl Fold {
 
     /// Whether the thread is there and one of those.
     pub fn is_aged(&self, which: Aged, now: Timestamp) -> bool {
-        let Ok(state) = self.state() else { return false };
-        match which {
-            Aged::Any => true,
-            Aged::QuietSince(since) => state.newest_at.is_some_and(|at| at <= since),
-            Aged::Expired => state.expires_at.is_some_and(|at| at <= now),
-        }
+        self.folded().is_some_and(|thread| thread.is_aged(which, now))
     }
 
     /// Whether still holds what must hold for the thread to be deleted; of one that is not there it does.
     pub fn may_go(&self, only: Only, now: Timestamp) -> bool {
-        self.state().is_ok_and(|state| match only {
-            Only::Expired => state.expires_at.is_some_and(|at| at <= now),
-            Only::Unmoved(stamp) => state.stamp == stamp,
-        }) || self.thread().is_none()
+        self.state().map_or(self.thread().is_none(), |state| only.holds(&state, now))
     }
 
     /// Whether checkpoints that are put now need a row that says when they arrived.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::search::stored;
 use super::thread::{PendingKey, Space, Thread};
 use super::{Change, Inner, MemoryStore};
 use crate::capability::{
@@ -13,6 +14,7 @@ use crate::child::ChildPlace;
 use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, BranchId, CheckpointId, RecordHash, ThreadUid};
 use crate::pending::PendingKind;
+use crate::rows::ref_hash;
 use crate::store::Commit;
 use crate::value::{ValueRef, decode_packed, find_packed};
 
@@ -53,10 +55,7 @@ impl Retention for MemoryStore {
     async fn delete(&self, uid: ThreadUid, only: Only) -> Result<bool> {
         let mut inner = self.lock_now();
         let now = inner.now;
-        let holds = inner.threads.get(&uid).is_none_or(|thread| match only {
-            Only::Expired => thread.expires_at.is_some_and(|at| at <= now),
-            Only::Unmoved(stamp) => thread.stamp() == stamp,
-        });
+        let holds = inner.threads.get(&uid).is_none_or(|thread| only.holds(&thread.state(), now));
         if holds {
             inner.delete(uid)?;
         }
@@ -75,12 +74,8 @@ impl Inner {
     }
 
     fn aged(&self, query: &AgedQuery) -> AgedPage {
-        let is_wanted = |thread: &Thread| match query.which {
-            Aged::Any => true,
-            Aged::QuietSince(since) => thread.newest_at().is_some_and(|at| at <= since),
-            Aged::Expired => thread.expires_at.is_some_and(|at| at <= self.now),
-        };
-        let found = self.threads.iter().filter(|(_, thread)| is_wanted(thread)).map(|(uid, _)| *uid);
+        let found =
+            self.threads.iter().filter(|(_, thread)| thread.is_aged(query.which, self.now)).map(|(uid, _)| *uid);
         let after = query.after.as_deref();
         let mut threads: Vec<ThreadUid> = found.filter(|uid| after.is_none_or(|after| &uid.0[..] > after)).collect();
         threads.sort_unstable();
@@ -144,18 +139,36 @@ impl Thread {
     }
 
     fn stamp(&self) -> [u8; 16] {
-        let mut rows: Vec<_> = self
-            .spaces
-            .iter()
-            .flat_map(|(namespace, space)| space.branches.values().map(move |row| (namespace.as_str(), row)))
-            .collect();
-        rows.sort_by_key(|(namespace, row)| (*namespace, row.id));
-        stamp(self.row.uid, rows)
+        let uid = self.row.uid;
+        let names = self.refs.iter().map(|(name, branch)| ref_hash(uid, name, *branch));
+        let runs = self.runs.values().map(|row| row.hash(uid));
+        let tags = self.tags.values().map(|(namespace, row)| row.hash(uid, namespace));
+        let spaces = self.spaces.iter().flat_map(|(namespace, space)| {
+            let branches = space.branches.values().map(|row| row.hash(uid, namespace));
+            branches.chain(space.pending.values().map(|row| row.hash(uid, namespace)))
+        });
+        let effects = self.ledger.values().flat_map(|entry| {
+            let attempts = entry.attempts.iter().map(|attempt| attempt.hash(uid));
+            attempts.chain([entry.row.hash(uid)])
+        });
+        let children = self.children.iter();
+        let children = children.flat_map(|((root, at), rows)| rows.iter().map(|row| row.hash(uid, *root, *at)));
+        let attributes = stored(self).into_iter().map(|attribute| attribute.hash(uid));
+        let rows = [self.row.hash()].into_iter().chain(names).chain(runs).chain(tags).chain(spaces);
+        stamp(uid, rows.chain(effects).chain(children).chain(attributes))
     }
 
     /// Greater once something ceased to exist or a branch was made.
     fn moving_mark(&self) -> u64 {
         self.mark + self.spaces.get("").map_or(0, Space::newest_branch)
+    }
+
+    pub(super) fn is_aged(&self, which: Aged, now: Timestamp) -> bool {
+        match which {
+            Aged::Any => true,
+            Aged::QuietSince(since) => self.newest_at().is_some_and(|at| at <= since),
+            Aged::Expired => self.expires_at.is_some_and(|at| at <= now),
+        }
     }
 
     fn newest_at(&self) -> Option<Timestamp> {

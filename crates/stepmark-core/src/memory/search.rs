@@ -85,14 +85,14 @@ impl Inner {
     }
 }
 
-fn stored(thread: &Thread) -> Vec<StoredAttribute> {
+pub(super) fn stored(thread: &Thread) -> Vec<StoredAttribute> {
     let stored = |(name, value): (&String, &Vec<u8>)| StoredAttribute { name: name.clone(), value: value.clone() };
     thread.attributes.iter().map(stored).collect()
 }
 
 impl Fold {
-    /// The thread as a search sees it, with what is said of it, while it exists.
-    pub fn candidate(&self, attributes: Vec<StoredAttribute>) -> Option<Candidate<ThreadEntry>> {
+    /// The thread as a search sees it, while it exists.
+    pub fn candidate(&self) -> Option<Candidate<ThreadEntry>> {
         let known = candidate(self.folded()?);
         Some(Candidate {
             handle: thread_entry(known.handle, false),
@@ -102,8 +102,16 @@ impl Fold {
             run: known.run,
             is_waiting: known.is_waiting,
             has_open_effects: known.has_open_effects,
-            attributes,
+            attributes: known.attributes,
         })
+    }
+
+    /// What is said of the thread, by name.
+    ///
+    /// # Errors
+    /// `Missing`, `Deleted` (thread).
+    pub fn attributes(&self) -> Result<Vec<StoredAttribute>> {
+        self.folded().map(stored).ok_or_else(|| self.missing())
     }
 }
 

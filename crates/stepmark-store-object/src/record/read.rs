@@ -1,6 +1,6 @@
 //! How is a record read?
 
-use stepmark_core::capability::{CheckpointPlace, PendingKey, RowKey};
+use stepmark_core::capability::{CheckpointPlace, PendingKey, RowKey, StoredAttribute};
 use stepmark_core::checkpoint::{CheckpointRow, Source, Timestamp};
 use stepmark_core::child::ChildRow;
 use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, EffectStatus, MadeAt, Nonce};
@@ -64,6 +64,7 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
             Change::Expiry(is_set.then_some(at))
         }
         b'a' => Change::Arrived(reader.u64()? as Timestamp),
+        b'S' => Change::Attributes(read_attributes(reader)?),
         number => return Err(WireError::Unknown { what: "record", number: u64::from(number) }),
     };
     reader.finish()?;
@@ -73,6 +74,13 @@ pub(crate) fn read(letter: u8, columns: &[u8], hash: RecordHash, uid: ThreadUid)
 fn read_thread(reader: &mut Reader<'_>, uid: ThreadUid) -> Result<ThreadRow, WireError> {
     let (scope, name) = (reader.str()?.to_owned(), reader.str()?.to_owned());
     Ok(ThreadRow { uid, scope, name, head: branch(reader)?, created_at: reader.u64()? as Timestamp })
+}
+
+fn read_attributes(reader: &mut Reader<'_>) -> Result<Vec<StoredAttribute>, WireError> {
+    let count = reader.count()?;
+    (0..count)
+        .map(|_| Ok(StoredAttribute { name: reader.str()?.to_owned(), value: reader.bytes()?.to_vec() }))
+        .collect()
 }
 
 fn branch(reader: &mut Reader<'_>) -> Result<BranchId, WireError> {

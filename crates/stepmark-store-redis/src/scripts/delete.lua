@@ -1,8 +1,8 @@
 -- Deletes a thread with all its rows; its uid stays as a tombstone, but that of one that was still being restored.
 --
--- KEYS: rows, order, gone. ARGV: nothing; or 'expired': only if it may go by now; or 'unmoved', how many branches there are,
--- and their fields and rows by turns: only if it is still so. The answer: the thread's row, 1 if it was deleted before, 0 if
--- there never was one, -1 if it stays.
+-- KEYS: rows, order, gone. ARGV: 'expired': only if it may go by now; how often it was written: only if it is still so.
+-- Both may be left out, the first one also by nothing in its place. The answer: the thread's row, 1 if it was deleted before,
+-- 0 if there never was one, -1 if it stays.
 
 local restored = redis.call('HGET', KEYS[1], 't')
 if restored then
@@ -18,15 +18,9 @@ if ARGV[1] == 'expired' then
     if not ends or ends > now[1] * 1000000 + now[2] then
         return -1
     end
-elseif ARGV[1] == 'unmoved' then
-    if redis.call('ZLEXCOUNT', KEYS[2], '[b', '(c') ~= tonumber(ARGV[2]) then
-        return -1
-    end
-    for at = 3, #ARGV, 2 do
-        if redis.call('HGET', KEYS[1], ARGV[at]) ~= ARGV[at + 1] then
-            return -1
-        end
-    end
+end
+if ARGV[2] and (redis.call('HGET', KEYS[1], 'W') or '') ~= ARGV[2] then
+    return -1
 end
 redis.call('SET', KEYS[3], 'deleted')
 redis.call('UNLINK', KEYS[1], KEYS[2])

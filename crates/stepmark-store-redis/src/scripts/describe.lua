@@ -6,4 +6,7 @@ if redis.call('HEXISTS', KEYS[1], 'T') == 0 or (redis.call('HGET', KEYS[1], 'S')
     return 0
 end
 redis.call('HSET', KEYS[1], 'S', ARGV[2])
+if type(redis.pcall('HINCRBY', KEYS[1], 'W', 1)) ~= 'number' then
+    redis.call('HSET', KEYS[1], 'W', 1)
+end
 return 1

@@ -96,6 +96,11 @@ for _ = 1, tonumber(take()) do
     end
 end
 
+-- A counter that is damaged begins anew.
+if type(redis.pcall('HINCRBY', rows, 'W', 1)) ~= 'number' then
+    redis.call('HSET', rows, 'W', 1)
+end
+
 local is_upkeep = false
 
 local function write(what)

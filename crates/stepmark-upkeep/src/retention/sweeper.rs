@@ -84,21 +84,20 @@ impl Round<'_> {
         let Source { store, retention } = self.source;
         let only = match which {
             Aged::Any => return prune(store, &ThreadAddress::Uid(uid), self.policy).await,
-            Aged::Expired => Only::Expired,
+            // What comes while an expired thread is archived is not in its file; the next sweep archives it anew.
+            Aged::Expired if self.archive.is_some() => {
+                Only { unmoved: Some(retention.state(uid).await?.stamp), ..Only::EXPIRED }
+            }
+            Aged::Expired => Only::EXPIRED,
             Aged::QuietSince(_) => {
                 let scan = self.source.scan(uid).await?;
                 if !self.goes(&scan).await? {
                     return Ok(Freed::default());
                 }
-                Only::Unmoved(scan.state.stamp)
+                Only::unmoved(scan.state.stamp)
             }
         };
-        let before = retention.state(uid).await?.stamp;
         self.keep(uid).await?;
-        // What came while an expired thread was archived is not in its file; the next sweep archives it anew.
-        if self.archive.is_some() && retention.state(uid).await?.stamp != before {
-            return Ok(Freed::default());
-        }
         let threads = u64::from(retention.delete(uid, only).await?);
         Ok(Freed { threads, ..Freed::default() })
     }
