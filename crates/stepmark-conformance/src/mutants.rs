@@ -222,6 +222,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "rows never swept", used_blobs_are_not_collected, broken::<retention::RowsStay>;
     "longer life ignored", expired_thread_stays_until_it_is_swept, broken::<retention::ExpiryNotCompared>;
     "moved thread deleted", moved_thread_is_not_deleted, broken::<retention::MovedDeleted>;
+    "published thread given up", published_thread_is_not_given_up, broken::<retention::ExpiryNotCompared>;
     "written thread deleted", written_thread_is_not_deleted, broken::<retention::BranchesAlone>;
     "expired thread deleted whatever came", expired_thread_that_moved_is_not_deleted, broken::<retention::StampForgotten>;
     "young thread deleted", expired_thread_that_moved_is_not_deleted, broken::<retention::ExpiryForgotten>;

@@ -1,6 +1,7 @@
 //! Is a thread the same behind a file, whatever happened on the way?
 
 mod common;
+mod rivals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

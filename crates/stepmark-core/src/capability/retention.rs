@@ -92,7 +92,9 @@ pub trait Retention: fmt::Debug + Send + Sync {
 
     /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if all that still holds which
     /// made the caller decide so (`moved_thread_is_not_deleted`, `written_thread_is_not_deleted`,
-    /// `expired_thread_that_moved_is_not_deleted`). Answers whether it is deleted now.
+    /// `expired_thread_that_moved_is_not_deleted`). Answers whether it is deleted now. A thread that is still being restored is
+    /// given up whatever must hold, for nobody finds it; one that was published meanwhile is compared like any other, and no
+    /// stamp is all zero (`published_thread_is_not_given_up`).
     ///
     /// # Atomicity
     /// Compared and deleted in one unit.
@@ -301,6 +303,9 @@ pub struct Only {
 }
 
 impl Only {
+    /// It is still being restored: no thread that is found has this stamp.
+    pub const RESTORING: Self = Self { expired: false, unmoved: Some([0; 16]) };
+
     /// It may go by now.
     pub const EXPIRED: Self = Self { expired: true, unmoved: None };
 
