@@ -13,7 +13,7 @@ use std::sync::Arc;
 use expected::{Expected, contradiction};
 use named::Named;
 pub use report::{Finding, Problem, Report};
-use stepmark_core::capability::{Row, RowClass, Rows};
+use stepmark_core::capability::{Row, RowClass, Rows, carried_attributes};
 use stepmark_core::checkpoint::{CheckpointRow, Manifest};
 use stepmark_core::child::ChildPlace;
 use stepmark_core::effect::EffectEntry;
@@ -73,6 +73,7 @@ pub async fn verify(store: &dyn CheckpointStore, thread: &ThreadAddress) -> Resu
     check.collect().await?;
     check.look_for().await?;
     check.look_for_blobs(store).await?;
+    check.look_at_attributes(store).await?;
     let Check { mut report, named, expected, .. } = check;
     let is_pruned = is_pruned(store, uid, expected.newest_branch()).await?;
     named.left(is_pruned).chain(expected.missed(is_pruned)).for_each(|finding| report.add(finding));
@@ -329,6 +330,15 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn look_at_attributes(&mut self, store: &dyn CheckpointStore) -> Result<()> {
+        match carried_attributes(store, self.uid).await {
+            Ok(_) => Ok(()),
+            // The thread's own row is damaged, as was found before.
+            Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => Ok(()),
+            Err(error) => self.damaged(&error),
+        }
     }
 
     async fn look_for_blobs(&mut self, store: &dyn CheckpointStore) -> Result<()> {
