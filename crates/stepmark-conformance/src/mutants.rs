@@ -1,7 +1,7 @@
 //! Which broken stores is the kit known to catch?
 //!
 //! Each mutant is the memory store, broken in one way that a real backend could be, with the case that must fail on
-//! it. A kit that lets one pass proves nothing, so a test of this crate runs all of it against every mutant.
+//! it. A kit that lets one pass proves nothing, so a test of this crate runs that case against every mutant.
 
 /// Declares a mutant without memory of its own, by what it does to a commit or an append before it is delivered.
 macro_rules! changes {
