@@ -313,6 +313,7 @@ macro_rules! each_case {
                 expired_thread_stays_until_it_is_swept
                 moved_thread_is_not_deleted
                 written_thread_is_not_deleted
+                published_thread_is_not_given_up
                 expired_thread_that_moved_is_not_deleted
                 used_blobs_are_not_collected
                 unused_blobs_are_collected

@@ -1,7 +1,7 @@
 //! Which broken stores is the kit known to catch?
 //!
 //! Each mutant is the memory store, broken in one way that a real backend could be, with the case that must fail on
-//! it. A kit that lets one pass proves nothing, so a test of this crate runs all of it against every mutant.
+//! it. A kit that lets one pass proves nothing, so a test of this crate runs that case against every mutant.
 
 /// Declares a mutant without memory of its own, by what it does to a commit or an append before it is delivered.
 macro_rules! changes {
@@ -223,6 +223,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "longer life ignored", expired_thread_stays_until_it_is_swept, broken::<retention::ExpiryNotCompared>;
     "moved thread deleted", moved_thread_is_not_deleted, broken::<retention::MovedDeleted>;
     "unlinked whatever came between", unlink_of_an_older_mark_is_refused, broken::<retention::UnlinkMarkForgotten>;
+    "published thread given up", published_thread_is_not_given_up, broken::<retention::ExpiryNotCompared>;
     "written thread deleted", written_thread_is_not_deleted, broken::<retention::BranchesAlone>;
     "expired thread deleted whatever came", expired_thread_that_moved_is_not_deleted, broken::<retention::StampForgotten>;
     "young thread deleted", expired_thread_that_moved_is_not_deleted, broken::<retention::ExpiryForgotten>;

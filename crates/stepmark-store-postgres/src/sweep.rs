@@ -233,6 +233,11 @@ async fn remove_uses(
 
 async fn delete(session: Session<'_>, uid: ThreadUid, only: Only) -> Result<bool> {
     let Some(number) = check::delete(session, uid).await? else { return Ok(true) };
+    if check::number_of(session, uid).await?.is_none() {
+        // It is still being restored.
+        delete_locked(session, uid).await?;
+        return Ok(true);
+    }
     if only.expired && !session.exists(sql::RETAIN_EXPIRED, params![number, time(session).await?]).await? {
         return Ok(false);
     }

@@ -72,7 +72,8 @@ impl Retention for RedisStore {
             if writes.0 && stamp_of(thread, &writes.1) != stamp {
                 return Ok(false);
             }
-            words.push(writes.1);
+            // One that is being restored is given up, unless it is published before that.
+            words.push(if writes.0 { writes.1 } else { b"unknown".to_vec() });
         }
         Finished::new(self.clone().delete(thread, words)).await
     }

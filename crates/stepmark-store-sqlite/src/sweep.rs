@@ -226,6 +226,9 @@ fn remove_uses(
 
 fn delete(session: &Session<'_>, uid: ThreadUid, (only, now): (Only, Timestamp)) -> Applied<Swept> {
     let holds = || {
+        if check::restoring_number(session, uid)?.is_some() {
+            return Ok(true);
+        }
         let Some(number) = check::delete(session, uid)? else { return Ok(true) };
         if only.expired && !session.exists(queries::RETAIN_EXPIRED, params![number, now])? {
             return Ok(false);

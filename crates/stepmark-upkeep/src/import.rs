@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use async_trait::async_trait;
-use stepmark_core::capability::{Carried, Restore, Row, Rows};
+use stepmark_core::capability::{Carried, Only, Restore, Row, Rows};
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::rows::ThreadRow;
-use stepmark_core::store::{BlobCall, CheckpointStore, Load, ThreadAddress};
+use stepmark_core::store::{BlobCall, CheckpointStore, ThreadAddress};
 
 use crate::error::{Error, Result};
 use crate::file::{Assembly, FileReader};
@@ -83,6 +83,9 @@ pub async fn import(
 /// Copies threads into another store, with their identities: what [`export`](crate::export) writes and [`import`] reads,
 /// without a file between. It may be repeated like an import.
 ///
+/// Several processes may bring the same thread at once: what one of them published is never given up by another, and a thread
+/// of up to a mebibyte is published as a whole, whoever began it. A larger one that moves while it is read is brought by one process at a time.
+///
 /// # Errors
 /// Those of both.
 pub async fn copy(
@@ -100,16 +103,46 @@ pub(crate) struct Target<'a> {
     rows: &'a dyn Rows,
     thread: Option<ThreadRow>,
     carried: Carried,
+    brought: Brought,
 }
+
+/// What was brought of a thread, as long as it is no more than one unit takes. It is brought again in the unit that publishes
+/// the thread: somebody else who brings the same one may have given up what was there, and have begun anew.
+#[derive(Default)]
+struct Brought {
+    rows: Vec<Row>,
+    bytes: usize,
+}
+
+impl Brought {
+    fn add(&mut self, rows: &[Row]) {
+        self.bytes += rows.iter().map(Row::bytes).sum::<usize>();
+        if self.bytes <= UNIT_BYTES_MAX {
+            self.rows.extend_from_slice(rows);
+        } else {
+            self.rows.clear();
+        }
+    }
+}
+
+/// How much one unit brings of a thread, about.
+const UNIT_BYTES_MAX: usize = 1024 * 1024;
 
 impl<'a> Target<'a> {
     pub(crate) fn new(store: &'a dyn CheckpointStore) -> Result<Self> {
-        Ok(Self { store, rows: rows_of(store)?, thread: None, carried: Carried::default() })
+        Ok(Self {
+            store,
+            rows: rows_of(store)?,
+            thread: None,
+            carried: Carried::default(),
+            brought: Brought::default(),
+        })
     }
 
     /// Shows the thread, and then says what is said of it.
-    async fn publish(&self) -> Result<()> {
-        self.restore(Vec::new(), true).await?;
+    async fn publish(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.brought).rows;
+        self.restore(rows, true).await?;
         if let Some(thread) = &self.thread {
             self.carried.set(self.store, thread.uid).await?;
         }
@@ -129,6 +162,7 @@ impl Sink for Target<'_> {
     async fn begin_thread(&mut self, thread: &ThreadRow, carried: &Carried) -> Result<()> {
         carried.declare(self.store, &thread.scope).await?;
         (self.thread, self.carried) = (Some(thread.clone()), carried.clone());
+        self.brought = Brought::default();
         self.restore(Vec::new(), false).await?;
         // Who brought it here may have been killed before it was described, and it may have moved on since.
         carried.set(self.store, thread.uid).await?;
@@ -142,7 +176,10 @@ impl Sink for Target<'_> {
                 self.store.blob(BlobCall::Put { scope, bytes }).await?;
                 Ok(())
             }
-            Part::Rows(rows) => self.restore(rows, false).await,
+            Part::Rows(rows) => {
+                self.brought.add(&rows);
+                self.restore(rows, false).await
+            }
             Part::Whole(_) => self.publish().await,
             Part::Items(items) => {
                 items_of(self.store)?.restore(items).await?;
@@ -153,14 +190,12 @@ impl Sink for Target<'_> {
 
     async fn take_back(&mut self) -> Result<bool> {
         let Some(thread) = self.thread.take() else { return Ok(false) };
-        // One that is found was there before, and is not ours to delete.
-        match self.store.load(Load::head(ThreadAddress::Uid(thread.uid))).await {
-            Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => {
-                self.store.delete_thread(thread.uid).await?;
-                Ok(true)
-            }
+        let Some(retention) = self.store.retention() else { return Ok(false) };
+        // One that is found was there before, or somebody else who brings it was faster: it is not ours to delete.
+        match retention.delete(thread.uid, Only::RESTORING).await {
+            Ok(is_given_up) => Ok(is_given_up),
+            Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => Ok(true),
             Err(error) => Err(Error::Store(error)),
-            Ok(_) => Ok(false),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use stepmark_core::capability::{Row, RowClass};
 use stepmark_core::clock::IdGen;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
-use stepmark_core::id::{BranchId, CheckpointId, ThreadUid};
+use stepmark_core::id::{BranchId, CheckpointId, RunId, ThreadUid};
 use stepmark_core::rows::{BranchRow, ForkPoint, RunEvent, RunRow, ThreadRow, Tip};
 use stepmark_core::store::{
     Channels, CheckpointStore, Commit, Expect, LeftBranch, Load, NameWrite, Place, RunWrite, ThreadAddress,
@@ -38,7 +38,9 @@ pub struct Quarantined {
 ///
 /// # Errors
 /// [`Error::Store`]: `Missing` (branch): no branch has the name. `Corrupt` (branch): no checkpoint of its line can be read,
-/// or the rows of the line itself are damaged. `Fenced`, `Conflict`: somebody moved the line meanwhile; call again.
+/// or the rows of the line itself are damaged. `Missing`, `Corrupt`, `Deleted` (key), `Unsupported`: a record of the line
+/// cannot be judged, because its key is not there or is another one, or because a newer version wrote it. `Fenced`,
+/// `Conflict`: somebody moved the line meanwhile; call again. Nothing was written after any of them.
 pub async fn quarantine(
     store: &dyn CheckpointStore,
     thread: ThreadUid,
@@ -75,7 +77,14 @@ struct Line<'a> {
     /// The root's segment and height, the namespace, and where it stood.
     children: Vec<(BranchId, u64, String, BranchId, u64)>,
     /// The run of the line that has not ended.
-    run: Option<RunRow>,
+    run: Option<RunId>,
+}
+
+/// Whether a record is not as it was written, or gone. One that this program cannot read, for want of a key or of a newer
+/// version, is none the worse for it.
+fn is_damage(error: &StoreError) -> bool {
+    let is_of_record = !matches!(error.subject(), Subject::Key | Subject::Thread | Subject::Store);
+    is_of_record && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing)
 }
 
 impl<'a> Line<'a> {
@@ -108,6 +117,7 @@ impl<'a> Line<'a> {
         let missing = || StoreError::missing(Subject::Branch, name, "no branch has this name, or its row is damaged");
         let own: BranchRow = named.and_then(|id| branches.get(&id)).cloned().ok_or_else(missing)?;
         let run = runs.into_iter().rfind(|run| run.branch == own.id && run.status.next(RunEvent::Discarded).is_some());
+        let run = run.map(|run| run.id);
         Ok(Line { store, thread, name: name.to_owned(), own, branches, checkpoints, children, run })
     }
 
@@ -174,11 +184,20 @@ impl<'a> Line<'a> {
             Load { namespace: namespace.to_owned(), place, channels: Channels::All, pending, ..Load::head(address) };
         match self.store.load(load).await {
             Ok(_) => Ok(true),
-            Err(error) => match error.kind() {
-                ErrorKind::Corrupt | ErrorKind::Missing | ErrorKind::Unsupported => Ok(false),
-                _ => Err(Error::Store(error)),
-            },
+            Err(error) if is_damage(&error) => Ok(false),
+            Err(error) => Err(Error::Store(error)),
         }
+    }
+
+    /// The run of the line that has not ended, as who began it knows it: a codec keeps rows otherwise than it takes them.
+    async fn given_up(&self, checkpoint: &Tip) -> Result<Option<RunRow>> {
+        let Some(id) = &self.run else { return Ok(None) };
+        let place = Place::Moment { branch: self.own.id, checkpoint: checkpoint.id.clone() };
+        let address = ThreadAddress::Uid(self.thread.uid);
+        let load =
+            Load { place, run: Some(id.clone()), channels: Channels::None, pending: false, ..Load::head(address) };
+        let run = self.store.load(load).await?.run;
+        Ok(run.and_then(|run| Some(RunRow { status: run.status.next(RunEvent::Discarded)?, ..run })))
     }
 
     /// One unit: the new branch, the name, the head, the old branch claimed, its run given up.
@@ -196,10 +215,7 @@ impl<'a> Line<'a> {
         let left = BranchRow { epoch: self.own.epoch + 1, claim: ids.claim(), ..self.own.clone() };
         let is_head = self.thread.head == self.own.id;
         let time = self.store.info().await?.time;
-        let runs = self.run.iter().filter_map(|run| {
-            let status = run.status.next(RunEvent::Discarded)?;
-            Some(RunWrite::Update(RunRow { status, ended_at: Some(time), ..run.clone() }))
-        });
+        let run = self.given_up(&checkpoint).await?;
         let mut commit = Commit {
             name: Some(NameWrite { name: self.name.clone(), from: Some(self.own.id) }),
             expect_head: is_head.then_some(self.own.id),
@@ -207,7 +223,7 @@ impl<'a> Line<'a> {
             leaves: Some(LeftBranch { epoch: self.own.epoch, row: left }),
             ..Commit::new(self.thread.uid, Expect::New, row)
         };
-        commit.runs = runs.collect();
+        commit.runs = run.into_iter().map(|run| RunWrite::Update(RunRow { ended_at: Some(time), ..run })).collect();
         self.store.commit(commit).await?;
         Ok(Quarantined { from: self.own.id, to, checkpoint })
     }

@@ -3,17 +3,20 @@
 //! Two walks over its rows. The first compares every hash and collects what rows name; the second looks for what was
 //! named, and reads it later than what names it, so that nothing of a thread that grows meanwhile is taken for lost.
 
+mod expected;
 mod named;
+mod report;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::Arc;
 
+use expected::{Expected, contradiction};
 use named::Named;
-use stepmark_core::capability::{Row, RowClass, Rows};
+pub use report::{Finding, Problem, Report};
+use stepmark_core::capability::{Carried, Row, RowClass, Rows};
 use stepmark_core::checkpoint::{CheckpointRow, Manifest};
 use stepmark_core::child::ChildPlace;
-use stepmark_core::effect::{EffectEntry, EffectStatus};
+use stepmark_core::effect::EffectEntry;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::id::{BlobHash, BranchId, ThreadUid};
 use stepmark_core::load::damaged;
@@ -25,72 +28,31 @@ use stepmark_core::value::{ValueAddress, ValueHead, decode_packed};
 use crate::error::{Error, Result};
 use crate::send::{Walk, rows_of, thread_row};
 
-/// How many findings a report holds; the others are counted.
-const FINDINGS_MAX: usize = 1000;
+/// Classes that are read again: what the first walk saw names rows of these. Branches last, so that one that has not moved by
+/// then has not moved since.
+const AGAIN: [RowClass; 7] = [
+    RowClass::Run,
+    RowClass::Graph,
+    RowClass::Pending,
+    RowClass::Child,
+    RowClass::Checkpoint,
+    RowClass::Value,
+    RowClass::Branch,
+];
 
-/// What is wrong with a thread.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// How many rows were read.
-    pub rows: u64,
-    /// What was found, in the order of reading; at most a thousand.
-    pub findings: Vec<Finding>,
-    /// How many more there are.
-    pub more: u64,
-}
-
-impl Report {
-    /// Whether nothing is damaged, lost or contradicted. Gaps alone do not speak against a thread: pruning leaves them.
-    pub fn is_sound(&self) -> bool {
-        self.more == 0 && self.findings.iter().all(|finding| finding.problem == Problem::Gap)
-    }
-
-    fn add(&mut self, finding: Finding) {
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(finding);
-        } else {
-            self.more += 1;
-        }
-    }
-}
-
-/// Something that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What it comes to.
-    pub problem: Problem,
-    /// Which kind of record it is about.
-    pub subject: Subject,
-    /// Which one.
-    pub id: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// What a finding comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Problem {
-    /// The record is not what its hash says, or cannot be read.
-    Damaged,
-    /// Another record names it, and it is not there, or not readable.
-    Lost,
-    /// It contradicts another record.
-    Wrong,
-    /// A checkpoint is not there that others followed: it was pruned, or lost. Nothing tells which.
-    Gap,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, id, reason, .. } = self;
-        write!(f, "{subject} {id:?}: {reason}")
-    }
-}
-
-/// Compares every hash of a thread, and looks for everything that its rows name: bases of values, blobs, parents,
-/// branches, fork points, tips, tags, names, checkpoints of runs and of sub-graphs. Needs no key and none of the types of
-/// its states, changes nothing, and may run beside runs.
+/// Compares every hash of a thread, and looks for everything that must be there: what rows name (bases of values, blobs,
+/// parents, branches, fork points, tips, runs and their graphs, checkpoints of tags, runs and sub-graphs), and what came in
+/// one unit with a row or between two (numbers of branches and of flushes, generations and attempts of effects, questions of
+/// answers and of runs that wait, rows that say where sub-graphs stood). Needs no key and none of the types of its states,
+/// changes nothing, and may run beside runs.
+///
+/// In a thread that was pruned, a checkpoint or branch that is not there is a [`Problem::Gap`]; in any other it is lost.
+///
+/// Some rows are told of by nothing else, and nobody sees that they are gone: a branch's name; a tag; a finished step; the
+/// last result over a tip; results, questions and answers below it; an answer; a question beside which another one waits or
+/// is answered; of several attempts of an effect one that has not done it; the newest entry of an effect's key with all its
+/// attempts; the newest branch, if it has neither name nor checkpoint; attributes. Nor does it look at what belongs to no thread's rows: when a
+/// thread may go, when checkpoints arrived, which values use a blob, items, and results that are kept for a while.
 ///
 /// # Errors
 /// [`Error::Store`]: the thread is unknown, or the store cannot be read at all. Damage is no error: it is what the report
@@ -100,14 +62,33 @@ pub async fn verify(store: &dyn CheckpointStore, thread: &ThreadAddress) -> Resu
         ThreadAddress::Uid(uid) => *uid,
         ThreadAddress::Name { .. } => store.load(Load::head(thread.clone())).await?.thread.uid,
     };
-    let mut check =
-        Check { rows: rows_of(store)?, uid, report: Report::default(), named: Named::default(), tips: HashMap::new() };
+    let mut check = Check {
+        rows: rows_of(store)?,
+        uid,
+        report: Report::default(),
+        named: Named::default(),
+        expected: Expected::of(uid),
+        tips: HashMap::new(),
+    };
     check.collect().await?;
     check.look_for().await?;
     check.look_for_blobs(store).await?;
-    let Check { mut report, named, .. } = check;
-    named.left().for_each(|finding| report.add(finding));
+    check.look_at_carried(store).await?;
+    let Check { mut report, named, expected, .. } = check;
+    let is_pruned = is_pruned(store, uid, expected.newest_branch()).await?;
+    named.left(is_pruned).chain(expected.missed(is_pruned)).for_each(|finding| report.add(finding));
     Ok(report)
+}
+
+/// Whether something may have ceased to exist in a thread. It is asked last: what was not pruned by then was not before.
+async fn is_pruned(store: &dyn CheckpointStore, thread: ThreadUid, branches: u64) -> Result<bool> {
+    let Some(retention) = store.retention() else { return Ok(true) };
+    match retention.state(thread).await {
+        Ok(state) => Ok(state.mark > branches),
+        // Nobody can tell, where the rows that it is told by are damaged.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => Ok(true),
+        Err(error) => Err(Error::Store(error)),
+    }
 }
 
 struct Check<'a> {
@@ -115,6 +96,7 @@ struct Check<'a> {
     uid: ThreadUid,
     report: Report,
     named: Named,
+    expected: Expected,
     /// Branches of each namespace.
     tips: HashMap<(Arc<str>, BranchId), BranchRow>,
 }
@@ -157,6 +139,7 @@ impl Check<'_> {
 
     fn row(&mut self, row: &Row) {
         let by = || format!("{} {row}", row.subject());
+        self.expected.first(row);
         match row {
             Row::Thread(thread) => self.named.branch("", thread.head, by),
             Row::Branch { namespace, row: branch, .. } => self.branch(row, namespace, branch),
@@ -165,6 +148,9 @@ impl Check<'_> {
                 self.named.left_branch("", run.branch, by);
                 if let Some(last) = &run.last {
                     self.named.id("", &last.id, by);
+                }
+                if let Some(signature) = run.graph_signature {
+                    self.named.graph(&run.graph, signature, by);
                 }
             }
             Row::Graph(_) => {}
@@ -221,8 +207,11 @@ impl Check<'_> {
     }
 
     fn effect(&mut self, row: &Row, entry: &EffectEntry) {
-        if (entry.row.status == EffectStatus::Done) != entry.row.result.is_some() {
-            self.wrong(row, "an effect has a result exactly if it is done");
+        if let Some(reason) = contradiction(entry) {
+            self.wrong(row, reason);
+        }
+        if entry.row.origin == self.uid {
+            self.named.left_branch("", entry.row.made.branch, || format!("effect {row}"));
         }
     }
 
@@ -279,6 +268,15 @@ impl Check<'_> {
         for value in manifest.values() {
             self.named.value(namespace, value, by);
         }
+        if namespace.is_empty() {
+            // What plans tasks, or applied some, was written by a run. Those of sub-graphs have no record.
+            if !manifest.next.is_empty() || !manifest.tasks.is_empty() {
+                self.named.run(&manifest.run, by);
+            }
+            for moved in self.expected.moved_by(checkpoint, manifest) {
+                self.named.child((checkpoint.branch, checkpoint.height), &moved, by);
+            }
+        }
         match (&manifest.parent, checkpoint.height.checked_sub(1)) {
             (None, None) => {}
             (Some(parent), Some(below)) => {
@@ -308,11 +306,12 @@ impl Check<'_> {
     /// The second walk.
     async fn look_for(&mut self) -> Result<()> {
         let mut highest: BTreeMap<(Arc<str>, BranchId), u64> = BTreeMap::new();
-        for class in [RowClass::Checkpoint, RowClass::Value, RowClass::Branch] {
+        for class in AGAIN {
             let mut walk = Walk::new(self.uid, class);
             while let Some(page) = walk.next_as_stored(self.rows).await? {
                 for row in page.into_iter().flatten() {
                     self.named.found(&row);
+                    self.expected.again(&row);
                     match &row {
                         Row::Checkpoint { namespace, row } => {
                             let at = highest.entry((self.named.space(namespace), row.branch)).or_default();
@@ -331,6 +330,15 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn look_at_carried(&mut self, store: &dyn CheckpointStore) -> Result<()> {
+        match Carried::of(store, self.uid).await {
+            Ok(_) => Ok(()),
+            // The thread's own row is damaged, as was found before.
+            Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => Ok(()),
+            Err(error) => self.damaged(&error),
+        }
     }
 
     async fn look_for_blobs(&mut self, store: &dyn CheckpointStore) -> Result<()> {

@@ -3,6 +3,7 @@
 mod common;
 #[path = "files/items.rs"]
 mod items;
+mod rivals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -471,6 +471,30 @@ pub async fn moved_thread_is_not_deleted(env: &dyn StoreEnv) {
     assert_refused(store.load(line.whole()).await, ErrorKind::Deleted, Subject::Thread);
 }
 
+/// What is half restored is given up whatever must hold; once it is whole it is a thread like others.
+pub async fn published_thread_is_not_given_up(env: &dyn StoreEnv) {
+    let Some(line) = grown(env, 1).await else { return };
+    let (from, uid) = (Arc::clone(&line.store), line.thread.uid);
+    let Some(rows) = from.rows() else { return };
+    let restore = |publish, rows: &[Row]| Restore { thread: line.thread.clone(), rows: rows.to_vec(), publish };
+    let rows = all_rows(rows, uid).await;
+    let to = env.fresh().await;
+    let (to, rows) = (&to, &rows);
+    let restored = async |publish| {
+        let offered = to.rows().expect("every handle has them");
+        offered.restore(restore(publish, rows)).await.expect("nobody has it otherwise")
+    };
+    for only in [Only::RESTORING, Only::EXPIRED] {
+        restored(false).await;
+        assert!(retention(to).delete(uid, only).await.expect("it is half there"));
+        assert_refused(retention(to).delete(uid, only).await, ErrorKind::Missing, Subject::Thread);
+    }
+    restored(false).await;
+    restored(true).await;
+    assert!(!retention(to).delete(uid, Only::RESTORING).await.expect("it is known"));
+    assert_eq!(all_rows(to.rows().expect("every handle has them"), uid).await, *rows);
+}
+
 /// All that an export shows keeps a thread which comes between the look and the deletion: results, answers, names, tags, run
 /// records, effects and their outcomes, attributes.
 pub async fn written_thread_is_not_deleted(env: &dyn StoreEnv) {

@@ -93,7 +93,9 @@ pub trait Retention: fmt::Debug + Send + Sync {
 
     /// Deletes a thread as [`delete_thread`](crate::store::CheckpointStore::delete_thread) does, if all that still holds which
     /// made the caller decide so (`moved_thread_is_not_deleted`, `written_thread_is_not_deleted`,
-    /// `expired_thread_that_moved_is_not_deleted`). Answers whether it is deleted now.
+    /// `expired_thread_that_moved_is_not_deleted`). Answers whether it is deleted now. A thread that is still being restored is
+    /// given up whatever must hold, for nobody finds it; one that was published meanwhile is compared like any other, and no
+    /// stamp is all zero (`published_thread_is_not_given_up`).
     ///
     /// # Atomicity
     /// Compared and deleted in one unit.
@@ -238,7 +240,8 @@ pub struct Removal {
 /// What a store knows of a thread besides its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadState {
-    /// Greater once something ceased to exist in it, or a branch of the root was made.
+    /// Greater once something ceased to exist in it, or a branch of the root was made: how often the former, and the number of
+    /// the newest such branch, together.
     pub mark: u64,
     /// Another one once anything of the thread was written that an export of it would show: commits, claims, forks, results and
     /// answers, names, tags, run records, effects with their outcomes, attributes. No meaning otherwise.
@@ -303,6 +306,9 @@ pub struct Only {
 }
 
 impl Only {
+    /// It is still being restored: no thread that is found has this stamp.
+    pub const RESTORING: Self = Self { expired: false, unmoved: Some([0; 16]) };
+
     /// It may go by now.
     pub const EXPIRED: Self = Self { expired: true, unmoved: None };
 

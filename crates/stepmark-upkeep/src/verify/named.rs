@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stepmark_core::capability::Row;
 use stepmark_core::error::Subject;
-use stepmark_core::id::{BlobHash, BranchId, CheckpointId};
+use stepmark_core::id::{BlobHash, BranchId, CheckpointId, RunId};
 use stepmark_core::value::{ValueAddress, ValueRef, decode_packed};
 
 use super::{Finding, Problem};
@@ -21,6 +21,12 @@ enum Target {
     Id(Arc<str>, CheckpointId),
     /// A value row, or a packed value.
     Value(Arc<str>, ValueAddress, bool),
+    /// A run.
+    Run(RunId),
+    /// A graph, by name and signature.
+    Graph(String, [u8; 16]),
+    /// Where the sub-graph of a namespace stood at a checkpoint of the root.
+    Child(BranchId, u64, String),
 }
 
 /// A place of a checkpoint, and its id where that is known.
@@ -86,6 +92,19 @@ impl Named {
         self.add(Target::Value(space, value.address, value.packed), Problem::Lost, by);
     }
 
+    pub(super) fn run(&mut self, run: &RunId, by: impl FnOnce() -> String) {
+        self.add(Target::Run(run.clone()), Problem::Lost, by);
+    }
+
+    pub(super) fn graph(&mut self, name: &str, signature: [u8; 16], by: impl FnOnce() -> String) {
+        self.add(Target::Graph(name.to_owned(), signature), Problem::Lost, by);
+    }
+
+    /// Where a sub-graph stood at a checkpoint of the root.
+    pub(super) fn child(&mut self, (branch, height): (BranchId, u64), namespace: &str, by: impl FnOnce() -> String) {
+        self.add(Target::Child(branch, height, namespace.to_owned()), Problem::Lost, by);
+    }
+
     pub(super) fn blob(&mut self, hash: BlobHash, length: u64, by: impl FnOnce() -> String) {
         self.blobs.entry(hash).or_insert_with(|| (length, by()));
     }
@@ -98,6 +117,15 @@ impl Named {
     /// Strikes off what a row is.
     pub(super) fn found(&mut self, row: &Row) {
         match row {
+            Row::Run(run) => {
+                self.targets.remove(&Target::Run(run.id.clone()));
+            }
+            Row::Graph(graph) => {
+                self.targets.remove(&Target::Graph(graph.name.clone(), graph.signature));
+            }
+            Row::Child { root, height, row } => {
+                self.targets.remove(&Target::Child(*root, *height, row.namespace.clone()));
+            }
             Row::Branch { namespace, row, .. } => {
                 let space = self.space(namespace);
                 self.targets.remove(&Target::Branch(space, row.id));
@@ -123,16 +151,22 @@ impl Named {
         }
     }
 
-    /// What was never found.
-    pub(super) fn left(self) -> impl Iterator<Item = Finding> {
+    /// What was never found. Where nothing was pruned nothing was taken away.
+    pub(super) fn left(self, is_pruned: bool) -> impl Iterator<Item = Finding> {
         let mut left: Vec<_> = self.targets.into_iter().collect();
         left.sort_by(|a, b| a.0.cmp(&b.0));
-        left.into_iter().map(|(target, (problem, by))| {
+        left.into_iter().map(move |(target, (problem, by))| {
+            let problem = if is_pruned { problem } else { Problem::Lost };
             let (subject, id) = match target {
                 Target::Branch(_, id) => (Subject::Branch, id.to_string()),
                 Target::Place(_, branch, height, None) => (Subject::Checkpoint, format!("{branch} at height {height}")),
                 Target::Place(.., Some(id)) | Target::Id(_, id) => (Subject::Checkpoint, id.to_string()),
                 Target::Value(_, address, _) => (Subject::Value, address.to_string()),
+                Target::Run(id) => (Subject::Run, id.to_string()),
+                Target::Graph(name, _) => (Subject::Graph, name),
+                Target::Child(branch, height, namespace) => {
+                    (Subject::Checkpoint, format!("of sub-graph {namespace} at height {height} of {branch}"))
+                }
             };
             Finding { problem, subject, id, reason: format!("{by} names it, but it is gone or cannot be read") }
         })

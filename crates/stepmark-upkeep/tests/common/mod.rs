@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod lively;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -136,7 +136,8 @@ impl World {
     async fn flush(&mut self, line: &Line, loaded: &Loaded) {
         let draft = line.next().from_ordinal(loaded.next_ordinal + 1).stored("flushed", full(&self.count));
         let value = draft.value("flushed");
-        let mut flush = line.flush(self.count, "flushed");
+        let number = loaded.pending.iter().filter(|row| row.kind == PendingKind::Results).count() as u64;
+        let mut flush = line.flush(number, "flushed");
         flush.pending[0].values = vec![value];
         flush.values = draft.build().values;
         self.store.append(flush).await.expect("the owner flushes");

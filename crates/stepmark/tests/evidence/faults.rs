@@ -12,6 +12,8 @@ use stepmark::{App, ErrorKind, MemoryStore, Sqlite};
 use stepmark_conformance::call::{Call, Intercept, Intercepted, Reply};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore, WitnessStore};
 use stepmark_core::error::{Error, Result, Subject};
+use stepmark_store_object::Objects;
+use stepmark_store_object::object_store::memory::InMemory;
 use tempfile::TempDir;
 
 use crate::graphs::{FAILURES, Mode, QUESTIONS, Setup, Shape, Trail};
@@ -22,6 +24,8 @@ use crate::promises::{MemoryPages, Promises, clean_states, states};
 /// How often a driver begins anew: more often than there are calls that a driver sees fail.
 const DRIVES_MAX: u32 = 100;
 const SEEDS: u64 = 10;
+/// How many trials of one fault wait for a server at once.
+const BESIDE: u64 = 4;
 
 type Store = Arc<dyn CheckpointStore>;
 
@@ -30,6 +34,8 @@ struct Bench {
     setup: Setup,
     store: Store,
     clean: Vec<Trail>,
+    /// How many trials of one fault run side by side: one where nothing is waited for.
+    beside: u64,
     /// Keeps the file of an SQLite store.
     _directory: Option<TempDir>,
 }
@@ -131,6 +137,18 @@ async fn every_fault(bench: &Bench) {
 
 /// Each call fails alone in one way; answers how many trials that took.
 async fn every_call(bench: &Bench, fault: Fault) -> u64 {
+    for first in (0..).step_by(bench.beside as usize) {
+        let numbers = first..first + bench.beside;
+        let struck = join_all(numbers.map(|number| one_call(bench, (fault, number)))).await;
+        if struck.contains(&false) {
+            return first + bench.beside;
+        }
+    }
+    unreachable!("a run makes a bounded number of calls")
+}
+
+/// One call fails; answers whether there was one.
+async fn one_call(bench: &Bench, (fault, number): (Fault, u64)) -> bool {
     let is_crash = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
     // A single fault interrupts a task once.
     let again = match bench.setup.shape {
@@ -138,16 +156,11 @@ async fn every_call(bench: &Bench, fault: Fault) -> u64 {
         Shape::Asking => QUESTIONS,
         Shape::Linear | Shape::FanOut | Shape::Fork => 0,
     };
-    for number in 0.. {
-        let trial = bench.trial(format!("{fault:?} {number}"));
-        let faults = Arc::new(FaultStore::new(Arc::clone(&trial.store), FaultPlan::nth(number, fault)));
-        bench.drive(&trial, faults.clone(), is_crash).await;
-        bench.check(&trial, 2 + again).await;
-        if faults.struck() == 0 {
-            return number + 1;
-        }
-    }
-    unreachable!("a run makes a bounded number of calls")
+    let trial = bench.trial(format!("{fault:?} {number}"));
+    let faults = Arc::new(FaultStore::new(Arc::clone(&trial.store), FaultPlan::nth(number, fault)));
+    bench.drive(&trial, faults.clone(), is_crash).await;
+    bench.check(&trial, 2 + again).await;
+    faults.struck() > 0
 }
 
 /// Every call is delivered twice; every call fails once, before or after it took effect; random calls fail.
@@ -183,13 +196,17 @@ impl Bench {
 
     async fn on_server(backend: Backend, mode: (Shape, Mode)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = backend.database(directory.path()).open().await.expect("it opens");
-        Self::new(mode, store, Some(directory)).await
+        let store: Store = match backend {
+            // Each object of a directory waits for the disk; what a crash leaves there is for the kill loops.
+            Backend::Objects => Arc::new(Objects::open(Arc::new(InMemory::new()), "").await.expect("it opens")),
+            backend => backend.database(directory.path()).open().await.expect("it opens"),
+        };
+        Self { beside: BESIDE, ..Self::new(mode, store, Some(directory)).await }
     }
 
     async fn new((shape, mode): (Shape, Mode), store: Store, directory: Option<TempDir>) -> Self {
         let setup = Setup { shape, mode, rounds: 1, linger_ms: 5, concurrency_max: 64 };
-        Self { setup, store, clean: clean_states(setup).await, _directory: directory }
+        Self { setup, store, clean: clean_states(setup).await, beside: 1, _directory: directory }
     }
 
     fn trial(&self, name: String) -> Trial {

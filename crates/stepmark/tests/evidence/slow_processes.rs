@@ -11,27 +11,30 @@ use crate::orders::{Orders, Share, Work};
 use crate::place::{Backend, on};
 
 const PROCESSES: u32 = 4;
+/// Threads of a process, of which most are its own, and inputs of each. A server that is waited for gets fewer.
 const THREADS: u32 = 50;
+const THREADS_ON_SERVER: u32 = 20;
 /// Threads that all processes write to.
 const SHARED_THREADS: u32 = 10;
 const INPUTS: u32 = 20;
+const INPUTS_ON_SERVER: u32 = 8;
 
 #[test]
 fn four_processes_apply_each_input_once_in_one_line() {
-    apply_each_input_once(Backend::Sqlite);
+    apply_each_input_once(Backend::Sqlite, (THREADS, INPUTS));
 }
 
 #[test]
 fn four_processes_on_postgres_apply_each_input_once_in_one_line() {
-    apply_each_input_once(Backend::Postgres);
+    apply_each_input_once(Backend::Postgres, (THREADS_ON_SERVER, INPUTS_ON_SERVER));
 }
 
-fn apply_each_input_once(backend: Backend) {
+fn apply_each_input_once(backend: Backend, (threads, inputs): (u32, u32)) {
     let directory = tempfile::tempdir().expect("a directory");
     let database = backend.database(directory.path());
     let start = |writer: u32| {
-        let threads = (0..THREADS).map(|number| thread_name(writer, number)).collect();
-        let share = Share { writer, threads, inputs: INPUTS };
+        let threads = (0..threads).map(|number| thread_name(writer, number)).collect();
+        let share = Share { writer, threads, inputs };
         Running::start(&Orders { database: database.clone(), work: Work::Share(share) })
     };
     let children: Vec<Running> = (0..PROCESSES).map(start).collect();
@@ -42,11 +45,11 @@ fn apply_each_input_once(backend: Backend) {
     }
     let app = on(letters::app(), &database);
     for number in 0..SHARED_THREADS {
-        block_on(check(&app, &thread_name(0, number), &(0..PROCESSES).collect::<Vec<_>>()));
+        block_on(check(&app, &thread_name(0, number), (&(0..PROCESSES).collect::<Vec<_>>(), inputs)));
     }
     for writer in 0..PROCESSES {
-        for number in SHARED_THREADS..THREADS {
-            block_on(check(&app, &thread_name(writer, number), &[writer]));
+        for number in SHARED_THREADS..threads {
+            block_on(check(&app, &thread_name(writer, number), (&[writer], inputs)));
         }
     }
 }
@@ -55,16 +58,16 @@ fn thread_name(writer: u32, number: u32) -> String {
     if number < SHARED_THREADS { format!("shared {number}") } else { format!("own {number} of {writer}") }
 }
 
-async fn check(app: &App<Letters>, name: &str, writers: &[u32]) {
+async fn check(app: &App<Letters>, name: &str, (writers, each): (&[u32], u32)) {
     let thread = app.thread(name);
     let snapshot = thread.state().await.expect("readable");
     let inputs = &snapshot.state().inputs;
     for writer in writers {
         let own = inputs.iter().filter(|input| input.ends_with(&format!(" of {writer}")));
-        let expected: Vec<String> = (0..INPUTS).map(|number| letters::input(*writer, number)).collect();
+        let expected: Vec<String> = (0..each).map(|number| letters::input(*writer, number)).collect();
         assert!(own.eq(expected.iter()), "{name}: not each input of {writer} once, in its order: {inputs:?}");
     }
-    let expected = writers.len() * INPUTS as usize;
+    let expected = writers.len() * each as usize;
     assert_eq!((inputs.len(), snapshot.state().counted), (expected, expected as u64), "{name}");
     let history = thread.history().all_branches().await.expect("readable");
     let steps: Vec<u64> = history.iter().rev().map(|checkpoint| checkpoint.step).collect();

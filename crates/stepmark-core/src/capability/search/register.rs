@@ -49,7 +49,8 @@ pub fn decode_declarations(scope: &str, record: &[u8]) -> Result<Vec<Declaration
         let (name, kind) = (reader.str()?.to_owned(), AttributeKind::from_number(reader.u8()?)?);
         Ok((Declaration { name, kind }, RecordHash(reader.array()?)))
     };
-    let found = list(record, read).map_err(|error| damaged(Subject::Attribute, scope, error))?;
+    let name = || format!("any that is declared in scope {scope:?}");
+    let found = list(record, read).map_err(|error| damaged(Subject::Attribute, name(), error))?;
     let checked = |(declaration, hash): (Declaration, _)| {
         check_hash(hash, declaration.hash(scope), Subject::Attribute, &declaration.name).map(|()| declaration)
     };
