@@ -25,8 +25,8 @@ use crate::values::Coder;
 const ROWS_AT_ONCE: u32 = 200;
 
 /// Copies a thread from behind one codec to behind another: with new keys, sealed for the first time, or compressed. It
-/// keeps its uid, and is visible in the other store once all of it is there, and then gets its attributes; repeated after a
-/// crash, the call goes on.
+/// keeps its uid, and is visible in the other store once all of it is there, and then gets its attributes and its end;
+/// repeated after a crash, the call goes on.
 ///
 /// Both stores must show their rows, and nobody may write the thread meanwhile. Afterwards drop the old store, or delete
 /// the thread there; its old keys are needed no more.

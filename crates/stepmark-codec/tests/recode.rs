@@ -127,6 +127,8 @@ async fn all_threads_of_a_scope_get_new_keys() {
     let master = |byte| Codec::new().sealed(MasterKeys::new(Key::new([byte; 32])));
     let (old, new) = (memory(master(1)), memory(master(2)));
     let lines = grown(&old).await;
+    let end = Some(4_000_000_000_000_000);
+    old.retention().expect("it lets go").set_expiry(lines.0.thread.uid, end).await.expect("it is there");
     let shared: Arc<dyn CheckpointStore> = Arc::new(old.clone());
     let mut other = Line::unborn(&shared, "acme", "u");
     other.apply(other.birth().named("main").packed("list", full(&["a"])).build()).await;
@@ -135,6 +137,8 @@ async fn all_threads_of_a_scope_get_new_keys() {
         assert_eq!(recode_all(&old, &new, "acme").await.expect("all are copied"), 2);
     }
     assert_eq!(recode_all(&old, &new, "").await.expect("nothing is there"), 0);
+    let state = new.retention().expect("it lets go").state(lines.0.thread.uid).await.expect("it is there");
+    assert_eq!(state.expires_at, end);
     assert_eq!(seen(&new, &lines).await.len(), seen(&old, &lines).await.len());
     let [before, after] = [&old, &new].map(|store| store.load(other.whole()));
     assert_eq!(after.await.expect("it loads").chains, before.await.expect("it loads").chains);

@@ -19,7 +19,7 @@ use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, HistoryPage, HistoryQuery, Info, Load, Loaded, Outcome,
     Records, ThreadPage, ThreadQuery,
 };
-use stepmark_upkeep::{Error, copy, threads_of};
+use stepmark_upkeep::{Error, copy, copy_thread, threads_of};
 
 fn assert_refused(answer: Result<impl Sized, Error>, kind: ErrorKind, name: &str) {
     match answer.err() {
@@ -164,6 +164,9 @@ async fn ends_move_with_their_threads() {
         copy(&*to.store, &*copied.store, &[address(&lines[0])], &mut |_, _| {}).await.expect("it is whole");
         assert_eq!(end_of(&*copied.store, &lines[0]).await, Some(FAR + 1000), "{}", to.name);
     }
+    let uid = copy_thread(&*from.store, &address(&lines[0]), "three").await.expect("the name is free");
+    let retention = from.store.retention().expect("it lets threads go");
+    assert_eq!(retention.state(uid).await.expect("it is there").expires_at, Some(FAR), "under another name");
     let refused = imported(&Plain(memory().store), &file).await.expect_err("it would stay for ever");
     assert!(matches!(&refused, Error::Store(error) if error.is(ErrorKind::Unsupported, Subject::Store)), "{refused}");
 }
