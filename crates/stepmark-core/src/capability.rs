@@ -22,7 +22,7 @@ pub use items::{
 };
 pub use retention::{
     ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,
-    PendingKey, Removal, Repack, Retention, RowKey, ThreadState, Unlink, Unlinked, stamp,
+    PendingKey, Removal, Repack, Retention, RowKey, ThreadState, Unlink, Unlinked, check_mark, stamp, stored_mark,
 };
 pub(crate) use row::Key;
 pub use row::{Row, RowClass};

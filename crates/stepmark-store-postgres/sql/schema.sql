@@ -387,7 +387,7 @@ CREATE INDEX retention_expiry ON retention (expires_at) WHERE expires_at IS NOT 
 
 -- When checkpoints arrived: those from `arrival` on, up to the next mark, within a minute after `marked_at`.
 CREATE TABLE arrival_mark (
-    arrival   bigint PRIMARY KEY,                     -- that of the first checkpoint that came after the mark [unhashed]
-    marked_at bigint NOT NULL                         -- the server's clock; never falls [unhashed]
+    arrival   bigint PRIMARY KEY,                     -- that of the first checkpoint that came after the mark
+    marked_at bigint NOT NULL                         -- the server's clock; never falls; its last 16 bits are a check of both
 );
 CREATE INDEX arrival_mark_at ON arrival_mark (marked_at);

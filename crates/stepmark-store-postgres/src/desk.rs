@@ -7,15 +7,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use stepmark_core::capability::stored_mark;
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
-use stepmark_core::error::Result;
+use stepmark_core::error::{Result, Subject};
 use stepmark_core::meter;
 use stepmark_core::store::{Appended, Outcome};
+use tokio_postgres::Row;
 
 use crate::connect::Place;
 use crate::direct::{self, birth_of, is_flush};
 use crate::error::{Remedy, remedy};
-use crate::session::{Session, params};
+use crate::session::{Cells, Session, params};
 use crate::step::{self, Step, step_of};
 use crate::writer::{Counters, Done, Member, Work};
 use crate::{apply, queries, restore};
@@ -43,9 +46,22 @@ pub(crate) async fn mark_arrival(place: &Arc<Place>) {
         return;
     }
     if let Ok(lease) = place.lend().await {
-        let marked = lease.session().execute(queries::retention::MARK_ARRIVAL, params![]).await;
+        let marked = mark_next(lease.session()).await;
         lease.end(&marked);
     }
+}
+
+/// The time was told with the arrival, so it is true whatever arrives before the mark is written.
+async fn mark_next(session: Session<'_>) -> Result<()> {
+    let read = |row: &Row| {
+        let cells = Cells::new(row, Subject::Store, "arrival marks");
+        Ok((cells.get::<i64>(0)?, cells.get::<Timestamp>(1)?))
+    };
+    if let Some((arrival, at)) = session.first(queries::retention::MARK_NEXT, params![], read).await? {
+        let mark = params![arrival, stored_mark(arrival, at)];
+        session.execute(queries::retention::MARK_ARRIVAL, mark).await?;
+    }
+    Ok(())
 }
 
 /// Which members are plain steps whose fences held. Where the statement failed none is known to: each is then asked alone.

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use stepmark_core::capability::{
     ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, Collect, Collected, Only, Removal, Retention, ThreadState,
-    Unlink, Unlinked, stamp,
+    Unlink, Unlinked, check_mark, stamp,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
@@ -99,7 +99,12 @@ async fn state(session: Session<'_>, uid: ThreadUid) -> Result<ThreadState> {
     let number = known(session, uid).await?;
     let read = |row: &Row| Cells::new(row, Subject::Thread, uid).get::<Option<Timestamp>>(1);
     let expires_at = session.first(sql::RETAIN_STATE, params![number], read).await?.flatten();
-    let read = |row: &Row| Cells::new(row, Subject::Thread, uid).get::<Timestamp>(0);
+    let read = |row: &Row| {
+        let cells = Cells::new(row, Subject::Store, "arrival marks");
+        let (arrival, at) = (cells.get::<Option<i64>>(0)?, cells.get::<Option<Timestamp>>(1)?);
+        let checked = arrival.zip(at).map(|(arrival, at)| check_mark(arrival, at).map(|()| at)).transpose()?;
+        Ok(checked.unwrap_or_default())
+    };
     let newest_at = session.first(sql::RETAIN_NEWEST, params![number], read).await?;
     let newest_at = newest_at.map(|at| at.saturating_add(ARRIVAL_MARKS_EVERY_US));
     let mark = moving_mark(session, number).await?;
@@ -116,10 +121,16 @@ pub(crate) async fn stamp_of(session: Session<'_>, number: i64, uid: ThreadUid) 
 /// The first arrival, of whichever thread, that may be younger than `since`; none if all are older. What came before the
 /// first mark is as young as that.
 async fn young_arrival(session: Session<'_>, since: Timestamp) -> Result<Option<i64>> {
-    let read = |row: &Row| Cells::new(row, Subject::Store, "arrival marks").get::<i64>(0);
+    let read = |row: &Row| {
+        let cells = Cells::new(row, Subject::Store, "arrival marks");
+        let (arrival, at) = (cells.get::<i64>(0)?, cells.get::<Timestamp>(1)?);
+        check_mark(arrival, at).map(|()| arrival)
+    };
     let Some(first) = session.first(sql::MARK_FIRST, params![], read).await? else { return Ok(Some(0)) };
     let since = since.saturating_sub(ARRIVAL_MARKS_EVERY_US);
     let young = session.first(sql::MARK_SINCE, params![since], read).await?;
+    // A damaged one may have been passed over as old: it is the one before.
+    session.first(sql::MARK_BEFORE, params![young.unwrap_or(i64::MAX)], read).await?;
     Ok(young.map(|young| if young == first { 0 } else { young }))
 }
 

@@ -115,9 +115,13 @@ fn stamp_of(thread: ThreadUid, writes: &[u8]) -> [u8; 16] {
     hash16(&[&thread.0, writes].concat())
 }
 
-/// The arrival and the time of a mark.
+/// The arrival and the time of a mark, which are there twice.
 fn mark(member: &[u8]) -> Option<(u64, Timestamp)> {
-    let mut parts = Parts(member.get(1..)?);
+    let (first, again) = member.get(1..)?.split_at(member.len() / 2);
+    let mut parts = Parts(first);
+    if first != again {
+        return None;
+    }
     Some((parts.bits()?, parts.bits()?.cast_signed()))
 }
 

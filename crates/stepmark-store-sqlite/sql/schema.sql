@@ -291,8 +291,8 @@ CREATE INDEX retention_expiry ON retention (expires_at) WHERE expires_at IS NOT 
 
 -- When checkpoints arrived: those from `arrival` on, up to the next mark, within a minute after `at`.
 CREATE TABLE arrival_mark (
-    arrival INTEGER PRIMARY KEY,       -- that of the first checkpoint that came after the mark [unhashed]
-    at      INTEGER NOT NULL           -- this store's clock; never falls [unhashed]
+    arrival INTEGER PRIMARY KEY,       -- that of the first checkpoint that came after the mark
+    at      INTEGER NOT NULL           -- this store's clock; never falls; its last 16 bits are a check of both
 ) STRICT;
 CREATE INDEX arrival_mark_at ON arrival_mark (at);
 

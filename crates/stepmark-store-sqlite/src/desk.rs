@@ -6,10 +6,10 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use rusqlite::Connection;
-use stepmark_core::capability::ARRIVAL_MARKS_EVERY_US;
+use rusqlite::{Connection, Row};
+use stepmark_core::capability::{ARRIVAL_MARKS_EVERY_US, stored_mark};
 use stepmark_core::checkpoint::Timestamp;
-use stepmark_core::error::{Error, Result};
+use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::meter;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::error::repeated;
 use crate::log::Log;
 use crate::queries;
 use crate::restore;
-use crate::session::Session;
+use crate::session::{Cells, Session};
 use crate::waiting::Waiting;
 use crate::writer::{Done, Member, Shared, Work};
 
@@ -138,7 +138,14 @@ impl Desk {
             return Ok(last);
         }
         // Outside of the count of statements, which is that of the group's members.
-        Session::new(&self.connection, &self.place.path).execute(queries::MARK_ARRIVAL, [now])?;
+        let session = Session::new(&self.connection, &self.place.path);
+        let read = |row: &Row<'_>| {
+            let cells = Cells::new(row, Subject::Store, "arrival marks");
+            Ok((cells.get::<i64>(0)?, cells.get::<Timestamp>(1)?))
+        };
+        if let Some((arrival, at)) = session.first(queries::MARK_NEXT, [now], read)? {
+            session.execute(queries::MARK_ARRIVAL, [arrival, stored_mark(arrival, at)])?;
+        }
         Ok(now)
     }
 

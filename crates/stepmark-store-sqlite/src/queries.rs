@@ -346,14 +346,15 @@ ORDER BY namespace, branch, height, ordinal LIMIT ?6";
 
 // ---- retention ----
 
-/// Marks when the next checkpoint arrives; marks never fall.
-pub(crate) const MARK_ARRIVAL: &str = "
-INSERT INTO arrival_mark (arrival, at)
-VALUES ((SELECT COALESCE(MAX(arrival), 0) + 1 FROM checkpoint),
-        MAX(?1, COALESCE((SELECT at FROM arrival_mark ORDER BY arrival DESC LIMIT 1), ?1)))
-ON CONFLICT DO NOTHING";
-pub(crate) const MARK_FIRST: &str = "SELECT arrival FROM arrival_mark ORDER BY arrival LIMIT 1";
-pub(crate) const MARK_SINCE: &str = "SELECT arrival FROM arrival_mark WHERE at > ?1 ORDER BY at, arrival LIMIT 1";
+/// Which checkpoint arrives next, and now, but not before the newest mark: marks never fall.
+pub(crate) const MARK_NEXT: &str = "
+SELECT (SELECT COALESCE(MAX(arrival), 0) + 1 FROM checkpoint),
+       MAX(?1, COALESCE((SELECT at FROM arrival_mark ORDER BY arrival DESC LIMIT 1), ?1))";
+pub(crate) const MARK_ARRIVAL: &str = "INSERT INTO arrival_mark (arrival, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(crate) const MARK_FIRST: &str = "SELECT arrival, at FROM arrival_mark ORDER BY arrival LIMIT 1";
+pub(crate) const MARK_SINCE: &str = "SELECT arrival, at FROM arrival_mark WHERE at > ?1 ORDER BY at, arrival LIMIT 1";
+pub(crate) const MARK_BEFORE: &str =
+    "SELECT arrival, at FROM arrival_mark WHERE arrival < ?1 ORDER BY arrival DESC LIMIT 1";
 
 pub(crate) const RETAIN_STATE: &str = "SELECT mark, expires_at FROM retention WHERE thread = ?1";
 pub(crate) const RETAIN_MOVING: &str = "
@@ -367,10 +368,12 @@ ON CONFLICT (thread) DO UPDATE SET expires_at = excluded.expires_at";
 pub(crate) const RETAIN_EXPIRED: &str = "SELECT 1 FROM retention WHERE thread = ?1 AND expires_at <= ?2";
 /// The mark before the newest checkpoint of the root, or the first one.
 pub(crate) const RETAIN_NEWEST: &str = "
-SELECT COALESCE((SELECT at FROM arrival_mark WHERE arrival <= newest.arrival ORDER BY arrival DESC LIMIT 1),
-                (SELECT at FROM arrival_mark ORDER BY arrival LIMIT 1), 0)
+SELECT m.arrival, m.at
 FROM (SELECT arrival FROM checkpoint INDEXED BY checkpoint_arrival
-      WHERE thread = ?1 AND namespace = '' ORDER BY arrival DESC LIMIT 1) newest";
+      WHERE thread = ?1 AND namespace = '' ORDER BY arrival DESC LIMIT 1) newest
+LEFT JOIN arrival_mark m ON m.arrival = COALESCE(
+    (SELECT arrival FROM arrival_mark WHERE arrival <= newest.arrival ORDER BY arrival DESC LIMIT 1),
+    (SELECT arrival FROM arrival_mark ORDER BY arrival LIMIT 1))";
 /// What an export of a thread shows, by the hashes of its rows.
 pub(crate) const RETAIN_STAMP: &str = "
 SELECT hash FROM thread WHERE number = ?1

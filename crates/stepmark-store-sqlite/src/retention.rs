@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Row, params};
 use stepmark_core::capability::{
     ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, Collect, Collected, Only, Removal, Retention, ThreadState,
-    Unlink, Unlinked, stamp,
+    Unlink, Unlinked, check_mark, stamp,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
@@ -107,7 +107,12 @@ fn state(session: &Session<'_>, uid: ThreadUid) -> Result<ThreadState> {
     let number = known(session, uid)?;
     let expires_at =
         session.first(queries::RETAIN_STATE, [number], |row| Cells::new(row, Subject::Thread, uid).get(1))?;
-    let read = |row: &Row<'_>| Cells::new(row, Subject::Thread, uid).get::<Timestamp>(0);
+    let read = |row: &Row<'_>| {
+        let cells = Cells::new(row, Subject::Store, "arrival marks");
+        let (arrival, at) = (cells.get::<Option<i64>>(0)?, cells.get::<Option<Timestamp>>(1)?);
+        let checked = arrival.zip(at).map(|(arrival, at)| check_mark(arrival, at).map(|()| at)).transpose()?;
+        Ok(checked.unwrap_or_default())
+    };
     let newest_at = session.first(queries::RETAIN_NEWEST, [number], read)?;
     let newest_at = newest_at.map(|at| at.saturating_add(ARRIVAL_MARKS_EVERY_US));
     let (mark, stamp) = (moving_mark(session, number)?, stamp_of(session, number, uid)?);
@@ -123,9 +128,15 @@ pub(crate) fn stamp_of(session: &Session<'_>, number: i64, uid: ThreadUid) -> Re
 /// The first arrival, of whichever thread, that may be younger than `since`; none if all are older. What came before the
 /// first mark is as young as that.
 fn young_arrival(session: &Session<'_>, since: Timestamp) -> Result<Option<i64>> {
-    let read = |row: &Row<'_>| Cells::new(row, Subject::Store, "arrival marks").get::<i64>(0);
+    let read = |row: &Row<'_>| {
+        let cells = Cells::new(row, Subject::Store, "arrival marks");
+        let (arrival, at) = (cells.get::<i64>(0)?, cells.get::<Timestamp>(1)?);
+        check_mark(arrival, at).map(|()| arrival)
+    };
     let Some(first) = session.first(queries::MARK_FIRST, [], read)? else { return Ok(Some(0)) };
     let young = session.first(queries::MARK_SINCE, [since.saturating_sub(ARRIVAL_MARKS_EVERY_US)], read)?;
+    // A damaged one may have been passed over as old: it is the one before.
+    session.first(queries::MARK_BEFORE, [young.unwrap_or(i64::MAX)], read)?;
     Ok(young.map(|young| if young == first { 0 } else { young }))
 }
 

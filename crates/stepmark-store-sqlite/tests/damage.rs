@@ -347,3 +347,26 @@ async fn flipped_byte_of_the_file_never_changes_a_state() {
     }
     assert!(found > 20, "{found} flips were found");
 }
+
+/// A mark that is taken for older than it is would let go of what is young.
+#[tokio::test]
+async fn damaged_arrival_mark_is_named() {
+    let home = Home::new();
+    let store = home.open();
+    let pen = grown(&store, "thread", 2).await;
+    let retention = store.retention().expect("it has it");
+    let since = |at| retention.first_since(pen.thread.uid, "", at);
+    let now = store.info().await.expect("it answers").time;
+    assert!(since(now - 3_600_000_000).await.expect("it is known").is_some());
+    let file = Connection::open(home.path()).expect("a file");
+    for bit in 0..55 {
+        let flip = format!("UPDATE arrival_mark SET at = (at | (1 << {bit})) - (at & (1 << {bit}))");
+        file.execute(&flip, []).expect("it is damaged");
+        let looks = [since(now - 3_600_000_000).await.map(drop), retention.state(pen.thread.uid).await.map(drop)];
+        for look in looks {
+            assert_eq!(look.expect_err("it was damaged").kind(), ErrorKind::Corrupt, "bit {bit}");
+        }
+        file.execute(&flip, []).expect("it is whole");
+    }
+    retention.state(pen.thread.uid).await.expect("it is whole");
+}

@@ -10,7 +10,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::checkpoint::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result, Subject};
 use crate::id::{BlobHash, BranchId, CheckpointId, Lane, RecordHash, TaskHash, ThreadUid, hash16};
 use crate::pending::{PendingKind, PendingRow};
 use crate::value::ValueAddress;
@@ -263,6 +263,31 @@ pub fn stamp(thread: ThreadUid, hashes: impl IntoIterator<Item = RecordHash>) ->
         writer.raw(hash);
     }
     hash16(writer.as_slice())
+}
+
+/// Low bits of a mark's time, about 66 ms, in whose place lies a check of the rest and of the arrival that it is about: a mark
+/// that is damaged would let go of what is young.
+const MARK_CHECK_BITS: u32 = 16;
+
+/// The time of a mark as tables keep it. It is a moment later, so that what it is about is taken for younger.
+pub fn stored_mark(arrival: i64, at: Timestamp) -> Timestamp {
+    let beginning = (at >> MARK_CHECK_BITS).saturating_add(1) << MARK_CHECK_BITS;
+    let mut writer = Writer::with_capacity(24);
+    writer.u8(b'a').u64(arrival as u64).u64(beginning as u64);
+    let [first, second, ..] = hash16(writer.as_slice());
+    beginning | Timestamp::from(u16::from_le_bytes([first, second]))
+}
+
+/// Compares a mark with its check.
+///
+/// # Errors
+/// `Corrupt` (store): it is not as it was written.
+pub fn check_mark(arrival: i64, stored: Timestamp) -> Result<()> {
+    let beginning = stored >> MARK_CHECK_BITS << MARK_CHECK_BITS;
+    if stored_mark(arrival, beginning.saturating_sub(1)) == stored {
+        return Ok(());
+    }
+    Err(Error::corrupt(Subject::Store, format!("arrival mark {arrival}"), "it is not as it was written"))
 }
 
 /// Which threads.

@@ -1,16 +1,18 @@
 //! Which statements tell how old threads are and let go of what nobody needs?
 
-/// Marks when the next checkpoint arrives; marks never fall.
-pub(crate) const MARK_ARRIVAL: &str = "
-INSERT INTO @arrival_mark (arrival, marked_at)
+/// Which checkpoint arrives next, and now, but not before the newest mark: marks never fall.
+pub(crate) const MARK_NEXT: &str = "
 SELECT s.last_value + s.is_called::int,
        greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
                 (SELECT marked_at FROM @arrival_mark ORDER BY arrival DESC LIMIT 1))
-FROM @checkpoint_arrival_seq s
-ON CONFLICT DO NOTHING";
-pub(crate) const MARK_FIRST: &str = "SELECT arrival FROM @arrival_mark ORDER BY arrival LIMIT 1";
+FROM @checkpoint_arrival_seq s";
+pub(crate) const MARK_ARRIVAL: &str =
+    "INSERT INTO @arrival_mark (arrival, marked_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+pub(crate) const MARK_FIRST: &str = "SELECT arrival, marked_at FROM @arrival_mark ORDER BY arrival LIMIT 1";
 pub(crate) const MARK_SINCE: &str =
-    "SELECT arrival FROM @arrival_mark WHERE marked_at > $1 ORDER BY marked_at, arrival LIMIT 1";
+    "SELECT arrival, marked_at FROM @arrival_mark WHERE marked_at > $1 ORDER BY marked_at, arrival LIMIT 1";
+pub(crate) const MARK_BEFORE: &str =
+    "SELECT arrival, marked_at FROM @arrival_mark WHERE arrival < $1 ORDER BY arrival DESC LIMIT 1";
 
 pub(crate) const RETAIN_STATE: &str = "SELECT mark, expires_at FROM @retention WHERE thread = $1";
 pub(crate) const RETAIN_MOVING: &str = "
@@ -24,10 +26,12 @@ ON CONFLICT (thread) DO UPDATE SET expires_at = excluded.expires_at";
 pub(crate) const RETAIN_EXPIRED: &str = "SELECT 1 FROM @retention WHERE thread = $1 AND expires_at <= $2";
 /// The mark before the newest checkpoint of the root, or the first one.
 pub(crate) const RETAIN_NEWEST: &str = "
-SELECT COALESCE((SELECT marked_at FROM @arrival_mark WHERE arrival <= newest.arrival ORDER BY arrival DESC LIMIT 1),
-                (SELECT marked_at FROM @arrival_mark ORDER BY arrival LIMIT 1), 0)
+SELECT m.arrival, m.marked_at
 FROM (SELECT arrival FROM @checkpoint
-      WHERE thread = $1 AND namespace = '' ORDER BY arrival DESC LIMIT 1) newest";
+      WHERE thread = $1 AND namespace = '' ORDER BY arrival DESC LIMIT 1) newest
+LEFT JOIN @arrival_mark m ON m.arrival = COALESCE(
+    (SELECT arrival FROM @arrival_mark WHERE arrival <= newest.arrival ORDER BY arrival DESC LIMIT 1),
+    (SELECT arrival FROM @arrival_mark ORDER BY arrival LIMIT 1))";
 /// What an export of a thread shows, by the hashes of its rows.
 pub(crate) const RETAIN_STAMP: &str = "
 SELECT hash FROM @thread WHERE number = $1

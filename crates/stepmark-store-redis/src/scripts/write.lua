@@ -57,9 +57,10 @@ end
 local function mark(arrival)
     local time, last = redis.call('TIME'), tonumber(redis.call('HGET', rows, 'a') or 0)
     local now = time[1] * 1000000 + time[2]
-    if not last or now >= last + 60000000 then
+    if not last or now >= last + 60000000 or now < last then
         redis.call('HSET', rows, 'a', string.format('%.0f', now))
-        redis.call('ZADD', order, 0, 'a' .. arrival .. bits(now))
+        -- Twice, so that damage is seen: it would let go of what is young.
+        redis.call('ZADD', order, 0, 'a' .. (arrival .. bits(now)):rep(2))
     end
 end
 
