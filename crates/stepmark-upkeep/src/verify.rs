@@ -337,6 +337,11 @@ impl Check<'_> {
             Ok(_) => Ok(()),
             // The thread's own row is damaged, as was found before.
             Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => Ok(()),
+            Err(error) if error.is(ErrorKind::Missing, Subject::Attribute) => {
+                let (id, reason) = (error.id().to_owned(), "the thread has it, but its declaration is gone".to_owned());
+                self.report.add(Finding { problem: Problem::Lost, subject: Subject::Attribute, id, reason });
+                Ok(())
+            }
             Err(error) => self.damaged(&error),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use common::{BACKENDS, address, all_rows, describe, exported, imported, memory, sqlite, two_threads};
+use common::{BACKENDS, Home, address, all_rows, describe, exported, imported, memory, sqlite, two_threads};
 use stepmark_conformance::call::{Call, CallKind, Intercept, Intercepted, Reply};
 use stepmark_conformance::fault::{Counted, When};
 use stepmark_conformance::make::{Line, full, furnished};
@@ -71,37 +71,52 @@ async fn import_may_be_repeated() {
     }
 }
 
+/// Two other threads each time, into a store that had those before: a new one takes long to make.
 #[tokio::test]
 async fn import_killed_at_every_call_is_finished_by_another() {
-    let from = memory();
-    let lines = two_threads(&from.store).await;
-    let threads = lines.each_ref().map(address);
-    let file = exported(&*from.store, &threads).await;
     for to in BACKENDS {
+        let to = to.home().await;
         for fault in [Fault::CrashBefore, Fault::CrashAfter] {
             for number in 0.. {
-                let to = to.home().await;
-                let plan = FaultPlan { of: Counted::Every, when: When::Nth(number, fault) };
-                let faulty = FaultStore::new(Arc::clone(&to.store), plan);
-                let answer = imported(&faulty, &file).await;
-                if faulty.struck() == 0 {
-                    answer.expect("nothing failed");
+                let from = memory();
+                let lines = two_threads(&from.store).await;
+                let was_killed = killed_import_is_finished((&from, &to), &lines, (number, fault)).await;
+                for line in &lines {
+                    to.store.delete_thread(line.thread.uid).await.expect("it is there");
+                }
+                if !was_killed {
                     break;
                 }
-                answer.expect_err("the process is dead");
-                for line in &lines {
-                    match all_rows(&*to.store, line.thread.uid).await {
-                        Ok(rows) => {
-                            assert_eq!(rows, all_rows(&*from.store, line.thread.uid).await.expect("it is whole"));
-                        }
-                        Err(error) => assert!(error.is(ErrorKind::Missing, Subject::Thread), "half a thread: {error}"),
-                    }
-                }
-                imported(&*to.store, &file).await.expect("the next process finishes it");
-                assert!(exported(&*to.store, &threads).await == file, "{} killed at {number}", to.name);
             }
         }
     }
+}
+
+/// Whether there was a call at which the import was killed.
+async fn killed_import_is_finished(
+    (from, to): (&Home, &Home),
+    lines: &[Line; 2],
+    (number, fault): (u64, Fault),
+) -> bool {
+    let threads = lines.each_ref().map(address);
+    let file = exported(&*from.store, &threads).await;
+    let plan = FaultPlan { of: Counted::Every, when: When::Nth(number, fault) };
+    let faulty = FaultStore::new(Arc::clone(&to.store), plan);
+    let answer = imported(&faulty, &file).await;
+    if faulty.struck() == 0 {
+        answer.expect("nothing failed");
+        return false;
+    }
+    answer.expect_err("the process is dead");
+    for line in lines {
+        match all_rows(&*to.store, line.thread.uid).await {
+            Ok(rows) => assert_eq!(rows, all_rows(&*from.store, line.thread.uid).await.expect("it is whole")),
+            Err(error) => assert!(error.is(ErrorKind::Missing, Subject::Thread), "half a thread: {error}"),
+        }
+    }
+    imported(&*to.store, &file).await.expect("the next process finishes it");
+    assert!(exported(&*to.store, &threads).await == file, "{} killed at {number}", to.name);
+    true
 }
 
 #[tokio::test]

@@ -117,6 +117,8 @@ async fn flipped_bit_of_any_record_is_found_and_named() {
         let (home, line) = damageable(is_pruned).await;
         let (flips, mut unseen) = flip_all(&home, &line, is_pruned).await;
         unseen.retain(|place| !UNCOVERED.contains(&place.as_str()) && !UNNAMED.contains(&place.as_str()));
+        // What is left of a checkpoint that was taken away is nobody's loss.
+        unseen.retain(|place| !is_pruned || place != "checkpoint.thread");
         unseen.sort();
         unseen.dedup();
         assert!(unseen.is_empty(), "flipped unseen: {unseen:?}");
