@@ -32,21 +32,20 @@ pub(crate) struct Fault {
     pub(crate) error: NodeError,
 }
 
-/// Applies the results of all tasks of the step and collects where they go. Returns what history shows of them; empty for
-/// a run without a store.
-pub(crate) fn apply_writes(
-    run: &mut Run,
-    mut finished: Vec<Finished>,
-) -> Result<Vec<TaskEntry>, (Fault, Vec<Finished>)> {
+/// Applies the results of all tasks of the step and collects where they go, and into `entries` what history shows of them:
+/// nothing for a run without a store.
+pub(crate) fn apply_writes(run: &mut Run, entries: &mut Vec<TaskEntry>) -> Result<(), Fault> {
     let program = Arc::clone(&run.host.program);
     forget_changes(run);
+    let mut finished = take(&mut run.finished);
     if let Err(fault) = route_before(run, &program, &finished) {
-        return Err((fault, finished));
+        run.finished = finished;
+        return Err(fault);
     }
     make_unique(run);
     reset_ephemerals(run, &program);
     let routes_after = routes_after(run, &finished);
-    let mut entries = Vec::with_capacity(if run.line.is_some() { finished.len() } else { 0 });
+    entries.reserve_exact(if run.line.is_some() { finished.len() } else { 0 });
     let mut last = None;
     for (index, done) in finished.drain(..).enumerate() {
         let node = run.position.next[index].node;
@@ -63,9 +62,9 @@ pub(crate) fn apply_writes(
     if routes_after && let Err(fault) = route_after(run, &program) {
         // The step is not taken after all: its task keeps its activation number.
         run.position.activations[run.position.next[0].node as usize] -= 1;
-        return Err((fault, Vec::new()));
+        return Err(fault);
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// Whether an earlier, not neighbouring task of the step belongs to the same node.

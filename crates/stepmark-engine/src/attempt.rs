@@ -20,7 +20,7 @@ use tokio::sync::SemaphorePermit;
 use crate::cache::{CachePlace, CacheSpec};
 use crate::compile::NodeSpec;
 use crate::handler::TaskFailure;
-use crate::node::{NodeFn, RawOutput, TaskContext, TaskInfo};
+use crate::node::{RawOutput, TaskContext, TaskInfo};
 use crate::node_error::{NodeError, NodeErrorKind, TimeLimit};
 use crate::policy::{Attempts, Handler, Policy};
 use crate::retry::pause_before_next;
@@ -30,7 +30,6 @@ use crate::tries::{Earlier, Tries};
 
 /// What a task is run with.
 pub(crate) struct Work {
-    pub(crate) node: NodeFn,
     pub(crate) context: TaskContext,
     /// Absent for nearly every task.
     pub(crate) guard: Option<Box<Guard>>,
@@ -49,12 +48,12 @@ pub(crate) struct Guard {
 
 /// Runs a task to its result, or to the error that it fails with.
 pub(crate) async fn perform(work: Work, info: &TaskInfo) -> Result<RawOutput, NodeError> {
-    let Work { node, context, guard } = work;
+    let Work { context, guard } = work;
     match guard {
-        None => attempt(info, pin!(async move { node(context).await })).await,
+        None => attempt(info, pin!(async move { (info.spec().run)(context).await })).await,
         // Boxed, so that the future of a task without a policy stays as small as it is.
         Some(guard) => {
-            let call = Box::pin(async move { guard.run(&node, &context).await });
+            let call = Box::pin(async move { guard.run(&context).await });
             AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
         }
     }
@@ -70,7 +69,7 @@ impl Guard {
         Self { policy, deadline, clock, ids, earlier, cache }
     }
 
-    async fn run(&self, node: &NodeFn, context: &TaskContext) -> Result<RawOutput, NodeError> {
+    async fn run(&self, context: &TaskContext) -> Result<RawOutput, NodeError> {
         let Some(tries) = &context.info.tries else {
             return Err(NodeError::new("a task with a policy counts its attempts"));
         };
@@ -83,7 +82,7 @@ impl Guard {
             tries.give_up();
             return Ok(output);
         }
-        let output = self.make(node, context, tries).await;
+        let output = self.make(context, tries).await;
         let made = output.as_ref().ok().filter(|_| tries.made_by() == MadeBy::Node);
         let kept =
             made.zip(key).and_then(|(output, (place, spec, key))| Some((place, spec, key, place.encoded(output)?)));
@@ -103,11 +102,11 @@ impl Guard {
     }
 
     /// Makes the task's result: by its node, or by its error handler.
-    async fn make(&self, node: &NodeFn, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
+    async fn make(&self, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
         // Given back when the task has ended, its handler included.
         let _turn = self.turn(tries).await?;
         let info = &context.info;
-        let output = match (self.repeat(node, context, tries).await, &self.policy.handler) {
+        let output = match (self.repeat(context, tries).await, &self.policy.handler) {
             (Err(error), Some(handler)) if !info.waits() && is_of_task(&error) => {
                 self.handle(handler, context, tries, error).await
             }
@@ -127,14 +126,14 @@ impl Guard {
     }
 
     /// Tries the node until it succeeds, asks, or may not be tried again.
-    async fn repeat(&self, node: &NodeFn, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
+    async fn repeat(&self, context: &TaskContext, tries: &Tries) -> Result<RawOutput, NodeError> {
         let info = &context.info;
         let lost = self.count_lost(tries)?;
         for made in lost + 1.. {
             tries.begin(self.clock.now());
             self.write_down(info, tries, self.earlier.since).await?;
             let (limits, context) = (self.limits(tries), context.clone());
-            let output = attempt(info, pin!(limits.hold(async move { node(context).await }))).await;
+            let output = attempt(info, pin!(limits.hold(async move { (info.spec().run)(context).await }))).await;
             let Err(error) = output else { return output };
             // A task that asked waits for its answer, whatever it made of the error.
             if info.waits() || is_out_of_time(&error) {
@@ -193,7 +192,8 @@ impl Guard {
         let info = &context.info;
         tries.hand_over(MadeBy::Handler);
         info.restart();
-        let failure = TaskFailure { node: Arc::clone(&info.node), attempts: tries.number(), error: error.clone() };
+        let failure =
+            TaskFailure { node: Arc::clone(&info.spec().name), attempts: tries.number(), error: error.clone() };
         let context = TaskContext { failure: Some(Arc::new(failure)), ..context.clone() };
         let limits = self.limits(tries);
         let call = pin!(limits.hold(async move { handler(context).await }));

@@ -20,19 +20,29 @@ use crate::node::{RawOutput, TaskInfo};
 use crate::node_error::NodeError;
 use crate::run::Run;
 
-/// Runs the only task of a step, and does meanwhile what it asks of its run.
+/// What `work` comes to without waiting for anything, where nothing has to be done beside it.
+pub(crate) async fn poll_once<T>(is_alone: bool, mut work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(if is_alone { work.as_mut().poll(cx) } else { Poll::Pending })).await
+}
+
+/// Runs the only task of a step, and does meanwhile what it asks of its run. `was_polled`: just now, and it waits: polled
+/// again at once, a task that only lets others go first would not.
 pub(crate) async fn attended(
     run: &mut Run,
     info: &TaskInfo,
     mut work: Pin<&mut impl Future<Output = Result<RawOutput, NodeError>>>,
+    mut was_polled: bool,
 ) -> Result<Result<RawOutput, NodeError>> {
     let mut waiting = Waiting::default();
     loop {
         let Run { commits, calls, .. } = run;
         let linger = &mut waiting.linger;
-        let event = poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Event::Ended(output)),
-            Poll::Pending => poll_notes(cx, calls.as_mut(), linger).map(Event::Noted),
+        let event = poll_fn(|cx| {
+            let ended = if take(&mut was_polled) { Poll::Pending } else { work.as_mut().poll(cx) };
+            match ended {
+                Poll::Ready(output) => Poll::Ready(Event::Ended(output)),
+                Poll::Pending => poll_notes(cx, calls.as_mut(), linger).map(Event::Noted),
+            }
         });
         match commits.beside(event).await? {
             Event::Ended(output) => return Ok(output),

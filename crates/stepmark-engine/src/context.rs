@@ -132,7 +132,7 @@ impl<S: State> FromCx<S> for ExecInfo {
             run: root.id.clone(),
             checkpoint: standing.checkpoint.clone(),
             step: standing.step,
-            node: Arc::clone(&info.node),
+            node: Arc::clone(&info.spec().name),
             task: cx.task_id(),
             attempt: info.attempt(),
             namespace: Arc::clone(&info.run.namespace),

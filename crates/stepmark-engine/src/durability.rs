@@ -85,6 +85,14 @@ impl Commits {
         }
     }
 
+    /// Whether no commit is on its way.
+    pub(crate) fn are_settled(&self) -> bool {
+        match self {
+            Self::Async(pipeline) => pipeline.is_idle(),
+            Self::Sync | Self::Exit(_) => true,
+        }
+    }
+
     /// Whether nothing of a step is stored before the run's end.
     pub(crate) fn are_deferred(&self) -> bool {
         matches!(self, Self::Exit(_))

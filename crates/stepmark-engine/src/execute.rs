@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::apply::Fault;
 use crate::attempt::{Guard, Work, perform};
-use crate::beside::{Event, Note, Waiting, attended, poll_notes, take_notes};
+use crate::beside::{Event, Note, Waiting, attended, poll_notes, poll_once, take_notes};
 use crate::context::Standing;
 use crate::error::{Error, Failure, Result};
 use crate::flush::{self, Also, End};
@@ -69,38 +69,27 @@ impl Failed {
     }
 }
 
-/// An attempt at a task, ended.
+/// A task of several, ended.
 struct Ended {
     task: usize,
     started_at: Timestamp,
-    attempts: u32,
-    made_by: MadeBy,
     output: Result<RawOutput, NodeError>,
 }
 
-impl Ended {
-    fn of((task, started_at): (usize, Timestamp), info: &TaskInfo, output: Result<RawOutput, NodeError>) -> Self {
-        let started_at = info.tries.as_ref().map_or(started_at, |tries| tries.started_at());
-        Self { task, started_at, attempts: info.attempt(), made_by: info.made_by(), output }
-    }
-}
-
-/// Runs all next tasks that have no stored result, and returns all results in plan order; `None` if some wait for answers
-/// and nothing else can run: the run has ended then.
-pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
+/// Runs all next tasks that have no stored result. `run.finished` has all results then, in plan order; false if some tasks
+/// wait for answers and nothing else can run: the run has ended then.
+pub(crate) async fn run_tasks(run: &mut Run) -> Result<bool> {
     run.deadline = run.host.settings.step_timeout.map(|after| Deadline::new(&*run.host.clock, after));
     let mut has_asked = false;
     if run.stored.is_empty() && run.position.next.len() == 1 && run.journals.is_empty() && !run.task_waits(0) {
-        match run_single(run).await? {
-            Some(done) => {
-                let mut finished = take(&mut run.finished);
-                finished.push(done);
-                return Ok(Some(finished));
-            }
-            // Its question is in the journal of the root's task; run once more, it would be asked twice.
-            None if run.inside.is_some() => return Ok(None),
-            None => has_asked = true,
+        if run_single(run).await? {
+            return Ok(true);
         }
+        // Its question is in the journal of the root's task; run once more, it would be asked twice.
+        if run.inside.is_some() {
+            return Ok(false);
+        }
+        has_asked = true;
     }
     let mut step = Step::new(run);
     // The only task would ask once more, and its sub-graphs with it.
@@ -113,29 +102,39 @@ pub(crate) async fn run_tasks(run: &mut Run) -> Result<Option<Vec<Finished>>> {
             return Err(fail_unapplied(run, results, failed).await);
         }
         if results.iter().all(Option::is_some) {
-            return Ok(Some(results.drain(..).flatten().collect()));
+            run.finished.extend(results.drain(..).flatten());
+            return Ok(true);
         }
         step.waiting = Waiting::default();
         if !waiting::await_answers(run, &mut step.results).await? {
-            return Ok(None);
+            return Ok(false);
         }
         (step.next, run.is_resumed) = (0, true);
     }
 }
 
-/// The usual step: one task, no spawning, no flush. `None` if it asked.
-async fn run_single(run: &mut Run) -> Result<Option<Finished>> {
+/// The usual step: one task, no spawning, no flush. False if it asked.
+async fn run_single(run: &mut Run) -> Result<bool> {
     let started_at = run.now();
     let work = prepare(run, 0, run.scope_around(), None);
     let info = Arc::clone(&work.context.info);
-    let output = attended(run, &info, pin!(perform(work, &info))).await?;
+    let mut work = pin!(perform(work, &info));
+    // Most nodes are done at once; what they return takes no way round.
+    let is_alone = run.commits.are_settled();
+    let output = match poll_once(is_alone, work.as_mut()).await {
+        Poll::Ready(output) => output,
+        Poll::Pending => attended(run, &info, work, is_alone).await?,
+    };
     run.stats.executed += 1;
     take_notes(run, 0, &info);
     if info.waits() {
-        return Ok(None);
+        return Ok(false);
     }
-    match accept(run, Ended::of((0, started_at), &info, output)) {
-        Ok(finished) => Ok(Some(finished)),
+    match accept(run, (0, started_at), &info, output) {
+        Ok(finished) => {
+            run.finished.push(finished);
+            Ok(true)
+        }
         Err(failed) => Err(fail_unapplied(run, Vec::new(), vec![failed]).await),
     }
 }
@@ -265,23 +264,21 @@ impl Step {
         self.running.spawn(async move {
             let started_at = clock.map_or(0, |clock| clock.now());
             let output = scope.hold(pin!(perform(work, &info))).await;
-            Ended::of((task, started_at), &info, output)
+            Ended { task, started_at, output }
         });
     }
 
     fn finish(&mut self, run: &mut Run, joined: Result<Ended, tokio::task::JoinError>) {
         // An attempt catches its own panics and nobody aborts it while its step lives.
-        let Ok(ended) = joined else { return };
-        let task = ended.task;
-        if let Some(info) = self.started[task].take() {
-            take_notes(run, task, &info);
-            if info.waits() {
-                // Whatever the node made of the error: a question cannot be lost.
-                self.waiting.add(run);
-                return;
-            }
+        let Ok(Ended { task, started_at, output }) = joined else { return };
+        let Some(info) = self.started[task].take() else { return };
+        take_notes(run, task, &info);
+        if info.waits() {
+            // Whatever the node made of the error: a question cannot be lost.
+            self.waiting.add(run);
+            return;
         }
-        match accept(run, ended) {
+        match accept(run, (task, started_at), &info, output) {
             Err(failed) => self.failed.push(failed),
             Ok(done) => match self.own(run, task, &done.update) {
                 Some(error) => self.failed.push(Failed::of(task, &done, error)),
@@ -331,8 +328,8 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>, notes: Option<Not
     let guard = is_guarded.then(|| Box::new(Guard::of(run, node, index)));
     let info = TaskInfo {
         run: Arc::clone(run.info()),
-        node: Arc::clone(&node.name),
-        identity: run.line.as_ref().map_or(&node.name, |line| line.identity(&run.host.program, *number)).clone(),
+        number: *number,
+        first_name: run.line.as_ref().and_then(|line| line.first_name(&run.host.program, *number)).cloned(),
         attempt,
         activation: run.position.activations[*number as usize] + 1,
         trigger: *trigger,
@@ -351,7 +348,7 @@ fn prepare(run: &Run, index: usize, scope: Option<Arc<Scope>>, notes: Option<Not
         failure: None,
         info: Arc::new(info),
     };
-    Work { node: Arc::clone(&node.run), context, guard }
+    Work { context, guard }
 }
 
 fn earlier_journal(run: &Run, task: usize) -> Option<Arc<Journal>> {
@@ -366,28 +363,41 @@ fn attempt_at(run: &Run, task: usize) -> u32 {
     run.earlier.get(task).map_or(1, |earlier| earlier.attempts + 1)
 }
 
-fn accept(run: &mut Run, ended: Ended) -> Result<Finished, Failed> {
-    let Ended { task, started_at, attempts, made_by, output, .. } = ended;
+/// Takes over what a task that was started at that time came to.
+fn accept(
+    run: &mut Run,
+    (task, started_at): (usize, Timestamp),
+    info: &TaskInfo,
+    output: Result<RawOutput, NodeError>,
+) -> Result<Finished, Failed> {
+    let tries = info.tries.as_deref();
+    let (attempts, made_by) = (info.attempt(), info.made_by());
+    let started_at = tries.map_or(started_at, Tries::started_at);
     if made_by == MadeBy::Cache {
         run.stats.executed -= 1;
         run.stats.cached += 1;
     }
     let duration_us = u64::try_from(run.now() - started_at).unwrap_or(0);
-    let storable = output.and_then(|RawOutput { update, goto }| {
-        let encoded = encoded_writes(run, &update, parent::commands(&goto))?;
-        unsendable(&goto).map_or(Ok(()), Err)?;
-        if parent::commands(&goto) {
-            parent::check(run, task, &goto)?;
-        }
-        Ok((update, goto, encoded))
-    });
-    match storable {
-        Ok((update, goto, encoded)) => {
-            let (durable, flushed) = (false, Vec::new());
-            Ok(Finished { update, goto, attempts, made_by, started_at, duration_us, encoded, durable, flushed })
-        }
-        Err(error) => Err(Failed { task, attempts, started_at, duration_us, error }),
+    let failed = |error| Failed { task, attempts, started_at, duration_us, error };
+    let RawOutput { update, goto } = output.map_err(failed)?;
+    let encoded = storable(run, task, (&update, &goto)).map_err(failed)?;
+    let (durable, flushed) = (false, Vec::new());
+    Ok(Finished { update, goto, attempts, made_by, started_at, duration_us, encoded, durable, flushed })
+}
+
+/// What must be known of a result before it counts: its encoded writes, that it can be sent, and that it goes where it may.
+fn storable(
+    run: &Run,
+    task: usize,
+    (update, goto): (&AnyUpdate, &[Route]),
+) -> Result<Vec<(usize, Vec<u8>)>, NodeError> {
+    let commands = parent::commands(goto);
+    let encoded = encoded_writes(run, update, commands)?;
+    unsendable(goto).map_or(Ok(()), Err)?;
+    if commands {
+        parent::check(run, task, goto)?;
     }
+    Ok(encoded)
 }
 
 /// The writes of a task that has siblings, as a flush stores them: one that cannot be encoded fails its own task, not the
@@ -443,9 +453,9 @@ async fn fail_unapplied(run: &mut Run, results: Vec<Option<Finished>>, failed: V
 }
 
 /// Fails the step for a task that finished but went where it may not. The other results are kept.
-pub(crate) async fn refuse(run: &mut Run, fault: Fault, finished: Vec<Finished>) -> Error {
+pub(crate) async fn refuse(run: &mut Run, fault: Fault) -> Error {
     let Fault { task, error } = fault;
-    let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();
+    let mut results: Vec<Option<Finished>> = run.finished.drain(..).map(Some).collect();
     let own = results.get_mut(task).and_then(Option::take);
     let (attempts, started_at, duration_us) = match own {
         Some(done) => (done.attempts, done.started_at, done.duration_us),

@@ -15,6 +15,7 @@ use stepmark_core::{
 
 use crate::durable_step::place_of;
 use crate::{
+    compile::NodeSpec,
     context::Standing,
     deps::Deps,
     encode,
@@ -118,9 +119,10 @@ pub(crate) struct TaskContext {
 #[derive(Debug)]
 pub(crate) struct TaskInfo {
     pub(crate) run: Arc<RunInfo>,
-    pub(crate) node: Arc<str>,
-    /// The name under which the lineage first knew the node: the same after a rename with an alias.
-    pub(crate) identity: Arc<str>,
+    /// Number of the node in its program.
+    pub(crate) number: u32,
+    /// The name under which the lineage first knew the node, where that is another: a rename with an alias keeps it.
+    pub(crate) first_name: Option<Arc<str>>,
     /// The first attempt of this process, from 1.
     pub(crate) attempt: u32,
     /// The activation number of the node on this lineage, and the place among the step's sends to it.
@@ -138,6 +140,16 @@ pub(crate) struct TaskInfo {
 }
 
 impl TaskInfo {
+    /// What its graph says of its node.
+    pub(crate) fn spec(&self) -> &NodeSpec {
+        &self.run.programs[0].nodes[self.number as usize]
+    }
+
+    /// The name that the task's identity is made of.
+    pub(crate) fn identity(&self) -> &str {
+        self.first_name.as_ref().unwrap_or(&self.spec().name)
+    }
+
     /// Says that the attempt goes on, and so those of the tasks around it.
     pub(crate) fn beat(&self) {
         let mut task = Some(self);
@@ -163,7 +175,7 @@ impl TaskInfo {
     pub(crate) fn task_id(&self) -> TaskHash {
         if self.made_by() == MadeBy::Handler {
             // No node has such a name.
-            let handler = format!("{}\0on_error", self.identity);
+            let handler = format!("{}\0on_error", self.identity());
             return TaskHash::of(&self.run.namespace, &handler, self.activation, self.trigger);
         }
         self.planned_id()
@@ -171,7 +183,7 @@ impl TaskInfo {
 
     /// The identity of the planned task.
     pub(crate) fn planned_id(&self) -> TaskHash {
-        TaskHash::of(&self.run.namespace, &self.identity, self.activation, self.trigger)
+        TaskHash::of(&self.run.namespace, self.identity(), self.activation, self.trigger)
     }
 
     /// What the calls that it makes now are known by.
@@ -187,7 +199,13 @@ impl TaskInfo {
     /// Who asks where the task asks a question.
     pub(crate) fn asking(&self) -> AskingTask<'_> {
         let inside = self.run.root.as_ref().map(|_| Arc::clone(&self.run.namespace));
-        AskingTask { thread: self.run.thread_uid, task: self.task_id(), place: self.place(), node: &self.node, inside }
+        AskingTask {
+            thread: self.run.thread_uid,
+            task: self.task_id(),
+            place: self.place(),
+            node: &self.spec().name,
+            inside,
+        }
     }
 
     /// Whether it asked something that nobody has answered.
@@ -224,7 +242,7 @@ pub(crate) fn erase<S: State, M, I, N: Node<S, M, I>>(node: N) -> NodeFn {
 impl<S: State> Cx<S> {
     /// The name of the node.
     pub fn node(&self) -> &str {
-        &self.task.info.node
+        &self.task.info.spec().name
     }
 
     /// Which attempt at the task this is, from 1.

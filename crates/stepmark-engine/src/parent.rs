@@ -184,13 +184,14 @@ pub(crate) fn check(run: &Run, task: usize, goto: &[Route]) -> Result<(), NodeEr
 }
 
 /// Stores the results that command parents, before their step is: who comes back to the sub-graph's end finds them.
-pub(crate) async fn store(run: &mut Run, finished: Vec<Finished>) -> Result<Vec<Finished>> {
-    if !finished.iter().any(|done| commands(&done.goto)) {
-        return Ok(finished);
+pub(crate) async fn store(run: &mut Run) -> Result<()> {
+    if !run.finished.iter().any(|done| commands(&done.goto)) {
+        return Ok(());
     }
-    let mut results: Vec<Option<Finished>> = finished.into_iter().map(Some).collect();
+    let mut results: Vec<Option<Finished>> = run.finished.drain(..).map(Some).collect();
     flush_results(run, &mut results, Also::default()).await?;
-    Ok(results.into_iter().flatten().collect())
+    run.finished.extend(results.into_iter().flatten());
+    Ok(())
 }
 
 /// Takes a command of a task to a graph around. Two tasks of one step cannot be told apart there.

@@ -169,9 +169,14 @@ impl Line {
     }
 
     /// The name under which this lineage first knew a node.
-    pub(crate) fn identity<'a>(&'a self, program: &'a Program, node: u32) -> &'a Arc<str> {
-        let known = self.node_places[node as usize].and_then(|place| self.manifest.nodes.get(place as usize));
-        known.map_or(&program.nodes[node as usize].name, |entry| &entry.name)
+    pub(crate) fn identity<'a>(&'a self, program: &'a Program, node: u32) -> &'a str {
+        self.first_name(program, node).unwrap_or(&program.nodes[node as usize].name)
+    }
+
+    /// The name under which the lineage first knew a node, where that is another than today's.
+    pub(crate) fn first_name(&self, program: &Program, node: u32) -> Option<&Arc<str>> {
+        let known = self.node_places[node as usize].and_then(|place| self.manifest.nodes.get(place as usize))?;
+        (*known.name != *program.nodes[node as usize].name).then_some(&known.name)
     }
 
     /// The identity of a planned task of `position`.

@@ -143,7 +143,7 @@ pub(crate) struct Run {
     pub(crate) changes: Changes,
     pub(crate) task_changes: Changes,
     pub(crate) routed: Routed,
-    /// Empty while no step is applied.
+    /// What the tasks of the step came to, in plan order, from when all have ended until it is applied.
     pub(crate) finished: Vec<Finished>,
     /// By channel: the value row in which the winning write of this step lies already.
     pub(crate) named: Vec<Option<ValueRef>>,

@@ -31,17 +31,22 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     }
     let ran = execute::run_tasks(run).await;
     note_did(run).await;
-    let Some(finished) = ran? else { return Ok(StepEnd::Interrupted) };
-    let finished = if run.is_inside() { parent::store(run, finished).await? } else { finished };
+    if !ran? {
+        return Ok(StepEnd::Interrupted);
+    }
+    if run.is_inside() {
+        parent::store(run).await?;
+    }
     note_applied(run);
     if let Some(events) = &run.host.events {
         events.let_state_go();
     }
-    let entries = match apply::apply_writes(run, finished) {
-        Ok(entries) => entries,
-        Err((fault, finished)) => return Err(execute::refuse(run, fault, finished).await),
-    };
-    let only = (entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
+    let mut entries = Vec::new();
+    if let Err(fault) = apply::apply_writes(run, &mut entries) {
+        return Err(execute::refuse(run, fault).await);
+    }
+    let has_store = run.line.is_some();
+    let only = (has_store && entries.len() == 1).then(|| execute::Done::of(&run.position.next[0], &entries[0]));
     let program = &run.host.program;
     plan_step(program, &mut run.position, &mut run.routed);
     if let Some(desk) = &run.desk {
@@ -51,7 +56,7 @@ pub(crate) async fn super_step(run: &mut Run) -> Result<StepEnd> {
     run.earlier.clear();
     run.journals.clear();
     run.stats.steps += 1;
-    if run.line.is_none() {
+    if !has_store {
         return Ok(StepEnd::Committed);
     }
     match (durability::keep_step(run, entries).await, only) {

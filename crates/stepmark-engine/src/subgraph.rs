@@ -224,7 +224,7 @@ impl CallPlace {
         let occurrence = caller.journal().call_sub_graph(place, call.name);
         let id = call_id(place, call.name, occurrence);
         let mut namespace = caller.run.namespace.to_string();
-        for part in [&*caller.identity, call.name].into_iter().filter(|part| !part.is_empty()) {
+        for part in [caller.identity(), call.name].into_iter().filter(|part| !part.is_empty()) {
             if !namespace.is_empty() {
                 namespace.push('/');
             }

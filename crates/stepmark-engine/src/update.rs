@@ -326,7 +326,9 @@ pub(crate) fn apply(run: &mut Run, plan: Plan) -> Result<Vec<TaskEntry>> {
             run.position.next = as_tasks(&results);
             let started_at = run.now();
             let finished = results.into_iter().map(|(_, update)| by_hand(update, started_at)).collect();
-            let entries = apply_writes(run, finished).map_err(|(fault, _)| Error::invalid(fault.error))?;
+            run.finished = finished;
+            let mut entries = Vec::new();
+            apply_writes(run, &mut entries).map_err(|fault| Error::invalid(fault.error))?;
             plan_step(&program, &mut run.position, &mut run.routed);
             Ok(entries)
         }

@@ -21,7 +21,7 @@ use crate::state::State;
 
 impl TaskInfo {
     pub(crate) fn running(&self) -> RunningTask {
-        RunningTask { id: self.task_id(), node: self.node.clone(), attempt: self.attempt() }
+        RunningTask { id: self.task_id(), node: self.spec().name.clone(), attempt: self.attempt() }
     }
 
     /// Tells that the attempt begins.

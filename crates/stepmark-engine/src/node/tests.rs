@@ -9,6 +9,8 @@ use stepmark_macros::State;
 
 use super::*;
 use crate::{
+    compile::Program,
+    graph::Graph,
     handle::{Destination, END, GraphId, NodeRef},
     node_error::NodeResult,
     state::{StateUpdate, Update},
@@ -30,6 +32,14 @@ enum Doc {
 
 struct Llm(&'static str);
 
+/// A program of one node, which names the task.
+fn program() -> Arc<Program> {
+    let mut graph = Graph::<Report>::new("reports");
+    let search = graph.node("search", async || Update::<Report>::default());
+    graph.start(search);
+    Arc::clone(&graph.build().expect("a graph").host().program)
+}
+
 fn task<S: State>(state: S) -> TaskContext {
     let mut deps = Deps::new();
     deps.insert(Llm("model"));
@@ -46,7 +56,7 @@ fn task<S: State>(state: S) -> TaskContext {
                 namespace: Arc::default(),
                 root: None,
                 around: None,
-                programs: Arc::from([]),
+                programs: Arc::from([program()]),
                 state_version: 1,
                 deps: Arc::new(deps),
                 context: None,
@@ -54,8 +64,8 @@ fn task<S: State>(state: S) -> TaskContext {
                 events: None,
                 items: None,
             }),
-            node: "search".into(),
-            identity: "search".into(),
+            number: 0,
+            first_name: None,
             attempt: 2,
             activation: 1,
             trigger: 0,
