@@ -88,6 +88,18 @@ const LEFT_TO_THE_CASES: [&str; 82] = [
     "zero ends a label",
     "scope of items ignored",
     "long keys cut",
+    "unlinked whatever came between",
+    "published thread given up",
+    "written thread deleted",
+    "expired thread deleted whatever came",
+    "young thread deleted",
+    "restored items written anew",
+    "items restored over others",
+    "items restored one by one",
+    "items restored once",
+    "page of items refreshes",
+    "items that are over restored",
+    "one of two items restored",
 ];
 
 /// The rarest of the others is found by the 1,500th.
