@@ -70,8 +70,7 @@ fn steps(runner: Runner) -> Vec<Step> {
         cargo("fmt", &["fmt", "--all", "--", "--check"]),
         Step { name: "tidy", work: Work::Tidy },
         cargo("clippy", &["clippy", "--workspace", "--all-features", "--all-targets", "--", "--deny", "warnings"]),
-        // As programs: a test that starts an example finds it built. `tests` builds them again, as
-        // test harnesses.
+        // As programs: a test that starts an example finds it built.
         cargo("examples", &["build", "--workspace", "--all-features", "--examples"]),
         Step { name: "tests", work: Work::CargoWithServers(test_arguments(runner)) },
         cargo("doctests", &["test", "--doc", "--workspace", "--all-features"]),
@@ -84,8 +83,8 @@ fn steps(runner: Runner) -> Vec<Step> {
 }
 
 fn test_arguments(runner: Runner) -> Vec<&'static str> {
-    // Everything but benches, which measure and do not judge.
-    let targets = ["--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
+    // Everything but benches, which measure and do not judge, and examples that have no tests of their own.
+    let targets = ["--workspace", "--all-features", "--lib", "--bins", "--tests"];
     match runner {
         Runner::CargoTest => [&["test"], &targets[..]].concat(),
         Runner::Nextest(profile) => [&["nextest", "run", "--profile", profile], &targets[..]].concat(),
