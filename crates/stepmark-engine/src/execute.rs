@@ -79,7 +79,9 @@ struct Ended {
 /// Runs all next tasks that have no stored result. `run.finished` has all results then, in plan order; false if some tasks
 /// wait for answers and nothing else can run: the run has ended then.
 pub(crate) async fn run_tasks(run: &mut Run) -> Result<bool> {
-    run.deadline = run.host.settings.step_timeout.map(|after| Deadline::new(&*run.host.clock, after));
+    if let Some(after) = run.host.settings.step_timeout {
+        run.deadline = Some(Deadline::new(&*run.host.clock, after));
+    }
     let mut has_asked = false;
     if run.stored.is_empty() && run.position.next.len() == 1 && run.journals.is_empty() && !run.task_waits(0) {
         if run_single(run).await? {
