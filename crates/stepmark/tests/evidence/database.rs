@@ -28,7 +28,7 @@ impl Database {
         match self {
             Self::File(path) => Ok(Arc::new(Sqlite::open(path)?)),
             Self::Schema { url, name } => {
-                Ok(Arc::new(PostgresStore::options().schema(name).connections(4).open(url).await?))
+                Ok(Arc::new(PostgresStore::options().schema(name).connections(4).prepared(true).open(url).await?))
             }
             Self::Prefix { url, prefix } => Ok(Arc::new(RedisStore::options().prefix(prefix).open(url).await?)),
             Self::Directory(path) => Ok(Arc::new(Objects::in_directory(path).await?)),
