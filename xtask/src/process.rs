@@ -2,14 +2,20 @@
 //! with.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::Outcome;
 use crate::workspace;
 
+fn program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// A cargo that runs in the workspace root.
 fn cargo() -> Outcome<Command> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(program());
     command.current_dir(workspace::root()?);
     Ok(command)
 }
@@ -25,6 +31,32 @@ pub(crate) fn run_cargo_with<S: AsRef<str>>(arguments: &[S], variables: &[(&str,
     command.args(arguments.iter().map(AsRef::as_ref)).envs(variables.iter().copied());
     let status = command.stdin(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", spelled(arguments)).into()) }
+}
+
+/// Runs cargo with what others leave of the processor; what it printed, and whether it ended with success.
+pub(crate) fn run_cargo_aside<S: AsRef<str>>(arguments: &[S]) -> (String, Result<(), String>) {
+    let mut said = Vec::new();
+    let result = match read_aside(arguments, &mut said) {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{}` failed: {status}", spelled(arguments))),
+        Err(error) => Err(format!("`{}` was not run: {error}", spelled(arguments))),
+    };
+    (String::from_utf8_lossy(&said).into_owned(), result)
+}
+
+fn read_aside<S: AsRef<str>>(arguments: &[S], said: &mut Vec<u8>) -> Outcome<ExitStatus> {
+    let (mut reader, writer) = io::pipe()?;
+    let mut command = Command::new(if cfg!(unix) { "nice".into() } else { program() });
+    if cfg!(unix) {
+        command.args(["-n", "19"]).arg(program());
+    }
+    command.args(arguments.iter().map(AsRef::as_ref)).current_dir(workspace::root()?);
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // It holds this end of the pipe, too.
+    drop(command);
+    reader.read_to_end(said)?;
+    Ok(child.wait()?)
 }
 
 /// Runs cargo and returns what it wrote to stdout; stderr goes to the terminal.

@@ -38,15 +38,15 @@ impl Servers {
             install(program)?;
         }
         if let Err(missing) = MotoServer::check_installed() {
-            talk(&format!("== tests: {missing}"));
+            talk(&format!("== servers: {missing}"));
             MotoServer::install()?;
         }
         let postgres = PostgresServer::start()?;
-        talk(&format!("== tests: PostgreSQL at {}", postgres.url()));
+        talk(&format!("== servers: PostgreSQL at {}", postgres.url()));
         let redis = RedisServer::start(&[])?;
-        talk(&format!("== tests: Redis at {}", redis.url()));
+        talk(&format!("== servers: Redis at {}", redis.url()));
         let s3 = MotoServer::start()?;
-        talk(&format!("== tests: S3 at {}", s3.endpoint()));
+        talk(&format!("== servers: S3 at {}", s3.endpoint()));
         Ok(Self { postgres, redis, s3 })
     }
 
@@ -58,7 +58,7 @@ impl Servers {
 
 fn install(program: &Program) -> Outcome {
     let Err(missing) = (program.check)() else { return Ok(()) };
-    talk(&format!("== tests: {missing}"));
+    talk(&format!("== servers: {missing}"));
     for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", program.package]] {
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
