@@ -51,4 +51,4 @@ pub use retention::{
     plan_sweep, prune, sweep, unarchive,
 };
 pub use send::{Counts, Moving, OnProgress};
-pub use verify::{Finding, Problem, Report, verify};
+pub use verify::{Finding, Problem, Report, StoreReport, verify, verify_all, verify_items};
