@@ -1,17 +1,20 @@
 //! Does a thread come back from an archive into the store that it was deleted from?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stepmark_codec::{Codec, FileKeys, Key, MasterKeys};
 use stepmark_conformance::make::{Line, furnished};
 use stepmark_conformance::{Fault, FaultPlan, FaultStore};
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::id::ThreadUid;
-use stepmark_core::store::CheckpointStore;
-use stepmark_upkeep::{Archive, ArchiveFolder, Archived, Error, Result, unarchive, unarchive_as, verify};
+use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_upkeep::{
+    Archive, ArchiveFolder, ArchiveStore, Archived, Error, Result, threads_of, unarchive, unarchive_as, verify,
+};
 
 use super::{anonymous, of_copy};
-use crate::common::{BACKENDS, address, describe, exported, memory, said, sqlite};
+use crate::common::{BACKENDS, address, describe, exported, memory, redis_where_threads_live, said, sqlite};
 
 /// An archive that goes with the test.
 struct Folder {
@@ -137,4 +140,27 @@ async fn sealed_thread_comes_back_through_the_store_that_opens_it() {
     again.apply(again.claim()).await;
     again.steps(2).await;
     again.assert_stored().await;
+}
+
+/// A Redis whose threads expire keeps archived ones for good, whatever was killed on the way.
+#[tokio::test]
+async fn archived_thread_outlives_the_life_of_its_store() {
+    let (home, file) = (memory(), b"the file of a thread".to_vec());
+    let line = Line::born(&home.store, "one").await;
+    let archived = Archived { thread: line.thread, as_of: 7 };
+    for number in 0.. {
+        let passing: Arc<dyn CheckpointStore> = Arc::new(redis_where_threads_live(Duration::from_hours(1)).await);
+        let faulty = Arc::new(FaultStore::new(Arc::clone(&passing), FaultPlan::nth(number, Fault::CrashAfter)));
+        let kept = ArchiveStore(Arc::clone(&faulty) as _).keep(&archived, &file).await;
+        assert_eq!(kept.is_err(), faulty.struck() > 0, "{kept:?}");
+        ArchiveStore(Arc::clone(&passing)).keep(&archived, &file).await.expect("the next process finishes it");
+        let [ThreadAddress::Uid(uid)] = threads_of(&*passing, "").await.expect("they are listed")[..] else {
+            panic!("there is one thread")
+        };
+        let state = passing.retention().expect("it has it").state(uid).await.expect("it is there");
+        assert_eq!(state.expires_at, None, "killed at {number}");
+        if kept.is_ok() {
+            break;
+        }
+    }
 }
