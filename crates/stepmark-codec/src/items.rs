@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use stepmark_core::capability::{
     Item, ItemKey, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, NamespacePage,
-    NamespaceQuery, check_write,
+    NamespaceQuery, StoredItems, check_write,
 };
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::store::Outcome;
@@ -54,7 +54,7 @@ impl Items for CodecStore {
         self.shared()?.sweep(limit).await
     }
 
-    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+    async fn page(&self, query: ItemsQuery) -> Result<StoredItems> {
         self.shared()?.page(query).await
     }
 

@@ -54,6 +54,8 @@ pub enum Record {
     Child,
     /// A blob's bytes.
     Blob,
+    /// An item's value.
+    Item,
 }
 
 /// Memory stores, bare or wrapped.

@@ -19,6 +19,7 @@ mod env;
 mod run;
 
 pub mod cases;
+pub mod damage;
 pub mod make;
 pub mod model;
 pub mod mutants;

@@ -17,8 +17,8 @@ pub use carry::Carried;
 pub use items::{
     ADDRESS_BYTES_MAX, Comparison, ExpectItem, Filter, Item, ItemCursor, ItemKey, ItemOrder, ItemPage, ItemSearch,
     ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing, Namespace, NamespacePage, NamespaceQuery,
-    NamespaceRange, PutVerdict, VALUE_BYTES_MAX, check_items, check_search, check_write, decide_delete, decide_put,
-    decide_restore, is_live,
+    NamespaceRange, PutVerdict, StoredAddress, StoredItems, VALUE_BYTES_MAX, check_items, check_search, check_write,
+    decide_delete, decide_put, decide_restore, is_live,
 };
 pub use retention::{
     ARRIVAL_MARKS_EVERY_US, Aged, AgedPage, AgedQuery, CheckpointPlace, Collect, Collected, DropBranch, Only,

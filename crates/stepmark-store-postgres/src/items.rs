@@ -7,8 +7,8 @@
 use async_trait::async_trait;
 use stepmark_core::capability::{
     Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing,
-    Namespace, NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, check_items, check_search, check_write,
-    decide_delete, decide_put, decide_restore,
+    NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, StoredAddress, StoredItems, check_items, check_search,
+    check_write, decide_delete, decide_put, decide_restore,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
@@ -198,7 +198,7 @@ async fn search(session: Session<'_>, search: &ItemSearch) -> Result<(ItemPage, 
         let rows = session.fetch(&fetch).await?;
         let is_last = rows.len() < portion;
         for row in rows {
-            let item = item(&row, &address_of(&row, &search.scope)?)?;
+            let item = item(&row, &address_of(&row)?.read(&search.scope)?)?;
             if found.len() < search.wanted() && search.wants(&item.key, &item.value)? {
                 found.push(item);
             }
@@ -210,13 +210,24 @@ async fn search(session: Session<'_>, search: &ItemSearch) -> Result<(ItemPage, 
     Ok((search.page(found), now))
 }
 
+async fn page(session: Session<'_>, query: &ItemsQuery) -> Result<StoredItems> {
+    let NamespaceRange { from, end } = query.prefix.range();
+    let (namespace, key) = query.after.as_ref().map(|after| (&after.namespace[..], &after.key[..])).unzip();
+    let now = time(session).await?;
+    session.execute(queries::ITEM_SEARCH, params![query.scope, from, end, now, namespace, key]).await?;
+    let mut found = Vec::new();
+    for row in session.fetch(&format!("FETCH {} FROM stepmark_items", query.wanted())).await? {
+        let address = address_of(&row)?;
+        let item = address.read(&query.scope).and_then(|key| item(&row, &key));
+        found.push((address, item));
+    }
+    Ok(query.page(found))
+}
+
 /// The address in the last two columns of a search.
-fn address_of(row: &Row, scope: &str) -> Result<ItemKey> {
+fn address_of(row: &Row) -> Result<StoredAddress> {
     let cells = Cells::new(row, Subject::Item, "address");
-    let namespace = cells.decoded(Namespace::decode(cells.get::<&[u8]>(7)?))?;
-    let key = String::from_utf8(cells.get(8)?);
-    let key = key.map_err(|_| Error::corrupt(Subject::Item, &namespace, "a key in it is no text"))?;
-    Ok(ItemKey { scope: scope.to_owned(), namespace, key })
+    Ok(StoredAddress { namespace: cells.get(7)?, key: cells.get(8)? })
 }
 
 async fn namespaces(session: Session<'_>, query: &NamespaceQuery) -> Result<NamespacePage> {
@@ -276,8 +287,8 @@ impl Items for PostgresStore {
         Ok(removed)
     }
 
-    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
-        self.search(query.into()).await
+    async fn page(&self, query: ItemsQuery) -> Result<StoredItems> {
+        self.read(&query, |session, query| Box::pin(page(session, query))).await
     }
 
     async fn restore(&self, mut items: Vec<Item>) -> Result<Outcome> {

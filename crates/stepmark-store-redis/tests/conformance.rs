@@ -58,6 +58,7 @@ impl StoreEnv for Prefixes {
             // The byte before is the status, whose other numbers belong to newer versions.
             Record::Attempt => (b'A', 18),
             Record::Child => (b'K', 17),
+            Record::Item => return false,
             Record::Graph => return flip_strings(&mut server, &format!("{}:*:graph", self.prefix()), None),
             Record::Blob => return flip_strings(&mut server, &format!("{}:*:blob", self.prefix()), Some("body")),
         };

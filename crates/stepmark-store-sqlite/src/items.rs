@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use rusqlite::{Row, params};
 use stepmark_core::capability::{
     Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing,
-    Namespace, NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, check_items, check_search, check_write,
-    decide_delete, decide_put, decide_restore,
+    NamespacePage, NamespaceQuery, NamespaceRange, PutVerdict, StoredAddress, StoredItems, check_items, check_search,
+    check_write, decide_delete, decide_put, decide_restore,
 };
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::error::{Error, Result, Subject};
@@ -179,7 +179,7 @@ fn search(session: &Session<'_>, search: &ItemSearch, now: Timestamp) -> Result<
     };
     let mut found = Vec::new();
     session.walk(sql, place, |row| {
-        let item = item(row, &address_of(row, &search.scope)?)?;
+        let item = item(row, &address_of(row)?.read(&search.scope)?)?;
         if search.wants(&item.key, &item.value)? {
             found.push(item);
         }
@@ -188,13 +188,23 @@ fn search(session: &Session<'_>, search: &ItemSearch, now: Timestamp) -> Result<
     Ok(search.page(found))
 }
 
+fn page(session: &Session<'_>, query: &ItemsQuery, now: Timestamp) -> Result<StoredItems> {
+    let NamespaceRange { from, end } = query.prefix.range();
+    let (namespace, key) = query.after.as_ref().map(|after| (&after.namespace, &after.key)).unzip();
+    let mut found = Vec::new();
+    session.walk(queries::ITEM_SEARCH, params![query.scope, from, end, now, namespace, key], |row| {
+        let address = address_of(row)?;
+        let item = address.read(&query.scope).and_then(|key| item(row, &key));
+        found.push((address, item));
+        Ok(if found.len() < query.wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(query.page(found))
+}
+
 /// The address in the last two columns of a search.
-fn address_of(row: &Row<'_>, scope: &str) -> Result<ItemKey> {
+fn address_of(row: &Row<'_>) -> Result<StoredAddress> {
     let cells = Cells::new(row, Subject::Item, "address");
-    let namespace = cells.decoded(Namespace::decode(&cells.get::<Vec<u8>>(7)?))?;
-    let key = String::from_utf8(cells.get(8)?);
-    let key = key.map_err(|_| Error::corrupt(Subject::Item, &namespace, "a key in it is no text"))?;
-    Ok(ItemKey { scope: scope.to_owned(), namespace, key })
+    Ok(StoredAddress { namespace: cells.get(7)?, key: cells.get(8)? })
 }
 
 fn namespaces(session: &Session<'_>, query: &NamespaceQuery, now: Timestamp) -> Result<NamespacePage> {
@@ -256,8 +266,9 @@ impl Items for Sqlite {
         Ok(removed)
     }
 
-    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
-        self.search(query.into()).await
+    async fn page(&self, query: ItemsQuery) -> Result<StoredItems> {
+        let now = self.now();
+        self.read(move |session| page(session, &query, now)).await
     }
 
     async fn restore(&self, items: Vec<Item>) -> Result<Outcome> {

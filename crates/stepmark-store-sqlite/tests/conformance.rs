@@ -54,6 +54,7 @@ impl StoreEnv for Files {
             Record::Attempt => ("ledger_attempt", "epoch"),
             Record::Child => ("child", "child_height"),
             Record::Blob => ("blob", "body"),
+            Record::Item => ("item", "value"),
         };
         // The last byte of a blob, or the last bit of a number.
         let damaged = match record {

@@ -1,4 +1,4 @@
-//! How is a whole thread copied under another name?
+//! How does a whole thread become another one: a copy under another name, or an archived thread that was deleted?
 //!
 //! Everything in it keeps its place – branches, checkpoints, values, what is pending – so a copy costs no translation of
 //! addresses. What names the thread is made anew: hashes, and the ids of questions.
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use stepmark_core::capability::{Carried, Resealed, Row};
+use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::coding::{ManifestParts, Seal};
 use stepmark_core::effect::AttemptStatus;
 use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
@@ -20,7 +21,7 @@ use stepmark_core::value::decode_packed;
 use stepmark_core::wire::Writer;
 
 use crate::error::{Error, Result};
-use crate::import::Target;
+use crate::import::{Target, receive};
 use crate::send::{Part, Sink, send};
 
 /// How many copies of one thread under one name may have been deleted before.
@@ -39,37 +40,61 @@ const COPIES_MAX: u64 = 1000;
 /// # Errors
 /// [`Error::Store`]: `Exists` (thread): the name is taken. `Unsupported`: the thread is sealed, and the store has no keys.
 pub async fn copy_thread(store: &dyn CheckpointStore, from: &ThreadAddress, name: &str) -> Result<ThreadUid> {
-    check_name(Subject::Thread, name)?;
+    bring_anew(store, Original::Stored(from), Some(name)).await
+}
+
+/// What becomes another thread.
+#[derive(Clone, Copy)]
+pub(crate) enum Original<'a> {
+    /// A thread of the store.
+    Stored(&'a ThreadAddress),
+    /// The file of one, as it was at a time.
+    Archived(&'a [u8], Timestamp),
+}
+
+/// Makes a new thread of one, under a name or its own.
+pub(crate) async fn bring_anew(
+    store: &dyn CheckpointStore,
+    original: Original<'_>,
+    name: Option<&str>,
+) -> Result<ThreadUid> {
+    name.map_or(Ok(()), |name| check_name(Subject::Thread, name))?;
+    let mut called = String::new();
     for copies in 0..COPIES_MAX {
         let mut copy = Copy {
             store,
             target: Target::new(store)?,
-            name,
+            original,
+            name: name.unwrap_or_default().to_owned(),
             scope: String::new(),
             copies,
             from: None,
             uid: None,
             questions: HashMap::new(),
         };
-        match send(store, std::slice::from_ref(from), &mut copy, &mut |_, _| {}).await {
+        match copy.run().await {
             // A uid that was deleted is refused for ever: an earlier copy had it.
-            Err(Error::Store(error)) if is_of(&error, ErrorKind::Deleted, copy.uid) => {}
+            Err(Error::Store(error)) if is_of(&error, ErrorKind::Deleted, copy.uid) => called = copy.name,
             // Half a copy of what the original was before it moved.
             Err(Error::Store(error)) if error.kind() == ErrorKind::Exists && copy.is_half(&error) => {
                 if copy.take_back().await? {
-                    send(store, std::slice::from_ref(from), &mut copy, &mut |_, _| {}).await?;
+                    copy.run().await?;
                     return copy.copied();
                 }
-                return Err(Error::Store(error));
+                return match original {
+                    Original::Stored(_) => Err(Error::Store(error)),
+                    // A file never moves: it was brought back before, and has gone on since.
+                    Original::Archived(..) => copy.copied(),
+                };
             }
             Err(Error::Store(error)) if error.kind() == ErrorKind::Unsupported => {
                 copy.take_back().await?;
                 return Err(Error::Store(error));
             }
-            answer => return answer.and_then(|_| copy.copied()),
+            answer => return answer.and_then(|()| copy.copied()),
         }
     }
-    Err(StoreError::exists(Subject::Thread, name, "too many copies of this name were deleted; choose another").into())
+    Err(StoreError::exists(Subject::Thread, called, "too many copies of this name were deleted; choose another").into())
 }
 
 fn is_of(error: &StoreError, kind: ErrorKind, thread: Option<ThreadUid>) -> bool {
@@ -80,7 +105,9 @@ fn is_of(error: &StoreError, kind: ErrorKind, thread: Option<ThreadUid>) -> bool
 struct Copy<'a> {
     store: &'a dyn CheckpointStore,
     target: Target<'a>,
-    name: &'a str,
+    original: Original<'a>,
+    /// Its name; until it is known empty, if it is the original's.
+    name: String,
     /// How many copies under this name were deleted before.
     copies: u64,
     scope: String,
@@ -91,8 +118,17 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
+    async fn run(&mut self) -> Result<()> {
+        match self.original {
+            Original::Stored(from) => {
+                send(self.store, std::slice::from_ref(from), self, &mut |_, _| {}).await.map(drop)
+            }
+            Original::Archived(mut file, _) => receive(&mut file, self, &mut |_, _| {}).await.map(drop),
+        }
+    }
+
     fn copied(&self) -> Result<ThreadUid> {
-        Ok(self.uid.ok_or_else(|| StoreError::missing(Subject::Thread, self.name, ""))?)
+        Ok(self.uid.ok_or_else(|| StoreError::missing(Subject::Thread, &self.name, ""))?)
     }
 
     /// Whether a refusal is about a row of the copy, not about its name.
@@ -103,7 +139,11 @@ impl Copy<'_> {
     /// The same for the same thread, name and number, so that what a crash left is found again.
     fn uid_of(&self, thread: &ThreadRow) -> ThreadUid {
         let mut writer = Writer::new();
-        writer.str("copy of a thread").raw(&thread.uid.0).str(&thread.scope).str(self.name).varint(self.copies);
+        match self.original {
+            Original::Stored(_) => writer.str("copy of a thread"),
+            Original::Archived(_, as_of) => writer.str("archived thread").u64(as_of as u64),
+        };
+        writer.raw(&thread.uid.0).str(&thread.scope).str(&self.name).varint(self.copies);
         ThreadUid(hash16(writer.as_slice()))
     }
 
@@ -193,9 +233,12 @@ fn id_of(question: &Question, task: TaskHash, (from, uid): (ThreadUid, ThreadUid
 #[async_trait]
 impl Sink for Copy<'_> {
     async fn begin_thread(&mut self, thread: &ThreadRow, carried: &Carried) -> Result<()> {
+        if self.name.is_empty() {
+            self.name.clone_from(&thread.name);
+        }
         let uid = self.uid_of(thread);
         (self.from, self.uid, self.scope) = (Some(thread.uid), Some(uid), thread.scope.clone());
-        let copy = ThreadRow { uid, name: self.name.to_owned(), ..thread.clone() };
+        let copy = ThreadRow { uid, name: self.name.clone(), ..thread.clone() };
         self.target.begin_thread(&copy, carried).await
     }
 

@@ -35,44 +35,52 @@ pub async fn import(
     store: &dyn CheckpointStore,
     on_progress: OnProgress<'_>,
 ) -> Result<Counts> {
+    receive(input, &mut Target::new(store)?, on_progress).await
+}
+
+/// Reads a file for somebody else, piece by piece.
+pub(crate) async fn receive(
+    input: &mut (dyn Read + Send),
+    sink: &mut dyn Sink,
+    on_progress: OnProgress<'_>,
+) -> Result<Counts> {
     let mut file = FileReader::begin(input)?;
-    let mut target = Target::new(store)?;
-    let (mut counts, mut assembly, mut tally) = (Counts::default(), Assembly::default(), None);
+    let (mut counts, mut assembly, mut open) = (Counts::default(), Assembly::default(), None);
     loop {
         let frame = file.next()?;
         if !assembly.is_whole() && !matches!(frame, Frame::Blob { .. }) {
             return Err(file.damaged("a blob is not whole"));
         }
-        match (frame, &mut tally) {
+        match (frame, &mut open) {
             (Frame::Items(items), None) => {
                 let namespace = items.last().map(|item| item.key.namespace.clone()).unwrap_or_default();
                 counts.add_items(&items);
-                target.take(Part::Items(items)).await?;
+                sink.take(Part::Items(items)).await?;
                 on_progress(Moving::Items(&namespace), &counts);
             }
             (Frame::Thread(thread, carried), None) => {
-                target.begin_thread(&thread, &carried).await?;
-                tally = Some(Tally::default());
+                sink.begin_thread(&thread, &carried).await?;
+                open = Some((thread, Tally::default()));
             }
-            (Frame::Blob { hash, length, part }, Some(tally)) => {
+            (Frame::Blob { hash, length, part }, Some((_, tally))) => {
                 if let Some(bytes) = assembly.add(hash, length, part).map_err(|reason| file.damaged(reason))? {
                     tally.blobs += 1;
                     counts.blobs += 1;
                     counts.bytes += bytes.len() as u64;
-                    target.take(Part::Blob(hash, bytes)).await?;
+                    sink.take(Part::Blob(hash, bytes)).await?;
                 }
             }
-            (Frame::Rows(rows), Some(tally)) => {
+            (Frame::Rows(rows), Some((thread, tally))) => {
                 tally.rows += rows.len() as u64;
                 counts.rows += rows.len() as u64;
                 counts.bytes += rows.iter().map(Row::bytes).sum::<usize>() as u64;
-                target.take(Part::Rows(rows)).await?;
-                target.thread.iter().for_each(|thread| on_progress(Moving::Thread(thread), &counts));
+                sink.take(Part::Rows(rows)).await?;
+                on_progress(Moving::Thread(thread), &counts);
             }
-            (Frame::Whole(said), Some(found)) if said == *found => {
-                target.take(Part::Whole(said)).await?;
+            (Frame::Whole(said), Some((_, found))) if said == *found => {
+                sink.take(Part::Whole(said)).await?;
                 counts.threads += 1;
-                tally = None;
+                open = None;
             }
             (Frame::End(threads), None) if threads == counts.threads => return Ok(counts),
             _ => return Err(file.damaged("it does not fit what came before it")),

@@ -115,20 +115,36 @@ async fn send_items(
     sink: &mut dyn Sink,
     (counts, on_progress): (&mut Counts, OnProgress<'_>),
 ) -> Result<()> {
-    let ItemsBelow { scope, prefix } = below.clone();
-    let mut query = ItemsQuery { scope, prefix, after: None, limit: PAGE_ITEMS };
-    loop {
-        let page = items.page(query.clone()).await?;
-        if let Some(last) = page.items.last() {
+    let mut walk = ItemsWalk::new(below);
+    while let Some(page) = walk.next_as_stored(items).await? {
+        let page: Vec<Item> = page.into_iter().collect::<Result<_, StoreError>>()?;
+        if let Some(last) = page.last() {
             let namespace = last.key.namespace.clone();
-            counts.add_items(&page.items);
-            sink.take(Part::Items(page.items)).await?;
+            counts.add_items(&page);
+            sink.take(Part::Items(page)).await?;
             on_progress(Moving::Items(&namespace), counts);
         }
-        match page.next {
-            Some(after) => query.after = Some(after),
-            None => return Ok(()),
-        }
+    }
+    Ok(())
+}
+
+/// A walk over items as they are stored.
+pub(crate) struct ItemsWalk {
+    query: Option<ItemsQuery>,
+}
+
+impl ItemsWalk {
+    pub(crate) fn new(below: &ItemsBelow) -> Self {
+        let ItemsBelow { scope, prefix } = below.clone();
+        Self { query: Some(ItemsQuery { scope, prefix, after: None, limit: PAGE_ITEMS }) }
+    }
+
+    /// The next page with its damaged items.
+    pub(crate) async fn next_as_stored(&mut self, items: &dyn Items) -> Result<Option<Vec<Result<Item, StoreError>>>> {
+        let Some(query) = self.query.take() else { return Ok(None) };
+        let page = items.page(query.clone()).await?;
+        self.query = page.next.map(|after| ItemsQuery { after: Some(after), ..query });
+        Ok(Some(page.items))
     }
 }
 

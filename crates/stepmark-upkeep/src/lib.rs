@@ -48,7 +48,7 @@ pub use items::{ItemsBelow, copy_all, copy_items, export_all, export_items};
 pub use quarantine::{Quarantined, quarantine};
 pub use retention::{
     Archive, ArchiveFolder, ArchiveStore, Archived, BLOBS_KEPT, Freed, Policy, Sweeper, Swept, delete_runs, gc, plan,
-    plan_sweep, prune, sweep, unarchive,
+    plan_sweep, prune, sweep, unarchive, unarchive_as,
 };
 pub use send::{Counts, Moving, OnProgress};
-pub use verify::{Finding, Problem, Report, verify};
+pub use verify::{Finding, Problem, Report, StoreReport, verify, verify_all, verify_items};

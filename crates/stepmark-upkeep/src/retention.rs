@@ -24,7 +24,7 @@ use stepmark_core::store::{CheckpointStore, Load, ThreadAddress};
 
 use crate::error::{Error, Result};
 use crate::send::rows_of;
-pub use archive::{Archive, ArchiveFolder, Archived, unarchive};
+pub use archive::{Archive, ArchiveFolder, Archived, unarchive, unarchive_as};
 pub use archive_store::ArchiveStore;
 use choose::Ages;
 pub use policy::Policy;

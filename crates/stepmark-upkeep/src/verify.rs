@@ -6,13 +6,14 @@
 mod expected;
 mod named;
 mod report;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use expected::{Expected, contradiction};
 use named::Named;
-pub use report::{Finding, Problem, Report};
+pub use report::{Finding, Problem, Report, StoreReport};
 use stepmark_core::capability::{Carried, Row, RowClass, Rows};
 use stepmark_core::checkpoint::{CheckpointRow, Manifest};
 use stepmark_core::child::ChildPlace;
@@ -24,6 +25,7 @@ use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{BranchRow, ForkPoint};
 use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Load, ThreadAddress};
 use stepmark_core::value::{ValueAddress, ValueHead, decode_packed};
+pub use store::{verify_all, verify_items};
 
 use crate::error::{Error, Result};
 use crate::send::{Walk, rows_of, thread_row};
@@ -52,7 +54,8 @@ const AGAIN: [RowClass; 7] = [
 /// last result over a tip; results, questions and answers below it; an answer; a question beside which another one waits or
 /// is answered; of several attempts of an effect one that has not done it; the newest entry of an effect's key with all its
 /// attempts; the newest branch, if it has neither name nor checkpoint; attributes. Nor does it look at what belongs to no thread's rows: when a
-/// thread may go, when checkpoints arrived, which values use a blob, items, and results that are kept for a while.
+/// thread may go, when checkpoints arrived, which values use a blob, and results that are
+/// kept for a while. Items have a walk of their own ([`verify_items`]); [`verify_all`] looks at both.
 ///
 /// # Errors
 /// [`Error::Store`]: the thread is unknown, or the store cannot be read at all. Damage is no error: it is what the report
@@ -111,25 +114,13 @@ impl Check<'_> {
                     self.report.rows += 1;
                     match row {
                         Ok(row) => self.row(&row),
-                        Err(error) => self.damaged(&error)?,
+                        Err(error) => self.report.damaged(error)?,
                     }
                 }
             }
         }
         self.lineages();
         Ok(())
-    }
-
-    /// Damage is reported; what is not about a row ends the walk.
-    fn damaged(&mut self, error: &StoreError) -> Result<()> {
-        match error.kind() {
-            ErrorKind::Corrupt | ErrorKind::Unsupported => {
-                let (subject, id) = (error.subject(), error.id().to_owned());
-                self.report.add(Finding { problem: Problem::Damaged, subject, id, reason: error.to_string() });
-                Ok(())
-            }
-            _ => Err(Error::Store(StoreError::new(error.kind(), error.subject(), error.id(), error.to_string()))),
-        }
     }
 
     fn wrong(&mut self, row: &Row, reason: &str) {
@@ -342,7 +333,7 @@ impl Check<'_> {
                 self.report.add(Finding { problem: Problem::Lost, subject: Subject::Attribute, id, reason });
                 Ok(())
             }
-            Err(error) => self.damaged(&error),
+            Err(error) => self.report.damaged(error),
         }
     }
 
@@ -358,7 +349,7 @@ impl Check<'_> {
                 Err(error) if error.kind() == ErrorKind::Missing => {
                     self.report.add(finding(Problem::Lost, format!("{by} names it, but it is gone")));
                 }
-                Err(error) => self.damaged(&error)?,
+                Err(error) => self.report.damaged(error)?,
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Is a copy a thread of its own, with everything that the original had?
 
+#[path = "copies/archived.rs"]
+mod archived;
 mod common;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Is damage found and named, and does a thread go on from its last good checkpoint (`quarantine`)?
 
 mod common;
+mod everything;
 mod losses;
 mod quarantine;
 

@@ -31,7 +31,7 @@ pub async fn recode_items(from: &CodecStore, to: &CodecStore, scope: &str) -> Re
         if !page.items.is_empty() {
             let old = from.keys(KeyOwner::Store).await?;
             let new = to.made_keys(KeyOwner::Store).await?;
-            let items = page.items.into_iter().map(|item| resealed((old.as_ref(), new.as_ref()), item));
+            let items = page.items.into_iter().map(|item| resealed((old.as_ref(), new.as_ref()), item?));
             let items: Vec<Item> = items.collect::<Result<_>>()?;
             recoded += items.len() as u64;
             match to.shared()?.restore(items).await? {

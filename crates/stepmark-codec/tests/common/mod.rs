@@ -74,6 +74,7 @@ impl StoreEnv for Files {
             Record::Graph => ("graph", "record"),
             Record::Effect => ("ledger", "result"),
             Record::Blob => ("blob", "body"),
+            Record::Item => ("item", "value"),
             Record::Thread => ("thread", "created_at"),
             Record::Branch => ("branch", "epoch"),
             Record::Run => ("run", "started_at"),

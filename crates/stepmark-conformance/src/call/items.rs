@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use stepmark_core::capability::{
     Item, ItemKey, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, NamespacePage,
-    NamespaceQuery,
+    NamespaceQuery, StoredItems,
 };
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::store::{CheckpointStore, Outcome};
@@ -34,7 +34,7 @@ pub enum ItemReply {
     Search(ItemPage),
     Namespaces(NamespacePage),
     Sweep(u64),
-    Page(ItemPage),
+    Page(StoredItems),
     Restore(Outcome),
 }
 
@@ -102,7 +102,7 @@ impl<I: Intercept> Items for Intercepted<I> {
         reply!(self.call(Call::Item(ItemCall::Sweep { limit })).await?, ItemReply::Sweep(removed) => removed)
     }
 
-    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
+    async fn page(&self, query: ItemsQuery) -> Result<StoredItems> {
         reply!(self.call(Call::Item(ItemCall::Page(query))).await?, ItemReply::Page(page) => page)
     }
 

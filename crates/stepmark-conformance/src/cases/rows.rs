@@ -10,7 +10,7 @@ use stepmark_core::store::{
     BlobCall, CheckpointStore, HistoryQuery, Line as Walk, Load, Loaded, Outcome, Place, ThreadAddress, ThreadQuery,
 };
 
-use super::{assert_names, assert_refused};
+use super::{assert_names, assert_refused, moved_items};
 use crate::env::{Record, StoreEnv};
 use crate::make::{Line, furnished, run_id};
 
@@ -195,6 +195,7 @@ pub async fn damaged_row_does_not_end_the_walk(env: &dyn StoreEnv) {
             }
         }
     }
+    moved_items::damaged_items_do_not_end_the_walk(env).await;
 }
 
 /// A thread that was restored is the same in all that the seam answers, and goes on.

@@ -108,7 +108,9 @@ impl<const FLAW: u8> Intercept for Careless<FLAW> {
                 ItemCall::Sweep { limit }.run(store).await?
             }
             ItemCall::Page(query) if FLAW == PAGE_REFRESHES => {
-                ItemReply::Page(searched(store, ItemSearch { refresh: true, ..query.into() }).await?)
+                let (scope, prefix, limit) = (query.scope.clone(), query.prefix.clone(), query.limit);
+                searched(store, ItemSearch { scope, prefix, limit, refresh: true, ..ItemSearch::default() }).await?;
+                ItemCall::Page(query).run(store).await?
             }
             ItemCall::Restore(items) => ItemReply::Restore(restored(FLAW, store, items).await?),
             call => call.run(store).await?,

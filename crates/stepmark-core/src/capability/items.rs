@@ -2,7 +2,7 @@
 //!
 //! Items: values under a key, in a namespace that is a tuple of labels. They belong to no thread: no checkpoint holds them,
 //! and no fork or replay takes them back. `address.rs` is where an item lies, `filter.rs` what may be asked of its value,
-//! `search.rs` how it is found, `decide.rs` what becomes of a write, `moved.rs` how it moves to another store.
+//! `search.rs` how it is found, `decide.rs` what becomes of a write, `moved.rs` how it moves to another store or is verified.
 
 mod address;
 mod decide;
@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use address::{ADDRESS_BYTES_MAX, ItemKey, Namespace, NamespaceRange};
+pub use address::{ADDRESS_BYTES_MAX, ItemKey, Namespace, NamespaceRange, StoredAddress};
 pub use decide::{PutVerdict, VALUE_BYTES_MAX, check_write, decide_delete, decide_put, is_live};
 pub use filter::{Comparison, Filter};
-pub use moved::{ItemsQuery, check_items, decide_restore};
+pub use moved::{ItemsQuery, StoredItems, check_items, decide_restore};
 pub use search::{ItemCursor, ItemOrder, ItemPage, ItemSearch, Listing, NamespacePage, NamespaceQuery, check_search};
 
 use crate::checkpoint::Timestamp;
@@ -75,11 +75,10 @@ pub trait Items: fmt::Debug + Send + Sync {
     async fn sweep(&self, limit: u32) -> Result<u64>;
 
     /// One page of the items in and below a namespace as they are stored, by namespace and key, with all that the store says
-    /// of them; nothing lives longer for it (`items_are_paged_as_stored`). What is sealed stays sealed.
-    ///
-    /// # Errors
-    /// `Corrupt` (item): a hash does not match.
-    async fn page(&self, query: ItemsQuery) -> Result<ItemPage>;
+    /// of them; nothing lives longer for it (`items_are_paged_as_stored`). What is sealed stays sealed. A damaged item is an
+    /// error in its place that names it, `Corrupt` (item), and the walk goes on behind it
+    /// (`damaged_row_does_not_end_the_walk`).
+    async fn page(&self, query: ItemsQuery) -> Result<StoredItems>;
 
     /// Writes items as a page has them: with their versions, times and ends (`restored_item_is_the_same`). One whose time is
     /// over by this store's clock is left out (`item_that_is_over_is_not_restored`).

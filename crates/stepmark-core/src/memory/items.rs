@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::capability::{
     Item, ItemKey, ItemOrder, ItemPage, ItemSearch, ItemStamp, ItemVersion, ItemWrite, Items, ItemsQuery, Listing,
-    NamespacePage, NamespaceQuery, PutVerdict, check_items, check_search, check_write, decide_delete, decide_put,
-    decide_restore, is_live,
+    NamespacePage, NamespaceQuery, PutVerdict, StoredAddress, StoredItems, check_items, check_search, check_write,
+    decide_delete, decide_put, decide_restore, is_live,
 };
 use crate::checkpoint::Timestamp;
 use crate::error::Result;
@@ -101,8 +101,15 @@ impl Items for MemoryStore {
         Ok(over.len() as u64)
     }
 
-    async fn page(&self, query: ItemsQuery) -> Result<ItemPage> {
-        self.search(query.into()).await
+    async fn page(&self, query: ItemsQuery) -> Result<StoredItems> {
+        let (scope, prefix) = (query.scope.clone(), query.prefix.clone());
+        let after = query.after.as_ref().map(|after| after.read(&scope)).transpose()?;
+        let search = ItemSearch { scope, prefix, ..ItemSearch::default() };
+        let inner = self.lock();
+        let ahead = below(&inner.items, &search, self.clock.now()).into_iter();
+        let ahead = ahead.filter(|item| after.as_ref().is_none_or(|after| item.key > *after));
+        let found = ahead.take(query.wanted()).map(|item| (StoredAddress::from(&item.key), Ok(item.clone())));
+        Ok(query.page(found.collect()))
     }
 
     async fn restore(&self, items: Vec<Item>) -> Result<Outcome> {

@@ -121,7 +121,7 @@ pub(crate) async fn damage(place: &dyn ObjectStore, record: Record) -> bool {
         Record::Effect => b'E',
         Record::Attempt => b'A',
         Record::Child => b'K',
-        Record::Graph | Record::Blob => 0,
+        Record::Graph | Record::Blob | Record::Item => 0,
     };
     let mut found = false;
     for path in paths_of(place).await {

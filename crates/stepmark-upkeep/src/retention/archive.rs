@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use stepmark_core::checkpoint::Timestamp;
-use stepmark_core::error::{Error as StoreError, Subject};
+use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::CheckpointStore;
 
+use crate::copy_thread::{Original, bring_anew};
 use crate::error::{Error, Result};
 use crate::file::FileReader;
 use crate::frame::Frame;
 use crate::import;
-use crate::send::Counts;
 
 /// Digits of a time, so that times sort as text.
 const TIME_DIGITS: usize = 20;
@@ -54,21 +54,64 @@ pub trait Archive: fmt::Debug + Send + Sync {
     async fn read(&self, archived: &Archived) -> Result<Vec<u8>>;
 }
 
-/// Brings a thread back as it was when it was archived last: [`import`] of its newest file. The store must not be one that
-/// it was deleted from, where its uid is refused for ever. Versions before the last one come back the same way:
-/// [`Archive::list`] names them, [`Archive::read`] has their files.
+/// Brings a thread back as it was when it was archived last, under its name, and answers its uid. Versions before the last one
+/// come back by [`import`]: [`Archive::list`] names them, [`Archive::read`] has their files.
+///
+/// Where the store never had the thread, it has its uid again, and the call is an import. Where it was deleted from the store
+/// its uid is refused for ever, so that nothing late reaches it; then it comes back as a new thread with another uid, as a copy
+/// does (see [`copy_thread`](crate::copy_thread)): history, branches, tags, runs, unfinished tasks, sub-graphs and attributes
+/// are as they were; questions have new ids, and are answered as before; actions are known by the keys that they were done
+/// under; a sealed thread is opened with its old key and sealed with one of its own.
+///
+/// Nobody sees it before all of it is there. The call may be repeated, after a crash too: it goes on, and a version that was
+/// brought back before is found again by the same uid, whatever became of it since.
 ///
 /// # Errors
-/// [`Error::Store`]: `Missing` (thread): the archive has none of this uid. Else those of [`import`].
+/// [`Error::Store`]: `Missing` (thread): the archive has none of this uid. `Exists` (thread): its name is another thread's by
+/// now; [`unarchive_as`] gives it another one. `Unsupported`: it is sealed, was deleted here, and this store has no keys: give
+/// the one that opens it. `Missing`, `Deleted` (key): its key is not there. Else those of [`import`].
 pub async fn unarchive(
     archive: &dyn Archive,
     (scope, thread): (&str, ThreadUid),
     store: &dyn CheckpointStore,
-) -> Result<Counts> {
+) -> Result<ThreadUid> {
+    let (archived, file) = newest(archive, (scope, thread)).await?;
+    let back = match import(&mut &file[..], store, &mut |_, _| {}).await {
+        Err(Error::Store(error)) if error.is(ErrorKind::Deleted, Subject::Thread) => {
+            bring_anew(store, Original::Archived(&file, archived.as_of), None).await
+        }
+        imported => imported.map(|_| thread),
+    };
+    let name = &archived.thread.name;
+    match back {
+        Err(Error::Store(error)) if error.is(ErrorKind::Exists, Subject::Thread) && error.id() == name => {
+            let reason = "another thread has its name by now; bring it back under another one (`unarchive_as`)";
+            Err(StoreError::exists(Subject::Thread, name, reason).with_source(error).into())
+        }
+        back => back,
+    }
+}
+
+/// The same under another name, always as a new thread with another uid.
+///
+/// # Errors
+/// Those of [`unarchive`]. `Exists` (thread): this name is taken, too.
+pub async fn unarchive_as(
+    archive: &dyn Archive,
+    (scope, thread): (&str, ThreadUid),
+    (store, name): (&dyn CheckpointStore, &str),
+) -> Result<ThreadUid> {
+    let (archived, file) = newest(archive, (scope, thread)).await?;
+    bring_anew(store, Original::Archived(&file, archived.as_of), Some(name)).await
+}
+
+/// What an archive has last of a thread.
+async fn newest(archive: &dyn Archive, (scope, thread): (&str, ThreadUid)) -> Result<(Archived, Vec<u8>)> {
     let newest = archive.list(scope).await?.into_iter().rfind(|archived| archived.thread.uid == thread);
     let missing = || StoreError::missing(Subject::Thread, thread, "the archive has none of this uid in this scope");
-    let file = archive.read(&newest.ok_or_else(missing)?).await?;
-    import(&mut &file[..], store, &mut |_, _| {}).await
+    let newest = newest.ok_or_else(missing)?;
+    let file = archive.read(&newest).await?;
+    Ok((newest, file))
 }
 
 impl Archived {

@@ -26,7 +26,8 @@ const BINARY_BYTES: usize = 5;
 const PAGE_THREADS: u32 = 128;
 
 /// Keeps threads in another store, each as a thread `{uid}-{time}` of the same scope whose one checkpoint holds its file.
-/// [`unarchive`](crate::unarchive) brings it back; nobody runs on such a thread.
+/// [`unarchive`](crate::unarchive) brings it back; nobody runs on such a thread. It never expires, also where the store gives
+/// a life to all its threads.
 #[derive(Clone, Debug)]
 pub struct ArchiveStore(pub Arc<dyn CheckpointStore>);
 
@@ -37,7 +38,7 @@ impl Archive for ArchiveStore {
         if let Some(newest) = self.names(scope, &archived.thread.uid.to_string()).await?.last()
             && self.file(scope, newest, Channels::All).await? == file
         {
-            return Ok(());
+            return self.stays(scope, newest).await;
         }
         let mut wrapped = Wrapped::of(archived, file);
         for part in file.chunks(PART_BYTES) {
@@ -47,7 +48,7 @@ impl Archive for ArchiveStore {
         }
         self.0.commit(wrapped.sealed(archived)).await?;
         if self.file(scope, &archived.name(), Channels::All).await? == file {
-            return Ok(());
+            return self.stays(scope, &archived.name()).await;
         }
         Err(Error::Io(std::io::Error::other("the archive reads back other bytes than were written")))
     }
@@ -72,6 +73,18 @@ impl Archive for ArchiveStore {
 }
 
 impl ArchiveStore {
+    /// Takes the end from a thread that its store gave one, as Redis does where it is opened with a life for all threads: what
+    /// was archived is about to be deleted.
+    async fn stays(&self, scope: &str, name: &str) -> Result<()> {
+        let Some(retention) = self.0.retention() else { return Ok(()) };
+        let address = ThreadAddress::Name { scope: scope.to_owned(), name: name.to_owned() };
+        let uid = self.0.load(Load::head(address)).await?.thread.uid;
+        if retention.state(uid).await?.expires_at.is_some() {
+            retention.set_expiry(uid, None).await?;
+        }
+        Ok(())
+    }
+
     /// The names of threads that begin so, in order.
     async fn names(&self, scope: &str, beginning: &str) -> Result<Vec<String>> {
         let (mut names, mut after) = (Vec::new(), Some(beginning.to_owned()));

@@ -2,15 +2,21 @@
 
 use std::fmt;
 
-use stepmark_core::error::Subject;
+use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
+use stepmark_core::id::ThreadUid;
+
+use crate::error::{Error, Result};
 
 /// How many findings a report holds; the others are counted.
 const FINDINGS_MAX: usize = 1000;
 
-/// What is wrong with a thread.
+/// How many threads the report of a store holds; the others are counted.
+const UNSOUND_MAX: usize = 256;
+
+/// What is wrong with a thread, or with items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// How many rows were read.
+    /// How many rows, or items, were read.
     pub rows: u64,
     /// What was found, in the order of reading; at most a thousand.
     pub findings: Vec<Finding>,
@@ -27,6 +33,51 @@ impl Report {
     pub(super) fn add(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Damage is reported; what is not about a record is handed back.
+    pub(super) fn damaged(&mut self, error: StoreError) -> Result<()> {
+        if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) {
+            return Err(Error::Store(error));
+        }
+        let (subject, id, reason) = (error.subject(), error.id().to_owned(), error.to_string());
+        self.add(Finding { problem: Problem::Damaged, subject, id, reason });
+        Ok(())
+    }
+}
+
+/// What is wrong with everything in a scope of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreReport {
+    /// What is wrong with its items.
+    pub items: Report,
+    /// How many threads were looked at.
+    pub threads: u64,
+    /// How many rows of theirs were read.
+    pub rows: u64,
+    /// Threads that are not sound, and what is wrong with each; at most 256.
+    pub unsound: Vec<(ThreadUid, Report)>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl StoreReport {
+    /// Whether nothing is damaged, lost or contradicted in any thread, and no item is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.items.is_sound() && self.unsound.is_empty()
+    }
+
+    pub(super) fn add(&mut self, thread: ThreadUid, report: Report) {
+        self.threads += 1;
+        self.rows += report.rows;
+        if report.is_sound() {
+            return;
+        }
+        if self.unsound.len() < UNSOUND_MAX {
+            self.unsound.push((thread, report));
         } else {
             self.more += 1;
         }

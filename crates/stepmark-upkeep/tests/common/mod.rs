@@ -6,6 +6,7 @@ pub(crate) mod lively;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use stepmark_conformance::make::{Line, furnished};
 use stepmark_core::capability::{
@@ -74,6 +75,12 @@ async fn redis() -> Home {
     let prefix = fresh_name();
     let store = RedisStore::options().prefix(prefix).open(&RedisServer::shared_url()).await;
     Home { store: Arc::new(store.expect("the server answers")), name: "redis", directory: None }
+}
+
+/// A Redis that drops threads so long after their last write.
+pub(crate) async fn redis_where_threads_live(life: Duration) -> RedisStore {
+    let options = RedisStore::options().prefix(fresh_name()).life_ms(life.as_millis() as u64);
+    options.open(&RedisServer::shared_url()).await.expect("the server answers")
 }
 
 async fn objects() -> Home {

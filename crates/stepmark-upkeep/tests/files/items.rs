@@ -46,7 +46,8 @@ async fn remember(store: &dyn CheckpointStore) {
 
 async fn stored(store: &dyn CheckpointStore) -> Vec<Item> {
     let query = ItemsQuery { limit: 1000, ..ItemsQuery::default() };
-    items_of(store).page(query).await.expect("readable").items
+    let page = items_of(store).page(query).await.expect("readable");
+    page.items.into_iter().map(|item| item.expect("it is whole")).collect()
 }
 
 async fn all_exported(store: &dyn CheckpointStore) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! How do items of the model leave their store and come back?
 
 use stepmark_core::capability::{Item, ItemsQuery, Namespace};
-use stepmark_core::error::{ErrorKind, Subject};
+use stepmark_core::error::{ErrorKind, Result, Subject};
 use stepmark_core::store::Outcome;
 
 use super::{Kept, World};
@@ -17,11 +17,12 @@ impl World {
         let mut expected: Vec<Kept> =
             self.kept.iter().filter(|kept| kept.key.namespace.starts_with(&prefix)).cloned().collect();
         expected.sort_by(|one, other| one.key.cmp(&other.key));
-        assert_eq!(page.items.len(), expected.len(), "{prefix}");
-        for (item, kept) in page.items.iter().zip(&expected) {
+        let items: Vec<Item> = page.items.into_iter().collect::<Result<_>>().expect("nothing is damaged");
+        assert_eq!(items.len(), expected.len(), "{prefix}");
+        for (item, kept) in items.iter().zip(&expected) {
             assert_eq!((&item.key, item.stamp), (&kept.key, kept.stamp));
         }
-        self.taken.push(page.items.into_iter().zip(expected).collect());
+        self.taken.push(items.into_iter().zip(expected).collect());
     }
 
     /// Brings back what was taken before.

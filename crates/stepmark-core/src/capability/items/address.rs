@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::{Error, Result, Subject};
 use crate::wire::WireError;
 
 /// How long a scope, an encoded namespace and a key may be together: an index of PostgreSQL holds no more.
@@ -66,8 +67,8 @@ impl Namespace {
         match end.last_mut() {
             // It is zero, and nothing has a one after a zero.
             Some(last) => *last = 1,
-            // UTF-8 has no such byte.
-            None => end.push(0xff),
+            // UTF-8 has no such byte, and two of them are not what a flipped bit makes of a label.
+            None => end.extend([0xff; 2]),
         }
         NamespaceRange { from, end }
     }
@@ -85,7 +86,21 @@ impl Namespace {
 
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("/"))
+        for (number, label) in self.0.iter().enumerate() {
+            let between = if number == 0 { "" } else { "/" };
+            write!(f, "{between}{}", Part(label))?;
+        }
+        Ok(())
+    }
+}
+
+/// A part of a shown address: in quotes where it could be taken for several.
+struct Part<'a>(&'a str);
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = self;
+        if text.is_empty() || text.contains(['/', '"']) { write!(f, "{text:?}") } else { f.write_str(text) }
     }
 }
 
@@ -129,7 +144,45 @@ pub struct ItemKey {
 
 impl fmt::Display for ItemKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.key)
+        write!(f, "{}/{}", self.namespace, Part(&self.key))
+    }
+}
+
+/// Where an item lies in its scope, byte by byte as it is stored: also where these bytes are damaged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredAddress {
+    /// The encoded namespace.
+    pub namespace: Vec<u8>,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+impl StoredAddress {
+    /// The address that was written.
+    ///
+    /// # Errors
+    /// `Corrupt` (item): no address is stored as these bytes, which the error names.
+    pub fn read(&self, scope: &str) -> Result<ItemKey> {
+        let corrupt = |part: &str| Error::corrupt(Subject::Item, self, format!("no {part} is stored as this one is"));
+        let namespace = Namespace::decode(&self.namespace).map_err(|error| corrupt("namespace").with_source(error))?;
+        let key = std::str::from_utf8(&self.key).map_err(|error| corrupt("key").with_source(error))?;
+        Ok(ItemKey { scope: scope.to_owned(), namespace, key: key.to_owned() })
+    }
+}
+
+impl From<&ItemKey> for StoredAddress {
+    fn from(key: &ItemKey) -> Self {
+        Self { namespace: key.namespace.encode(), key: key.key.as_bytes().to_vec() }
+    }
+}
+
+impl fmt::Display for StoredAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (bytes, before) in [(&self.namespace, "x'"), (&self.key, "'/x'")] {
+            f.write_str(before)?;
+            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        }
+        f.write_str("'")
     }
 }
 
@@ -158,6 +211,18 @@ mod tests {
                 assert_eq!(inside, one.starts_with(other), "{one:?} in {other:?}");
             }
         }
+    }
+
+    #[test]
+    fn shown_addresses_are_told_apart() {
+        let shown = |labels: &[&str], key: &str| {
+            ItemKey { scope: String::new(), namespace: namespace(labels), key: key.into() }.to_string()
+        };
+        assert_eq!(shown(&["users", "ada"], "name"), "users/ada/name");
+        let alike =
+            [(&["a/b"][..], "c"), (&["a", "b"], "c"), (&["a"], "b/c"), (&["a", ""], "b"), (&["\"a", "b\""], "c")];
+        let shown: std::collections::BTreeSet<_> = alike.iter().map(|(labels, key)| shown(labels, key)).collect();
+        assert_eq!(shown.len(), alike.len(), "{shown:?}");
     }
 
     #[test]

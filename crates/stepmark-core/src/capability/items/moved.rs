@@ -1,10 +1,9 @@
-//! How do items move to another store as they are stored?
+//! How are items read and written as they are stored, to be moved or verified?
 
 use std::collections::BTreeSet;
 
-use super::address::{ItemKey, Namespace};
+use super::address::{ItemKey, Namespace, StoredAddress};
 use super::decide::{check_size, is_live};
-use super::search::{ItemCursor, ItemOrder, ItemSearch};
 use super::{Item, ItemStamp};
 use crate::checkpoint::Timestamp;
 use crate::error::{Error, Result, Subject};
@@ -17,16 +16,32 @@ pub struct ItemsQuery {
     /// In this namespace and below it.
     pub prefix: Namespace,
     /// After where the page before ended.
-    pub after: Option<ItemCursor>,
+    pub after: Option<StoredAddress>,
     /// How many at most; at least one.
     pub limit: u32,
 }
 
-impl From<ItemsQuery> for ItemSearch {
-    /// The search that finds them and looks into none.
-    fn from(query: ItemsQuery) -> Self {
-        let ItemsQuery { scope, prefix, after, limit } = query;
-        Self { scope, prefix, after, limit, order: ItemOrder::Key, refresh: false, ..Self::default() }
+/// Items as they are stored.
+#[derive(Debug, Default)]
+pub struct StoredItems {
+    /// In order; each that is damaged is the error that names it.
+    pub items: Vec<Result<Item>>,
+    /// What the next page comes after; absent on the last.
+    pub next: Option<StoredAddress>,
+}
+
+impl ItemsQuery {
+    /// How many items are to be collected: one more than fit the page tells whether there is a next one.
+    pub fn wanted(&self) -> usize {
+        self.limit.max(1) as usize + 1
+    }
+
+    /// The page of what was collected.
+    pub fn page(&self, mut found: Vec<(StoredAddress, Result<Item>)>) -> StoredItems {
+        let has_more = found.len() >= self.wanted();
+        found.truncate(self.wanted() - 1);
+        let next = found.last().filter(|_| has_more).map(|(address, _)| address.clone());
+        StoredItems { items: found.into_iter().map(|(_, item)| item).collect(), next }
     }
 }
 
