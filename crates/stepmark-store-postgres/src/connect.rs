@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
 use stepmark_core::capability::ARRIVAL_MARKS_EVERY_US;
 use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::Result;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::error::{Remedy, remedy, unconnected};
 use crate::session::{Session, Voice};
@@ -28,6 +30,9 @@ pub(crate) struct Place {
     pub(crate) schema: String,
     pub(crate) pool: Pool,
     pub(crate) reconnect: Duration,
+    /// As many connections as reads may have at once. The workers' own are never lent to them: however many read, writes
+    /// do not wait behind them.
+    pub(crate) readers: Arc<Semaphore>,
     /// The newest time that the server told.
     pub(crate) newest: AtomicI64,
     /// When arrivals were marked last, by this machine's clock.
@@ -49,7 +54,9 @@ impl Place {
         let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
         loop {
             match self.pool.get().await {
-                Ok(connection) => return Ok(Lease { connection: Some(connection), place: Arc::clone(self) }),
+                Ok(connection) => {
+                    return Ok(Lease { connection: Some(connection), place: Arc::clone(self), reader: None });
+                }
                 Err(error) => {
                     let answer = unconnected(&self.voice.name, error);
                     if waited >= self.reconnect || remedy(&answer) != Remedy::Reconnect {
@@ -61,6 +68,20 @@ impl Place {
             waited += pause;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// The same for a read, when it is its turn.
+    pub(crate) async fn lend_to_reader(self: &Arc<Self>) -> Result<Lease> {
+        let turn = Arc::clone(&self.readers).acquire_owned();
+        let waited = match self.pool.timeouts().wait {
+            Some(wait) => timeout(wait, turn).await,
+            None => Ok(turn.await),
+        };
+        let late = |_| unconnected(&self.voice.name, PoolError::Timeout(TimeoutType::Wait));
+        let turn = waited.map_err(late)?.ok();
+        let mut lease = self.lend().await?;
+        lease.reader = turn;
+        Ok(lease)
     }
 
     /// Whether a mark of arrivals is young enough; who hears that it is not makes one.
@@ -81,6 +102,8 @@ impl Place {
 pub(crate) struct Lease {
     connection: Option<Object>,
     place: Arc<Place>,
+    /// Its turn among the reads, given back after the connection.
+    reader: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {

@@ -1,6 +1,6 @@
 //! How is a group written?
 //!
-//! Plain steps go in one statement, and each member hears whether its fence held. A member whose fence did not hold, and
+//! Plain steps go in one statement, and so do new threads; each member hears whether it holds. One that does not, and
 //! everything else, is written alone. What the server undid because others were in the way is tried again; where the
 //! connection was lost nobody knows what was done, so the same call is made again, which finds out.
 
@@ -12,15 +12,15 @@ use stepmark_core::checkpoint::Timestamp;
 use stepmark_core::clock::{Clock, SystemClock};
 use stepmark_core::error::{Result, Subject};
 use stepmark_core::meter;
-use stepmark_core::store::{Appended, Outcome};
+use stepmark_core::store::{Appended, Commit, Outcome};
 use tokio_postgres::Row;
 
 use crate::connect::Place;
-use crate::direct::{self, birth_of, is_flush};
+use crate::direct::{self, is_flush};
 use crate::error::{Remedy, remedy};
 use crate::session::{Cells, Session, params};
-use crate::step::{self, Step, step_of};
-use crate::writer::{Counters, Done, Member, Work};
+use crate::step::{self, Step};
+use crate::writer::{Counters, Done, Kind, Member, Work};
 use crate::{apply, queries, restore};
 
 /// How often a member is tried at most. Of many that meet at one key each try lets one of them through.
@@ -31,7 +31,7 @@ const LOSSES_MAX: u32 = 3;
 /// Writes a group and answers its members.
 pub(crate) async fn write_group(place: &Arc<Place>, counters: &Counters, group: Vec<Member>) {
     mark_arrival(place).await;
-    let held = held_steps(place, &group).await;
+    let held = held_members(place, &group).await;
     for (member, held) in group.into_iter().zip(held) {
         let answer =
             if held { Ok(Done::Committed(Outcome::Applied)) } else { alone(place, counters, &member.work).await };
@@ -64,21 +64,22 @@ async fn mark_next(session: Session<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Which members are plain steps whose fences held. Where the statement failed none is known to: each is then asked alone.
-async fn held_steps(place: &Arc<Place>, group: &[Member]) -> Vec<bool> {
-    let steps: Option<Vec<Step<'_>>> = group.iter().map(Member::step).collect();
-    let written = match steps {
-        Some(steps) => write_steps(place, &steps).await.ok(),
-        None => None,
-    };
-    written.unwrap_or_else(|| vec![false; group.len()])
+/// Which members were written together. Where the statement failed none is known to be: each is then asked alone.
+async fn held_members(place: &Arc<Place>, group: &[Member]) -> Vec<bool> {
+    written(place, group).await.and_then(Result::ok).unwrap_or_else(|| vec![false; group.len()])
 }
 
-async fn write_steps(place: &Arc<Place>, steps: &[Step<'_>]) -> Result<Vec<bool>> {
-    let lease = place.lend().await?;
-    let written = step::write(lease.session(), steps).await;
+/// Writes plain steps or new threads in one statement, if that is what these are.
+async fn written(place: &Arc<Place>, group: &[Member]) -> Option<Result<Vec<bool>>> {
+    let kind = group.first().map(|member| member.kind).filter(|kind| *kind != Kind::Alone)?;
+    let steps: Vec<Step<'_>> = group.iter().filter_map(|member| member.commit().map(Step::of)).collect();
+    let lease = place.lend().await.ok()?;
+    let written = match kind {
+        Kind::Birth => direct::births(lease.session(), &steps).await,
+        Kind::Step | Kind::Alone => step::write(lease.session(), &steps).await,
+    };
     lease.end(&written);
-    written
+    Some(written)
 }
 
 async fn alone(place: &Arc<Place>, counters: &Counters, work: &Work) -> Result<Done> {
@@ -104,31 +105,16 @@ async fn alone(place: &Arc<Place>, counters: &Counters, work: &Work) -> Result<D
     }
 }
 
-/// Writes a member in one statement, if it is one that can be and nothing speaks against it.
+/// Writes a flush in one statement, if it is one and nothing speaks against it.
 async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
-    match work {
-        Work::Commit(commit) => {
-            let thread = birth_of(commit)?;
-            let lease = place.lend().await.ok()?;
-            let made = direct::birth(lease.session(), commit, thread).await;
-            lease.end(&made);
-            (made.ok()?).then_some(Done::Committed(Outcome::Applied))
-        }
-        Work::Records(append) if is_flush(append) => {
-            let lease = place.lend().await.ok()?;
-            let held = direct::flush(lease.session(), append).await;
-            lease.end(&held);
-            (held.ok()?).then_some(Done::Appended(Appended::default()))
-        }
-        Work::Records(_)
-        | Work::PutBlob { .. }
-        | Work::DeleteThread(_)
-        | Work::Cache(_)
-        | Work::Restore(_)
-        | Work::Item(_)
-        | Work::Search(_)
-        | Work::Sweep(_) => None,
+    let Work::Records(append) = work else { return None };
+    if !is_flush(append) {
+        return None;
     }
+    let lease = place.lend().await.ok()?;
+    let held = direct::flush(lease.session(), append).await;
+    lease.end(&held);
+    (held.ok()?).then_some(Done::Appended(Appended::default()))
 }
 
 async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
@@ -146,17 +132,10 @@ async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {
 }
 
 impl Member {
-    fn step(&self) -> Option<Step<'_>> {
+    fn commit(&self) -> Option<&Commit> {
         match &self.work {
-            Work::Commit(commit) => step_of(commit),
-            Work::Records(_)
-            | Work::PutBlob { .. }
-            | Work::DeleteThread(_)
-            | Work::Cache(_)
-            | Work::Restore(_)
-            | Work::Item(_)
-            | Work::Search(_)
-            | Work::Sweep(_) => None,
+            Work::Commit(commit) => Some(commit),
+            _ => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What else is one statement? A new thread with its input, and a flush beside a running step.
+//! What else is one statement? New threads with their inputs, and a flush beside a running step.
 //!
 //! Each holds only if nothing speaks against it; then the server is asked once. Whatever does not hold, or collides, is
 //! written as everything else is, in a transaction that finds out why.
@@ -9,7 +9,7 @@ use stepmark_core::shape::{check_append, check_commit};
 use stepmark_core::store::{Commit, Expect, Fence, Records, RunWrite};
 
 use crate::session::{Param, Session, params};
-use crate::step::{Step, rows_of};
+use crate::step::{Column, Step, column, held, rows_of};
 use crate::{insert, queries};
 
 /// The thread that a commit makes, if it makes one and nothing but keys can speak against it.
@@ -25,32 +25,54 @@ pub(crate) fn birth_of(commit: &Commit) -> Option<&ThreadRow> {
     commit.new_thread.as_ref().filter(|_| whole && check_commit(commit).is_ok())
 }
 
-/// Makes a thread with its branch and what belongs to it; answers whether it did.
-pub(crate) async fn birth(session: Session<'_>, commit: &Commit, thread: &ThreadRow) -> Result<bool> {
-    let Commit { namespace, branch, name, .. } = commit;
-    let name = name.as_ref().map(|name| &*name.name);
-    let cells = params![
-        thread.scope,
-        thread.name,
-        &thread.uid.0[..],
-        thread.head.get() as i64,
-        thread.created_at,
-        &thread.hash().0[..],
-        namespace,
-        branch.id.get() as i64,
-        branch.tip.as_ref().map(|tip| tip.height as i64),
-        branch.tip.as_ref().map(|tip| tip.id.to_stored()),
-        branch.epoch as i64,
-        &branch.claim.0[..],
-        i16::from(branch.effects.number()),
-        &branch.hash(thread.uid, namespace).0[..],
-        name,
-        name.map(|name| ref_hash(thread.uid, name, branch.id).0.to_vec()),
-    ];
-    let columns = rows_of(&[Step::of_birth(commit)]);
-    let lists = columns.iter().map(|column| &**column as &dyn Param);
-    let all: Vec<&dyn Param> = cells.iter().copied().chain(lists).collect();
-    session.exists(queries::BIRTH, &all).await
+/// Makes threads, each with its branch and what belongs to it; answers which of them it made.
+pub(crate) async fn births(session: Session<'_>, births: &[Step<'_>]) -> Result<Vec<bool>> {
+    let made: Vec<Birth<'_>> = births.iter().filter_map(|birth| Birth::of(birth.commit)).collect();
+    let mut columns = of_threads(&made);
+    columns.extend(rows_of(births));
+    let all: Vec<&dyn Param> = columns.iter().map(|column| &**column).collect();
+    held(session, queries::BIRTHS, &all, births.len()).await
+}
+
+/// A thread that a commit makes.
+struct Birth<'a> {
+    commit: &'a Commit,
+    thread: &'a ThreadRow,
+}
+
+impl<'a> Birth<'a> {
+    fn of(commit: &'a Commit) -> Option<Self> {
+        commit.new_thread.as_ref().map(|thread| Self { commit, thread })
+    }
+
+    fn name(&self) -> Option<&'a str> {
+        self.commit.name.as_ref().map(|name| &*name.name)
+    }
+}
+
+/// Threads, their branches, and the names of those.
+fn of_threads<'a>(births: &[Birth<'a>]) -> Vec<Column<'a>> {
+    let name_hash = |birth: &Birth<'a>| {
+        birth.name().map(|name| ref_hash(birth.thread.uid, name, birth.commit.branch.id).0.to_vec())
+    };
+    vec![
+        column(births, |birth| &*birth.thread.scope),
+        column(births, |birth| &*birth.thread.name),
+        column(births, |birth| &birth.thread.uid.0[..]),
+        column(births, |birth| birth.thread.head.get() as i64),
+        column(births, |birth| birth.thread.created_at),
+        column(births, |birth| birth.thread.hash().0.to_vec()),
+        column(births, |birth| &*birth.commit.namespace),
+        column(births, |birth| birth.commit.branch.id.get() as i64),
+        column(births, |birth| birth.commit.branch.tip.as_ref().map(|tip| tip.height as i64)),
+        column(births, |birth| birth.commit.branch.tip.as_ref().map(|tip| tip.id.to_stored())),
+        column(births, |birth| birth.commit.branch.epoch as i64),
+        column(births, |birth| &birth.commit.branch.claim.0[..]),
+        column(births, |birth| i16::from(birth.commit.branch.effects.number())),
+        column(births, |birth| birth.commit.branch.hash(birth.thread.uid, &birth.commit.namespace).0.to_vec()),
+        column(births, Birth::name),
+        column(births, name_hash),
+    ]
 }
 
 /// The tip and the epoch on which an append's results hang, if it is a flush: rows of the branch's owner and nothing else.

@@ -1,19 +1,20 @@
 //! Which branch and which checkpoint does a load mean?
 //!
-//! One statement finds them with their thread. Where something is not there, they are looked for one after another, which
+//! One statement finds them with their thread and what lies there. Where something is not there, they are looked for one after another, which
 //! tells what is missing.
 
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use stepmark_core::checkpoint::CheckpointRow;
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId};
+use stepmark_core::pending::PendingRow;
 use stepmark_core::rows::{BranchRow, ThreadRow};
 use stepmark_core::store::{Channels, Load, Place, ThreadAddress};
 use tokio_postgres::Row;
 
 use crate::read::{branch, checkpoint, find_thread, known_branch};
-use crate::records::{self, Space};
-use crate::session::{Columns, Param, Session, params};
+use crate::records::{self, Space, place_name};
+use crate::session::{Cells, Columns, Param, Session, params};
 use crate::{children, queries};
 
 /// A thread's number and row, and a place in it.
@@ -22,6 +23,25 @@ pub(crate) struct Found {
     pub(crate) thread: ThreadRow,
     pub(crate) branch: BranchRow,
     pub(crate) checkpoint: Option<CheckpointRow>,
+    /// What lies at the place, where it came along.
+    pub(crate) beside: Option<Beside>,
+}
+
+/// What a load brings beside its place.
+pub(crate) struct Beside {
+    /// The first name of the branch.
+    pub(crate) name: Option<String>,
+    /// The greatest ordinal of values that lie over the checkpoint.
+    pub(crate) last_ordinal: Option<u32>,
+    /// The rows that hang on the checkpoint, where they were asked for.
+    pub(crate) pending: Vec<PendingRow>,
+}
+
+/// Whether a load is one statement, and one more for values that lie elsewhere: all of one moment without a transaction,
+/// because values never change.
+pub(crate) fn is_direct(load: &Load) -> bool {
+    let rows = load.branches || load.tags || load.graph || load.children || load.effects || load.run.is_some();
+    !rows && matches!(load.place, Place::Head | Place::Branch(_))
 }
 
 /// What a load means.
@@ -32,13 +52,13 @@ pub(crate) async fn find(session: Session<'_>, load: &Load) -> Result<Found> {
     let (number, thread) = find_thread(session, &load.thread).await?;
     let space = Space { thread: number, uid: thread.uid, namespace: &load.namespace };
     let (branch, checkpoint) = place(session, space, &thread, load).await?;
-    Ok(Found { number, thread, branch, checkpoint })
+    Ok(Found { number, thread, branch, checkpoint, beside: None })
 }
 
 async fn find_at_once(session: Session<'_>, load: &Load) -> Result<Option<Found>> {
-    let (uid, scope, name) = match &load.thread {
-        ThreadAddress::Uid(uid) => (Some(&uid.0[..]), None, None),
-        ThreadAddress::Name { scope, name } => (None, Some(scope), Some(name)),
+    let (by, uid, scope, name) = match &load.thread {
+        ThreadAddress::Uid(uid) => (0, Some(&uid.0[..]), None, None),
+        ThreadAddress::Name { scope, name } => (1, None, Some(scope), Some(name)),
     };
     let values = load.channels != Channels::None;
     let (sql, branch, what): (_, Option<BranchId>, Box<dyn Param + '_>) = match &load.place {
@@ -51,8 +71,12 @@ async fn find_at_once(session: Session<'_>, load: &Load) -> Result<Option<Found>
     };
     let branch = branch.map(|branch| branch.get() as i64);
     let key = params![uid, scope, name, load.namespace, values, branch];
-    let key: Vec<&dyn Param> = key.iter().copied().chain([&*what as &dyn Param]).collect();
-    Ok(session.first(sql, &key, |row| whole(row, load, values)).await?.flatten())
+    let key: Vec<&dyn Param> = key.iter().copied().chain([&*what, &load.pending as &dyn Param]).collect();
+    match (session.first(sql[by], &key, |row| whole(row, load, values)).await?, &load.thread) {
+        (Some(found), _) => Ok(found),
+        (None, ThreadAddress::Uid(_)) => Ok(None),
+        (None, ThreadAddress::Name { name, .. }) => Err(Error::missing(Subject::Thread, name, "")),
+    }
 }
 
 /// What a row holds side by side, if that is all that the load means.
@@ -64,37 +88,66 @@ fn whole(row: &Row, load: &Load, values: bool) -> Result<Option<Found>> {
         return Ok(None);
     }
     let branch = records::branch(branch, space)?;
-    if checkpoint.is_there()? {
-        let (_, checkpoint) = records::checkpoint(checkpoint, space, values)?;
-        return Ok(Some(Found { number, thread, branch, checkpoint: Some(checkpoint) }));
-    }
+    let checkpoint =
+        if checkpoint.is_there()? { Some(records::checkpoint(checkpoint, space, values)?.1) } else { None };
     let is_tip = matches!(load.place, Place::Head | Place::Branch(_) | Place::Named(_));
-    let is_bare = is_tip && branch.tip.is_none();
-    Ok(is_bare.then_some(Found { number, thread, branch, checkpoint: None }))
+    if checkpoint.is_none() && !(is_tip && branch.tip.is_none()) {
+        return Ok(None);
+    }
+    let beside = Some(beside(row, (space, branch.id), checkpoint.as_ref())?);
+    Ok(Some(Found { number, thread, branch, checkpoint, beside }))
 }
 
-/// The first name of a branch. Rows that led to it and are not part of the answer are verified beside.
-pub(crate) async fn name_of(
+fn beside(row: &Row, (space, branch): (Space<'_>, BranchId), tip: Option<&CheckpointRow>) -> Result<Beside> {
+    let name = Columns::from(row, 27);
+    let name = if name.is_there()? { Some(records::branch_name(name, space.uid)?.0) } else { None };
+    let cells = Cells::new(row, Subject::Value, branch);
+    let last_ordinal = cells.get::<Option<i64>>(30)?.map(|_| cells.number32(30)).transpose()?;
+    let pending = tip.map(|tip| records::pending_lists(Columns::from(row, 31), space, &tip.id));
+    Ok(Beside { name, last_ordinal, pending: pending.transpose()?.unwrap_or_default() })
+}
+
+/// The rows that lie at a place that was found step by step.
+pub(crate) async fn beside_of(
     session: Session<'_>,
     space: Space<'_>,
-    (thread, row): (&ThreadRow, &BranchRow),
-    place: &Place,
-) -> Result<Option<String>> {
-    let led = async {
-        match place {
-            Place::Named(name) => match named(session, space, name).await? {
-                id if id == row.id => Ok(()),
-                id => Err(Error::corrupt(Subject::Branch, id, "its name led elsewhere")),
-            },
-            // It could have been the head's tip.
-            Place::Checkpoint(_) if row.id != thread.head => branch(session, space, thread.head).await.map(drop),
-            _ => Ok(()),
-        }
+    (branch, tip): (BranchId, Option<&CheckpointRow>),
+    pending: bool,
+) -> Result<Beside> {
+    let height = tip.map_or(0, |row| row.height + 1);
+    let hanging = async {
+        let Some(tip) = tip.filter(|_| pending) else { return Ok(Vec::new()) };
+        let key = params![space.thread, space.namespace, tip.id.to_stored(), branch.lane().0 as i64];
+        session.all(queries::LOAD_PENDING, key, |row| records::pending(row, space, &tip.id)).await
     };
-    let key = params![space.thread, row.id.get() as i64];
+    let values = params![space.thread, space.namespace, branch.get() as i64, height as i64];
+    let last = session.first(queries::LOAD_ORDINAL_MAX, values, |row| {
+        let cells = Cells::new(row, Subject::Value, place_name(branch, height));
+        cells.get::<Option<i64>>(0)?.map(|_| cells.number32(0)).transpose()
+    });
+    let key = params![space.thread, branch.get() as i64];
     let name = session.first(queries::LOAD_REF_BY_BRANCH, key, |row| records::branch_name(row, space.uid));
-    let ((), name) = try_join(led, name).await?;
-    Ok(name.map(|(name, _)| name))
+    let (pending, last, name) = try_join3(hanging, last, name).await?;
+    Ok(Beside { name: name.map(|(name, _)| name), last_ordinal: last.flatten(), pending })
+}
+
+/// Verifies rows that led to a place and are not part of the answer.
+pub(crate) async fn check_led(
+    session: Session<'_>,
+    space: Space<'_>,
+    found: (&ThreadRow, &BranchRow),
+    place: &Place,
+) -> Result<()> {
+    let (thread, row) = found;
+    match place {
+        Place::Named(name) => match named(session, space, name).await? {
+            id if id == row.id => Ok(()),
+            id => Err(Error::corrupt(Subject::Branch, id, "its name led elsewhere")),
+        },
+        // It could have been the head's tip.
+        Place::Checkpoint(_) if row.id != thread.head => branch(session, space, thread.head).await.map(drop),
+        _ => Ok(()),
+    }
 }
 
 async fn named(session: Session<'_>, space: Space<'_>, name: &str) -> Result<BranchId> {

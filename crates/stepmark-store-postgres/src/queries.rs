@@ -127,31 +127,42 @@ INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_
                          packed)
 SELECT u.thread, $3, $4, $10, $11, $17, $18, $19, $20, $21, $22 FROM u";
 
-/// The outer statement has all branches locked and moved before anything else is inserted.
-pub(crate) const STEPS: &str = "
-WITH m AS (
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) WITH ORDINALITY
-    AS m (uid, head, namespace, branch, old_epoch, old_height, old_id, parent, fork_height, new_height, new_id,
-          epoch, claim, effects, hash, root_branch, place)
-), k AS (
+/// Steps on different branches. All branches are locked, in the order of their keys, and then moved before anything else
+/// is inserted. Rows of tables are looked up one by one, because the server does not know how many members there will be:
+/// a plan for few reads whole tables for many.
+macro_rules! steps {
+    ($lists:literal, $fence:literal, $rows:literal) => {
+        concat!(
+            "
+WITH k AS (
     SELECT * FROM unnest($17, $18, $19, $20, $21, $22, $23, $24, $25)
     AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed)
-), l AS MATERIALIZED (
-    SELECT m.place, b.thread, b.namespace, b.branch
-    FROM m
-    JOIN @thread t ON t.uid = m.uid AND (m.head IS NULL OR t.head = m.head)
-    JOIN @branch b ON b.thread = t.number AND b.namespace = m.namespace AND b.branch = m.branch
-    WHERE b.epoch = m.old_epoch
-      AND b.tip_height IS NOT DISTINCT FROM m.old_height AND b.tip_id IS NOT DISTINCT FROM m.old_id
-      AND b.parent IS NOT DISTINCT FROM m.parent AND b.fork_height IS NOT DISTINCT FROM m.fork_height
-      AND b.effects = m.effects AND b.root_branch IS NOT DISTINCT FROM m.root_branch
-      AND (b.epoch <> m.epoch OR b.claim = m.claim)
-    ORDER BY b.thread, b.namespace, b.branch FOR UPDATE OF b
+)",
+            $lists,
+            ", l AS MATERIALIZED (
+    SELECT m.*, t.number AS thread, b.stood_at
+    FROM (
+        SELECT *
+        FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) WITH ORDINALITY
+        AS m (uid, head, namespace, branch, old_epoch, old_height, old_id, parent, fork_height, new_height, new_id,
+              epoch, claim, effects, hash, root_branch, place)
+        ORDER BY uid, namespace COLLATE \"C\", branch) m
+    CROSS JOIN LATERAL (SELECT number, head FROM @thread WHERE uid = m.uid LIMIT 1) t
+    CROSS JOIN LATERAL (
+        SELECT b.ctid AS stood_at FROM @branch b
+        WHERE b.thread = t.number AND b.namespace = m.namespace AND b.branch = m.branch AND b.epoch = m.old_epoch
+          AND b.tip_height IS NOT DISTINCT FROM m.old_height AND b.tip_id IS NOT DISTINCT FROM m.old_id
+          AND b.parent IS NOT DISTINCT FROM m.parent AND b.fork_height IS NOT DISTINCT FROM m.fork_height
+          AND b.effects = m.effects AND b.root_branch IS NOT DISTINCT FROM m.root_branch
+          AND (b.epoch <> m.epoch OR b.claim = m.claim)
+        LIMIT 1 FOR UPDATE) b
+    WHERE (m.head IS NULL OR t.head = m.head)",
+            $fence,
+            "
 ), u AS (
     UPDATE @branch b
-    SET tip_height = m.new_height, tip_id = m.new_id, epoch = m.epoch, claim = m.claim, hash = m.hash
-    FROM l JOIN m ON m.place = l.place
-    WHERE b.thread = l.thread AND b.namespace = l.namespace AND b.branch = l.branch
+    SET tip_height = l.new_height, tip_id = l.new_id, epoch = l.epoch, claim = l.claim, hash = l.hash
+    FROM l WHERE b.ctid = l.stood_at
     RETURNING l.place, b.thread, b.namespace, b.branch
 ), c AS (
     INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,
@@ -159,51 +170,29 @@ WITH m AS (
     SELECT u.thread, u.namespace, u.branch, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash,
            k.manifest, k.packed
     FROM u JOIN k ON k.place = u.place
-)
-SELECT place FROM u";
+)",
+            $rows,
+            "
+SELECT place FROM u"
+        )
+    };
+}
+pub(crate) const STEPS: &str = steps!("", "", "");
 
 /// The same for steps that bring values, runs or graphs. A run that goes on must be there.
-pub(crate) const STEPS_WITH_ROWS: &str = "
-WITH m AS (
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) WITH ORDINALITY
-    AS m (uid, head, namespace, branch, old_epoch, old_height, old_id, parent, fork_height, new_height, new_id,
-          epoch, claim, effects, hash, root_branch, place)
-), k AS (
-    SELECT * FROM unnest($17, $18, $19, $20, $21, $22, $23, $24, $25)
-    AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed)
-), v AS (
+pub(crate) const STEPS_WITH_ROWS: &str = steps!(
+    ", v AS (
     SELECT * FROM unnest($26, $27, $28, $29, $30, $31) AS v (place, height, ordinal, hash, head, body)
 ), r AS (
     SELECT * FROM unnest($32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)
     AS r (place, begins, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
           graph_signature)
-), l AS MATERIALIZED (
-    SELECT m.place, b.thread, b.namespace, b.branch
-    FROM m
-    JOIN @thread t ON t.uid = m.uid AND (m.head IS NULL OR t.head = m.head)
-    JOIN @branch b ON b.thread = t.number AND b.namespace = m.namespace AND b.branch = m.branch
-    WHERE b.epoch = m.old_epoch
-      AND b.tip_height IS NOT DISTINCT FROM m.old_height AND b.tip_id IS NOT DISTINCT FROM m.old_id
-      AND b.parent IS NOT DISTINCT FROM m.parent AND b.fork_height IS NOT DISTINCT FROM m.fork_height
-      AND b.effects = m.effects AND b.root_branch IS NOT DISTINCT FROM m.root_branch
-      AND (b.epoch <> m.epoch OR b.claim = m.claim)
+)",
+    "
       AND NOT EXISTS (
           SELECT 1 FROM r WHERE r.place = m.place AND NOT r.begins
-          AND NOT EXISTS (SELECT 1 FROM @run WHERE thread = t.number AND id = r.id))
-    ORDER BY b.thread, b.namespace, b.branch FOR UPDATE OF b
-), u AS (
-    UPDATE @branch b
-    SET tip_height = m.new_height, tip_id = m.new_id, epoch = m.epoch, claim = m.claim, hash = m.hash
-    FROM l JOIN m ON m.place = l.place
-    WHERE b.thread = l.thread AND b.namespace = l.namespace AND b.branch = l.branch
-    RETURNING l.place, b.thread, b.namespace, b.branch
-), c AS (
-    INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,
-                             manifest, packed)
-    SELECT u.thread, u.namespace, u.branch, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash,
-           k.manifest, k.packed
-    FROM u JOIN k ON k.place = u.place
-), w AS (
+          AND (SELECT 1 FROM @run WHERE thread = t.number AND id = r.id LIMIT 1) IS NULL)",
+    ", w AS (
     INSERT INTO @value (thread, namespace, branch, height, ordinal, hash, head, body)
     SELECT u.thread, u.namespace, u.branch, v.height, v.ordinal, v.hash, v.head, v.body
     FROM u JOIN v ON v.place = u.place
@@ -218,54 +207,67 @@ WITH m AS (
                     started_at = r.started_at, ended_at = r.ended_at, last_height = r.last_height, last_id = r.last_id,
                     hash = r.hash, graph_signature = r.graph_signature
     FROM u JOIN r ON r.place = u.place
-    WHERE NOT r.begins AND run.thread = u.thread AND run.id = r.id
+    CROSS JOIN LATERAL (SELECT arrival FROM @run WHERE thread = u.thread AND id = r.id LIMIT 1) x
+    WHERE NOT r.begins AND run.arrival = x.arrival
 ), g AS (
     INSERT INTO @graph (name, signature, record, hash)
     SELECT DISTINCT ON (x.name, x.signature) x.name, x.signature, x.record, x.hash
     FROM u JOIN unnest($45, $46, $47, $48, $49) AS x (place, name, signature, record, hash) ON x.place = u.place
     ORDER BY x.name, x.signature
     ON CONFLICT DO NOTHING
-)
-SELECT place FROM u";
+)"
+);
 
 // ---- a new thread, or a flush, in one statement ----
 
-/// Nothing is there that could be locked: the keys are unique, and a taken one undoes the statement.
-pub(crate) const BIRTH: &str = "
-WITH t AS (
+/// Nothing is there that could be locked: the keys are unique, and whose key is taken makes nothing. Names come in their
+/// order, so that no two groups wait for each other.
+pub(crate) const BIRTHS: &str = "
+WITH m AS MATERIALIZED (
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) WITH ORDINALITY
+    AS m (scope, name, uid, head, created_at, thread_hash, namespace, branch, tip_height, tip_id, epoch, claim, effects,
+          hash, ref, ref_hash, place)
+), t AS (
     INSERT INTO @thread (scope, name, uid, head, created_at, hash)
-    SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM @tombstone WHERE uid = $3)
-    RETURNING number
-), b AS (
+    SELECT scope, name, uid, head, created_at, thread_hash FROM m
+    WHERE (SELECT 1 FROM @tombstone s WHERE s.uid = m.uid LIMIT 1) IS NULL
+    ORDER BY scope COLLATE \"C\", name COLLATE \"C\"
+    ON CONFLICT DO NOTHING
+    RETURNING number, uid
+), b AS MATERIALIZED (
+    SELECT m.*, t.number FROM t JOIN m ON m.uid = t.uid
+), h AS (
     INSERT INTO @branch (thread, namespace, branch, arrival, tip_height, tip_id, epoch, claim, effects, hash)
-    SELECT number, $7, $8, 1, $9, $10, $11, $12, $13, $14 FROM t
+    SELECT number, namespace, branch, 1, tip_height, tip_id, epoch, claim, effects, hash FROM b
 ), f AS (
-    INSERT INTO @ref (thread, name, branch, hash) SELECT number, $15, $8, $16 FROM t WHERE $15 IS NOT NULL
+    INSERT INTO @ref (thread, name, branch, hash) SELECT number, ref, branch, ref_hash FROM b WHERE ref IS NOT NULL
 ), c AS (
     INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,
                              manifest, packed)
-    SELECT t.number, $7, $8, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash, k.manifest, k.packed
-    FROM t, unnest($17, $18, $19, $20, $21, $22, $23, $24, $25)
-    AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed)
+    SELECT b.number, b.namespace, b.branch, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash,
+           k.manifest, k.packed
+    FROM b JOIN unnest($17, $18, $19, $20, $21, $22, $23, $24, $25)
+    AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed) ON k.place = b.place
 ), w AS (
     INSERT INTO @value (thread, namespace, branch, height, ordinal, hash, head, body)
-    SELECT t.number, $7, $8, v.height, v.ordinal, v.hash, v.head, v.body
-    FROM t, unnest($26, $27, $28, $29, $30, $31) AS v (place, height, ordinal, hash, head, body)
+    SELECT b.number, b.namespace, b.branch, v.height, v.ordinal, v.hash, v.head, v.body
+    FROM b JOIN unnest($26, $27, $28, $29, $30, $31) AS v (place, height, ordinal, hash, head, body) ON v.place = b.place
 ), n AS (
     INSERT INTO @run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
                       graph_signature)
-    SELECT t.number, r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id,
+    SELECT b.number, r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id,
            r.hash, r.graph_signature
-    FROM t, unnest($32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)
+    FROM b JOIN unnest($32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)
     AS r (place, begins, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
-          graph_signature)
+          graph_signature) ON r.place = b.place
 ), g AS (
     INSERT INTO @graph (name, signature, record, hash)
-    SELECT x.name, x.signature, x.record, x.hash
-    FROM t, unnest($45, $46, $47, $48, $49) AS x (place, name, signature, record, hash)
+    SELECT DISTINCT ON (x.name, x.signature) x.name, x.signature, x.record, x.hash
+    FROM b JOIN unnest($45, $46, $47, $48, $49) AS x (place, name, signature, record, hash) ON x.place = b.place
+    ORDER BY x.name, x.signature
     ON CONFLICT DO NOTHING
 )
-SELECT number FROM t";
+SELECT place FROM b";
 
 /// Results of a branch's owner: the branch stays as it is until they are there.
 pub(crate) const FLUSH: &str = "

@@ -18,27 +18,32 @@ use stepmark_core::store::{Chain, Channels, Load, Loaded, NamedBranch, TagEntry,
 use tokio_postgres::Row;
 
 use crate::chains::Nodes;
-use crate::place::{self, Found};
-use crate::records::{self, Space, place_name};
+use crate::place::{self, Beside, Found};
+use crate::records::{self, Space};
 use crate::session::{Cells, Columns, Session, params};
 use crate::{children, ledger, queries};
 
-/// Reads a thread at a place: where it is, then all that lies there at once.
+/// Reads a thread at a place: where it is with what lies there, then all else at once.
 pub(crate) async fn load(session: Session<'_>, load: &Load) -> Result<Loaded> {
-    let Found { number, thread, branch, checkpoint } = place::find(session, load).await?;
+    let Found { number, thread, branch, checkpoint, beside } = place::find(session, load).await?;
     let space = Space { thread: number, uid: thread.uid, namespace: &load.namespace };
     let (tip, of_thread) = (checkpoint.as_ref(), OfThread { session, space, load });
-    let of_tip = try_join3(
-        pending_and_chains(of_thread, (&thread.scope, branch.id), tip),
-        next_ordinal(session, space, branch.id, tip.map_or(0, |row| row.height + 1)),
-        place::name_of(session, space, (&thread, &branch), &load.place),
-    );
+    let of_tip = async {
+        let Beside { name, last_ordinal, pending } = match beside {
+            Some(beside) => beside,
+            None => place::beside_of(session, space, (branch.id, tip), load.pending).await?,
+        };
+        let chains = chains(of_thread, &thread.scope, tip, &pending).await?;
+        Ok((name, last_ordinal, pending, chains))
+    };
+    let of_tip = try_join(of_tip, place::check_led(session, space, (&thread, &branch), &load.place));
     let rows = try_join3(of_thread.branches(), of_thread.branch_numbers(), of_thread.tags());
-    let beside = try_join(of_thread.children(&branch, tip), of_thread.effects());
-    let all = try_join4(of_tip, rows, of_thread.run_and_graph(tip), beside);
-    let (((pending, chains), next_ordinal, name), (branches, branch_numbers, tags), (run, graph), (children, effects)) =
-        Box::pin(all).await?;
+    let others = try_join(of_thread.children(&branch, tip), of_thread.effects());
+    let all = Box::pin(try_join4(of_tip, rows, of_thread.run_and_graph(tip), others)).await?;
+    let (((name, last_ordinal, pending, chains), ()), rows, (run, graph), (children, effects)) = all;
+    let (branches, branch_numbers, tags) = rows;
     let branch = NamedBranch { row: branch, name };
+    let next_ordinal = last_ordinal.map_or(0, |last| last.saturating_add(1));
     Ok(Loaded {
         thread,
         branch,
@@ -196,47 +201,19 @@ async fn tags(session: Session<'_>, space: Space<'_>) -> Result<Vec<TagEntry>> {
     try_join_all(entries).await
 }
 
-async fn pending_of(
-    session: Session<'_>,
-    space: Space<'_>,
-    base: &CheckpointId,
-    branch: BranchId,
-) -> Result<Vec<PendingRow>> {
-    let key = params![space.thread, space.namespace, base.to_stored(), branch.lane().0 as i64];
-    session.all(queries::LOAD_PENDING, key, |row| records::pending(row, space, base)).await
-}
-
-async fn next_ordinal(session: Session<'_>, space: Space<'_>, branch: BranchId, height: u64) -> Result<u32> {
-    let key = params![space.thread, space.namespace, branch.get() as i64, height as i64];
-    let read = |row: &Row| {
-        let cells = Cells::new(row, Subject::Value, place_name(branch, height));
-        cells.get::<Option<i64>>(0)?.map(|_| cells.number32(0)).transpose()
-    };
-    let largest = session.first(queries::LOAD_ORDINAL_MAX, key, read).await?;
-    Ok(largest.flatten().map_or(0, |largest| largest.saturating_add(1)))
-}
-
-/// The rows that hang on the tip, and the chains that a load asks for. Only rows that name values make those wait.
-async fn pending_and_chains(
+/// The chains that a load asks for, and those of values that rows on the tip name.
+async fn chains(
     OfThread { session, space, load }: OfThread<'_>,
-    (scope, branch): (&str, BranchId),
+    scope: &str,
     tip: Option<&CheckpointRow>,
-) -> Result<(Vec<PendingRow>, Vec<Chain>)> {
+    pending: &[PendingRow],
+) -> Result<Vec<Chain>> {
     let manifest = tip.map(head_of).transpose()?;
     let mut nodes = Nodes::new(session, space, scope);
     if let Some(row) = tip.filter(|_| load.channels != Channels::None) {
         nodes.bring(row);
     }
-    let pending = async {
-        match tip.filter(|_| load.pending) {
-            Some(row) => pending_of(session, space, &row.id, branch).await,
-            None => Ok(Vec::new()),
-        }
-    };
-    let of_channels = wanted_values(&load.channels, manifest.as_ref(), &[]);
-    let (pending, mut chains) = try_join(pending, nodes.chains(&of_channels)).await?;
-    chains.extend(nodes.chains(&wanted_values(&Channels::None, None, &pending)).await?);
-    Ok((pending, chains))
+    nodes.chains(&wanted_values(&load.channels, manifest.as_ref(), pending)).await
 }
 
 /// The bytes of a blob, verified.

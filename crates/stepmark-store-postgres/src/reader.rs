@@ -38,7 +38,7 @@ async fn repeated<Q: Sync, T>(
     let mut reads = 0;
     loop {
         reads += 1;
-        let lease = place.lend().await?;
+        let lease = place.lend_to_reader().await?;
         let session = lease.session();
         let answer = if in_transaction {
             of_one_moment(session, read(session, question)).await

@@ -9,12 +9,13 @@ use stepmark_core::effect::{AttemptRow, AttemptStatus, EffectKey, EffectRow, Eff
 use stepmark_core::error::{Error, Result, Subject};
 use stepmark_core::id::{BranchId, CheckpointId, ClaimToken, Lane, RecordHash, RunId, TaskHash, ThreadUid};
 use stepmark_core::ledger::entry_name;
-use stepmark_core::load::{check_checkpoint, check_hash};
+use stepmark_core::load::{check_checkpoint, check_hash, damaged};
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::{
     BranchRow, EffectsMode, ForkPoint, GraphRow, RunRow, RunStatus, TagRow, ThreadRow, Tip, ref_hash,
 };
 use stepmark_core::value::{ValueAddress, ValueHead, ValueNode, ValueRow};
+use stepmark_core::wire::WireError;
 use tokio_postgres::Row;
 
 use crate::session::{Cells, Columns};
@@ -174,21 +175,51 @@ pub(crate) fn child(row: &Row, uid: ThreadUid, root: BranchId) -> Result<ChildRo
 
 /// A pending row of the checkpoint `base`.
 pub(crate) fn pending<'r>(row: impl Into<Columns<'r>>, space: Space<'_>, base: &CheckpointId) -> Result<PendingRow> {
-    let row = row.into();
     let cells = Cells::new(row, Subject::Pending, base);
-    let stored: Vec<u8> = cells.get(5)?;
+    let (key, task) = ((cells.get(0)?, cells.get(1)?, cells.get(3)?), cells.get(2)?);
+    pending_of((space, base), key, [task, cells.get(4)?, cells.get(5)?, cells.get(6)?])
+}
+
+/// All pending rows of a checkpoint from columns of lists, which are null where there are none.
+pub(crate) fn pending_lists<'r>(
+    columns: Columns<'r>,
+    space: Space<'_>,
+    base: &CheckpointId,
+) -> Result<Vec<PendingRow>> {
+    let cells = Cells::new(columns, Subject::Pending, base);
+    let Some(lanes) = cells.get::<Option<Vec<i64>>>(0)? else { return Ok(Vec::new()) };
+    let (kinds, ordinals): (Vec<i16>, Vec<i64>) = (cells.get(1)?, cells.get(3)?);
+    let bytes = |index| cells.get::<Vec<&'r [u8]>>(index);
+    let (tasks, hashes, heads, bodies) = (bytes(2)?, bytes(4)?, bytes(5)?, bytes(6)?);
+    let keys = lanes.into_iter().zip(kinds).zip(ordinals).map(|((lane, kind), ordinal)| (lane, kind, ordinal));
+    let rest = tasks.into_iter().zip(hashes).zip(heads.into_iter().zip(bodies));
+    let rows = keys.zip(rest.map(|((task, hash), (head, body))| [task, hash, head, body]));
+    rows.map(|(key, bytes)| pending_of((space, base), key, bytes)).collect()
+}
+
+/// A pending row from lane, kind and ordinal, and from task, hash, head and body.
+fn pending_of(
+    (space, base): (Space<'_>, &CheckpointId),
+    (lane, kind, ordinal): (i64, i16, i64),
+    [task, hash, head, body]: [&[u8]; 4],
+) -> Result<PendingRow> {
+    let decoded = |error: WireError| damaged(Subject::Pending, base, error);
+    let sized = |bytes: &[u8]| <[u8; 16]>::try_from(bytes).map_err(|_| decoded(WireError::Malformed("16 bytes")));
     let pending = PendingRow {
         base: base.clone(),
-        lane: Lane(cells.number(0)?),
-        kind: cells.decoded(PendingKind::from_number(cells.kind(1)?))?,
-        task: TaskHash(cells.array(2)?),
-        ordinal: cells.number(3)?,
-        values: cells.decoded(PendingRow::decode_head(&stored))?,
-        body: cells.get(6)?,
+        lane: Lane(lane as u64),
+        kind: u8::try_from(kind)
+            .map_err(|_| WireError::Malformed("kind"))
+            .and_then(PendingKind::from_number)
+            .map_err(decoded)?,
+        task: TaskHash(sized(task)?),
+        ordinal: ordinal as u64,
+        values: PendingRow::decode_head(head).map_err(decoded)?,
+        body: body.to_vec(),
     };
     let place = pending_name(&pending);
-    same_head(&stored, &pending.encode_head(), Subject::Pending, &place)?;
-    check_hash(hash(&cells, 4)?, pending.hash(space.uid, space.namespace), Subject::Pending, &place)?;
+    same_head(head, &pending.encode_head(), Subject::Pending, &place)?;
+    check_hash(RecordHash(sized(hash)?), pending.hash(space.uid, space.namespace), Subject::Pending, &place)?;
     Ok(pending)
 }
 
@@ -251,7 +282,7 @@ fn same_head(stored: &[u8], encoded: &[u8], subject: Subject, id: &dyn std::fmt:
 
 /// A branch's id.
 pub(crate) fn branch_id<D: std::fmt::Display>(cells: &Cells<'_, D>, index: usize) -> Result<BranchId> {
-    let malformed = stepmark_core::wire::WireError::Malformed("branch id");
+    let malformed = WireError::Malformed("branch id");
     cells.decoded(BranchId::new(cells.number(index)?).ok_or(malformed))
 }
 
@@ -263,7 +294,7 @@ fn hash<D: std::fmt::Display>(cells: &Cells<'_, D>, index: usize) -> Result<Reco
 fn tip<D: std::fmt::Display>(cells: &Cells<'_, D>, index: usize) -> Result<Option<Tip>> {
     let Some(height) = cells.get::<Option<i64>>(index)? else {
         let id: Option<Vec<u8>> = cells.get(index + 1)?;
-        let half = stepmark_core::wire::WireError::Malformed("tip");
+        let half = WireError::Malformed("tip");
         return if id.is_none() { Ok(None) } else { cells.decoded(Err(half)) };
     };
     let id = cells.decoded(CheckpointId::from_stored(&cells.get::<Vec<u8>>(index + 1)?))?;

@@ -11,13 +11,13 @@ use stepmark_core::shape::check_commit;
 use stepmark_core::store::{Commit, Expect, RunWrite};
 use stepmark_core::value::ValueRow;
 
-use crate::session::{Cells, Param, Session, Stored, params};
+use crate::session::{Cells, Param, Params, Session, Stored, params};
 use crate::{insert, queries};
 
 /// A claim, an input or a super-step on an existing branch: everything about it is decided by its fence.
 #[derive(Clone, Copy)]
 pub(crate) struct Step<'a> {
-    commit: &'a Commit,
+    pub(crate) commit: &'a Commit,
     tip: Option<&'a Tip>,
     epoch: u64,
 }
@@ -29,12 +29,8 @@ pub(crate) fn step_of(commit: &Commit) -> Option<Step<'_>> {
     let plain = alone && !commit.becomes_head && commit.blobs.is_empty();
     let bare = commit.pending.is_empty() && commit.parent.is_none() && commit.children.is_empty();
     let one_run = commit.runs.iter().filter(|run| matches!(run, RunWrite::Update(_))).count() <= 1;
-    match &commit.expect {
-        Expect::At { tip, epoch } if plain && bare && one_run && check_commit(commit).is_ok() => {
-            Some(Step { commit, tip: tip.as_ref(), epoch: *epoch })
-        }
-        Expect::At { .. } | Expect::New => None,
-    }
+    let goes_on = matches!(commit.expect, Expect::At { .. });
+    (goes_on && plain && bare && one_run && check_commit(commit).is_ok()).then(|| Step::of(commit))
 }
 
 /// Writes steps on different branches; answers which of them hold.
@@ -46,9 +42,12 @@ pub(crate) async fn write(session: Session<'_>, steps: &[Step<'_>]) -> Result<Ve
 }
 
 impl<'a> Step<'a> {
-    /// The rows of a commit that makes its thread.
-    pub(crate) fn of_birth(commit: &'a Commit) -> Self {
-        Self { commit, tip: None, epoch: 0 }
+    /// A commit that was found to be a step, or to make its thread.
+    pub(crate) fn of(commit: &'a Commit) -> Self {
+        match &commit.expect {
+            Expect::At { tip, epoch } => Self { commit, tip: tip.as_ref(), epoch: *epoch },
+            Expect::New => Self { commit, tip: None, epoch: 0 },
+        }
     }
 
     /// Whether it brings one checkpoint at most, and nothing beside it.
@@ -104,9 +103,19 @@ async fn write_many(session: Session<'_>, steps: &[Step<'_>]) -> Result<Vec<bool
         columns.extend(graphs(steps));
     }
     let params: Vec<&dyn Param> = columns.iter().map(|column| &**column).collect();
-    let place = |row: &tokio_postgres::Row| Cells::new(row, Subject::Branch, "steps").number(0);
-    let mut held = vec![false; steps.len()];
-    for place in session.all(sql, &params, place).await? {
+    held(session, sql, &params, steps.len()).await
+}
+
+/// Runs a statement that answers the places of the members that hold; says of each whether it does.
+pub(crate) async fn held(
+    session: Session<'_>,
+    sql: &'static str,
+    params: Params<'_>,
+    count: usize,
+) -> Result<Vec<bool>> {
+    let place = |row: &tokio_postgres::Row| Cells::new(row, Subject::Store, "group").number(0);
+    let mut held = vec![false; count];
+    for place in session.all(sql, params, place).await? {
         // Places are counted from 1.
         if let Some(slot) = held.get_mut((place as usize).wrapping_sub(1)) {
             *slot = true;

@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime};
 use stepmark_core::capability::{Items, ResultCache, Retention, Rows, Search, Secrets};
 use stepmark_core::checkpoint::Timestamp;
-use stepmark_core::error::{Error, Result, Subject};
+use stepmark_core::error::{Error, ErrorKind, Result, Subject};
 use stepmark_core::id::{BlobHash, ThreadUid};
 use stepmark_core::store::{
     Appended, BlobCall, BlobReply, CheckpointStore, Commit, FORMAT_VERSION, HistoryPage, HistoryQuery, Info, Load,
     Loaded, Outcome, Records, ThreadPage, ThreadQuery,
 };
+use tokio::sync::Semaphore;
 use tokio_postgres::Config;
 
 use crate::connect::Place;
@@ -26,7 +27,7 @@ use crate::session::{Statements, Voice};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 use crate::writer::{Counters, Done, Limits, Work, Writer};
-use crate::{desk, history, migrate, read};
+use crate::{desk, history, migrate, place, read};
 
 /// A store in the tables of one schema of a PostgreSQL database. Clones share its connections. Any number of processes and
 /// machines may open the same schema.
@@ -150,7 +151,7 @@ impl PostgresOptions {
         self
     }
 
-    /// How many steps go into one statement at most (default 200).
+    /// How many steps, or new threads, go into one statement at most (default 200).
     #[must_use]
     pub fn group_max(mut self, group_max: usize) -> Self {
         self.group_max = group_max.max(1);
@@ -230,11 +231,20 @@ impl PostgresOptions {
         if config.get_application_name().is_none() {
             config.application_name("stepmark");
         }
+        if self.prepared {
+            // A statement that is kept is planned once, not for each value of its parameters; and not for tables that are
+            // small only now.
+            let given = config.get_options().unwrap_or_default();
+            let options = format!("{given} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off");
+            config.options(options.trim());
+        }
         let name = name_of(&config, &self.schema);
         // Only asks whether the connection has ended: a question to the server would be a second round trip.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = self.tls.clone().manager(config, recycling);
         let builder = Pool::builder(manager).max_size(self.connections).runtime(Runtime::Tokio1);
+        // The connection that was used last has its statements at hand.
+        let builder = builder.queue_mode(QueueMode::Lifo);
         let pool = builder.wait_timeout(Some(timeout)).create_timeout(Some(timeout)).build();
         let unbuilt = |error| Error::unsupported(Subject::Store, &name, "no pool can be made").with_source(error);
         let pool = pool.map_err(unbuilt)?;
@@ -270,7 +280,9 @@ impl PostgresOptions {
             round_trips: AtomicU64::new(0),
         };
         let reconnect = Duration::from_millis(self.reconnect_ms);
+        let readers = pool.status().max_size.saturating_sub(self.workers).max(1);
         let place = Place {
+            readers: Arc::new(Semaphore::new(readers)),
             voice,
             schema: self.schema,
             pool,
@@ -332,6 +344,13 @@ impl CheckpointStore for PostgresStore {
     }
 
     async fn load(&self, load: Load) -> Result<Loaded> {
+        if place::is_direct(&load) {
+            match self.ask(&load, |session, load| Box::pin(read::load(session, load))).await {
+                // So it looks where something was pruned between two statements: a transaction tells.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                answer => return answer,
+            }
+        }
         self.read(&load, |session, load| Box::pin(read::load(session, load))).await
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::cache::CacheWork;
 use crate::connect::Place;
 use crate::desk;
+use crate::direct::birth_of;
 use crate::error::closed;
 use crate::items::{ItemDone, ItemWork};
 use crate::search::SearchWork;
@@ -56,11 +57,21 @@ pub(crate) enum Done {
     Described,
 }
 
+/// With what a member goes together: with its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A plain step.
+    Step,
+    /// A new thread.
+    Birth,
+    /// Nothing else.
+    Alone,
+}
+
 /// A queued call.
 pub(crate) struct Member {
     pub(crate) work: Work,
-    /// Whether it is a plain step, which may go in a group.
-    is_step: bool,
+    pub(crate) kind: Kind,
     bytes: usize,
     answer: oneshot::Sender<Result<Done>>,
     _room: OwnedSemaphorePermit,
@@ -128,11 +139,10 @@ impl Writer {
         let gone = || closed(&self.place.voice.name);
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| gone())?;
         let (answer, answered) = oneshot::channel();
-        let is_step = matches!(&work, Work::Commit(commit) if step_of(commit).is_some());
-        let bytes = work.bytes();
+        let (kind, bytes) = (work.kind(), work.bytes());
         let starts = {
             let mut lists = self.lists();
-            lists.waiting.push_back(Member { work, is_step, bytes, answer, _room: room });
+            lists.waiting.push_back(Member { work, kind, bytes, answer, _room: room });
             let starts = lists.workers < self.limits.workers_max;
             lists.workers += usize::from(starts);
             starts
@@ -210,34 +220,45 @@ impl Drop for Worker {
     }
 }
 
-/// Takes the members of the next group: a first one whose thread is free, and if that is a step, further steps of other
-/// threads. What waits behind a member of its thread keeps waiting.
+/// Takes the members of the next group: a first one whose thread is free, and if it goes together with others, further
+/// ones like it of other threads. What waits behind a member of its thread keeps waiting.
 fn gather(lists: &mut Lists, group_max: usize) -> Vec<Member> {
     let (mut group, mut bytes) = (Vec::<Member>::new(), 0);
     let mut passed = HashSet::new();
-    let mut left = VecDeque::with_capacity(lists.waiting.len());
+    let mut left = Vec::new();
     while let Some(member) = lists.waiting.pop_front() {
         let thread = member.work.thread();
         let is_free = thread.is_none_or(|thread| !lists.busy.contains(&thread) && !passed.contains(&thread));
-        let fits = group.is_empty() || (member.is_step && group[0].is_step && bytes + member.bytes <= GROUP_BYTES_MAX);
+        let fits = group.first().is_none_or(|first| {
+            member.kind != Kind::Alone && member.kind == first.kind && bytes + member.bytes <= GROUP_BYTES_MAX
+        });
         passed.extend(thread);
         if is_free && fits {
             bytes += member.bytes;
+            let is_alone = member.kind == Kind::Alone;
             group.push(member);
-            let is_full = group.len() >= group_max || bytes >= GROUP_BYTES_MAX || !group[0].is_step;
-            if is_full {
+            if is_alone || group.len() >= group_max || bytes >= GROUP_BYTES_MAX {
                 break;
             }
         } else {
-            left.push_back(member);
+            left.push(member);
         }
     }
-    left.append(&mut lists.waiting);
-    lists.waiting = left;
+    for member in left.into_iter().rev() {
+        lists.waiting.push_front(member);
+    }
     group
 }
 
 impl Work {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Commit(commit) if step_of(commit).is_some() => Kind::Step,
+            Self::Commit(commit) if birth_of(commit).is_some() => Kind::Birth,
+            _ => Kind::Alone,
+        }
+    }
+
     /// The thread whose members keep their order.
     fn thread(&self) -> Option<ThreadUid> {
         match self {

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Home;
+use futures_util::future::join_all;
 use stepmark_conformance::make::{self, Line, done, full, intent, outcome, value_of};
 use stepmark_core::effect::EffectReply;
 use stepmark_core::error::ErrorKind;
-use stepmark_core::store::{BlobCall, BlobReply, CheckpointStore, Commit, Records, ThreadQuery};
+use stepmark_core::store::{
+    BlobCall, BlobReply, CheckpointStore, Commit, Load, Outcome, Place, Records, ThreadAddress, ThreadQuery,
+};
 use stepmark_store_postgres::PostgresStore;
 use stepmark_testbed::{Cut, PostgresServer, Proxy};
 use tokio::task::JoinSet;
@@ -258,6 +261,28 @@ async fn plain_step_is_one_round_trip() {
     assert_eq!(store.stats().alone, 0, "none of them took a transaction of its own");
 }
 
+#[tokio::test]
+async fn new_threads_go_in_one_round_trip_and_one_with_a_taken_name_is_refused_alone() {
+    let home = Home::new();
+    let proxy = Proxy::start(port_of(home.url())).expect("a proxy");
+    let store = behind(&proxy, &home).await;
+    let line_store: Arc<dyn CheckpointStore> = Arc::new(store.clone());
+    let births = |names: [&str; 3]| {
+        let births = names.map(|name| Line::unborn(&line_store, "", name).birth().named("main").build());
+        join_all(births.map(|birth| store.commit(birth)))
+    };
+    let (turns, groups) = (proxy.turns(), store.stats().groups);
+    // The runtime has one thread: all are queued before a worker looks.
+    let made = births(["a", "b", "c"]).await;
+    assert!(made.into_iter().all(|made| matches!(made, Ok(Outcome::Applied))), "all are made");
+    assert_eq!((proxy.turns() - turns, store.stats().groups - groups), (1, 1));
+    let made = births(["d", "c", "d"]).await;
+    let kinds: Vec<_> = made.into_iter().map(|made| made.map_err(|refusal| refusal.kind())).collect();
+    assert_eq!(kinds[1], Err(ErrorKind::Exists), "its name is taken");
+    assert_eq!(kinds.iter().filter(|made| **made == Ok(Outcome::Applied)).count(), 1, "one of two is made: {kinds:?}");
+    assert_eq!(store.stats().groups - groups, 2, "they came together");
+}
+
 /// A line whose list grows by one element with each step, in packed values and in rows of their own by turns, the last
 /// ones on a fork.
 async fn growing(store: &Arc<dyn CheckpointStore>, length: u64) -> Line {
@@ -293,7 +318,23 @@ async fn load_is_two_round_trips_however_long_the_thread_is() {
         assert!(proxy.turns() - turns <= 2 + READ_ENDS, "{} turns for {length} items", proxy.turns() - turns);
         assert_eq!(value_of::<Vec<u64>>(&loaded, "log"), (0..length).collect::<Vec<u64>>());
         assert_eq!(loaded.pending.len(), 1);
+        let turns = proxy.turns();
+        let place = Place::Branch(line.branch.id);
+        let rows = Load { place, pending: true, ..Load::head(ThreadAddress::Uid(line.thread.uid)) };
+        let rows = store.load(rows).await.expect("it loads");
+        assert_eq!((proxy.turns() - turns, rows.pending), (1, loaded.pending), "without values it is one");
     }
+}
+
+#[tokio::test]
+async fn unknown_thread_is_missing_after_one_round_trip() {
+    let home = Home::new();
+    let proxy = Proxy::start(port_of(home.url())).expect("a proxy");
+    let store: Arc<dyn CheckpointStore> = Arc::new(behind(&proxy, &home).await);
+    let turns = proxy.turns();
+    let address = ThreadAddress::Name { scope: String::new(), name: "nobody".to_owned() };
+    let refusal = store.load(Load::head(address)).await.expect_err("there is none");
+    assert_eq!((refusal.kind(), proxy.turns() - turns), (ErrorKind::Missing, 1));
 }
 
 #[tokio::test]

@@ -6,39 +6,76 @@ pub(crate) const LOAD_THREAD_BY_NAME: &str = "SELECT number, scope, name, uid, h
 pub(crate) const LOAD_THREAD_BY_UID: &str =
     "SELECT number, scope, name, uid, head, created_at, hash FROM @thread WHERE uid = $1";
 
-/// A thread, a branch and a checkpoint side by side; the packed values only where they are asked for ($5).
+/// A thread, a branch and a checkpoint side by side, the packed values only where they are asked for ($5); the branch's first
+/// name, the greatest ordinal of values that lie over the checkpoint, and, where they are asked for ($8), its pending rows.
 macro_rules! moment {
-    ($of:literal) => {
+    ($address:literal, $of:literal) => {
         concat!(
             "
 SELECT t.number, t.scope, t.name, t.uid, t.head, t.created_at, t.hash,
        b.branch, b.parent, b.fork_height, b.tip_height, b.tip_id, b.epoch, b.claim, b.effects, b.hash, b.root_branch,
        c.arrival, c.branch, c.height, c.id, c.source, c.created_at, c.manifest, c.manifest_hash, c.packed_hash,
-       CASE WHEN $5 THEN c.packed ELSE ''::bytea END
+       CASE WHEN $5 THEN c.packed ELSE ''::bytea END,
+       n.name, n.branch, n.hash,
+       (SELECT MAX(v.ordinal) FROM @value v
+        WHERE v.thread = t.number AND v.namespace = $4 AND v.branch = b.branch AND v.height = COALESCE(c.height + 1, 0)),
+       p.lane, p.kind, p.task, p.ordinal, p.hash, p.head, p.body
 FROM @thread t ",
             $of,
             "
-WHERE t.uid = $1 OR (t.scope = $2 AND t.name = $3 AND t.uid IS NOT NULL)"
+LEFT JOIN LATERAL (
+    SELECT name, branch, hash FROM @ref WHERE thread = t.number AND branch = b.branch ORDER BY name LIMIT 1) n ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(lane) AS lane, array_agg(kind) AS kind, array_agg(task) AS task, array_agg(ordinal) AS ordinal,
+           array_agg(hash) AS hash, array_agg(head) AS head, array_agg(body) AS body
+    FROM (SELECT * FROM @pending
+          WHERE $8 AND thread = t.number AND namespace = $4 AND base = c.id AND lane = b.branch
+          ORDER BY kind, task, ordinal) rows) p ON true
+WHERE ",
+            $address
         )
     };
 }
 /// The tip of a branch ($6), of a named one ($7), or of the head; what is not there is null.
-pub(crate) const LOAD_TIP: &str = moment!(
-    "
-LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
-    $6, CASE WHEN $7 IS NULL THEN t.head ELSE (SELECT branch FROM @ref WHERE thread = t.number AND name = $7) END)
-LEFT JOIN @checkpoint c
-    ON c.thread = t.number AND c.namespace = $4 AND c.id = b.tip_id AND c.manifest IS NOT NULL"
-);
+macro_rules! tip {
+    ($address:literal) => {
+        moment!(
+            $address,
+            "
+LEFT JOIN LATERAL (
+    SELECT * FROM @branch
+    WHERE thread = t.number AND namespace = $4 AND branch = COALESCE(
+        $6, CASE WHEN $7 IS NULL THEN t.head ELSE (SELECT branch FROM @ref WHERE thread = t.number AND name = $7) END)
+    LIMIT 1) b ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM @checkpoint
+    WHERE thread = t.number AND namespace = $4 AND id = b.tip_id AND manifest IS NOT NULL LIMIT 1) c ON true"
+        )
+    };
+}
 /// A checkpoint ($7) on a branch ($6), else on the head where it is its tip, else on its own.
-pub(crate) const LOAD_MOMENT: &str = moment!(
-    "
-LEFT JOIN @checkpoint c ON c.thread = t.number AND c.namespace = $4 AND c.id = $7 AND c.manifest IS NOT NULL
-LEFT JOIN @branch b ON b.thread = t.number AND b.namespace = $4 AND b.branch = COALESCE(
-    $6,
-    (SELECT branch FROM @branch WHERE thread = t.number AND namespace = $4 AND branch = t.head AND tip_id = $7),
-    c.branch)"
-);
+macro_rules! point {
+    ($address:literal) => {
+        moment!(
+            $address,
+            "
+LEFT JOIN LATERAL (
+    SELECT * FROM @checkpoint
+    WHERE thread = t.number AND namespace = $4 AND id = $7 AND manifest IS NOT NULL LIMIT 1) c ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM @branch
+    WHERE thread = t.number AND namespace = $4 AND branch = COALESCE(
+        $6,
+        (SELECT branch FROM @branch WHERE thread = t.number AND namespace = $4 AND branch = t.head AND tip_id = $7),
+        c.branch)
+    LIMIT 1) b ON true"
+        )
+    };
+}
+/// By the thread's uid, and by its name.
+pub(crate) const LOAD_TIP: [&str; 2] = [tip!("t.uid = $1"), tip!("t.scope = $2 AND t.name = $3 AND t.uid IS NOT NULL")];
+pub(crate) const LOAD_MOMENT: [&str; 2] =
+    [point!("t.uid = $1"), point!("t.scope = $2 AND t.name = $3 AND t.uid IS NOT NULL")];
 
 pub(crate) const LOAD_BRANCH: &str = "
 SELECT branch, parent, fork_height, tip_height, tip_id, epoch, claim, effects, hash, root_branch
