@@ -13,9 +13,10 @@ struct Rule {
     tests_use: &'static [&'static str],
 }
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule { name: "stepmark-core", uses: &[], tests_use: &["stepmark-conformance"] },
-    Rule { name: "stepmark-macros", uses: &[], tests_use: &["stepmark"] },
+    Rule { name: "stepmark-macros", uses: &[], tests_use: &[] },
+    Rule { name: "stepmark-messages", uses: &[], tests_use: &["stepmark"] },
     Rule {
         name: "stepmark-engine",
         uses: &["stepmark-core"],
@@ -130,9 +131,10 @@ fn finding(package: &Package, message: &str) -> Finding {
 mod tests {
     use super::{Dependency, Package, check};
 
-    const MEMBERS: [&str; 8] = [
+    const MEMBERS: [&str; 9] = [
         "stepmark-core",
         "stepmark-macros",
+        "stepmark-messages",
         "stepmark-engine",
         "stepmark-store-sqlite",
         "stepmark-store-postgres",
@@ -184,7 +186,7 @@ mod tests {
     fn tests_may_use_the_kit_but_the_kit_no_store() {
         assert!(!is_refused_in_tests("stepmark-core", "stepmark-conformance"));
         assert!(!is_refused_in_tests("stepmark-store-sqlite", "stepmark-conformance"));
-        assert!(!is_refused_in_tests("stepmark-macros", "stepmark"));
+        assert!(!is_refused_in_tests("stepmark-messages", "stepmark"));
         assert!(is_refused_in_tests("stepmark-conformance", "stepmark-store-sqlite"));
         assert!(is_refused_in_tests("stepmark-core", "stepmark-engine"));
     }

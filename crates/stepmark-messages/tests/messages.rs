@@ -1,6 +1,6 @@
 //! Does the compiler name the user's mistake?
 //!
-//! `TRYBUILD=overwrite cargo test -p stepmark-macros` writes the messages anew; read them before committing.
+//! `TRYBUILD=overwrite cargo test -p stepmark-messages` writes the messages anew; read them before committing.
 
 #[test]
 fn mistakes_are_named() {
