@@ -21,6 +21,8 @@ pub mod moved_items;
 pub mod pointers;
 pub mod questions;
 pub mod retention;
+pub mod ages;
+pub mod collection;
 pub mod rows;
 pub mod runs;
 pub mod search;
@@ -307,14 +309,16 @@ macro_rules! each_case {
                 linked_checkpoint_is_not_removed
                 sweep_of_an_older_mark_is_refused
                 unlink_of_an_older_mark_is_refused
-                sweep_beside_a_fork_is_refused
+                sweep_beside_a_fork_is_refused;
+            ages:
                 age_is_known_by_arrival
                 aged_threads_are_listed_once
                 expired_thread_stays_until_it_is_swept
                 moved_thread_is_not_deleted
                 written_thread_is_not_deleted
                 published_thread_is_not_given_up
-                expired_thread_that_moved_is_not_deleted
+                expired_thread_that_moved_is_not_deleted;
+            collection:
                 used_blobs_are_not_collected
                 unused_blobs_are_collected
                 touched_blob_is_not_collected;

@@ -43,8 +43,8 @@ pub(crate) struct Scripts {
 impl Scripts {
     fn new() -> Self {
         Self {
-            read: Script::new(include_str!("scripts/read.lua")),
-            write: Script::new(include_str!("scripts/write.lua")),
+            read: Script::new(concat!(include_str!("scripts/bytes.lua"), include_str!("scripts/read.lua"))),
+            write: Script::new(concat!(include_str!("scripts/bytes.lua"), include_str!("scripts/write.lua"))),
             live: Script::new(include_str!("scripts/live.lua")),
             expire: Script::new(include_str!("scripts/expire.lua")),
             unused: Script::new(include_str!("scripts/unused.lua")),

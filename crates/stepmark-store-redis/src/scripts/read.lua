@@ -30,11 +30,6 @@ local function row(field)
     return value
 end
 
--- A number in a field.
-local function bits(number)
-    return '\128' .. struct.pack('>I8', number):sub(2)
-end
-
 -- A branch in a field, of what heads write.
 local function branch_bits(bytes)
     local turned = bytes:reverse()
@@ -64,19 +59,6 @@ end
 local function starting(prefix, limit, reversed)
     local from, to = bounds(prefix)
     return range(from, to, limit, reversed)
-end
-
-local function varint(bytes, at)
-    local value, scale = 0, 1
-    while true do
-        local byte = bytes:byte(at)
-        at = at + 1
-        if byte < 128 then
-            return value + byte * scale, at
-        end
-        value = value + (byte - 128) * scale
-        scale = scale * 128
-    end
 end
 
 -- A text or bytes with their length before them.

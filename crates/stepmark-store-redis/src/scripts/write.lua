@@ -19,24 +19,6 @@ local function take()
     return word
 end
 
--- A number in a field.
-local function bits(number)
-    return '\128' .. struct.pack('>I8', number):sub(2)
-end
-
-local function varint(bytes, from)
-    local value, scale = 0, 1
-    while true do
-        local byte = bytes:byte(from)
-        from = from + 1
-        if byte < 128 then
-            return value + byte * scale, from
-        end
-        value = value + (byte - 128) * scale
-        scale = scale * 128
-    end
-end
-
 -- Whether a packed part has a value. It ends in its hash.
 local function packs(packed, wanted)
     local from, ordinal, length = 1, nil, nil
