@@ -144,7 +144,7 @@ impl PostgresOptions {
         self
     }
 
-    /// How many groups are written at once (default 4), each on a connection of its own.
+    /// How many writes are made at once (default 4), each on a connection of its own; groups are at most half of them.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);

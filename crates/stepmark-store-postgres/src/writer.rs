@@ -117,6 +117,15 @@ struct Lists {
     /// Threads of members that are being written.
     busy: HashSet<ThreadUid>,
     workers: usize,
+    /// Workers that write several members at once.
+    grouping: usize,
+}
+
+impl Lists {
+    /// Whether one more worker may write several members at once.
+    fn may_group(&self, limits: Limits) -> bool {
+        self.grouping < limits.workers_max.div_ceil(2)
+    }
 }
 
 impl std::fmt::Debug for Lists {
@@ -143,12 +152,13 @@ impl Writer {
         let starts = {
             let mut lists = self.lists();
             lists.waiting.push_back(Member { work, kind, bytes, answer, _room: room });
-            let starts = lists.workers < self.limits.workers_max;
+            let starts =
+                lists.workers < self.limits.workers_max && (kind == Kind::Alone || lists.may_group(self.limits));
             lists.workers += usize::from(starts);
             starts
         };
         if starts {
-            let worker = Worker { writer: Arc::clone(self), threads: Vec::new(), is_over: false };
+            let worker = Worker { writer: Arc::clone(self), threads: Vec::new(), is_grouping: false, is_over: false };
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the one place that starts a worker, which ends with its work"
@@ -168,6 +178,8 @@ struct Worker {
     writer: Arc<Writer>,
     /// The threads of the members that it writes.
     threads: Vec<ThreadUid>,
+    /// Whether those go together.
+    is_grouping: bool,
     /// Whether it found nothing more to do.
     is_over: bool,
 }
@@ -185,14 +197,15 @@ impl Worker {
 
     /// The next group, after the one before it was written.
     fn take(&mut self) -> Option<Vec<Member>> {
-        let mut lists = self.writer.lists();
-        for thread in self.threads.drain(..) {
-            lists.busy.remove(&thread);
-        }
-        let group = gather(&mut lists, self.writer.limits.group_max);
+        let writer = Arc::clone(&self.writer);
+        let mut lists = writer.lists();
+        self.give_back(&mut lists);
+        let group = gather(&mut lists, writer.limits);
         meter::queued("postgres", lists.waiting.len());
         self.threads = group.iter().filter_map(|member| member.work.thread()).collect();
+        self.is_grouping = group.first().is_some_and(|member| member.kind != Kind::Alone);
         lists.busy.extend(&self.threads);
+        lists.grouping += usize::from(self.is_grouping);
         if !group.is_empty() {
             return Some(group);
         }
@@ -201,6 +214,14 @@ impl Worker {
         self.is_over = true;
         None
     }
+
+    /// Nobody waits for the members that it wrote any more.
+    fn give_back(&mut self, lists: &mut Lists) {
+        for thread in self.threads.drain(..) {
+            lists.busy.remove(&thread);
+        }
+        lists.grouping -= usize::from(std::mem::take(&mut self.is_grouping));
+    }
 }
 
 impl Drop for Worker {
@@ -208,10 +229,9 @@ impl Drop for Worker {
         if self.is_over {
             return;
         }
-        let mut lists = self.writer.lists();
-        for thread in self.threads.drain(..) {
-            lists.busy.remove(&thread);
-        }
+        let writer = Arc::clone(&self.writer);
+        let mut lists = writer.lists();
+        self.give_back(&mut lists);
         lists.workers -= 1;
         // Nobody is left to write what waits: its callers hear so.
         if lists.workers == 0 {
@@ -221,23 +241,27 @@ impl Drop for Worker {
 }
 
 /// Takes the members of the next group: a first one whose thread is free, and if it goes together with others, further
-/// ones like it of other threads. What waits behind a member of its thread keeps waiting.
-fn gather(lists: &mut Lists, group_max: usize) -> Vec<Member> {
+/// ones like it of other threads. What waits behind a member of its thread keeps waiting; and while half of the workers
+/// write groups, so does what would be another one: fewer and larger groups cost the server less, and what takes long by
+/// itself is in nobody's way.
+fn gather(lists: &mut Lists, limits: Limits) -> Vec<Member> {
     let (mut group, mut bytes) = (Vec::<Member>::new(), 0);
+    let may_group = lists.may_group(limits);
     let mut passed = HashSet::new();
     let mut left = Vec::new();
     while let Some(member) = lists.waiting.pop_front() {
         let thread = member.work.thread();
         let is_free = thread.is_none_or(|thread| !lists.busy.contains(&thread) && !passed.contains(&thread));
-        let fits = group.first().is_none_or(|first| {
-            member.kind != Kind::Alone && member.kind == first.kind && bytes + member.bytes <= GROUP_BYTES_MAX
-        });
+        let fits = match group.first() {
+            None => may_group || member.kind == Kind::Alone,
+            Some(first) => member.kind == first.kind && bytes + member.bytes <= GROUP_BYTES_MAX,
+        };
         passed.extend(thread);
         if is_free && fits {
             bytes += member.bytes;
             let is_alone = member.kind == Kind::Alone;
             group.push(member);
-            if is_alone || group.len() >= group_max || bytes >= GROUP_BYTES_MAX {
+            if is_alone || group.len() >= limits.group_max || bytes >= GROUP_BYTES_MAX {
                 break;
             }
         } else {
