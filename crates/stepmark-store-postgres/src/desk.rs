@@ -16,7 +16,7 @@ use stepmark_core::store::{Appended, Commit, Outcome};
 use tokio_postgres::Row;
 
 use crate::connect::Place;
-use crate::direct::{self, is_flush};
+use crate::direct::{self, is_flush, is_fork};
 use crate::error::{Remedy, remedy};
 use crate::session::{Cells, Session, params};
 use crate::step::{self, Step};
@@ -105,16 +105,23 @@ async fn alone(place: &Arc<Place>, counters: &Counters, work: &Work) -> Result<D
     }
 }
 
-/// Writes a flush in one statement, if it is one and nothing speaks against it.
+/// Writes a fork or a flush in one statement, if it is one and nothing speaks against it.
 async fn at_once(place: &Arc<Place>, work: &Work) -> Option<Done> {
-    let Work::Records(append) = work else { return None };
-    if !is_flush(append) {
-        return None;
+    match work {
+        Work::Commit(commit) if is_fork(commit) => {
+            let lease = place.lend().await.ok()?;
+            let made = direct::fork(lease.session(), commit).await;
+            lease.end(&made);
+            (made.ok()?).then_some(Done::Committed(Outcome::Applied))
+        }
+        Work::Records(append) if is_flush(append) => {
+            let lease = place.lend().await.ok()?;
+            let held = direct::flush(lease.session(), append).await;
+            lease.end(&held);
+            (held.ok()?).then_some(Done::Appended(Appended::default()))
+        }
+        _ => None,
     }
-    let lease = place.lend().await.ok()?;
-    let held = direct::flush(lease.session(), append).await;
-    lease.end(&held);
-    (held.ok()?).then_some(Done::Appended(Appended::default()))
 }
 
 async fn apply(session: Session<'_>, work: &Work) -> Result<Done> {

@@ -1,4 +1,4 @@
-//! What else is one statement? New threads with their inputs, and a flush beside a running step.
+//! What else is one statement? New threads with their inputs, a fork, and a flush beside a running step.
 //!
 //! Each holds only if nothing speaks against it; then the server is asked once. Whatever does not hold, or collides, is
 //! written as everything else is, in a transaction that finds out why.
@@ -14,22 +14,32 @@ use crate::{insert, queries};
 
 /// The thread that a commit makes, if it makes one and nothing but keys can speak against it.
 pub(crate) fn birth_of(commit: &Commit) -> Option<&ThreadRow> {
+    let is_root = commit.branch.fork.is_none() && commit.effects.is_empty() && commit.expect_head.is_none();
+    commit.new_thread.as_ref().filter(|_| is_root && begins_plainly(commit))
+}
+
+/// Whether a commit makes a branch of a thread that is there, and only keys, the head and the fork point can speak against
+/// it.
+pub(crate) fn is_fork(commit: &Commit) -> bool {
+    let is_named_anew = commit.name.as_ref().is_none_or(|name| name.from.is_none());
+    let is_there = commit.new_thread.is_none() && commit.effects.is_empty();
+    is_there && commit.branch.fork.is_some() && is_named_anew && begins_plainly(commit)
+}
+
+/// Whether a commit makes a branch with nothing that is looked at beside it.
+fn begins_plainly(commit: &Commit) -> bool {
     let alone = commit.leaves.is_none() && commit.parent.is_none() && !commit.becomes_head;
     let plain = commit.blobs.is_empty() && commit.pending.is_empty() && commit.children.is_empty();
     let begins = commit.runs.iter().all(|run| matches!(run, RunWrite::Begin(_)));
-    let root = commit.branch.fork.is_none()
-        && commit.branch.root.is_none()
-        && commit.expect == Expect::New
-        && commit.effects.is_empty();
-    let whole = alone && plain && begins && root && commit.expect_head.is_none();
-    commit.new_thread.as_ref().filter(|_| whole && check_commit(commit).is_ok())
+    let is_new = commit.branch.root.is_none() && commit.expect == Expect::New;
+    alone && plain && begins && is_new && check_commit(commit).is_ok()
 }
 
 /// Makes threads, each with its branch and what belongs to it; answers which of them it made.
 pub(crate) async fn births(session: Session<'_>, births: &[Step<'_>]) -> Result<Vec<bool>> {
     let made: Vec<Birth<'_>> = births.iter().filter_map(|birth| Birth::of(birth.commit)).collect();
-    let mut columns = of_threads(&made);
-    columns.extend(rows_of(births));
+    let mut columns = rows_of(births);
+    columns.extend(of_threads(&made));
     let all: Vec<&dyn Param> = columns.iter().map(|column| &**column).collect();
     held(session, queries::BIRTHS, &all, births.len()).await
 }
@@ -73,6 +83,32 @@ fn of_threads<'a>(births: &[Birth<'a>]) -> Vec<Column<'a>> {
         column(births, Birth::name),
         column(births, name_hash),
     ]
+}
+
+/// Makes a branch that leaves another; answers whether it did.
+pub(crate) async fn fork(session: Session<'_>, commit: &Commit) -> Result<bool> {
+    let Commit { thread, namespace, expect_head, branch, name, .. } = commit;
+    let name = name.as_ref().map(|name| &*name.name);
+    let cells = params![
+        &thread.0[..],
+        expect_head.map(|head| head.get() as i64),
+        namespace,
+        branch.id.get() as i64,
+        branch.fork.map(|fork| fork.branch.get() as i64),
+        branch.fork.map(|fork| fork.height as i64),
+        branch.tip.as_ref().map(|tip| tip.height as i64),
+        branch.tip.as_ref().map(|tip| tip.id.to_stored()),
+        branch.epoch as i64,
+        &branch.claim.0[..],
+        i16::from(branch.effects.number()),
+        &branch.hash(*thread, namespace).0[..],
+        name,
+        name.map(|name| ref_hash(*thread, name, branch.id).0.to_vec()),
+    ];
+    let columns = rows_of(&[Step::of(commit)]);
+    let lists = columns.iter().map(|column| &**column as &dyn Param);
+    let all: Vec<&dyn Param> = lists.chain(cells.iter().copied()).collect();
+    session.exists(queries::FORK, &all).await
 }
 
 /// The tip and the epoch on which an append's results hang, if it is a flush: rows of the branch's owner and nothing else.

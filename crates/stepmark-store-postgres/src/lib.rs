@@ -2,7 +2,8 @@
 //!
 //! [`PostgresStore`] implements the seam of `stepmark-core`. Writes queue up for a few workers; what waits while they are
 //! busy is written as one group, and each member gets its own answer after the server has it. A plain super-step is one
-//! statement, fenced on its branch's row; everything else is a transaction under its thread's row. Statements are unnamed
+//! statement, fenced on its branch's row, and so are a new thread and a fork; everything else is a transaction under its
+//! thread's row. Statements are unnamed
 //! and typed and nothing depends on a session, so a pooler in transaction mode may stand between.
 //! `sql/schema.sql` explains the tables; read the modules in this order: `store`, `writer`, `desk`, `apply`, `read`.
 

@@ -115,9 +115,8 @@ pub(crate) const APPEND_TAG_GONE: &str = "DELETE FROM @tag WHERE thread = $1 AND
 pub(crate) const STEP: &str = "
 WITH u AS (
     UPDATE @branch b SET tip_height = $10, tip_id = $11, epoch = $12, claim = $13, hash = $15
-    FROM @thread t
-    WHERE t.uid = $1 AND ($2 IS NULL OR t.head = $2)
-      AND b.thread = t.number AND b.namespace = $3 AND b.branch = $4 AND b.epoch = $5
+    WHERE b.thread = (SELECT number FROM @thread WHERE uid = $1 AND ($2 IS NULL OR head = $2))
+      AND b.namespace = $3 AND b.branch = $4 AND b.epoch = $5
       AND b.tip_height IS NOT DISTINCT FROM $6 AND b.tip_id IS NOT DISTINCT FROM $7
       AND b.parent IS NOT DISTINCT FROM $8 AND b.fork_height IS NOT DISTINCT FROM $9 AND b.effects = $14
       AND b.root_branch IS NOT DISTINCT FROM $16 AND (b.epoch <> $12 OR b.claim = $13)
@@ -222,13 +221,52 @@ pub(crate) const STEPS_WITH_ROWS: &str = steps!(
 )"
 );
 
-// ---- a new thread, or a flush, in one statement ----
+// ---- new threads, a fork, or a flush, in one statement ----
+
+/// New branches `b`, and what belongs to them.
+macro_rules! begun {
+    ($branches:literal) => {
+        concat!(
+            "
+WITH ",
+            $branches,
+            "
+), c AS (
+    INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,
+                             manifest, packed)
+    SELECT b.number, b.namespace, b.branch, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash,
+           k.manifest, k.packed
+    FROM b JOIN unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed) ON k.place = b.place
+), w AS (
+    INSERT INTO @value (thread, namespace, branch, height, ordinal, hash, head, body)
+    SELECT b.number, b.namespace, b.branch, v.height, v.ordinal, v.hash, v.head, v.body
+    FROM b JOIN unnest($10, $11, $12, $13, $14, $15) AS v (place, height, ordinal, hash, head, body) ON v.place = b.place
+), n AS (
+    INSERT INTO @run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+                      graph_signature)
+    SELECT b.number, r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id,
+           r.hash, r.graph_signature
+    FROM b JOIN unnest($16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)
+    AS r (place, begins, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
+          graph_signature) ON r.place = b.place
+), g AS (
+    INSERT INTO @graph (name, signature, record, hash)
+    SELECT DISTINCT ON (x.name, x.signature) x.name, x.signature, x.record, x.hash
+    FROM b JOIN unnest($29, $30, $31, $32, $33) AS x (place, name, signature, record, hash) ON x.place = b.place
+    ORDER BY x.name, x.signature
+    ON CONFLICT DO NOTHING
+)
+SELECT place FROM b"
+        )
+    };
+}
 
 /// Nothing is there that could be locked: the keys are unique, and whose key is taken makes nothing. Names come in their
 /// order, so that no two groups wait for each other.
-pub(crate) const BIRTHS: &str = "
-WITH m AS MATERIALIZED (
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) WITH ORDINALITY
+pub(crate) const BIRTHS: &str = begun!(
+    "m AS MATERIALIZED (
+    SELECT * FROM unnest($34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49) WITH ORDINALITY
     AS m (scope, name, uid, head, created_at, thread_hash, namespace, branch, tip_height, tip_id, epoch, claim, effects,
           hash, ref, ref_hash, place)
 ), t AS (
@@ -244,34 +282,29 @@ WITH m AS MATERIALIZED (
     INSERT INTO @branch (thread, namespace, branch, arrival, tip_height, tip_id, epoch, claim, effects, hash)
     SELECT number, namespace, branch, 1, tip_height, tip_id, epoch, claim, effects, hash FROM b
 ), f AS (
-    INSERT INTO @ref (thread, name, branch, hash) SELECT number, ref, branch, ref_hash FROM b WHERE ref IS NOT NULL
-), c AS (
-    INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,
-                             manifest, packed)
-    SELECT b.number, b.namespace, b.branch, k.height, k.id, k.source, k.created_at, k.manifest_hash, k.packed_hash,
-           k.manifest, k.packed
-    FROM b JOIN unnest($17, $18, $19, $20, $21, $22, $23, $24, $25)
-    AS k (place, height, id, source, created_at, manifest_hash, packed_hash, manifest, packed) ON k.place = b.place
-), w AS (
-    INSERT INTO @value (thread, namespace, branch, height, ordinal, hash, head, body)
-    SELECT b.number, b.namespace, b.branch, v.height, v.ordinal, v.hash, v.head, v.body
-    FROM b JOIN unnest($26, $27, $28, $29, $30, $31) AS v (place, height, ordinal, hash, head, body) ON v.place = b.place
-), n AS (
-    INSERT INTO @run (thread, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
-                      graph_signature)
-    SELECT b.number, r.id, r.branch, r.graph, r.status, r.input_hash, r.started_at, r.ended_at, r.last_height, r.last_id,
-           r.hash, r.graph_signature
-    FROM b JOIN unnest($32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44)
-    AS r (place, begins, id, branch, graph, status, input_hash, started_at, ended_at, last_height, last_id, hash,
-          graph_signature) ON r.place = b.place
-), g AS (
-    INSERT INTO @graph (name, signature, record, hash)
-    SELECT DISTINCT ON (x.name, x.signature) x.name, x.signature, x.record, x.hash
-    FROM b JOIN unnest($45, $46, $47, $48, $49) AS x (place, name, signature, record, hash) ON x.place = b.place
-    ORDER BY x.name, x.signature
-    ON CONFLICT DO NOTHING
-)
-SELECT place FROM b";
+    INSERT INTO @ref (thread, name, branch, hash) SELECT number, ref, branch, ref_hash FROM b WHERE ref IS NOT NULL"
+);
+
+/// A branch that leaves another. The thread's row and the fork point stay as they are until it is there; of two that take
+/// the same number one is undone.
+pub(crate) const FORK: &str = begun!(
+    "t AS (
+    SELECT number FROM @thread WHERE uid = $34 AND ($35 IS NULL OR head = $35) FOR NO KEY UPDATE
+), p AS (
+    SELECT thread FROM @checkpoint
+    WHERE thread = (SELECT number FROM t) AND namespace = $36 AND branch = $38 AND height = $39 AND manifest IS NOT NULL
+      AND ($40 IS NULL OR $40 <> $39 OR id = $41) FOR SHARE
+), b AS (
+    INSERT INTO @branch (thread, namespace, branch, arrival, parent, fork_height, tip_height, tip_id, epoch, claim, effects,
+                        hash)
+    SELECT p.thread, $36, $37,
+           (SELECT COALESCE(MAX(arrival), 0) + 1 FROM @branch WHERE thread = p.thread AND namespace = $36),
+           $38, $39, $40, $41, $42, $43, $44, $45
+    FROM p
+    RETURNING thread AS number, namespace, branch, 1::bigint AS place
+), f AS (
+    INSERT INTO @ref (thread, name, branch, hash) SELECT number, $46, branch, $47 FROM b WHERE $46 IS NOT NULL"
+);
 
 /// Results of a branch's owner: the branch stays as it is until they are there.
 pub(crate) const FLUSH: &str = "

@@ -180,9 +180,10 @@ impl PostgresOptions {
         self
     }
 
-    /// Lets each connection keep its statements, which spares the server to plan each of them again (default: no). For
-    /// connections to the server itself: behind a pooler that gives each transaction another connection of the server, a
-    /// kept statement may be somebody else's.
+    /// Lets each connection keep its statements, each with one plan that reads by indexes, which spares the server to plan
+    /// them again (default: no); on a pool of your own the plans are as its connections say. For connections to the server
+    /// itself: behind a pooler that gives each transaction another connection of the server, a kept statement may be
+    /// somebody else's.
     #[must_use]
     pub fn prepared(mut self, prepared: bool) -> Self {
         self.prepared = prepared;

@@ -256,8 +256,12 @@ async fn plain_step_is_one_round_trip() {
     let claim = line.claim();
     line.apply(claim).await;
     line_store.append(line.flush(0, "result")).await.expect("the owner flushes");
-    assert_eq!(proxy.turns() - turns, 23, "a thread, 20 steps, a claim and a flush: one turn each");
-    assert_eq!(store.stats().round_trips - counted, 23, "and the store knows");
+    let claimed = line.next().build();
+    line.apply(claimed).await;
+    let (mut fork, commit) = line.fork(Some("side"));
+    fork.apply(commit).await;
+    assert_eq!(proxy.turns() - turns, 25, "a thread, 21 steps, a claim, a flush and a fork: one turn each");
+    assert_eq!(store.stats().round_trips - counted, 25, "and the store knows");
     assert_eq!(store.stats().alone, 0, "none of them took a transaction of its own");
 }
 
