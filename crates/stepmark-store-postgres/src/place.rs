@@ -1,7 +1,7 @@
 //! Which branch and which checkpoint does a load mean?
 //!
-//! One statement finds them with their thread and what lies there. Where something is not there, they are looked for one after another, which
-//! tells what is missing.
+//! One statement finds them with their thread and what lies there. Where something is not there, they are looked for one
+//! after another, which tells what is missing.
 
 use futures_util::future::try_join3;
 use stepmark_core::checkpoint::CheckpointRow;
@@ -55,7 +55,8 @@ pub(crate) async fn find(session: Session<'_>, load: &Load) -> Result<Found> {
     Ok(Found { number, thread, branch, checkpoint, beside: None })
 }
 
-async fn find_at_once(session: Session<'_>, load: &Load) -> Result<Option<Found>> {
+/// The same, if one statement finds it.
+pub(crate) async fn find_at_once(session: Session<'_>, load: &Load) -> Result<Option<Found>> {
     let (by, uid, scope, name) = match &load.thread {
         ThreadAddress::Uid(uid) => (0, Some(&uid.0[..]), None, None),
         ThreadAddress::Name { scope, name } => (1, None, Some(scope), Some(name)),

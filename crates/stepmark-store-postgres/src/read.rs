@@ -25,7 +25,21 @@ use crate::{children, ledger, queries};
 
 /// Reads a thread at a place: where it is with what lies there, then all else at once.
 pub(crate) async fn load(session: Session<'_>, load: &Load) -> Result<Loaded> {
-    let Found { number, thread, branch, checkpoint, beside } = place::find(session, load).await?;
+    let found = place::find(session, load).await?;
+    loaded(session, load, found).await
+}
+
+/// The same without a transaction, for a load that is direct ([`place::is_direct`]); none where one statement does not find
+/// the place.
+pub(crate) async fn load_at_once(session: Session<'_>, load: &Load) -> Result<Option<Loaded>> {
+    match place::find_at_once(session, load).await? {
+        Some(found) => loaded(session, load, found).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn loaded(session: Session<'_>, load: &Load, found: Found) -> Result<Loaded> {
+    let Found { number, thread, branch, checkpoint, beside } = found;
     let space = Space { thread: number, uid: thread.uid, namespace: &load.namespace };
     let (tip, of_thread) = (checkpoint.as_ref(), OfThread { session, space, load });
     let of_tip = async {

@@ -346,10 +346,11 @@ impl CheckpointStore for PostgresStore {
 
     async fn load(&self, load: Load) -> Result<Loaded> {
         if place::is_direct(&load) {
-            match self.ask(&load, |session, load| Box::pin(read::load(session, load))).await {
-                // So it looks where something was pruned between two statements: a transaction tells.
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                answer => return answer,
+            match self.ask(&load, |session, load| Box::pin(read::load_at_once(session, load))).await {
+                Ok(Some(loaded)) => return Ok(loaded),
+                // It looks damaged where something was pruned between two statements: a transaction tells.
+                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+                Ok(None) | Err(_) => {}
             }
         }
         self.read(&load, |session, load| Box::pin(read::load(session, load))).await

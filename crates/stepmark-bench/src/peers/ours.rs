@@ -70,7 +70,8 @@ fn p5p(arguments: &Arguments) -> Comparison {
 }
 
 async fn talk_on_postgres(url: &str, points: [usize; 3]) -> Result<Vec<f64>> {
-    let app = graphs::conversation()?.with(stepmark_open::open(url).await?);
+    // Nothing stands between, so that statements are kept, as LangGraph's saver keeps them.
+    let app = graphs::conversation()?.with(stepmark_open::open(&format!("{url}?prepared=true")).await?);
     let mut times = Vec::new();
     for turn in 0..points[2] {
         let (start, thread) = (measure::now(), app.thread("talk"));
