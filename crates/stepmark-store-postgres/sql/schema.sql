@@ -120,8 +120,10 @@ CREATE TABLE checkpoint (
     packed        bytea NOT NULL,
     PRIMARY KEY (thread, namespace, branch, height)
 );
-CREATE UNIQUE INDEX checkpoint_id ON checkpoint (thread, namespace, id);
-CREATE INDEX checkpoint_arrival ON checkpoint (thread, namespace, arrival);
+-- The namespace comes last: a server that knows nothing of a new table yet takes what shares only the thread with the
+-- primary key for the worse way to a height.
+CREATE UNIQUE INDEX checkpoint_id ON checkpoint (thread, id, namespace);
+CREATE INDEX checkpoint_arrival ON checkpoint (thread, arrival, namespace);
 
 -- A value node that is too large to lie in its checkpoint's row.
 CREATE TABLE value (

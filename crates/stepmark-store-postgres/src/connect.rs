@@ -30,8 +30,8 @@ pub(crate) struct Place {
     pub(crate) schema: String,
     pub(crate) pool: Pool,
     pub(crate) reconnect: Duration,
-    /// As many connections as reads may have at once. The workers' own are never lent to them: however many read, writes
-    /// do not wait behind them.
+    /// As many connections as reads may have at once: all but the workers' own, so that writes do not wait behind reads
+    /// however many there are; half of them in a pool that is no larger than twice the workers.
     pub(crate) readers: Arc<Semaphore>,
     /// The newest time that the server told.
     pub(crate) newest: AtomicI64,

@@ -28,13 +28,20 @@ const TRIES_MAX: u32 = 8;
 /// How often a member is tried at most on connections that are lost: each may have cost a statement's whole time.
 const LOSSES_MAX: u32 = 3;
 
-/// Writes a group and answers its members.
+/// Writes a group and answers its members; who is written alone lets nobody wait who is written already.
 pub(crate) async fn write_group(place: &Arc<Place>, counters: &Counters, group: Vec<Member>) {
     mark_arrival(place).await;
     let held = held_members(place, &group).await;
+    let mut left = Vec::new();
     for (member, held) in group.into_iter().zip(held) {
-        let answer =
-            if held { Ok(Done::Committed(Outcome::Applied)) } else { alone(place, counters, &member.work).await };
+        if held {
+            member.reply(Ok(Done::Committed(Outcome::Applied)));
+        } else {
+            left.push(member);
+        }
+    }
+    for member in left {
+        let answer = alone(place, counters, &member.work).await;
         member.reply(answer);
     }
 }

@@ -126,10 +126,9 @@ INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_
                          packed)
 SELECT u.thread, $3, $4, $10, $11, $17, $18, $19, $20, $21, $22 FROM u";
 
-/// Steps on different branches. All branches are moved, in the order of their keys, before anything else is inserted. What
-/// was looked at is compared again where a row is moved: somebody else may have moved it meanwhile. Rows of tables are looked
-/// up one by one, because the server does not know how many members there will be: a plan for few reads whole tables for
-/// many.
+/// Steps on different branches. All branches are locked, in the order of their keys, and then moved before anything else
+/// is inserted; the order in which they are moved is the plan's. Rows of tables are looked up one by one, because the server
+/// does not know how many members there will be: a plan for few reads whole tables for many.
 macro_rules! steps {
     ($lists:literal, $fence:literal, $rows:literal) => {
         concat!(
@@ -155,7 +154,7 @@ WITH k AS (
           AND b.parent IS NOT DISTINCT FROM m.parent AND b.fork_height IS NOT DISTINCT FROM m.fork_height
           AND b.effects = m.effects AND b.root_branch IS NOT DISTINCT FROM m.root_branch
           AND (b.epoch <> m.epoch OR b.claim = m.claim)
-        LIMIT 1) b
+        LIMIT 1 FOR NO KEY UPDATE) b
     WHERE (m.head IS NULL OR t.head = m.head)",
             $fence,
             "
@@ -163,9 +162,7 @@ WITH k AS (
     UPDATE @branch b
     SET tip_height = l.new_height, tip_id = l.new_id, epoch = l.epoch, claim = l.claim, hash = l.hash
     FROM l
-    WHERE b.ctid = l.stood_at AND b.epoch = l.old_epoch
-      AND b.tip_height IS NOT DISTINCT FROM l.old_height AND b.tip_id IS NOT DISTINCT FROM l.old_id
-      AND (b.epoch <> l.epoch OR b.claim = l.claim)
+    WHERE b.ctid = ANY (ARRAY(SELECT stood_at FROM l)) AND b.ctid = l.stood_at
     RETURNING l.place, b.thread, b.namespace, b.branch
 ), c AS (
     INSERT INTO @checkpoint (thread, namespace, branch, height, id, source, created_at, manifest_hash, packed_hash,

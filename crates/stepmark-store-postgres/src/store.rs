@@ -236,7 +236,7 @@ impl PostgresOptions {
             // A statement that is kept is planned once, not for each value of its parameters; and not for tables that are
             // small only now.
             let given = config.get_options().unwrap_or_default();
-            let options = format!("{given} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off");
+            let options = format!("-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off {given}");
             config.options(options.trim());
         }
         let name = name_of(&config, &self.schema);
@@ -281,7 +281,8 @@ impl PostgresOptions {
             round_trips: AtomicU64::new(0),
         };
         let reconnect = Duration::from_millis(self.reconnect_ms);
-        let readers = pool.status().max_size.saturating_sub(self.workers).max(1);
+        let connections = pool.status().max_size;
+        let readers = connections.saturating_sub(self.workers).max(connections / 2).max(1);
         let place = Place {
             readers: Arc::new(Semaphore::new(readers)),
             voice,

@@ -158,14 +158,16 @@ impl Writer {
             starts
         };
         if starts {
-            let worker = Worker { writer: Arc::clone(self), threads: Vec::new(), is_grouping: false, is_over: false };
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the one place that starts a worker, which ends with its work"
-            )]
-            drop(tokio::spawn(worker.run()));
+            self.start();
         }
         answered.await.map_err(|_| gone())?
+    }
+
+    /// Starts a worker, which the lists count already.
+    fn start(self: &Arc<Self>) {
+        let worker = Worker { writer: Arc::clone(self), threads: Vec::new(), is_grouping: false, is_over: false };
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts a worker, which ends with its work")]
+        drop(tokio::spawn(worker.run()));
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
@@ -207,6 +209,16 @@ impl Worker {
         lists.busy.extend(&self.threads);
         lists.grouping += usize::from(self.is_grouping);
         if !group.is_empty() {
+            // Members that came while groups could not be written started nobody: what this one takes alone may take long.
+            let starts = !self.is_grouping
+                && !lists.waiting.is_empty()
+                && lists.workers < writer.limits.workers_max
+                && lists.may_group(writer.limits);
+            lists.workers += usize::from(starts);
+            drop(lists);
+            if starts {
+                writer.start();
+            }
             return Some(group);
         }
         // Under the same lock: who queues up now starts another worker.

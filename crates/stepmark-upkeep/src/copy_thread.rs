@@ -16,7 +16,7 @@ use stepmark_core::interrupt::{Answer, Asker, Question};
 use stepmark_core::load::damaged;
 use stepmark_core::pending::{PendingKind, PendingRow};
 use stepmark_core::rows::ThreadRow;
-use stepmark_core::store::{CheckpointStore, ThreadAddress};
+use stepmark_core::store::{CheckpointStore, Load, ThreadAddress};
 use stepmark_core::value::decode_packed;
 use stepmark_core::wire::Writer;
 
@@ -87,6 +87,13 @@ pub(crate) async fn bring_anew(
                     Original::Archived(..) => copy.copied(),
                 };
             }
+            // So does one that was pruned since, or has another head.
+            Err(Error::Store(error)) if error.kind() == ErrorKind::Exists => {
+                return match (original, copy.uid) {
+                    (Original::Archived(..), Some(uid)) if is_there(store, uid).await? => Ok(uid),
+                    _ => Err(Error::Store(error)),
+                };
+            }
             Err(Error::Store(error)) if error.kind() == ErrorKind::Unsupported => {
                 copy.take_back().await?;
                 return Err(Error::Store(error));
@@ -95,6 +102,16 @@ pub(crate) async fn bring_anew(
         }
     }
     Err(StoreError::exists(Subject::Thread, called, "too many copies of this name were deleted; choose another").into())
+}
+
+/// Whether a thread is there for everybody.
+pub(crate) async fn is_there(store: &dyn CheckpointStore, thread: ThreadUid) -> Result<bool> {
+    match store.load(Load::head(ThreadAddress::Uid(thread))).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is(ErrorKind::Missing, Subject::Thread) => Ok(false),
+        Err(error) if error.is(ErrorKind::Deleted, Subject::Thread) => Ok(false),
+        Err(error) => Err(Error::Store(error)),
+    }
 }
 
 fn is_of(error: &StoreError, kind: ErrorKind, thread: Option<ThreadUid>) -> bool {

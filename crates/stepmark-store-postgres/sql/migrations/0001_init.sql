@@ -97,8 +97,10 @@ CREATE TABLE IF NOT EXISTS checkpoint (
     packed bytea NOT NULL,
     PRIMARY KEY (thread, namespace, branch, height)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS checkpoint_id ON checkpoint (thread, namespace, id);
-CREATE INDEX IF NOT EXISTS checkpoint_arrival ON checkpoint (thread, namespace, arrival);
+-- The namespace comes last: a server that knows nothing of a new table yet takes what shares only the thread with the
+-- primary key for the worse way to a height.
+CREATE UNIQUE INDEX IF NOT EXISTS checkpoint_id ON checkpoint (thread, id, namespace);
+CREATE INDEX IF NOT EXISTS checkpoint_arrival ON checkpoint (thread, arrival, namespace);
 
 CREATE TABLE IF NOT EXISTS value (
     thread bigint NOT NULL,

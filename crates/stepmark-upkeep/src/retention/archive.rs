@@ -16,7 +16,7 @@ use stepmark_core::id::ThreadUid;
 use stepmark_core::rows::ThreadRow;
 use stepmark_core::store::CheckpointStore;
 
-use crate::copy_thread::{Original, bring_anew};
+use crate::copy_thread::{Original, bring_anew, is_there};
 use crate::error::{Error, Result};
 use crate::file::FileReader;
 use crate::frame::Frame;
@@ -68,7 +68,7 @@ pub trait Archive: fmt::Debug + Send + Sync {
 ///
 /// # Errors
 /// [`Error::Store`]: `Missing` (thread): the archive has none of this uid. `Exists` (thread): its name is another thread's by
-/// now; [`unarchive_as`] gives it another one. `Unsupported`: it is sealed, was deleted here, and this store has no keys: give
+/// now, and [`unarchive_as`] gives it another one; or the thread was not deleted, and is no longer as it was archived. `Unsupported`: it is sealed, was deleted here, and this store has no keys: give
 /// the one that opens it. `Missing`, `Deleted` (key): its key is not there. Else those of [`import`].
 pub async fn unarchive(
     archive: &dyn Archive,
@@ -80,16 +80,27 @@ pub async fn unarchive(
         Err(Error::Store(error)) if error.is(ErrorKind::Deleted, Subject::Thread) => {
             bring_anew(store, Original::Archived(&file, archived.as_of), None).await
         }
+        Err(Error::Store(error)) if error.kind() == ErrorKind::Exists => {
+            let reason = "it was not deleted here, and is no longer as it was archived";
+            let moved = is_there(store, thread).await?;
+            Err(if moved { StoreError::exists(Subject::Thread, thread, reason).with_source(error) } else { error }
+                .into())
+        }
         imported => imported.map(|_| thread),
     };
-    let name = &archived.thread.name;
     match back {
-        Err(Error::Store(error)) if error.is(ErrorKind::Exists, Subject::Thread) && error.id() == name => {
-            let reason = "another thread has its name by now; bring it back under another one (`unarchive_as`)";
-            Err(StoreError::exists(Subject::Thread, name, reason).with_source(error).into())
-        }
+        Err(Error::Store(error)) => Err(named(error, &archived.thread.name)),
         back => back,
     }
+}
+
+/// The same error; one that says only that a name is taken says what can be done.
+fn named(error: StoreError, name: &str) -> Error {
+    if !error.is(ErrorKind::Exists, Subject::Thread) || error.id() != name {
+        return error.into();
+    }
+    let reason = "another thread has its name by now; bring it back under another one (`unarchive_as`)";
+    StoreError::exists(Subject::Thread, name, reason).with_source(error).into()
 }
 
 /// The same under another name, always as a new thread with another uid.

@@ -72,7 +72,12 @@ async fn verify_of(store: &dyn CheckpointStore, thread: ThreadUid, scope: &str) 
     };
     match report {
         Ok(report) => Ok(Some(report)),
-        Err(Error::Store(error)) if matches!(error.kind(), ErrorKind::Deleted | ErrorKind::Missing) => Ok(None),
+        Err(Error::Store(error))
+            if error.subject() == Subject::Thread
+                && matches!(error.kind(), ErrorKind::Deleted | ErrorKind::Missing) =>
+        {
+            Ok(None)
+        }
         Err(Error::Store(error)) => {
             let mut report = Report::default();
             report.damaged(error)?;

@@ -10,7 +10,8 @@ use stepmark_core::error::{Error as StoreError, ErrorKind, Subject};
 use stepmark_core::id::ThreadUid;
 use stepmark_core::store::{CheckpointStore, ThreadAddress};
 use stepmark_upkeep::{
-    Archive, ArchiveFolder, ArchiveStore, Archived, Error, Result, threads_of, unarchive, unarchive_as, verify,
+    Archive, ArchiveFolder, ArchiveStore, Archived, Error, Policy, Result, prune, threads_of, unarchive, unarchive_as,
+    verify,
 };
 
 use super::{anonymous, of_copy};
@@ -69,6 +70,10 @@ async fn deleted_thread_comes_back_with_everything() {
         let repeated = back(&folder, line.thread.uid, &*home.store).await;
         assert_eq!(repeated.expect("it has gone on"), uid, "{}", home.name);
         assert_eq!(anonymous(&again).await, moved, "{}", home.name);
+        let policy = Policy::new().keep_last(1).grace(Duration::ZERO);
+        prune(&*home.store, &address(&again), &policy).await.expect("it is there");
+        let repeated = back(&folder, line.thread.uid, &*home.store).await;
+        assert_eq!(repeated.expect("it was pruned"), uid, "{}", home.name);
     }
 }
 
